@@ -1,0 +1,1 @@
+"""The rooms of stream_reco wired as workers over Kafka."""
