@@ -1,0 +1,225 @@
+"""Every Prometheus metric of the loop, each declared once with its unit and its meaning.
+
+Stages import the constant they feed and call `inc`, `observe` or `set` on it; `/metrics` renders `REGISTRY`. The registry is
+our own, so that a host application's metrics never mix with ours. Label values come from small fixed sets (a reason code,
+a route's template, a table's or a source's name), never from ids or texts that people send.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+
+# process_resident_memory_bytes, process_cpu_seconds_total, open files: read at scrape time, Linux only.
+ProcessCollector(registry=REGISTRY)
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_BYTES = tuple(float(4**power * 1024) for power in range(11))
+
+# --- events: the edge where they enter
+EVENTS_ACCEPTED: Final = Counter(
+    "stream_reco_events_accepted_total", "Distinct events accepted, by type of event.", ["type"], registry=REGISTRY
+)
+EVENTS_DUPLICATE: Final = Counter(
+    "stream_reco_events_duplicate_total",
+    "Events whose event_id had been seen before; they change nothing.",
+    registry=REGISTRY,
+)
+EVENTS_REJECTED: Final = Counter(
+    "stream_reco_events_rejected_total",
+    "Events sent to the dead letters, by the short code of the reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+EVENTS_LATE: Final = Counter(
+    "stream_reco_events_late_total", "Accepted events that were behind the watermark when they came.", registry=REGISTRY
+)
+EVENTS_FEATURES_LATE: Final = Counter(
+    "stream_reco_events_features_late_total",
+    "Examples whose features had to be computed when the label came, not when the slate was served.",
+    registry=REGISTRY,
+)
+
+# --- log: what makes an event durable
+LOG_APPEND_SECONDS: Final = Histogram(
+    "stream_reco_log_append_seconds",
+    "Seconds from handing records to the local log until they are on disk, by append.",
+    buckets=_FAST,
+    registry=REGISTRY,
+)
+LOG_APPENDED: Final = Counter(
+    "stream_reco_log_records_total", "Records appended to the local log, by kind.", ["kind"], registry=REGISTRY
+)
+LOG_BYTES: Final = Gauge("stream_reco_log_bytes", "Bytes that the local log takes on disk.", registry=REGISTRY)
+BACKLOG: Final = Gauge(
+    "stream_reco_backlog_events", "Events that are durable but not yet learned from.", registry=REGISTRY
+)
+STREAM_TIME: Final = Gauge(
+    "stream_reco_stream_time_seconds", "Highest event time seen, in seconds since the epoch.", registry=REGISTRY
+)
+
+# --- labels
+EXAMPLES: Final = Counter(
+    "stream_reco_examples_total",
+    "Labelled examples emitted, by reason and by the label that now holds.",
+    ["reason", "label"],
+    registry=REGISTRY,
+)
+PENDING: Final = Gauge(
+    "stream_reco_pending_examples", "Impressions whose label may still come or change.", registry=REGISTRY
+)
+
+# --- train
+LEARN_SECONDS: Final = Histogram(
+    "stream_reco_learn_seconds",
+    "Seconds to take one micro-batch of events through labels, signals and training.",
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
+STEP_SECONDS: Final = Histogram(
+    "stream_reco_train_step_seconds",
+    "Seconds of one training step: lookup, forward, backward, update.",
+    buckets=_FAST,
+    registry=REGISTRY,
+)
+TRAINED_EXAMPLES: Final = Counter(
+    "stream_reco_trained_examples_total",
+    "Examples the trainer stepped on, by origin: labelled, or a negative it sampled.",
+    ["origin"],
+    registry=REGISTRY,
+)
+TRAIN_LOSS: Final = Gauge(
+    "stream_reco_train_loss",
+    "Mean loss of the latest training step, by part of the model (nats an example).",
+    ["part"],
+    registry=REGISTRY,
+)
+
+# --- embedding
+TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)
+TABLE_TOUCHED: Final = Gauge(
+    "stream_reco_table_touched_rows", "Rows changed since the last publication.", ["table"], registry=REGISTRY
+)
+TABLE_BYTES: Final = Gauge(
+    "stream_reco_table_bytes",
+    "Bytes an embedding table has allocated, slack and index included.",
+    ["table"],
+    registry=REGISTRY,
+)
+TABLE_EVICTED: Final = Counter(
+    "stream_reco_table_evicted_rows_total",
+    "Rows that left because they were idle longer than the TTL.",
+    ["table"],
+    registry=REGISTRY,
+)
+
+# --- sync: the publishing side
+PUBLICATION_BYTES: Final = Histogram(
+    "stream_reco_publication_bytes",
+    "Bytes of the arrays of one publication, by kind (snapshot or delta).",
+    ["kind"],
+    buckets=_BYTES,
+    registry=REGISTRY,
+)
+PUBLICATION_SECONDS: Final = Histogram(
+    "stream_reco_publication_seconds",
+    "Seconds to collect one publication and hand it to the channel.",
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
+PUBLISHED_VERSION: Final = Gauge(
+    "stream_reco_published_version", "Newest version that the channel has accepted.", registry=REGISTRY
+)
+PUBLICATION_FAILURES: Final = Counter(
+    "stream_reco_publication_failures_total",
+    "Publications that the channel did not accept; their rows stay touched and go out with the next.",
+    registry=REGISTRY,
+)
+
+# --- sync: the replica's side
+REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the replica serves.", registry=REGISTRY)
+REPLICA_STALENESS_SECONDS: Final = Gauge(
+    "stream_reco_replica_staleness_seconds", "Age of the publication that the replica serves.", registry=REGISTRY
+)
+REPLICA_APPLY_SECONDS: Final = Histogram(
+    "stream_reco_replica_apply_seconds",
+    "Seconds that requests had to wait while the replica applied one publication.",
+    buckets=_FAST,
+    registry=REGISTRY,
+)
+REPLICA_APPLIED: Final = Counter(
+    "stream_reco_replica_applied_total",
+    "Publications applied, by kind (snapshot or delta).",
+    ["kind"],
+    registry=REGISTRY,
+)
+REPLICA_REFUSED: Final = Counter(
+    "stream_reco_replica_refused_total",
+    "Publications refused, by reason: gap, repeated, epoch, model, checksum, format, schema.",
+    ["reason"],
+    registry=REGISTRY,
+)
+REPLICA_SNAPSHOT_REQUESTS: Final = Counter(
+    "stream_reco_replica_snapshot_requests_total", "Times the replica asked for a snapshot.", registry=REGISTRY
+)
+FRESHNESS_SECONDS: Final = Histogram(
+    "stream_reco_freshness_seconds",
+    "Seconds from the arrival of an event until the answers served take it into account.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+    registry=REGISTRY,
+)
+
+# --- serve
+REQUESTS: Final = Counter(
+    "stream_reco_requests_total",
+    "HTTP requests answered, by route template and status.",
+    ["route", "status"],
+    registry=REGISTRY,
+)
+REQUEST_SECONDS: Final = Histogram(
+    "stream_reco_request_seconds",
+    "Seconds from a request's last byte in to its answer's last byte out, by route template.",
+    ["route"],
+    buckets=_FAST,
+    registry=REGISTRY,
+)
+CANDIDATES: Final = Counter(
+    "stream_reco_candidates_total", "Candidates that a source brought into the blend.", ["source"], registry=REGISTRY
+)
+SLATE_ITEMS: Final = Counter(
+    "stream_reco_slate_items_total",
+    "Items that reached a slate, by the source that brought them.",
+    ["source"],
+    registry=REGISTRY,
+)
+
+# --- checkpoints
+CHECKPOINT_SECONDS: Final = Histogram(
+    "stream_reco_checkpoint_seconds", "Seconds to write one checkpoint.", buckets=_SLOW, registry=REGISTRY
+)
+CHECKPOINT_BYTES: Final = Gauge(
+    "stream_reco_checkpoint_bytes", "Bytes of the newest checkpoint on disk.", registry=REGISTRY
+)
+CHECKPOINT_FAILURES: Final = Counter(
+    "stream_reco_checkpoint_failures_total",
+    "Checkpoints that could not be written or read, by action (write or read); the previous one stays.",
+    ["action"],
+    registry=REGISTRY,
+)
+
+# --- measure: progressive quality, predict first and learn after
+PROGRESSIVE: Final = Gauge(
+    "stream_reco_progressive_quality",
+    "Rolling quality of what was served before it was learned from, by metric (auc, logloss, calibration, hr@10, …).",
+    ["metric"],
+    registry=REGISTRY,
+)
+
+
+def render() -> bytes:
+    """The text exposition of all metrics, as `/metrics` answers it."""
+    return generate_latest(REGISTRY)
