@@ -1,8 +1,8 @@
 """Every Prometheus metric of the loop, each declared once with its unit and its meaning.
 
-Stages import the constant they feed and call `inc`, `observe` or `set` on it; `/metrics` renders `REGISTRY`. The registry is
-our own, so that a host application's metrics never mix with ours. Label values come from small fixed sets (a reason code,
-a route's template, a table's or a source's name), never from ids or texts that people send.
+Stages import the constant they feed and call `inc`, `observe` or `set` on it; `/metrics` renders `REGISTRY`. That
+registry is our own, so that a host application's metrics never mix with ours. Label values come from small fixed sets
+(a reason code, a route's template, a table's or a source's name), never from ids or texts that people send.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ REPLICA_APPLIED: Final = Counter(
 )
 REPLICA_REFUSED: Final = Counter(
     "stream_reco_replica_refused_total",
-    "Publications refused, by reason: gap, repeated, epoch, model, checksum, format, schema.",
+    "Publications refused, by reason: gap, repeated, epoch, model, checksum, format, schema, unreachable.",
     ["reason"],
     registry=REGISTRY,
 )
