@@ -1,0 +1,1 @@
+"""What answers people: ranking, re-ranking, the HTTP API and its dashboard."""

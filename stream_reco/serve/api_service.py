@@ -1,0 +1,102 @@
+"""What the HTTP API asks of the loop behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from stream_reco.events import Event
+from stream_reco.serve.slate import Slate
+
+Id = int | str
+ContextValue = str | int | float | bool | None
+FilterValue = str | int | float | bool | None | list[str | int | float | bool | None]
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """An event that was not taken: its place in the batch, a short code, and a sentence for people."""
+
+    index: int
+    reason: str
+    message: str
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of a batch: how many events are durable now, how many were known already, which were refused."""
+
+    accepted: int
+    duplicates: int
+    rejected: Sequence[Rejection] = ()
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """An item like another one; `score` is their similarity, greater is nearer."""
+
+    item_id: Id
+    score: float
+
+
+class Interest(msgspec.Struct, frozen=True):
+    """One cluster of a user's recent actions: its medoid, its importance, and how many actions it holds."""
+
+    item_id: Id
+    importance: float
+    actions: int
+
+
+class Refused(ValueError):
+    """The service cannot do what was asked, and asking again will not help (HTTP 400)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Unavailable(RuntimeError):
+    """The service cannot do it now: a full disk, a server that is away (HTTP 503 with Retry-After)."""
+
+    def __init__(self, reason: str, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Service(Protocol):
+    """The loop as the API sees it. All methods are called on the event loop's thread and must not block it for long."""
+
+    @property
+    def backlog(self) -> int:
+        """Events that are durable but not yet learned from."""
+
+    def ready(self) -> bool:
+        """Whether it can answer; until then everything but health, metrics and status gets 503."""
+
+    def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
+        """Take events; resolves once they are durable. Indexes of rejections count within `events`."""
+
+    def recommend(
+        self,
+        user_id: Id,
+        k: int,
+        context: Mapping[str, ContextValue] | None,
+        exclude: Sequence[Id],
+        filters: Mapping[str, FilterValue] | None,
+    ) -> Slate:
+        """At most `k` items for the user."""
+
+    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, ContextValue] | None) -> Sequence[float]:
+        """Calibrated probabilities, one for each of `item_ids`, in their order."""
+
+    def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
+        """The `k` items nearest to this one, nearest first; None if the item is unknown."""
+
+    def interests(self, user_id: Id) -> Sequence[Interest]:
+        """The user's interests, most important first; empty for an unknown user."""
+
+    def forget(self, user_id: Id) -> Awaitable[None]:
+        """Delete what is known of the user; resolves once the deletion is durable."""
+
+    def status(self) -> Mapping[str, object]:
+        """JSON-ready facts: at least `events`, `examples`, `version`, `staleness_seconds`, `rows`."""

@@ -1,0 +1,43 @@
+"""Settings of the HTTP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+TokenHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Where the API listens, who may use it, and how much one request may ask for."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """Address to listen on. Beyond loopback a token is required."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """TCP port; 0 takes a free one."""
+    token: Annotated[str, Meta(min_length=16, max_length=512)] | None = field(default=None, metadata={"secret": True})
+    """A bearer token that clients must send; best given as an environment variable."""
+    token_hashes: tuple[TokenHash, ...] = ()
+    """SHA-256 of further bearer tokens, in hexadecimal, so that no configuration file holds a secret."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides loopback ones that the Host header may carry where no token is required."""
+    open_metrics: bool = False
+    """Whether /metrics is readable without a token."""
+    max_body_bytes: Positive = 16 * 1024 * 1024
+    """Longest request body."""
+    max_events: Positive = 10_000
+    """Most events in one batch."""
+    max_k: Positive = 1_000
+    """Longest slate."""
+    max_items: Positive = 10_000
+    """Most items in one score request, and in `exclude`."""
+    max_backlog: Positive = 1_000_000
+    """Events that wait to be learned from before new ones are answered with 429."""
+    future_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """An event further ahead of the clock than this is rejected."""
+    body_seconds: Annotated[float, Meta(gt=0)] = 30.0
+    """How long a client may take to send its body."""

@@ -1,0 +1,29 @@
+"""The answer to "what should this user see now?"."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SlateItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recommended item.
+
+    `score` is a calibrated probability in 0..1, `source` names where the candidate came from, and `propensity` is the
+    probability in (0, 1] with which this slot got this item; it is there only where chance decided.
+    """
+
+    item_id: int | str
+    score: float
+    source: str
+    propensity: float | None = None
+
+
+class Slate(msgspec.Struct, frozen=True):
+    """The items for one request, best first, all scored by one version of the model.
+
+    `request_id` is to come back in the impressions and actions that follow.
+    """
+
+    request_id: str
+    version: int
+    items: list[SlateItem]
