@@ -1,0 +1,32 @@
+"""The one error of the edge: an event that cannot be accepted, with a short code for counting and a text for people."""
+
+from __future__ import annotations
+
+import reprlib
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 80
+_repr.maxlevel = 2
+
+
+class BadEvent(ValueError):  # noqa: N818 - the name is part of the public contract
+    """An event that goes to the dead letters.
+
+    `reason` is a short stable code: `json` (not JSON at all), `type` (no or an unknown type), `schema` (a field is
+    missing or of the wrong kind), `id`, `timestamp`, `value` (a number that is not finite or out of its range) or
+    `too_large`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: short and shallow, whatever strangers have sent."""
+    if isinstance(value, bytes):
+        value = value[:80]  # before it is quoted: nobody copies ten megabytes to complain about them
+    try:
+        return _repr.repr(value)
+    except ValueError:  # Python prints no integers of more than 4,300 digits
+        return f"a very large {type(value).__name__}"
