@@ -7,12 +7,9 @@ from typing import Protocol
 
 import msgspec
 
-from stream_reco.events import Event
+from stream_reco.events import Event, Id
+from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.slate import Slate
-
-Id = int | str
-ContextValue = str | int | float | bool | None
-FilterValue = str | int | float | bool | None | list[str | int | float | bool | None]
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -46,7 +43,7 @@ class Interest(msgspec.Struct, frozen=True):
     actions: int
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """The service cannot do what was asked, and asking again will not help (HTTP 400)."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -54,7 +51,7 @@ class Refused(ValueError):
         self.reason = reason
 
 
-class Unavailable(RuntimeError):
+class UnavailableError(RuntimeError):
     """The service cannot do it now: a full disk, a server that is away (HTTP 503 with Retry-After)."""
 
     def __init__(self, reason: str, message: str, retry_after: int = 1) -> None:
@@ -80,13 +77,13 @@ class Service(Protocol):
         self,
         user_id: Id,
         k: int,
-        context: Mapping[str, ContextValue] | None,
+        context: Mapping[str, Scalar] | None,
         exclude: Sequence[Id],
-        filters: Mapping[str, FilterValue] | None,
+        filters: Mapping[str, FeatureValue] | None,
     ) -> Slate:
         """At most `k` items for the user."""
 
-    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, ContextValue] | None) -> Sequence[float]:
+    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
         """Calibrated probabilities, one for each of `item_ids`, in their order."""
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:

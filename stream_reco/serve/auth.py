@@ -1,7 +1,7 @@
 """Who may call: bearer tokens, and what protects a server that has none from other people's web pages.
 
-A server on loopback needs no token, but every browser on the machine can reach it. Two checks keep foreign pages out: the
-Host header must be a loopback name (a page that rebinds its own name to 127.0.0.1 still sends its own name), and a
+A server on loopback needs no token, but every browser on the machine can reach it. Two checks keep foreign pages out:
+the Host header must be a loopback name (a page that rebinds its own name to 127.0.0.1 still sends its own name), and a
 request that carries an Origin must come from this very server.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from stream_reco.serve.settings import ServeSettings
 
 
-class UnprotectedBind(ValueError):
+class UnprotectedBindError(ValueError):
     """The server would listen beyond this machine without a token."""
 
 
-class Forbidden(PermissionError):
+class ForbiddenError(PermissionError):
     """The request is not let in; `status` is the HTTP status, the text is for people."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -53,9 +53,9 @@ class Guard:
         self._hashes = tuple(_token_hashes(settings))
         self._hosts = frozenset(name.lower() for name in settings.allowed_hosts)
         if not self._hashes and not is_loopback(settings.host):
-            raise UnprotectedBind(
-                f"refusing to listen on {settings.host!r}, which others can reach, without a token: set the environment "
-                "variable STREAM_RECO_SERVE_TOKEN or the setting serve.token_hashes, or listen on 127.0.0.1"
+            raise UnprotectedBindError(
+                f"refusing to listen on {settings.host!r}, which others can reach, without a token: set the "
+                "environment variable STREAM_RECO_SERVE_TOKEN or the setting serve.token_hashes, or listen on 127.0.0.1"
             )
 
     @property
@@ -64,28 +64,32 @@ class Guard:
         return bool(self._hashes)
 
     def check_origin(self, host: str | None, origin: str | None) -> None:
-        """Raise `Forbidden` for a request that another site's page makes."""
+        """Raise `ForbiddenError` for a request that another site's page makes."""
         if host is not None and not self._hashes and not self._known_host(host_name(host)):
-            raise Forbidden(
+            raise ForbiddenError(
                 421,
                 "host",
                 f"this server does not answer to the name {host!r}: use a loopback address, or add the name to the "
                 "setting serve.allowed_hosts",
             )
         if origin is not None and (host is None or origin.partition("://")[2].lower() != host.lower()):
-            raise Forbidden(403, "origin", f"a page of {origin!r} may not call this server: call it without a browser")
+            raise ForbiddenError(
+                403, "origin", f"a page of {origin!r} may not call this server: call it without a browser"
+            )
 
     def check_token(self, authorization: str | None) -> None:
-        """Raise `Forbidden` unless the Authorization header carries a known token, or none is needed."""
+        """Raise `ForbiddenError` unless the Authorization header carries a known token, or none is needed."""
         if not self._hashes:
             return
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Forbidden(401, "token", "this server needs a token: send the header 'Authorization: Bearer <token>'")
+            raise ForbiddenError(
+                401, "token", "this server needs a token: send the header 'Authorization: Bearer <token>'"
+            )
         digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        # A list, so that the time does not tell which hash came close.
-        if not any([hmac.compare_digest(digest, known) for known in self._hashes]):
-            raise Forbidden(401, "token", "this token is not known here: check it against the server's settings")
+        # Every hash is compared, so that the time does not tell which of them came close.
+        if not sum(hmac.compare_digest(digest, known) for known in self._hashes):
+            raise ForbiddenError(401, "token", "this token is not known here: check it against the server's settings")
 
     def _known_host(self, name: str) -> bool:
         return is_loopback(name) or name.lower() in self._hosts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from stream_reco.events import Id
+
 
 class SlateItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One recommended item.
@@ -12,7 +14,7 @@ class SlateItem(msgspec.Struct, frozen=True, omit_defaults=True):
     probability in (0, 1] with which this slot got this item; it is there only where chance decided.
     """
 
-    item_id: int | str
+    item_id: Id
     score: float
     source: str
     propensity: float | None = None

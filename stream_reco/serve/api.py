@@ -1,0 +1,163 @@
+"""The HTTP API as a raw ASGI application: routing, who may pass, metrics, and what happens when something fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from prometheus_client.exposition import choose_encoder
+
+from stream_reco.clock import Clock
+from stream_reco.events import BadEvent
+from stream_reco.metrics import REGISTRY, REQUEST_SECONDS, REQUESTS
+from stream_reco.serve.api_http import (
+    DisconnectedError,
+    HttpError,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    error_response,
+    header,
+    read_body,
+)
+from stream_reco.serve.api_page import Page
+from stream_reco.serve.api_routes import RETRY_AFTER, Handler, Routes
+from stream_reco.serve.api_schema import openapi
+from stream_reco.serve.api_service import RefusedError, Service, UnavailableError
+from stream_reco.serve.auth import ForbiddenError, Guard
+from stream_reco.serve.settings import ServeSettings
+
+logger = logging.getLogger(__name__)
+VARIABLE = b"*"
+NO_STORE = ((b"cache-control", b"no-store"),)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method on one path.
+
+    An `open` route needs no token; one that `waits` answers 503 until the service is ready.
+    """
+
+    method: str
+    template: str
+    handler: Handler
+    open: bool = False
+    waits: bool = True
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, service: Service, clock: Clock, settings: ServeSettings) -> None:
+        self._service = service
+        self._settings = settings
+        self._guard = Guard(settings)
+        self._page = Page.load()
+        self._schema = openapi(settings)
+        self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
+        for route in self._routes(Routes(service, clock, settings)):
+            segments = tuple(VARIABLE if s.startswith("{") else s.encode() for s in route.template.split("/"))
+            self._paths.setdefault(segments, {})[route.method] = route
+
+    def _routes(self, routes: Routes) -> list[Route]:
+        return [
+            Route("POST", "/v1/events", routes.post_events),
+            Route("POST", "/v1/recommend", routes.recommend),
+            Route("POST", "/v1/score", routes.score),
+            Route("GET", "/v1/items/{id}/similar", routes.similar),
+            Route("GET", "/v1/users/{id}/interests", routes.interests),
+            Route("DELETE", "/v1/users/{id}", routes.forget),
+            Route("GET", "/v1/status", routes.status, waits=False),
+            Route("GET", "/health/live", self._live, open=True, waits=False),
+            Route("GET", "/health/ready", self._ready, open=True),
+            Route("GET", "/metrics", self._metrics, open=self._settings.open_metrics, waits=False),
+            Route("GET", "/dashboard", self._dashboard, open=True, waits=False),
+            Route("GET", "/schema", self._openapi, open=True, waits=False),
+            Route("GET", "/", self._home, open=True, waits=False),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        if scope["type"] != "http":
+            return
+        template = "unknown"
+        started = time.perf_counter()
+        try:
+            route, args = self._match(scope)
+            template = route.template
+            self._let_in(scope, route)
+            body = b""
+            if route.method == "POST":
+                body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
+                started = time.perf_counter()
+            response = await route.handler(Request(scope, args, body))
+        except DisconnectedError:
+            return
+        except Exception as problem:  # whatever fails, the client gets an answer and the server goes on
+            response = error_response(_as_http_error(problem))
+        await response.send(send)
+        REQUESTS.labels(template, str(response.status)).inc()
+        REQUEST_SECONDS.labels(template).observe(time.perf_counter() - started)
+
+    def _match(self, scope: Scope) -> tuple[Route, tuple[bytes, ...]]:
+        segments = tuple(scope["raw_path"].split(b"/"))
+        args: tuple[bytes, ...] = ()
+        methods = self._paths.get(segments)
+        if methods is None and len(segments) in (4, 5):
+            args = (segments[3],)
+            methods = self._paths.get((*segments[:3], VARIABLE, *segments[4:]))
+        if methods is None:
+            raise HttpError(404, "route", f"there is no {scope['path']!r} here: /schema lists what there is")
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        route = methods.get(method)
+        if route is None:
+            allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+            message = f"{scope['method']} does not go with {scope['path']!r}: use {allowed}"
+            raise HttpError(405, "method", message, ((b"allow", allowed.encode()),))
+        return route, args
+
+    def _let_in(self, scope: Scope, route: Route) -> None:
+        self._guard.check_origin(header(scope, b"host"), header(scope, b"origin"))
+        if not route.open:
+            self._guard.check_token(header(scope, b"authorization"))
+        if route.waits and not self._service.ready():
+            raise HttpError(503, "not_ready", "the server is still getting ready: ask again soon", RETRY_AFTER)
+
+    async def _live(self, _: Request) -> Response:
+        return Response(b'{"live":true}')
+
+    async def _ready(self, _: Request) -> Response:
+        return Response(b'{"ready":true}')
+
+    async def _metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(header(request.scope, b"accept") or "")
+        return Response(encode(REGISTRY), content_type=content_type.encode(), headers=NO_STORE)
+
+    async def _dashboard(self, _: Request) -> Response:
+        return Response(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)
+
+    async def _openapi(self, _: Request) -> Response:
+        return Response(self._schema)
+
+    async def _home(self, _: Request) -> Response:
+        return Response(b"", status=307, headers=((b"location", b"/dashboard"),))
+
+
+def _as_http_error(problem: Exception) -> HttpError:
+    if isinstance(problem, HttpError):
+        return problem
+    if isinstance(problem, RefusedError | BadEvent):
+        return HttpError(400, problem.reason, str(problem))
+    if isinstance(problem, UnavailableError):
+        return HttpError(503, problem.reason, str(problem), ((b"retry-after", str(problem.retry_after).encode()),))
+    if isinstance(problem, ForbiddenError):
+        challenge = ((b"www-authenticate", b"Bearer"),) if problem.status == 401 else ()
+        return HttpError(problem.status, problem.reason, str(problem), challenge)
+    logger.error("a request failed", exc_info=problem)
+    return HttpError(500, "internal", "the server failed to answer this request; its log says why")

@@ -1,0 +1,191 @@
+"""What each route does: bytes in, the service asked, bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+import orjson
+
+from stream_reco.clock import Clock
+from stream_reco.events import BadEvent, Event, Id, check_id, check_time, decode_many
+from stream_reco.events.ids import too_long
+from stream_reco.events.schema import Context, Features
+from stream_reco.metrics import EVENTS_REJECTED
+from stream_reco.serve.api_http import HttpError, Request, Response, path_id, query_int
+from stream_reco.serve.api_service import Accepted, Interest, Neighbour, Rejection, Service
+from stream_reco.serve.settings import ServeSettings
+
+Handler = Callable[[Request], Awaitable[Response]]
+RETRY_AFTER = ((b"retry-after", b"1"),)
+DEFAULT_SIMILAR = 10
+
+
+class RecommendRequest(msgspec.Struct, frozen=True):
+    """A request for a slate: `k` items for the user, none of `exclude`, only those whose features match `filters`."""
+
+    user_id: Id
+    k: int
+    context: Context | None = None
+    exclude: list[Id] = []
+    filters: Features | None = None
+
+
+class ScoreRequest(msgspec.Struct, frozen=True):
+    """A request for the probabilities that the user acts on each of these items."""
+
+    user_id: Id
+    item_ids: list[Id]
+    context: Context | None = None
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """One calibrated probability for each of the request's `item_ids`, in their order."""
+
+    scores: list[float]
+
+
+class SimilarItems(msgspec.Struct, frozen=True):
+    """The items nearest to one item, nearest first."""
+
+    item_id: Id
+    items: list[Neighbour]
+
+
+class UserInterests(msgspec.Struct, frozen=True):
+    """A user's interests, most important first."""
+
+    user_id: Id
+    interests: list[Interest]
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """The user whose data is gone."""
+
+    user_id: Id
+    deleted: bool
+
+
+T = TypeVar("T")
+_RECOMMEND = msgspec.json.Decoder(RecommendRequest)
+_SCORE = msgspec.json.Decoder(ScoreRequest)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Routes:
+    """The handlers of `/v1`, over one service."""
+
+    def __init__(self, service: Service, clock: Clock, settings: ServeSettings) -> None:
+        self._service = service
+        self._clock = clock
+        self._settings = settings
+        self._future_ms = int(settings.future_seconds * 1000)
+
+    async def post_events(self, request: Request) -> Response:
+        """`POST /v1/events`: good events are durable when this answers; bad ones are named by their place."""
+        self._check_backlog()
+        now = self._clock.now_ms()
+        events, places, rejected = self._sort_out(self._decode_events(request.body, now), now)
+        taken = await self._service.accept(events) if events else Accepted(0, 0)
+        rejected += [Rejection(places[r.index], r.reason, r.message) for r in taken.rejected]
+        rejected.sort(key=lambda rejection: rejection.index)
+        return Response(_ENCODER.encode(Accepted(taken.accepted, taken.duplicates, rejected)))
+
+    async def recommend(self, request: Request) -> Response:
+        """`POST /v1/recommend`."""
+        asked = _decode(_RECOMMEND, request.body)
+        check_id(asked.user_id, "user_id")
+        self._check_k(asked.k)
+        self._check_ids(asked.exclude, "exclude")
+        slate = self._service.recommend(asked.user_id, asked.k, asked.context, asked.exclude, asked.filters)
+        return Response(_ENCODER.encode(slate))
+
+    async def score(self, request: Request) -> Response:
+        """`POST /v1/score`."""
+        asked = _decode(_SCORE, request.body)
+        check_id(asked.user_id, "user_id")
+        self._check_ids(asked.item_ids, "item_ids")
+        scores = self._service.score(asked.user_id, asked.item_ids, asked.context)
+        return Response(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
+
+    async def similar(self, request: Request) -> Response:
+        """`GET /v1/items/{id}/similar?k=`."""
+        item_id = path_id(request.args[0])
+        k = query_int(request.scope, "k", DEFAULT_SIMILAR)
+        self._check_k(k)
+        found = self._service.similar(item_id, k)
+        if found is None:
+            raise HttpError(404, "item", f"the item {item_id!r} is not known: nobody has met it since the server began")
+        return Response(_ENCODER.encode(SimilarItems(item_id, list(found))))
+
+    async def interests(self, request: Request) -> Response:
+        """`GET /v1/users/{id}/interests`."""
+        user_id = path_id(request.args[0])
+        return Response(_ENCODER.encode(UserInterests(user_id, list(self._service.interests(user_id)))))
+
+    async def forget(self, request: Request) -> Response:
+        """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""
+        user_id = path_id(request.args[0])
+        await self._service.forget(user_id)
+        return Response(_ENCODER.encode(Deleted(user_id, True)))
+
+    async def status(self, _: Request) -> Response:
+        """`GET /v1/status`."""
+        return Response(_ENCODER.encode(self._service.status()))
+
+    def _check_backlog(self) -> None:
+        backlog = self._service.backlog
+        if backlog >= self._settings.max_backlog:
+            message = f"{backlog} events wait to be learned from: send again after the time in Retry-After"
+            raise HttpError(429, "backlog", message, RETRY_AFTER)
+
+    def _decode_events(self, body: bytes, now: int) -> Sequence[Event | BadEvent]:
+        try:
+            decoded = decode_many(body, arrived_at=now)
+        except BadEvent as bad:
+            raise HttpError(400, bad.reason, str(bad)) from None
+        if len(decoded) > self._settings.max_events:
+            raise HttpError(
+                400, "batch", f"the batch has {len(decoded)} events: send at most {self._settings.max_events} at a time"
+            )
+        return decoded
+
+    def _sort_out(
+        self, decoded: Sequence[Event | BadEvent], now: int
+    ) -> tuple[list[Event], list[int], list[Rejection]]:
+        events: list[Event] = []
+        places: list[int] = []
+        rejected: list[Rejection] = []
+        for index, event in enumerate(decoded):
+            try:
+                if isinstance(event, BadEvent):
+                    raise event
+                check_time(event, now, self._future_ms)
+            except BadEvent as bad:
+                EVENTS_REJECTED.labels(bad.reason).inc()
+                rejected.append(Rejection(index, bad.reason, str(bad)))
+            else:
+                events.append(event)
+                places.append(index)
+        return events, places, rejected
+
+    def _check_k(self, k: int) -> None:
+        if not 1 <= k <= self._settings.max_k:
+            raise HttpError(400, "k", f"k is {k}: it must be between 1 and {self._settings.max_k}")
+
+    def _check_ids(self, ids: Sequence[Id], what: str) -> None:
+        if len(ids) > self._settings.max_items:
+            raise HttpError(400, what, f"{what} has {len(ids)} ids: send at most {self._settings.max_items}")
+        for position, value in enumerate(ids):
+            if too_long(value):
+                check_id(value, f"{what}[{position}]")
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as problem:
+        raise HttpError(400, "schema", f"the body does not fit: {problem}; /schema describes it") from None
+    except (ValueError, RecursionError) as problem:
+        raise HttpError(400, "json", f"the body is not JSON: {problem}") from None

@@ -1,0 +1,89 @@
+"""The server that carries the API: uvicorn on a socket of ours, on a thread of its own."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from typing import Any, Self, cast
+
+import uvicorn
+
+from stream_reco.serve.api import Api
+
+CONNECTIONS_WAITING = 2048
+KEEP_ALIVE_SECONDS = 75
+GRACE_SECONDS = 10
+START_SECONDS = 30.0
+
+
+class CannotListenError(OSError):
+    """The address cannot be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `CannotListenError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        opened = socket.socket(family, kind, protocol)
+    except OSError as problem:
+        raise CannotListenError(
+            f"cannot listen on {host!r}: {problem.strerror}; set serve.host to an address of ours"
+        ) from None
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(CONNECTIONS_WAITING)
+    except OSError as problem:
+        opened.close()
+        fix = "check the setting serve.host"
+        if problem.errno == errno.EADDRINUSE:
+            fix = "another program listens there: end it, or choose another port with --port (0 takes a free one)"
+        raise CannotListenError(f"cannot listen on {host}:{port}: {problem.strerror}; {fix}") from None
+    return opened
+
+
+class HttpServer:
+    """Serves an API on an event loop of its own, on a thread, from `start` to `stop`; a context manager.
+
+    The constructor binds the socket, so that a port in use is known before anything else is started; connections that
+    come before `start` wait.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, api: Api) -> Self:
+        """Answer requests from now on."""
+        config = uvicorn.Config(
+            cast(Any, api),  # uvicorn's own type for applications spells every message out; ours are plain mappings.
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Finish the requests at hand, for a while, and let go of the port; harmless when repeated."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(GRACE_SECONDS + START_SECONDS)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
