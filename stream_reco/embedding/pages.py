@@ -1,0 +1,102 @@
+"""Memory that grows by appending slabs, so that what is in it never moves, and raw pointers into it for kernels."""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+LINE_BYTES = 64
+SLAB_BYTES = 16 << 20
+# What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
+Scalar = Any
+
+
+def _words_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """The int64 words that start at an address."""
+    return types.CPointer(types.int64)(types.int64), _as_pointer
+
+
+def _floats_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """The float32 numbers that start at an address."""
+    return types.CPointer(types.float32)(types.int64), _as_pointer
+
+
+words_at: Any = intrinsic(_words_at)
+floats_at: Any = intrinsic(_floats_at)
+
+
+def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
+class Pages:
+    """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
+
+    Several pages share one slab (one allocation). A slab is a sixteenth of what exists, at most 16 MiB, so that small
+    tables stay small and big ones waste little; 64-byte alignment keeps an item of one line on one line.
+    """
+
+    def __init__(self, item_bytes: int, shift: int) -> None:
+        self.item_bytes = item_bytes
+        self.shift = shift
+        self.count = 0
+        self.addresses: NDArray[np.int64] = np.zeros(16, np.int64)
+        self._slabs: list[NDArray[np.uint8]] = []
+
+    @property
+    def page_bytes(self) -> int:
+        return self.item_bytes << self.shift
+
+    @property
+    def capacity(self) -> int:
+        """How many items fit without another slab."""
+        return self.count << self.shift
+
+    @property
+    def nbytes(self) -> int:
+        return self.addresses.nbytes + sum(slab.nbytes + LINE_BYTES for slab in self._slabs)
+
+    def grow_to(self, items: int) -> None:
+        """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
+        while self.capacity < items:
+            self._append_slab(max(1, min(self.count // 16, SLAB_BYTES // self.page_bytes)))
+
+    def _append_slab(self, pages: int) -> None:
+        size = pages * self.page_bytes
+        try:
+            raw = np.zeros(size + LINE_BYTES, np.uint8)
+        except MemoryError as error:
+            text = f"no memory for {size} more bytes of an embedding table; evict rows or set a shorter ttl_ms"
+            raise MemoryError(text) from error
+        offset = -raw.ctypes.data % LINE_BYTES
+        slab = raw[offset : offset + size]
+        if self.count + pages > len(self.addresses):
+            wider = np.zeros(max(2 * len(self.addresses), self.count + pages), np.int64)
+            wider[: self.count] = self.addresses[: self.count]
+            self.addresses = wider
+        first = slab.ctypes.data
+        self.addresses[self.count : self.count + pages] = first + np.arange(pages, dtype=np.int64) * self.page_bytes
+        self.count += pages
+        self._slabs.append(slab)
+
+    def read(self, items: int) -> NDArray[np.uint8]:
+        """A copy of the first `items` items as uint8[items × item_bytes]."""
+        left = items * self.item_bytes
+        out = np.empty(left, np.uint8)
+        done = 0
+        for slab in self._slabs:
+            size = min(len(slab), left - done)
+            out[done : done + size] = slab[:size]
+            done += size
+        return out
+
+    def write(self, content: NDArray[np.uint8]) -> None:
+        """Fill the items from the first one on, growing as needed; `content` is what `read` gave."""
+        self.grow_to(-(-len(content) // self.item_bytes))
+        done = 0
+        for slab in self._slabs:
+            size = min(len(slab), len(content) - done)
+            slab[:size] = content[done : done + size]
+            done += size

@@ -1,0 +1,161 @@
+"""The fused sparse update: sum duplicates, refuse what is not finite, step the optimizer, mark the row touched."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream_reco.embedding.index import IGNORED, REFUSED
+from stream_reco.embedding.kernels import DIM, GOLDEN, row_address, touch
+from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
+from stream_reco.embedding.pages import floats_at
+
+# Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
+LARGEST_GRADIENT = np.float32(1e15)
+
+
+@njit(cache=True, nogil=True)
+def step_adam(address: int, gradient: int, dim: int, hyper: NDArray[np.float64]) -> None:
+    row, g = floats_at(address), floats_at(gradient)
+    first, second = floats_at(address + dim * 4), floats_at(address + dim * 8)
+    steps = row[3 * dim] + np.float32(1)
+    row[3 * dim] = steps
+    keep1, keep2 = np.float32(hyper[1]), np.float32(hyper[2])
+    new1, new2 = np.float32(1 - hyper[1]), np.float32(1 - hyper[2])
+    rate = np.float32(hyper[0] / (1 - hyper[1] ** steps))
+    root = np.float32(np.sqrt(1 - hyper[2] ** steps))
+    eps = np.float32(hyper[3])
+    for j in range(dim):
+        m = keep1 * first[j] + new1 * g[j]
+        v = keep2 * second[j] + new2 * g[j] * g[j]
+        first[j] = m
+        second[j] = v
+        row[j] -= rate * m / (np.sqrt(v) / root + eps)
+
+
+@njit(cache=True, nogil=True)
+def step_ftrl(address: int, gradient: int, dim: int, hyper: NDArray[np.float64]) -> None:
+    row, g = floats_at(address), floats_at(gradient)
+    linear, squares = floats_at(address + dim * 4), floats_at(address + dim * 8)
+    alpha, beta = np.float32(hyper[0]), np.float32(hyper[1])
+    l1, l2 = np.float32(hyper[2]), np.float32(hyper[3])
+    for j in range(dim):
+        n = squares[j] + g[j] * g[j]
+        sigma = (np.sqrt(n) - np.sqrt(squares[j])) / alpha
+        z = linear[j] + g[j] - sigma * row[j]
+        squares[j] = n
+        linear[j] = z
+        excess = max(abs(z) - l1, np.float32(0))
+        strength = (beta + np.sqrt(n)) / alpha + l2
+        row[j] = -np.copysign(excess, z) / strength if strength > 0 else np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def step_row(address: int, gradient: int, dim: int, kind: int, hyper: NDArray[np.float64]) -> None:
+    """One optimizer step of the row at `address` by the gradient at `gradient`, both float32."""
+    row, g, state = floats_at(address), floats_at(gradient), floats_at(address + dim * 4)
+    rate, eps = np.float32(hyper[0]), np.float32(hyper[1])
+    if kind == KIND_ADAGRAD:
+        for j in range(dim):
+            total = state[j] + g[j] * g[j]
+            state[j] = total
+            row[j] -= rate * g[j] / (np.sqrt(total) + eps)
+    elif kind == KIND_SGD:
+        for j in range(dim):
+            row[j] -= rate * g[j]
+    elif kind == KIND_ROWWISE_ADAGRAD:
+        squares = 0.0
+        for j in range(dim):
+            squares += np.float64(g[j]) * np.float64(g[j])
+        state[0] += np.float32(squares / dim)
+        pace = np.sqrt(state[0]) + eps
+        for j in range(dim):
+            row[j] -= rate * g[j] / pace
+    elif kind == KIND_ADAM:
+        step_adam(address, gradient, dim, hyper)
+    else:
+        step_ftrl(address, gradient, dim, hyper)
+
+
+@njit(cache=True, nogil=True)
+def is_sound(gradient: int, dim: int) -> bool:
+    g = floats_at(gradient)
+    bad = 0
+    for j in range(dim):
+        bad |= not (abs(g[j]) <= LARGEST_GRADIENT)
+    return bad == 0
+
+
+@njit(cache=True, nogil=True)
+def chain_duplicates(rows: NDArray[np.int64], first: NDArray[np.int32], following: NDArray[np.int32]) -> None:
+    """first[i] ≥ 0 where i is the first position of its row; following[i] = the row's next position, or -1."""
+    size = 2
+    while size < 2 * len(rows):
+        size *= 2
+    heads = np.full(size, -1, np.int32)
+    for i in range(len(rows)):
+        at = ((rows[i] * GOLDEN) >> 20) & (size - 1)
+        while heads[at] >= 0 and rows[heads[at]] != rows[i]:
+            at = (at + 1) & (size - 1)
+        following[i] = -1
+        first[i] = -1
+        if heads[at] < 0:
+            heads[at] = i
+            first[i] = i
+        else:
+            following[first[heads[at]]] = i
+            first[heads[at]] = i
+
+
+@njit(cache=True, nogil=True)
+def update_rows(
+    rows: NDArray[np.int64],
+    gradients: NDArray[np.float32],
+    shared: int,
+    kind: int,
+    head: NDArray[np.int64],
+    data: NDArray[np.int64],
+    layout: NDArray[np.int64],
+    bits: NDArray[np.uint8],
+    hyper: NDArray[np.float64],
+) -> bool:
+    """Step each row once by the sum of its gradients float32[n, dim]; True if the shared default row was stepped.
+
+    Row -1 stands for the row at address `shared`; with shared = 0 its gradients are ignored and counted.
+    """
+    n, dim = len(rows), layout[DIM]
+    first, following = np.empty(n, np.int32), np.empty(n, np.int32)
+    chain_duplicates(rows, first, following)
+    total = np.empty(dim, np.float32)
+    source, sums = np.int64(gradients.ctypes.data), np.int64(total.ctypes.data)
+    stepped_shared = False
+    for i in range(n):
+        if rows[i] < 0 and shared == 0:
+            head[IGNORED] += 1
+            continue
+        if first[i] < 0:
+            continue
+        gradient = source + i * dim * 4
+        if following[i] >= 0:
+            sum_chain(i, following, gradients, total)
+            gradient = sums
+        if not is_sound(gradient, dim):
+            head[REFUSED] += 1
+        elif rows[i] < 0:
+            step_row(shared, gradient, dim, kind, hyper)
+            stepped_shared = True
+        else:
+            step_row(row_address(data, layout, rows[i]), gradient, dim, kind, hyper)
+            touch(rows[i], head, bits)
+    return stepped_shared
+
+
+@njit(cache=True, nogil=True)
+def sum_chain(
+    start: int, following: NDArray[np.int32], gradients: NDArray[np.float32], total: NDArray[np.float32]
+) -> None:
+    total[:] = gradients[start]
+    i = following[start]
+    while i >= 0:
+        for j in range(len(total)):
+            total[j] += gradients[i, j]
+        i = following[i]
