@@ -1,0 +1,26 @@
+"""From the trainer to the scorers: numbered publications, the channels that carry them, the replicas that follow."""
+
+from stream_reco.sync.channel import Channel, ChannelRefused, ChannelUnreachable, Delivery, InProcessChannel
+from stream_reco.sync.publication import BadPublication, Parts, Publication
+from stream_reco.sync.publisher import Contents, Publisher, drain_tables
+from stream_reco.sync.replica import CarefulFollower, Follower, Replica
+from stream_reco.sync.wire import decode, encode
+
+__all__ = [
+    "BadPublication",
+    "CarefulFollower",
+    "Channel",
+    "ChannelRefused",
+    "ChannelUnreachable",
+    "Contents",
+    "Delivery",
+    "Follower",
+    "InProcessChannel",
+    "Parts",
+    "Publication",
+    "Publisher",
+    "Replica",
+    "decode",
+    "drain_tables",
+    "encode",
+]

@@ -1,0 +1,107 @@
+"""The trainer's end: numbers what it collects and hands it to a channel, without ever losing a touched row."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from stream_reco import metrics
+from stream_reco.embedding import Delta, EmbeddingTable
+from stream_reco.sync.channel import Channel, ChannelRefused
+from stream_reco.sync.publication import Parts, Publication
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What goes into one publication, and how to take it back.
+
+    The arrays belong to the publication from here on: whoever collects them must not write to them afterwards.
+    restore: called once if the channel does not accept; makes everything that was drained touched again.
+    """
+
+    tables: tuple[Delta, ...]
+    dense: Parts
+    signals: Parts
+    catalogue: Parts
+    watermark: int
+    created: int
+    restore: Callable[[], None] = field(repr=False)
+
+
+class Publisher:
+    """Numbers the publications of one trainer's life: consecutive versions from 1, the first of them a snapshot.
+
+    A number that the channel certainly refused is used again. Where the outcome is unknown the number may live on in
+    the channel with other contents, so it is given up and a snapshot follows, which any replica can apply.
+    """
+
+    def __init__(self, model: str, epoch: int) -> None:
+        self.model = model
+        self.epoch = epoch
+        self.version = 0
+        """Newest version that a channel accepted; 0 before the first."""
+        self._tried = 0
+        self._whole = True
+
+    def publish(self, channel: Channel, collect: Callable[[bool], Contents]) -> Publication:
+        """Collect and send one publication: a snapshot to begin with or when a replica asked, else a delta.
+
+        `collect(snapshot)` drains the sources: all state if `snapshot`, else what changed since the last accepted one.
+        Whatever `send` raises is raised again, after `restore`.
+        """
+        with metrics.PUBLICATION_SECONDS.time():
+            snapshot = self._whole or channel.snapshot_wanted()
+            contents = collect(snapshot)
+            try:
+                publication = self._number(contents, snapshot)
+                self._send(channel, publication)
+            except BaseException:
+                metrics.PUBLICATION_FAILURES.inc()
+                contents.restore()
+                raise
+        metrics.PUBLICATION_BYTES.labels("snapshot" if snapshot else "delta").observe(publication.nbytes)
+        metrics.PUBLISHED_VERSION.set(self.version)
+        return publication
+
+    def _number(self, contents: Contents, snapshot: bool) -> Publication:
+        return Publication(
+            model=self.model,
+            epoch=self.epoch,
+            version=self._tried + 1,
+            base_version=0 if snapshot else self._tried,
+            tables=contents.tables,
+            dense=contents.dense,
+            signals=contents.signals,
+            catalogue=contents.catalogue,
+            watermark=contents.watermark,
+            created=contents.created,
+        )
+
+    def _send(self, channel: Channel, publication: Publication) -> None:
+        try:
+            channel.send(publication)
+        except ChannelRefused:
+            raise
+        except BaseException:
+            self._tried, self._whole = publication.version, True
+            raise
+        self.version = self._tried = publication.version
+        self._whole = False
+
+
+def drain_tables(tables: Iterable[EmbeddingTable], snapshot: bool) -> tuple[tuple[Delta, ...], Callable[[], None]]:
+    """What `Contents` needs of the tables: their deltas (all rows if `snapshot`), and how to touch the rows again."""
+    drained: list[tuple[EmbeddingTable, Delta]] = []
+
+    def restore() -> None:
+        for table, delta in drained:
+            table.restore_touched(delta)
+
+    try:
+        deltas = []
+        for table in tables:
+            drained.append((table, table.drain_touched()))
+            # A snapshot says what is there, so what was drained is in it, and what is gone needs no tombstone.
+            deltas.append(table.snapshot() if snapshot else drained[-1][1])
+    except BaseException:
+        restore()
+        raise
+    return tuple(deltas), restore

@@ -1,0 +1,125 @@
+"""The wire form of a publication: format version, xxh3_128 checksum, then one safetensors block.
+
+The arrays are the block's tensors; the rest is JSON in the block's metadata. Only what safetensors and msgspec can read
+is ever read, so that bytes from a stranger cannot run code.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as tensors
+
+from stream_reco.embedding import Delta
+from stream_reco.sync.publication import FOLLOWED, BadPublication, Parts, Publication, arrays_of
+
+FORMAT = 1
+_MAGIC = b"SRPB" + FORMAT.to_bytes(4, "little")
+_HEAD = len(_MAGIC) + 16
+
+
+class _Table(msgspec.Struct, frozen=True):
+    name: str
+    dim: int
+    default: bool
+
+
+class _Header(msgspec.Struct, frozen=True):
+    model: str
+    epoch: int
+    version: int
+    base_version: int
+    watermark: int
+    created: int
+    tables: list[_Table]
+
+
+def encode(publication: Publication) -> bytes:
+    """The publication as bytes. Raises TypeError, naming the array, for a dtype that is not numeric."""
+    header = _Header(
+        model=publication.model,
+        epoch=publication.epoch,
+        version=publication.version,
+        base_version=publication.base_version,
+        watermark=publication.watermark,
+        created=publication.created,
+        tables=[_Table(delta.name, delta.dim, delta.default is not None) for delta in publication.tables],
+    )
+    arrays = {name: _plain(name, array) for name, array in arrays_of(publication).items()}
+    body = tensors.save(arrays, metadata={"publication": msgspec.json.encode(header).decode()})
+    return b"".join((_MAGIC, xxhash.xxh3_128_digest(body), body))
+
+
+def decode(data: bytes) -> Publication:
+    """The publication in `data`; its arrays are writable and its own.
+
+    Raises BadPublication with reason "format" (not a publication, or one of another format version), "checksum"
+    (damaged on its way) or "schema" (undamaged, but not a publication that this release understands).
+    """
+    body = _verified(data)
+    try:
+        arrays = {name: array if array.flags.writeable else array.copy() for name, array in tensors.load(body).items()}
+        length = int.from_bytes(body[:8], "little")
+        metadata = msgspec.json.decode(body[8 : 8 + length], type=dict[str, Any])["__metadata__"]
+        header = msgspec.json.decode(metadata["publication"], type=_Header)
+        return _assemble(header, arrays)
+    except (SafetensorError, msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
+        raise BadPublication("schema", f"publication cannot be understood: {error}; is the trainer newer?") from error
+
+
+def _verified(data: bytes) -> bytes:
+    if len(data) < _HEAD or data[:4] != _MAGIC[:4]:
+        raise BadPublication("format", f"{len(data)} bytes beginning {data[:8]!r} are not a publication")
+    if data[: len(_MAGIC)] != _MAGIC:
+        found = int.from_bytes(data[4:8], "little")
+        raise BadPublication(
+            "format",
+            f"publication has format {found}, this release reads {FORMAT}: run trainer and scorers of one release",
+        )
+    body = data[_HEAD:]
+    if xxhash.xxh3_128_digest(body) != data[len(_MAGIC) : _HEAD]:
+        raise BadPublication(
+            "checksum", f"publication of {len(data)} bytes does not match its checksum: damaged on its way"
+        )
+    return body
+
+
+def _assemble(header: _Header, arrays: Parts) -> Publication:
+    tables = tuple(
+        Delta(
+            name=table.name,
+            dim=table.dim,
+            keys=arrays[f"tables/{number}/keys"],
+            vectors=arrays[f"tables/{number}/vectors"],
+            tombstones=arrays[f"tables/{number}/tombstones"],
+            default=arrays[f"tables/{number}/default"] if table.default else None,
+        )
+        for number, table in enumerate(header.tables)
+    )
+    parts: dict[str, Parts] = {place: {} for place in FOLLOWED}
+    for name, array in arrays.items():
+        place, _, rest = name.partition("/")
+        if place != "tables":
+            parts[place][rest] = array
+    return Publication(
+        model=header.model,
+        epoch=header.epoch,
+        version=header.version,
+        base_version=header.base_version,
+        tables=tables,
+        **parts,
+        watermark=header.watermark,
+        created=header.created,
+    )
+
+
+def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    # safetensors takes the memory as it lies: strides and byte order must be the plain ones or the numbers change.
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise TypeError(
+            f"array {name!r} has dtype {array.dtype}: only bool, integers and floats travel; texts as uint8"
+        )
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
