@@ -1,0 +1,1 @@
+"""The whole loop in one process, durable on local disk."""

@@ -1,0 +1,48 @@
+"""One writer a folder: a lock that the kernel drops when its process dies, however it dies."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class FolderTakenError(Exception):
+    """Someone else holds the lock; `holder` is the process id they wrote, or "" if it is not known."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path} is locked by {f'process {holder}' if holder else 'another process'}")
+        self.holder = holder
+
+
+class FolderLock:
+    """Holds `path` locked until `release`.
+
+    Raises FolderTakenError at once if someone has it, OSError if it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            self.release()
+            raise FolderTakenError(path, holder) from None
+        except BaseException:
+            self.release()
+            raise
+        self._sign()
+
+    def release(self) -> None:
+        """Give the lock back; twice is once."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _sign(self) -> None:
+        assert self._file is not None
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        except OSError:
+            # The name is for people; a full disk must not keep anyone from reading what is there.
+            return

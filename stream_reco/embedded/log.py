@@ -1,0 +1,207 @@
+"""The durable log under the embedded engine: what happened, in order, on disk before it is acted on.
+
+It is a table of SQLite from the standard library: well kept, and known to survive both `kill -9` and a full disk. WAL
+with synchronous=FULL makes an append one write and one fsync; threads that append at the same time share them.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from stream_reco import metrics
+from stream_reco.embedded.folder_lock import FolderLock, FolderTakenError
+from stream_reco.embedded.log_errors import (
+    LogBusyError,
+    LogCorruptError,
+    LogError,
+    LogFull,
+    LogTruncatedError,
+    LogVersionError,
+    corrupt,
+    named,
+)
+from stream_reco.embedded.log_file import LogFile, Record
+
+__all__ = [
+    "EventLog",
+    "LogBusyError",
+    "LogCorruptError",
+    "LogError",
+    "LogFull",
+    "LogTruncatedError",
+    "LogVersionError",
+    "Record",
+]
+
+_CHUNK = 64
+MAX_PAYLOAD = 256 * 1024 * 1024
+"""Bytes of the largest record, well below SQLite's own bound."""
+
+
+class _Ticket:
+    """One caller's append, on its way into a commit that it may share with others."""
+
+    def __init__(self, records: Sequence[tuple[str, bytes]]) -> None:
+        self.records = records
+        self.first = 0
+        self.error: LogError | None = None
+        self.done = False
+
+
+class EventLog:
+    """The log in `folder`, which is created if need be; one EventLog a folder, in all processes together.
+
+    Safe to use from any number of threads. Raises LogBusyError, LogVersionError, LogCorruptError or LogFull, each
+    saying what to do.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / "log.sqlite3"
+        self._queue: list[_Ticket] = []
+        self._queueing = threading.Lock()
+        self._writing = threading.Lock()
+        self._failed: LogError | None = None
+        self._lock = _locked(self.path)
+        try:
+            self._file = LogFile(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def first(self) -> int:
+        """Position of the oldest record that is kept; one above `last` if there is none."""
+        return self._file.first
+
+    @property
+    def last(self) -> int:
+        """Position of the newest durable record; 0 in a new log. It never goes back."""
+        return self._file.last
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return self._file.nbytes
+
+    def append(self, kind: str, payload: bytes) -> int:
+        """Append one record; returns its position once it is durable."""
+        return self.append_many([(kind, payload)])[0]
+
+    def append_many(self, records: Sequence[tuple[str, bytes]]) -> range:
+        """Append (kind, payload) pairs, all of them or none; returns their consecutive positions once they are durable.
+
+        kind: a short ASCII word; payload: at most MAX_PAYLOAD bytes. Raises LogFull if they did not fit. After any
+        other LogError on append, every further append raises too: what the disk holds is certain again only after a
+        reopening.
+        """
+        if not records:
+            return range(self.last + 1, self.last + 1)
+        for kind, payload in records:
+            _check(kind, payload)
+        ticket = _Ticket(records)
+        with metrics.LOG_APPEND_SECONDS.time():
+            with self._queueing:
+                self._queue.append(ticket)
+            # Whoever gets here first commits for all who wait.
+            with self._writing:
+                if not ticket.done:
+                    self._commit_queue()
+        if ticket.error is not None:
+            raise ticket.error
+        return range(ticket.first, ticket.first + len(records))
+
+    def read(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """The records behind position `after`, in order, at most `limit`; ends with what was durable at the call.
+
+        Raises LogTruncatedError if some of them were given up, and LogCorruptError at the first damaged one or if the
+        log ends before `after`: who has read so far knows that there was more.
+        """
+        last = self.last
+        if after > last:
+            raise corrupt(self.path, f"it ends at record {last}, but {after} had been read from it")
+        return self._records(after, last if limit is None else min(last, after + limit))
+
+    def truncate_before(self, position: int) -> None:
+        """Give up the records before `position`; their space is used again. Positions go on as if they were there."""
+        if position > self.last + 1:
+            raise ValueError(f"cannot truncate before {position}: the log ends at {self.last}")
+        while self.first < position:
+            # Little by little, so that appends need not wait long.
+            with self._writing:
+                self._refuse_failed()
+                self._file.drop_before(min(position, self.first + _CHUNK))
+        metrics.LOG_BYTES.set(self.bytes_on_disk)
+
+    def close(self) -> None:
+        """Give the folder back; twice is once."""
+        with self._writing:
+            self._file.close()
+            self._lock.release()
+            self._failed = self._failed or LogError(f"log {self.path} is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _records(self, after: int, end: int) -> Iterator[Record]:
+        while after < end:
+            chunk = self._file.read(after, min(end - after, _CHUNK))
+            yield from chunk
+            after += len(chunk)
+
+    def _commit_queue(self) -> None:
+        with self._queueing:
+            tickets, self._queue = self._queue, []
+        self._commit(tickets)
+        if len(tickets) > 1 and isinstance(tickets[0].error, LogFull):
+            # What is too much together may fit one by one.
+            for ticket in tickets:
+                self._commit([ticket])
+        metrics.LOG_BYTES.set(self.bytes_on_disk)
+
+    def _commit(self, tickets: list[_Ticket]) -> None:
+        error: LogError | None = LogError(f"log {self.path}: interrupted before the append was durable")
+        first = self.last + 1
+        try:
+            self._refuse_failed()
+            self._file.append([record for ticket in tickets for record in ticket.records])
+            error = None
+        except LogError as raised:
+            # After a failed fsync the kernel may have dropped pages that SQLite believes to be written.
+            self._failed = self._failed or (None if isinstance(raised, LogFull) else raised)
+            error = raised
+        finally:
+            for ticket in tickets:
+                ticket.first, ticket.error, ticket.done = first, error, True
+                first += len(ticket.records)
+        if error is None:
+            for ticket in tickets:
+                for kind, _ in ticket.records:
+                    metrics.LOG_APPENDED.labels(kind).inc()
+
+    def _refuse_failed(self) -> None:
+        if self._failed is not None:
+            raise LogError(f"log {self.path} must be opened again after: {self._failed}") from self._failed
+
+
+def _locked(path: Path) -> FolderLock:
+    try:
+        with named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FolderLock(path.with_name("log.lock"))
+    except FolderTakenError as error:
+        raise LogBusyError(
+            f"log {path} is in use by {f'process {error.holder}' if error.holder else 'another process'}: stop it, or"
+            " use another folder"
+        ) from None
+
+
+def _check(kind: str, payload: bytes) -> None:
+    if not isinstance(kind, str) or not isinstance(payload, bytes):
+        raise TypeError(f"a record is (str, bytes), not ({type(kind).__name__}, {type(payload).__name__})")
+    if not kind.isascii() or not 1 <= len(kind) <= 64:
+        raise ValueError(f"kind of record is {kind!r}: must be an ASCII word of 1 to 64 letters")
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"record of {len(payload)} bytes: at most {MAX_PAYLOAD}; append smaller batches")
