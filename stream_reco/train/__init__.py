@@ -1,0 +1,1 @@
+"""Learning: negatives, one training step, checkpoints."""

@@ -1,0 +1,261 @@
+"""Checkpoints: everything the engine must remember, at one log position, on disk in one atomic step.
+
+A checkpoint is a folder of one file a part (safetensors or plain bytes) and a manifest with their checksums. It is
+written under another name, synced, and renamed: a reader sees all of it or nothing. The newest two are kept, so that
+one may be damaged.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as tensors
+
+from stream_reco import metrics
+
+FORMAT = 1
+KEPT = 2
+Part = dict[str, NDArray[Any]] | bytes
+"""Named numeric arrays, or bytes that the part's owner can read."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+_PREFIX, _DRAFT, _DAMAGED = "checkpoint-", "draft-", "damaged-"
+_BLOCK = 1 << 20
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be written or read; the text says why and what to do."""
+
+
+class CheckpointVersionError(CheckpointError):
+    """The newest checkpoint was written in another format version."""
+
+
+class _DamagedError(Exception):
+    """This checkpoint is torn or does not match its checksums."""
+
+
+class Written(NamedTuple):
+    """A checkpoint on disk; the log is needed from `oldest_position` on, in case this one turns out damaged."""
+
+    path: Path
+    position: int
+    oldest_position: int
+
+
+class Restored(NamedTuple):
+    """What a checkpoint holds, and for each newer one that had to be passed over, why."""
+
+    position: int
+    parts: dict[str, Part]
+    warnings: tuple[str, ...]
+
+
+class _File(msgspec.Struct, frozen=True):
+    part: str
+    file: str
+    arrays: bool
+    bytes: int
+    xxh3_128: str
+
+
+class _Body(msgspec.Struct, frozen=True):
+    position: int
+    files: list[_File]
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    # These three stay in every format, so that damage and another version can be told apart.
+    format: int
+    xxh3_128: str
+    body: msgspec.Raw
+
+
+def write_checkpoint(folder: str | Path, position: int, parts: Mapping[str, Part]) -> Written:
+    """Write `parts` as the state at log position `position`, durably, then give up all but the newest two checkpoints.
+
+    Part names are short lower-case words. Raises CheckpointError (a full disk, say) with the older ones untouched, and
+    ValueError for a name or an array that cannot be written.
+    """
+    folder = Path(folder)
+    for name, part in parts.items():
+        _check(name, part)
+    with metrics.CHECKPOINT_SECONDS.time():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_drafts(folder)
+            number = max((_number(path) for path in folder.glob(f"*{_PREFIX}*")), default=0) + 1
+            path = folder / f"{_PREFIX}{number:010d}"
+            size = _write(folder / f"{_DRAFT}{path.name}", path, position, parts)
+            oldest = _keep_newest(folder)
+        except (OSError, SafetensorError) as error:
+            metrics.CHECKPOINT_FAILURES.labels("write").inc()
+            _remove_drafts(folder)
+            raise CheckpointError(
+                f"checkpoint at position {position} could not be written to {folder}: {error}. Free space there or"
+                " choose another folder; the older checkpoints are untouched"
+            ) from error
+    metrics.CHECKPOINT_BYTES.set(size)
+    return Written(path, position, min(oldest, position))
+
+
+def read_checkpoint(folder: str | Path) -> Restored | None:
+    """The newest checkpoint in `folder` that is whole; None if there is none at all.
+
+    A damaged one is renamed to `damaged-…` and passed over, with a warning. Raises CheckpointVersionError if the
+    newest whole one has another format version, CheckpointError on a read error or if there are some but none whole.
+    """
+    warnings: list[str] = []
+    for path in _newest_first(Path(folder)):
+        try:
+            position, parts = _read(path)
+            return Restored(position, parts, tuple(warnings))
+        except _DamagedError as error:
+            metrics.CHECKPOINT_FAILURES.labels("read").inc()
+            warnings.append(f"checkpoint {path} is damaged and was passed over: {error}; it is now {_set_aside(path)}")
+        except OSError as error:
+            metrics.CHECKPOINT_FAILURES.labels("read").inc()
+            raise CheckpointError(
+                f"checkpoint {path} cannot be read: {error}; check the disk and permissions"
+            ) from error
+    if warnings or any(Path(folder).glob(f"{_DAMAGED}*")):
+        raise CheckpointError(
+            f"no checkpoint in {folder} is whole: {'; '.join(warnings) or 'all were set aside before'}. Restore the"
+            " folder from a copy, or move it away to start afresh"
+        )
+    return None
+
+
+def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) -> int:
+    draft.mkdir()
+    files = [_write_part(draft, name, part) for name, part in parts.items()]
+    body = msgspec.json.encode(_Body(position, files))
+    manifest = msgspec.json.encode(_Manifest(FORMAT, _manifest_digest(FORMAT, body), msgspec.Raw(body)))
+    (draft / "manifest.json").write_bytes(manifest)
+    _sync(draft / "manifest.json")
+    _sync(draft)
+    draft.rename(path)
+    _sync(path.parent)
+    return sum(file.bytes for file in files) + len(manifest)
+
+
+def _write_part(draft: Path, name: str, part: Part) -> _File:
+    path = draft / (f"{name}.bin" if isinstance(part, bytes) else f"{name}.safetensors")
+    if isinstance(part, bytes):
+        path.write_bytes(part)
+    else:
+        # safetensors takes the memory as it lies: strides and byte order must be the plain ones.
+        plain = {key: np.asarray(a, dtype=a.dtype.newbyteorder("="), order="C") for key, a in part.items()}
+        tensors.save_file(plain, path)
+    _sync(path)
+    return _File(name, path.name, not isinstance(part, bytes), path.stat().st_size, _digest(path))
+
+
+def _read(path: Path) -> tuple[int, dict[str, Part]]:
+    body = _read_manifest(path)
+    parts: dict[str, Part] = {}
+    for file in body.files:
+        source = path / file.file
+        if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
+            raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
+        parts[file.part] = _load_arrays(source) if file.arrays else source.read_bytes()
+    return body.position, parts
+
+
+def _load_arrays(source: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # Older releases of safetensors give read-only arrays.
+        return {name: a if a.flags.writeable else a.copy() for name, a in tensors.load_file(source).items()}
+    except SafetensorError as error:
+        raise _DamagedError(f"{source.name}: {error}") from error
+
+
+def _read_manifest(path: Path) -> _Body:
+    try:
+        manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=_Manifest)
+    except FileNotFoundError as error:
+        raise _DamagedError("it has no manifest") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _DamagedError(f"its manifest is unreadable ({error})") from error
+    if _manifest_digest(manifest.format, bytes(manifest.body)) != manifest.xxh3_128:
+        raise _DamagedError("its manifest does not match its checksum")
+    if manifest.format != FORMAT:
+        raise CheckpointVersionError(
+            f"checkpoint {path} has format {manifest.format}, this release reads format {FORMAT}: use the release that"
+            " wrote it, or move the folder away to start afresh"
+        )
+    return msgspec.json.decode(manifest.body, type=_Body)
+
+
+def _keep_newest(folder: Path) -> int:
+    """Remove all but the newest; returns the least log position of those that stay."""
+    paths = _newest_first(folder)
+    for path in paths[KEPT:]:
+        # Renamed first: a half-removed checkpoint must not look like a damaged one.
+        shutil.rmtree(path.rename(folder / f"{_DRAFT}{path.name}"), ignore_errors=True)
+    positions = []
+    for path in paths[:KEPT]:
+        try:
+            positions.append(_read_manifest(path).position)
+        except (_DamagedError, CheckpointVersionError):
+            continue
+    return min(positions)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_PREFIX}*"), key=_number, reverse=True)
+
+
+def _number(path: Path) -> int:
+    digits = path.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _set_aside(path: Path) -> Path:
+    """Out of the way of the next write, which would else keep this one and give up a whole one."""
+    target = path.with_name(f"{_DAMAGED}{path.name}")
+    try:
+        return path.rename(target)
+    except OSError:
+        return path
+
+
+def _remove_drafts(folder: Path) -> None:
+    for draft in folder.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check(name: str, part: Part) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"part of a checkpoint is named {name!r}: must be lower-case letters, digits, '_', '.', '-'")
+    for key, array in {}.items() if isinstance(part, bytes) else part.items():
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise ValueError(f"array {key!r} of part {name!r} has dtype {array.dtype}: only bool, integers and floats")
+
+
+def _manifest_digest(version: int, body: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(f"{version}:".encode() + body)
+
+
+def _digest(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
