@@ -1,0 +1,47 @@
+"""Rows of a file that are no events: counted by reason, with the first few of each kept for people to see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXAMPLES_PER_REASON = 5
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One bad row: a short reason code, `<file name>:<row>` and a text for people."""
+
+    reason: str
+    where: str
+    text: str
+
+
+@dataclass
+class DeadLetters:
+    """All bad rows of a log. `counts` maps the reason code to how many; `examples` are the first of each reason."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[DeadLetter] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many rows were refused."""
+        return self.counts.total()
+
+    def add(self, reason: str, where: str, text: str) -> None:
+        """Count one bad row."""
+        if self.counts[reason] < EXAMPLES_PER_REASON:
+            self.examples.append(DeadLetter(reason, where, text))
+        self.counts[reason] += 1
+
+    def add_rows(self, reason: str, name: str, rows: NDArray[np.int64], describe: Callable[[int], str]) -> None:
+        """Count many bad rows of one reason; `describe(i)` is asked only for the few `rows[i]` that are kept."""
+        room = max(0, EXAMPLES_PER_REASON - self.counts[reason])
+        for i in range(min(room, len(rows))):
+            self.examples.append(DeadLetter(reason, f"{name}:{rows[i]}", describe(i)))
+        if len(rows):
+            self.counts[reason] += len(rows)

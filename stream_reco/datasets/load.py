@@ -1,0 +1,50 @@
+"""The one entry: a path and a format become a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from stream_reco.datasets import globo, json_lines, movielens, open_bandit, table, talkingdata
+from stream_reco.datasets.errors import DatasetError
+from stream_reco.datasets.log import Log
+from stream_reco.datasets.times import UNITS, Bound
+
+_PLAIN: Final[dict[str, Callable[[Path, Bound], Log]]] = {
+    "globo": globo.load,
+    "movielens": movielens.load,
+    "talkingdata": talkingdata.load,
+    "openbandit": open_bandit.load,
+    "events": json_lines.load,
+}
+FORMATS: Final = (*_PLAIN, "table")
+
+
+def load(
+    path: Path | str,
+    format: str,  # noqa: A002 - the name that the command line has
+    *,
+    columns: Mapping[str, str] | None = None,
+    time_unit: str | None = None,
+    now_ms: int | None = None,
+    future_ms: int = 300_000,
+) -> Log:
+    """Read a log of one of `FORMATS` as events in time order; bad rows become its `dead_letters`.
+
+    `columns` (role → column, see `parse_columns`) and `time_unit` (s, ms, us, ns, iso; told from the values when None)
+    are for `table` alone. Rows later than `now_ms + future_ms` are bad; `now_ms=None` leaves the future open. Raises
+    `DatasetError` for a file that is not such a log, `ValueError` for arguments that make no sense.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}: there are {', '.join(FORMATS)}")
+    if time_unit is not None and time_unit not in UNITS:
+        raise ValueError(f"unknown time unit {time_unit!r}: there are {', '.join(UNITS)}")
+    bound = Bound(now_ms, future_ms)
+    if format == "table":
+        return table.load(path, bound, columns, time_unit)
+    if columns is not None or time_unit is not None:
+        why = f"the format {format} has fixed columns and units"
+        raise DatasetError(path, "--columns and --time-unit are for --format table", why, "Leave them out.")
+    return _PLAIN[format](path, bound)
