@@ -1,0 +1,133 @@
+"""A service without a model, and the API over it on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from stream_reco.clock import ManualClock
+from stream_reco.events import Event, Id
+from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.serve.api import Api
+from stream_reco.serve.api_server import HttpServer
+from stream_reco.serve.api_service import Accepted, Interest, Neighbour, Rejection, UnavailableError
+from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate import Slate, SlateItem
+
+NOW = 1_507_000_000_000
+
+
+@dataclass
+class ToyService:
+    """Recommends the items of the events it took, newest first; keeps what it was asked."""
+
+    events: list[Event] = field(default_factory=list)
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    backlog: int = 0
+    is_ready: bool = True
+    refuses: str | None = None
+    fails: Exception | None = None
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    async def accept(self, events: Sequence[Event]) -> Accepted:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise self.fails
+        known = {event.event_id for event in self.events}
+        fresh: list[Event] = []
+        rejected: list[Rejection] = []
+        for index, event in enumerate(events):
+            if event.event_id is not None and event.event_id == self.refuses:
+                rejected.append(Rejection(index, "value", "refused by the loop"))
+            elif event.event_id is None or event.event_id not in known:
+                known |= {event.event_id}
+                fresh.append(event)
+        self.events += fresh
+        return Accepted(len(fresh), len(events) - len(fresh) - len(rejected), rejected)
+
+    def _items(self) -> list[Id]:
+        return list(dict.fromkeys(event.item_id for event in reversed(self.events) if hasattr(event, "item_id")))
+
+    def recommend(
+        self,
+        user_id: Id,
+        k: int,
+        context: Mapping[str, Scalar] | None,
+        exclude: Sequence[Id],
+        filters: Mapping[str, FeatureValue] | None,
+    ) -> Slate:
+        self.asked.append((user_id, k, context, exclude, filters))
+        if self.fails:
+            raise self.fails
+        items = [item for item in self._items() if item not in exclude][:k]
+        slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else None) for i, item in enumerate(items)]
+        return Slate("r-1", 7, slots)
+
+    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
+        self.asked.append((user_id, item_ids, context))
+        return [1 / (2 + index) for index in range(len(item_ids))]
+
+    def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
+        self.asked.append((item_id, k))
+        return [Neighbour("near", 0.9)][:k] if item_id in self._items() else None
+
+    def interests(self, user_id: Id) -> Sequence[Interest]:
+        self.asked.append((user_id,))
+        return [Interest("medoid", 1.5, 3)]
+
+    async def forget(self, user_id: Id) -> None:
+        self.asked.append((user_id,))
+        if self.fails:
+            raise UnavailableError("disk", "no room", retry_after=9)
+
+    def status(self) -> Mapping[str, object]:
+        return {"events": len(self.events), "examples": 0, "version": 7, "staleness_seconds": 0.5, "rows": 2}
+
+
+Serving = Callable[..., httpx.Client]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[tuple[ToyService, httpx.Client]]:
+    """One server with the settings that come by themselves: a start and a stop take longer than most tests."""
+    service = ToyService()
+    with HttpServer("127.0.0.1", 0) as server, httpx.Client(base_url=server.url, timeout=10) as client:
+        server.start(Api(service, ManualClock(NOW), ServeSettings()))
+        yield service, client
+
+
+@pytest.fixture
+def service(shared: tuple[ToyService, httpx.Client]) -> ToyService:
+    """The service behind every server of a test, as new."""
+    vars(shared[0]).update(vars(ToyService()))
+    return shared[0]
+
+
+@pytest.fixture
+def client(shared: tuple[ToyService, httpx.Client], service: ToyService) -> httpx.Client:
+    """A client of the shared server, whose service is as new."""
+    assert shared[0] is service
+    return shared[1]
+
+
+@pytest.fixture
+def serving(service: ToyService) -> Iterator[Serving]:
+    """Starts a server with these settings and gives a client of it."""
+    opened: list[tuple[HttpServer, httpx.Client]] = []
+
+    def start(**settings: object) -> httpx.Client:
+        server = HttpServer("127.0.0.1", 0)
+        api = Api(service, ManualClock(NOW), ServeSettings(**settings))  # type: ignore[arg-type] # any setting
+        opened.append((server.start(api), httpx.Client(base_url=server.url, timeout=10)))
+        return opened[-1][1]
+
+    yield start
+    for server, client in opened:
+        client.close()
+        server.stop()
