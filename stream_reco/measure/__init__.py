@@ -1,0 +1,22 @@
+"""What the loop is worth: metrics of ranking, probabilities and freshness, and of policies never served."""
+
+from stream_reco.measure.binary import BinaryMetrics, RollingBinaryMetrics
+from stream_reco.measure.calibration import ReliabilityBin, expected_calibration_error, reliability
+from stream_reco.measure.freshness import Freshness
+from stream_reco.measure.off_policy import Estimate, doubly_robust, ips, snips
+from stream_reco.measure.ranking import RankingMetrics, rank_of
+
+__all__ = [
+    "BinaryMetrics",
+    "Estimate",
+    "Freshness",
+    "RankingMetrics",
+    "ReliabilityBin",
+    "RollingBinaryMetrics",
+    "doubly_robust",
+    "expected_calibration_error",
+    "ips",
+    "rank_of",
+    "reliability",
+    "snips",
+]
