@@ -18,6 +18,10 @@ class ReadersWriterLock:
         self._waiting = 0
         self._mine = threading.local()
 
+    @property
+    def writer_waits(self) -> bool:
+        return self._waiting > 0
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         depth: int = getattr(self._mine, "depth", 0)

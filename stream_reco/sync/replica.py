@@ -46,7 +46,13 @@ class Replica:
     replica asks for a snapshot, again at every poll until one came, and goes on serving what it has.
     """
 
-    def __init__(self, model: str, followers: Mapping[str, Follower] | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        followers: Mapping[str, Follower] | None = None,
+        applied: Callable[[Publication], None] = lambda _: None,
+    ) -> None:
+        """`applied` is called after each publication with the new tables in place, while no request reads."""
         unknown = set(followers or ()) - set(FOLLOWED)
         if unknown:
             raise ValueError(f"followers of {sorted(unknown)}: a publication has only the parts {FOLLOWED}")
@@ -61,6 +67,7 @@ class Replica:
         self.torn = False
         """Whether a follower failed in the middle of a publication: only a snapshot is applied then."""
         self._followers = dict(followers or {})
+        self._applied = applied
         self._tables: dict[str, EmbeddingTable] = {}
         self._cursor = ""
         self._lock = ReadersWriterLock()
@@ -149,6 +156,7 @@ class Replica:
                 if delta.name in known:
                     known[delta.name].apply_delta(delta)
             self._tables = known | fresh
+            self._applied(publication)
             self.epoch, self.version = publication.epoch, publication.version
             self.watermark, self.created = publication.watermark, publication.created
             self.torn = False
