@@ -61,8 +61,8 @@ def _seed(feature: str) -> int:
 def key_of(id: Id, feature: str) -> int:  # noqa: A002 - the contract's name
     """The signed 64-bit key of an id in the table of one feature.
 
-    Integers are their own key. Text is hashed by xxh3_64, seeded by the xxh3_64 of the feature's name: the same in every
-    process and release, different between features.
+    Integers are their own key. Text is hashed by xxh3_64, seeded by the xxh3_64 of the feature's name: the same in
+    every process and release, different between features.
     """
     if type(id) is int:
         return id

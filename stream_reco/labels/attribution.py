@@ -1,0 +1,104 @@
+"""Which impression an action is about, and which actions wait for theirs."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+
+from stream_reco.events import Id
+from stream_reco.labels.pending import Held, Shown
+
+
+class OpenImpressions:
+    """All impressions that are remembered, by user and item, in the order of their times."""
+
+    def __init__(self) -> None:
+        self._users: dict[Id, dict[Id, list[Shown]]] = {}
+
+    def add(self, shown: Shown) -> None:
+        items = self._users.get(shown.user_id)
+        if items is None:
+            self._users[shown.user_id] = {shown.item_id: [shown]}
+            return
+        same = items.get(shown.item_id)
+        if same is None:
+            items[shown.item_id] = [shown]
+        elif (same[-1].time, same[-1].seq) < (shown.time, shown.seq):
+            same.append(shown)
+        else:
+            insort(same, shown, key=lambda s: (s.time, s.seq))
+
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> Shown | None:
+        """The impression that an action at `time` is about, of those at most `life` ms before it.
+
+        With a request_id it is the one of that request, even where the clocks disagree about which came first. Without,
+        it is the latest that is not after the action.
+        """
+        items = self._users.get(user_id)
+        same = items.get(item_id) if items is not None else None
+        if same is None:
+            return None
+        after: Shown | None = None
+        for shown in reversed(same):
+            if shown.time < time - life:
+                break
+            if request_id is not None and shown.request_id != request_id:
+                continue
+            if shown.time <= time:
+                return shown
+            if request_id is not None:
+                after = shown
+        return after
+
+    def remove(self, shown: Shown) -> None:
+        items = self._users[shown.user_id]
+        same = items[shown.item_id]
+        if len(same) > 1:
+            # The oldest leave first, so this hardly searches.
+            del same[next(at for at, other in enumerate(same) if other is shown)]
+            return
+        del items[shown.item_id]
+        if not items:
+            del self._users[shown.user_id]
+
+    def of_user(self, user_id: Id) -> list[Shown]:
+        return [shown for same in self._users.get(user_id, {}).values() for shown in same]
+
+    def __iter__(self) -> Iterator[Shown]:
+        return (shown for items in self._users.values() for same in items.values() for shown in same)
+
+
+class WaitingActions:
+    """Actions that name a request whose impression has not come, by user, item and request."""
+
+    def __init__(self) -> None:
+        self._users: dict[Id, dict[tuple[Id, Id | None], list[Held]]] = {}
+
+    def add(self, action: Held) -> None:
+        users = self._users.setdefault(action.user_id, {})
+        users.setdefault((action.item_id, action.request_id), []).append(action)
+
+    def take(self, user_id: Id, item_id: Id, request_id: Id | None, until: int) -> list[Held]:
+        """Take out the actions that waited for this impression and are not after `until` ms."""
+        requests = self._users.get(user_id)
+        if requests is None:
+            return []
+        taken = [action for action in requests.get((item_id, request_id), ()) if action.time <= until]
+        for action in taken:
+            self.remove(action)
+        return taken
+
+    def remove(self, action: Held) -> None:
+        requests = self._users[action.user_id]
+        key = (action.item_id, action.request_id)
+        requests[key] = [other for other in requests[key] if other is not action]
+        if not requests[key]:
+            del requests[key]
+            if not requests:
+                del self._users[action.user_id]
+
+    def of_user(self, user_id: Id) -> list[Held]:
+        return [action for actions in self._users.get(user_id, {}).values() for action in actions]
+
+    def __iter__(self) -> Iterator[Held]:
+        return (a for requests in self._users.values() for actions in requests.values() for a in actions)

@@ -1,0 +1,61 @@
+"""What the joiner holds: impressions whose label can still change, and actions that wait or can be taken back."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from stream_reco.events import Id
+
+Context = dict[str, str | int | float | bool | None]
+
+
+class Held(Struct, gc=False, array_like=True):
+    """A positive action: one that waits for its impression, that can still be retracted, or that matures with it.
+
+    `live` says that it counts for the label now, `retracted` is the time of its retraction, `dropped` that the calendar
+    must pass over it.
+    """
+
+    seq: int
+    time: int
+    weight: float
+    user_id: Id
+    item_id: Id
+    request_id: Id | None
+    event_id: Id | None
+    action: str
+    value: float | None
+    context: Context | None
+    features: bytes | None
+    retracted: int | None = None
+    live: bool = False
+    dropped: bool = False
+
+
+class Shown(Struct, gc=False, array_like=True):
+    """An impression and its label so far (None: pending).
+
+    `weight` is what was given for the present label in all; `late` says that an action after the deadline gave it.
+    `within` and `after` are the strongest actions without an event_id, which nobody can retract, before and after the
+    deadline; `actions` has the others, and all that are held.
+    """
+
+    seq: int
+    time: int
+    user_id: Id
+    item_id: Id
+    request_id: Id | None
+    position: int | None
+    group_id: Id | None
+    context: Context | None
+    features: bytes | None
+    label: int | None = None
+    weight: float = 0.0
+    reason: str = ""
+    label_time: int = 0
+    matured: bool = False
+    dropped: bool = False
+    late: bool = False
+    within: Held | None = None
+    after: Held | None = None
+    actions: list[Held] | None = None

@@ -1,0 +1,66 @@
+"""Settings of the labels, and what makes them sensible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+DAY_MS = 86_400_000
+_LONGEST_MS = 100 * 365 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """How impressions and actions become examples."""
+
+    window_days: float = 14.0
+    """An impression waits so long for an action before it is a negative."""
+    lateness_seconds: float = 60.0
+    """So far may events be out of order."""
+    order: Literal["slate", "group", "none"] = "slate"
+    """What makes a response tell on earlier impressions: request_id and position, group_id and time, or nothing."""
+    action_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each kind of action; 0 ignores the kind, one that is not named weighs 1."""
+    positive_from: Mapping[str, float] = field(default_factory=dict)
+    """Kinds that are positive only from this value on, such as ratings."""
+
+    def __post_init__(self) -> None:
+        check_window(self.window_days * DAY_MS, self.lateness_seconds * 1000)
+        check_order(self.order if self.order != "none" else None)
+        check_weights(self.action_weights, self.positive_from)
+
+    @property
+    def window_ms(self) -> int:
+        return round(self.window_days * DAY_MS)
+
+    @property
+    def lateness_ms(self) -> int:
+        return round(self.lateness_seconds * 1000)
+
+
+def check_window(window_ms: float, lateness_ms: float) -> None:
+    """Raise ValueError unless the window is 1 ms to 100 years and the lateness 0 to 100 years."""
+    if not 1 <= window_ms <= _LONGEST_MS:  # NaN fails too
+        raise ValueError(f"the label window is {window_ms} ms: it must be 1 ms to 100 years; 14 days is the default")
+    if not 0 <= lateness_ms <= _LONGEST_MS:
+        raise ValueError(f"the lateness is {lateness_ms} ms: it must be 0 to 100 years; 60 s is the default")
+
+
+def check_order(order: str | None) -> None:
+    """Raise ValueError unless the order is one that is known."""
+    if order not in ("group", "slate", None):
+        raise ValueError(f"the order of labels is {order!r}: it must be 'group', 'slate' or none at all")
+
+
+def check_weights(action_weights: Mapping[str, float], positive_from: Mapping[str, float]) -> None:
+    """Raise ValueError unless weights are finite and not negative, and thresholds finite."""
+    for kind, weight in action_weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                f"the weight of {kind!r} is {weight}: it must be finite and at least 0; 0 ignores the kind"
+            )
+    for kind, least in positive_from.items():
+        if not math.isfinite(least):
+            raise ValueError(f"{kind!r} is positive from {least}: it must be finite; leave it out to take every value")

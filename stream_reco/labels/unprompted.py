@@ -1,0 +1,35 @@
+"""Actions with no impression: each is an example of its own."""
+
+from __future__ import annotations
+
+from stream_reco.labels.example import Example, Undone
+from stream_reco.labels.pending import Held
+from stream_reco.labels.rules import NEGATIVE_WEIGHT
+
+
+def unprompted(action: Held) -> Example:
+    return _example(action, 1, action.weight, "unprompted", action.time, None)
+
+
+def taken_back(action: Held, time: int) -> Example:
+    """The action's retraction at `time`."""
+    undone = Undone("unprompted", 1, action.weight, action.time)
+    return _example(action, 0, NEGATIVE_WEIGHT, "retraction", max(time, action.time), undone)
+
+
+def _example(action: Held, label: int, weight: float, reason: str, time: int, undoes: Undone | None) -> Example:
+    return Example(
+        user_id=action.user_id,
+        item_id=action.item_id,
+        request_id=action.request_id,
+        label=label,
+        weight=weight,
+        reason=reason,
+        event_time=action.time,
+        label_time=time,
+        context=action.context,
+        features=action.features,
+        undoes=undoes,
+        action=action.action,
+        value=action.value,
+    )
