@@ -19,7 +19,9 @@ class ServeSettings:
     """Address to listen on. Beyond loopback a token is required."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """TCP port; 0 takes a free one."""
-    token: Annotated[str, Meta(min_length=16, max_length=512)] | None = field(default=None, metadata={"secret": True})
+    token: Annotated[str, Meta(min_length=16, max_length=512)] | None = field(
+        default=None, repr=False, metadata={"secret": True}
+    )
     """A bearer token that clients must send; best given as an environment variable."""
     token_hashes: tuple[TokenHash, ...] = ()
     """SHA-256 of further bearer tokens, in hexadecimal, so that no configuration file holds a secret."""
@@ -41,3 +43,23 @@ class ServeSettings:
     """An event further ahead of the clock than this is rejected."""
     body_seconds: Annotated[float, Meta(gt=0)] = 30.0
     """How long a client may take to send its body."""
+
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True)
+class SlateSettings:
+    """How ranked candidates become a slate."""
+
+    keep_seen: bool = False
+    """Whether items that the user has acted on stay in."""
+    diversity: Share = 0.0
+    """Weight of being unlike what is above, against the score (1 − λ of MMR); 0 ranks by score alone."""
+    near_duplicate: Share = 1.0
+    """Cosine above which an item is left out for being the same as one above; 1 leaves all in."""
+    cap_feature: str | None = None
+    """An item feature, such as "brand", of which no value may fill more of a slate than `cap` places."""
+    cap: Positive = 3
+    exploration: Share = 0.0
+    """Chance that a place of a slate goes to a candidate drawn at random; its propensity is reported."""

@@ -1,0 +1,33 @@
+"""The settings as a list for people: each value and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from stream_reco.config.load import Loaded
+from stream_reco.config.origin import Origin
+from stream_reco.config.sources import variable
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting: its key, its value as text (secrets are never shown), its origin, the variable that sets it."""
+
+    key: str
+    value: str
+    origin: Origin
+    variable: str
+
+
+def describe(loaded: Loaded[Any]) -> list[Line]:
+    """One line a setting, in the order of the tree."""
+    lines: list[Line] = []
+    for section in fields(loaded.settings):
+        room = getattr(loaded.settings, section.name)
+        for field in fields(room):
+            value = getattr(room, field.name)
+            shown = "(secret)" if field.metadata.get("secret") and value is not None else repr(value)
+            key = f"{section.name}.{field.name}"
+            lines.append(Line(key, shown, loaded.origins[key], variable(section.name, field.name)))
+    return lines

@@ -1,0 +1,111 @@
+"""From sources to the tree: what comes later wins, everything is checked, and every problem is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from stream_reco.config.origin import DEFAULT, Given, Origin
+from stream_reco.config.sources import from_environment, from_file, from_flags
+from stream_reco.config.tree import Settings
+from stream_reco.config.values import convert
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """The settings cannot be used; `problems` has one sentence for each thing to put right."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        title = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{title} with the settings:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """The settings, and by `section.name` where each of them came from."""
+
+    settings: T
+    origins: Mapping[str, Origin]
+
+
+def load(
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Loaded[Settings]:
+    """The settings from a TOML file, the environment and flags (`{"serve.port": 8080}`). Raises `ConfigError`."""
+    return load_tree(Settings, config, environ, overrides)
+
+
+def load_tree(
+    tree: type[T],
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Loaded[T]:
+    """The same for any frozen dataclass whose fields are frozen dataclasses."""
+    sections: dict[str, type[Any]] = get_type_hints(tree)
+    names = {section: [field.name for field in fields(room)] for section, room in sections.items()}
+    problems: list[str] = []
+    given = from_file(config, names, problems) if config is not None else []
+    given += from_environment(environ or {}, names, problems)
+    given += from_flags(overrides or {}, names, problems)
+    origins = {f"{section}.{name}": DEFAULT for section in names for name in names[section]}
+    rooms = {}
+    for section, room in sections.items():
+        chosen = _typed([each for each in given if each.section == section], room, problems)
+        rooms[section] = _built(room, chosen, problems)
+        origins |= {each.key: each.origin for each, _ in chosen.values()}
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(tree(**rooms), origins)
+
+
+Typed = dict[str, tuple[Given, object]]
+
+
+def _typed(given: list[Given], room: type[Any], problems: list[str]) -> Typed:
+    hints = get_type_hints(room, include_extras=True)
+    chosen: Typed = {}
+    for each in given:
+        try:
+            chosen[each.name] = (each, convert(each, hints[each.name]))
+        except ValueError as problem:
+            problems.append(f"{_shown(each, room)}: {problem}")
+    return chosen
+
+
+def _built(room: type[Any], chosen: Typed, problems: list[str]) -> Any:
+    """The room's settings. Its own checks stop at the first problem, so what caused it is set aside to find more."""
+    left = dict(chosen)
+    while True:
+        complaint = _complaint(room, left)
+        if complaint is None:
+            return room(**{name: value for name, (_, value) in left.items()})
+        culprit = next((name for name in left if _complaint(room, _without(left, name)) != complaint), None)
+        if culprit is None:
+            problems.append(complaint)
+            return None
+        problems.append(f"{_shown(left[culprit][0], room)}: {complaint}")
+        left = _without(left, culprit)
+
+
+def _complaint(room: type[Any], chosen: Typed) -> str | None:
+    try:
+        room(**{name: value for name, (_, value) in chosen.items()})
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
+def _without(chosen: Typed, name: str) -> Typed:
+    return {other: each for other, each in chosen.items() if other != name}
+
+
+def _shown(given: Given, room: type[Any]) -> str:
+    secret = any(field.name == given.name and field.metadata.get("secret") for field in fields(room))
+    return f"{given.key} = {'(secret)' if secret else repr(given.value)} ({given.origin})"

@@ -1,0 +1,102 @@
+"""The sources of settings, weakest first: a TOML file, the environment, flags. Each is read whole, problems and all."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from stream_reco.config.origin import Given, Origin
+
+PREFIX = "STREAM_RECO_"
+Names = Mapping[str, Iterable[str]]
+"""The names of the settings of each section."""
+
+
+def from_file(path: Path, names: Names, problems: list[str]) -> list[Given]:
+    """What a TOML file gives."""
+    origin = Origin("file", str(path))
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        problems.append(f"the settings file {str(path)!r} cannot be read: {problem.strerror}; check the path")
+        return []
+    except ValueError as problem:  # of TOML or of UTF-8
+        problems.append(f"the settings file {str(path)!r} is not TOML: {problem}")
+        return []
+    given: list[Given] = []
+    for section, table in document.items():
+        if section not in names:
+            problems.append(f"there is no section {section!r} ({origin}){_instead(section, names)}")
+        elif not isinstance(table, dict):
+            problems.append(
+                f"{section} is {table!r} ({origin}): it is a section; write [{section}] and settings below it"
+            )
+        else:
+            given += [Given(section, name, value, origin) for name, value in table.items()]
+    return known(given, names, problems)
+
+
+def from_environment(environ: Mapping[str, str], names: Names, problems: list[str]) -> list[Given]:
+    """What variables called STREAM_RECO_<SECTION>_<NAME> give; an empty one counts as not set.
+
+    The prefix is not ours alone (tests and deployments have variables of their own), so a variable of no section is
+    only a problem where it looks like a slip of one that exists.
+    """
+    every = [variable(section, name) for section in names for name in names[section]]
+    given: list[Given] = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or not environ[name]:
+            continue
+        rest = name.removeprefix(PREFIX).lower()
+        sections = [section for section in names if rest.startswith(section + "_")]
+        if sections:
+            section = max(sections, key=len)
+            given.append(
+                Given(section, rest[len(section) + 1 :], environ[name], Origin("environment", name), text=True)
+            )
+        elif difflib.get_close_matches(name, every, n=1, cutoff=0.9):
+            problems.append(f"there is no environment variable {name}{_instead(name, every)}")
+    return known(given, names, problems)
+
+
+def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str]) -> list[Given]:
+    """What flags give, by `section.name`; None stands for a flag that was not used, text is taken as in a variable."""
+    given: list[Given] = []
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        if value is None:
+            continue
+        if section in names:
+            given.append(Given(section, name, value, Origin("flag", key), text=isinstance(value, str)))
+        else:
+            problems.append(f"there is no section {section!r} (flag {key}){_instead(section, names)}")
+    return known(given, names, problems)
+
+
+def known(given: list[Given], names: Names, problems: list[str]) -> list[Given]:
+    """Those that name a setting; the others become problems that suggest the nearest name."""
+    found: list[Given] = []
+    for each in given:
+        if each.name in names[each.section]:
+            found.append(each)
+            continue
+        hint = _instead(each.name, names[each.section], each.section + ".")
+        if each.origin.kind == "environment":
+            hint = _instead(each.origin.name, [variable(each.section, name) for name in names[each.section]])
+        problems.append(f"there is no setting {each.key} ({each.origin}){hint}")
+    return found
+
+
+def variable(section: str, name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{section}_{name}".upper()
+
+
+def _instead(word: str, candidates: Iterable[str], prefix: str = "") -> str:
+    names = list(candidates)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {prefix}{close[0]}?"
+    return f": there are {', '.join(prefix + name for name in names)}"

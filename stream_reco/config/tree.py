@@ -1,0 +1,24 @@
+"""The tree: one section a room, each defined by the room itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stream_reco.interests.settings import InterestSettings
+from stream_reco.labels.settings import LabelSettings
+from stream_reco.model.settings import ModelSettings
+from stream_reco.serve.settings import ServeSettings
+from stream_reco.signals.settings import SignalSettings
+from stream_reco.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; a section's name is its table in the TOML file and the first part of its environment variables."""
+
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    signals: SignalSettings = field(default_factory=SignalSettings)
+    interests: InterestSettings = field(default_factory=InterestSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainSettings = field(default_factory=TrainSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
