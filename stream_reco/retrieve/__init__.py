@@ -1,0 +1,1 @@
+"""Candidate sources over a vector index, and how they are blended."""

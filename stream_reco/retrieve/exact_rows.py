@@ -1,0 +1,107 @@
+"""Vectors in one dense matrix, searched exactly: a matrix product and a selection that hardly costs more than it."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Vectors = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.int64]
+
+NO_KEY = -1
+_SCORES_AT_ONCE = 1 << 18
+"""Scores of one block of rows against all queries: 1 MB stays in the cache between product and selection."""
+
+
+@njit(cache=True, nogil=True)
+def _sift_down(scores: Vectors, rows: Keys, score: float, row: int) -> None:
+    """Puts a pair in the place of the root of a min-heap."""
+    size = len(scores)
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and scores[child + 1] < scores[child]:
+            child += 1
+        if score <= scores[child]:
+            break
+        scores[at], rows[at] = scores[child], rows[child]
+        at = child
+    scores[at], rows[at] = score, row
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _largest(scores: Vectors) -> np.float32:
+    most: np.float32 = scores[0]
+    for score in scores:
+        most = max(most, score)
+    return most
+
+
+@njit(cache=True, nogil=True)
+def _select(block: Vectors, width: int, first: int, best: Vectors, rows: Keys) -> None:
+    """Folds scores float32[q, width] of the rows from `first` on into min-heaps float32[q, k] and int64[q, k]."""
+    for q in range(len(best)):
+        for start in range(0, width, 64):
+            piece = block[q, start : min(start + 64, width)]
+            # Nearly every piece has nothing to offer, and a maximum is found eight scores at a time.
+            if _largest(piece) <= best[q, 0]:
+                continue
+            for i in range(len(piece)):
+                if piece[i] > best[q, 0]:
+                    _sift_down(best[q], rows[q], piece[i], first + start + i)
+
+
+class ExactRows:
+    """Row i of `vectors` float32[≥n, dim] belongs to keys[i]; beyond the n rows in use there is room to grow."""
+
+    def __init__(self, dim: int) -> None:
+        self.keys: Keys = np.empty(0, np.int64)
+        self.vectors: Vectors = np.empty((0, dim), np.float32)
+        self.row_of: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    def upsert(self, keys: Keys, vectors: Vectors) -> None:
+        """Sets vectors float32[n, dim] of keys int64[n]; of a repeated key the last one."""
+        self._reserve(len(self) + len(keys))
+        row_of = self.row_of
+        rows = np.array([row_of.setdefault(key, len(row_of)) for key in keys.tolist()], np.int64)
+        self.keys[rows] = keys
+        self.vectors[rows] = vectors
+
+    def remove(self, keys: Keys) -> None:
+        """Takes keys out; unknown ones are ignored."""
+        for key in keys.tolist():
+            row = self.row_of.pop(key, None)
+            last = len(self.row_of)
+            if row is not None and row != last:
+                # The last row fills the hole, so that the matrix stays dense.
+                self.keys[row], self.vectors[row] = self.keys[last], self.vectors[last]
+                self.row_of[int(self.keys[row])] = row
+
+    def rows(self, keys: Keys) -> Keys:
+        """Row numbers int64[n], −1 for unknown keys."""
+        return np.array([self.row_of.get(key, -1) for key in keys.tolist()], np.int64)
+
+    def search(self, queries: Vectors, k: int) -> tuple[Keys, Vectors]:
+        """The best k a query, in no order; where there are fewer, keys −1 at −inf."""
+        best = np.full((len(queries), k), -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        n = len(self)
+        if n and best.size:
+            step = min(max(_SCORES_AT_ONCE // len(queries), 64), n)
+            block = np.empty((len(queries), step), np.float32)
+            for first in range(0, n, step):
+                width = min(step, n - first)
+                np.matmul(queries, self.vectors[first : first + width].T, out=block[:, :width])
+                _select(block, width, first, best, rows)
+            rows = np.where(rows >= 0, self.keys[rows], NO_KEY)
+        return rows, best
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self.keys):
+            room = max(size, 2 * len(self.keys), 64)
+            self.keys = np.resize(self.keys, room)
+            grown = np.empty((room, self.vectors.shape[1]), np.float32)
+            grown[: len(self)] = self.vectors[: len(self)]
+            self.vectors = grown
