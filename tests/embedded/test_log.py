@@ -347,6 +347,40 @@ def test_a_flipped_byte_is_named_or_harmless_but_never_believed(tmp_path: Path) 
     assert named > 60
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM records WHERE position = 3",
+        "DELETE FROM records",
+        "UPDATE bounds SET last = 2",
+        "UPDATE bounds SET last = 4",
+        "UPDATE bounds SET last = 'x'",
+        "DELETE FROM bounds",
+        "DROP TABLE bounds",
+    ],
+)
+def test_a_lost_tail_is_noticed_at_once(tmp_path: Path, change: str) -> None:
+    filled(tmp_path, 3)
+    database = sqlite3.connect(tmp_path / "log.sqlite3")
+    database.execute(change)
+    database.commit()
+    database.close()
+    with pytest.raises(LogCorruptError, match=r"log\.sqlite3 is damaged"):
+        EventLog(tmp_path)
+
+
+def test_a_lost_record_in_the_middle_is_noticed_by_its_reader(tmp_path: Path) -> None:
+    records = filled(tmp_path, 100)
+    database = sqlite3.connect(tmp_path / "log.sqlite3")
+    database.execute("DELETE FROM records WHERE position = 90")
+    database.commit()
+    database.close()
+    with EventLog(tmp_path) as log:
+        assert list(log.read(limit=60)) == records[:60]
+        with pytest.raises(LogCorruptError, match="record 90 is missing"):
+            list(log.read())
+
+
 def test_a_cut_file_is_named(tmp_path: Path) -> None:
     records = filled(tmp_path, 120)
     path = tmp_path / "log.sqlite3"

@@ -20,8 +20,6 @@ def main(folder: Path) -> None:
     assert written > 3, written
     kept = [f"checkpoint-{number:010d}" for number in (written - 1, written)]
     assert sorted(path.name for path in folder.iterdir()) == kept
-        f"checkpoint-{number:010d}" for number in (written - 1, written)
-    ]
     restored = read_checkpoint(folder)
     assert restored is not None
     assert (restored.position, restored.warnings) == (written, ())
