@@ -1,0 +1,230 @@
+"""A world whose tastes are known: what a recommender earns there can be held against the best that was possible.
+
+The click model is that of examination (Richardson, Dominowska and Ragno 2007; Craswell et al. 2008): a user looks at a
+position with a probability that falls with it, and clicks what is looked at with a probability that only user, item and
+time decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, UserEvent
+from stream_reco.simulate.arrivals import Arrivals, Request
+from stream_reco.simulate.catalogue import Catalogue, Shelf
+from stream_reco.simulate.delays import CLICK, PURCHASE, Delay
+from stream_reco.simulate.draws import Draw, generator
+from stream_reco.simulate.tastes import Floats, Tastes, Topics
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+# Logits: what all items start from, what a perfectly matching item gains, what an item loses in a lifetime.
+_BASE, _MATCH, _AGEING = -5.0, 7.0, 1.5
+_PRICES = (5.0, 50.0)
+
+
+class World:
+    """People and items from `start_ms` on; deterministic by `seed` and the calls made, without a clock of its own.
+
+    Times are ms since the epoch, ids integers from 0. A user clicks an item at most once. `position_bias` is the power
+    of 1 / position with which a position (from 1) is looked at; `purchase_rate` of clicks become a purchase, after
+    `purchase_delay` from the click.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        users: int = 1000,
+        items: int = 500,
+        topics: int = 20,
+        dim: int = 16,
+        interests: int = 4,
+        interest_life_ms: int = 2 * DAY_MS,
+        item_life_ms: int = 2 * DAY_MS,
+        requests_per_second: float = 1.0,
+        position_bias: float = 0.5,
+        click_delay: Delay = CLICK,
+        purchase_rate: float = 0.1,
+        purchase_delay: Delay = PURCHASE,
+        start_ms: int = 1_700_000_000_000,
+    ) -> None:
+        if min(users, items, topics, dim, interests, interest_life_ms, item_life_ms) < 1 or interests > 64:
+            raise ValueError(
+                "a world needs at least one user, item, topic, dimension, interest (at most 64) and ms of life"
+            )
+        if not (requests_per_second >= 0 and position_bias >= 0 and 0 <= purchase_rate <= 1):
+            raise ValueError("rates and the position bias must not be negative, nor the purchase rate above 1")
+        self.seed, self.users, self.items, self.start_ms = seed, users, items, start_ms
+        self._item_life_ms, self._position_bias = item_life_ms, position_bias
+        self._click_delay, self._purchase_rate, self._purchase_delay = click_delay, purchase_rate, purchase_delay
+        known = Topics(seed, topics, dim)
+        self._tastes = Tastes(seed, known, interests, interest_life_ms)
+        self._catalogue = Catalogue(seed, known, items, item_life_ms, start_ms)
+        self._arrivals = Arrivals(seed, users, requests_per_second, start_ms)
+        self._stepped_to = start_ms - 1
+        self._clicked: dict[int, set[int]] = {}
+
+    def step(self, now: int) -> list[Request]:
+        """Return the requests since the last step up to `now`, by time; the first step counts from the start."""
+        requests = self._arrivals.between(self._stepped_to, now)
+        self._stepped_to = max(self._stepped_to, now)
+        return requests
+
+    def item_events(self, since: int | None, until: int, *, vectors: bool = False) -> list[Event]:
+        """Return births and deaths within since < time ≤ until; with `since=None` all that is alive, stamped `until`.
+
+        Features are the topic, and with `vectors` the true direction in taste space.
+        """
+        if since is None:
+            alive = self._catalogue.shelf(until).ids.tolist()
+            return [self._announcement(item, until, True, vectors=vectors) for item in alive]
+        changes = self._catalogue.changes(since, until)
+        return [self._announcement(item, at, born, vectors=vectors) for at, item, born in changes]
+
+    def user_event(self, user: int, now: int) -> UserEvent:
+        """Return what is known of a user beforehand: the topic that one of their interests began with."""
+        topic = self._tastes.main_topic(self._known(user))
+        return UserEvent(
+            user_id=user, timestamp=now, event_id=f"user-{user}-{now}", features={"segment": f"topic-{topic}"}
+        )
+
+    def click_probability(self, user: int, item: Id, now: int) -> float:
+        """Return the true chance that a user who looks at an item at `now` clicks it; 0 for what is not alive."""
+        return float(self._probabilities(user, [item], now)[0])
+
+    def expected_clicks(self, user: int, slate: Sequence[Id], now: int) -> float:
+        """Return the true mean number of clicks on a slate; what stands in it twice counts where it stands first."""
+        return float(self._probabilities(user, slate, now) @ self.examination(len(slate)))
+
+    def examination(self, length: int) -> Floats:
+        """Return float64[length]: the chance that each position, from the top, is looked at; 1 for the first."""
+        looked: Floats = np.arange(1, length + 1, dtype=np.float64) ** -self._position_bias
+        return looked
+
+    def oracle_slate(self, user: int, k: int, now: int) -> list[int]:
+        """Return the k items with the most expected clicks, best first, which no slate can beat."""
+        shelf = self._catalogue.shelf(now)
+        chances = self._all_probabilities(user, shelf, now)
+        best: list[int] = shelf.ids[np.argsort(-chances, kind="stable")[:k]].tolist()
+        return best
+
+    def random_slate(self, user: int, k: int, now: int) -> list[int]:
+        """Return k items alive at `now`, uniformly; the same ones for the same user and time."""
+        ids = self._catalogue.shelf(now).ids
+        chosen: list[int] = generator(self.seed, Draw.SLATE, self._known(user), now).permutation(ids)[:k].tolist()
+        return chosen
+
+    def regret(self, user: int, slate: Sequence[Id], now: int, k: int | None = None) -> float:
+        """Return the expected clicks that the oracle's slate of k (default: as long) has above this one, at least 0.
+
+        Ask before `respond`, which remembers what was clicked.
+        """
+        best = self.oracle_slate(user, len(slate) if k is None else k, now)
+        return max(0.0, self.expected_clicks(user, best, now) - self.expected_clicks(user, slate, now))
+
+    def respond(
+        self,
+        user: int,
+        slate: Sequence[Id],
+        now: int,
+        *,
+        request_id: Id | None = None,
+        propensities: Sequence[float | None] | None = None,
+        context: dict[str, str | int | float | bool | None] | None = None,
+    ) -> list[Event]:
+        """Return the impressions of a slate shown at `now`, positions from 1, and the later actions on it, by time.
+
+        Event ids derive from the request's id, which is made from user and time if not given.
+        """
+        request = f"request-{user}-{now}" if request_id is None else request_id
+        known = propensities or [None] * len(slate)
+        impressions = [
+            Impression(
+                event_id=f"{request}:{position}",
+                request_id=request,
+                user_id=user,
+                item_id=item,
+                position=position,
+                propensity=propensity,
+                context=context,
+                timestamp=now,
+            )
+            for position, (item, propensity) in enumerate(zip(slate, known, strict=True), start=1)
+        ]
+        actions = self._actions(user, slate, now, request)
+        return [*impressions, *sorted(actions, key=lambda action: action.timestamp)]
+
+    def _actions(self, user: int, slate: Sequence[Id], now: int, request: Id) -> list[Action]:
+        rng = generator(self.seed, Draw.RESPONSE, user, now)
+        chances = self._probabilities(user, slate, now) * self.examination(len(slate))
+        actions = []
+        for at in np.flatnonzero(rng.random(len(slate)) < chances).tolist():
+            self._remember(user, slate[at], now)
+            clicked = now + self._click_delay.draw(rng)
+            actions.append(_action(request, at + 1, user, slate[at], "click", clicked, None))
+            if rng.random() < self._purchase_rate:
+                bought, price = clicked + self._purchase_delay.draw(rng), round(float(rng.uniform(*_PRICES)), 2)
+                actions.append(_action(request, at + 1, user, slate[at], "purchase", bought, price))
+        return actions
+
+    def _remember(self, user: int, item: Id, now: int) -> None:
+        alive = {known for known in self._clicked.get(user, ()) if self._catalogue.alive(known, now)}
+        self._clicked[user] = alive | {int(item)}
+
+    def _probabilities(self, user: int, slate: Sequence[Id], now: int) -> Floats:
+        shelf = self._catalogue.shelf(now)
+        everything = self._all_probabilities(user, shelf, now)
+        chances = np.zeros(len(slate))
+        for place, item in enumerate(slate):
+            slot = item % self.items if isinstance(item, int) else 0
+            if item == shelf.ids[slot] and item not in slate[:place]:
+                chances[place] = everything[slot]
+        return chances
+
+    def _all_probabilities(self, user: int, shelf: Shelf, now: int) -> Floats:
+        """Return float64[items]: the chance of a click on each item of the shelf, if looked at."""
+        match = (shelf.vectors @ self._tastes.at(self._known(user), now).T).max(axis=1)
+        age = (now - shelf.births) / self._item_life_ms
+        logits = _BASE + _MATCH * match + shelf.qualities - _AGEING * age
+        chances: Floats = 1.0 / (1.0 + np.exp(-logits))
+        clicked = self._clicked.get(user)
+        if clicked:
+            chances[_slots_of(clicked, shelf, self.items)] = 0.0
+        return chances
+
+    def _announcement(self, item: int, at: int, born: bool, *, vectors: bool) -> ItemEvent:
+        known = self._catalogue.item(item)
+        return ItemEvent(
+            item_id=item,
+            timestamp=at,
+            event_id=f"item-{item}-{'on' if born else 'off'}-{at}",
+            features={"topic": f"topic-{known.topic}"},
+            vector=known.vector.tolist() if vectors and born else None,
+            available=born,
+        )
+
+    def _known(self, user: int) -> int:
+        if not 0 <= user < self.users:
+            raise ValueError(f"user {user}: this world has users 0 to {self.users - 1}")
+        return user
+
+
+def _slots_of(items: set[int], shelf: Shelf, size: int) -> NDArray[np.int64]:
+    return np.array([item % size for item in items if shelf.ids[item % size] == item], dtype=np.int64)
+
+
+def _action(request: Id, position: int, user: int, item: Id, kind: str, at: int, value: float | None) -> Action:
+    return Action(
+        event_id=f"{request}:{position}:{kind}",
+        request_id=request,
+        user_id=user,
+        item_id=item,
+        action=kind,
+        value=value,
+        timestamp=at,
+    )
