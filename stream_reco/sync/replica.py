@@ -70,6 +70,7 @@ class Replica:
         self._applied = applied
         self._tables: dict[str, EmbeddingTable] = {}
         self._cursor = ""
+        self._ahead = (0, 0)
         self._lock = ReadersWriterLock()
         self._polling = threading.Lock()
 
@@ -128,7 +129,7 @@ class Replica:
         return True
 
     def _check(self, publication: Publication) -> None:
-        """Raise BadPublication unless the publication follows from what is served; change nothing."""
+        """Raise BadPublication unless the publication follows from what is served; change nothing of that."""
         have, come = (self.epoch, self.version), (publication.epoch, publication.version)
         if publication.model != self.model:
             raise BadPublication("model", f"publication is of model {publication.model!r}, replica of {self.model!r}")
@@ -137,6 +138,7 @@ class Replica:
         if come <= have:
             raise BadPublication("repeated", f"version {come} came again, {have} is served")
         if not publication.snapshot and (self.torn or have != (publication.epoch, publication.base_version)):
+            self._ahead = max(self._ahead, come)
             raise BadPublication("gap", f"version {come} builds on {publication.base_version}, {have} is served")
         for delta in () if publication.snapshot else publication.tables:
             table = self._tables.get(delta.name)
@@ -160,7 +162,9 @@ class Replica:
             self.epoch, self.version = publication.epoch, publication.version
             self.watermark, self.created = publication.watermark, publication.created
             self.torn = False
-            self.waiting = self.waiting and not publication.snapshot
+            # A snapshot that was sent before the gap does not close it.
+            arrived = publication.snapshot and (self.epoch, self.version) >= self._ahead
+            self.waiting = self.waiting and not arrived
 
     def _steps(self, publication: Publication) -> list[tuple[Callable[[Parts], None], Parts]]:
         followed = [

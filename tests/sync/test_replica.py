@@ -150,6 +150,13 @@ def test_damage_on_the_way_costs_a_snapshot_and_nothing_else(toy: Toy) -> None:
     assert (replica.version, replica.waiting, hands.asked) == (4, False, 2)
 
 
+def test_a_snapshot_from_before_the_gap_does_not_close_it(toy: Toy) -> None:
+    replica = Replica("m")
+    hands = Hands(toy.publication(3, 2), toy.publication(1, 0))
+    assert replica.poll(hands) == 1
+    assert (replica.version, replica.waiting, hands.asked) == (1, True, 1)
+
+
 def test_a_new_epoch_counts_from_one_again(toy: Toy) -> None:
     replica = Replica("m")
     replica.poll(Hands(toy.publication(1, 0), toy.publication(2, 1), toy.publication(1, 0, epoch=2)))
