@@ -1,0 +1,204 @@
+"""The one function that turns a request and its candidates into numbers, for training and for serving alike.
+
+Counts pass through log(1 + x), so that the ranker sees ratios; shares and lifts are logarithms of smoothed ratios.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream_reco.model.feature_names import FEATURES, start_of
+from stream_reco.signals.context import Context
+from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
+from stream_reco.signals.decayed_lists import EMPTY, Lists
+from stream_reco.signals.observe import Counts, tallied
+from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
+from stream_reco.signals.signals import Signals
+
+_ACTIONS = len(ACTION_HALF_LIVES_MS)
+_SHOWN = len(SHOWN_HALF_LIVES_MS)
+_SAME_HALF_LIFE = np.array([ACTION_HALF_LIVES_MS.index(half_life) for half_life in SHOWN_HALF_LIVES_MS])
+_WINDOWS = len(WINDOWS_MS)
+_DAY = 4
+_SEEDS = 8
+_POPULARITY, _WINDOW, _SHARE = start_of("popularity"), start_of("windows"), start_of("share")
+_VELOCITY, _AGE, _SHOWN_AT = start_of("velocity"), start_of("age"), start_of("shown")
+_COVISITS, _CONTEXT, _RECENCY = start_of("covisits"), start_of("context"), start_of("recency")
+_FASTEST_STRANGER = 16.0
+"""log(1 + seconds) since the last action of a user without any: about three months."""
+
+
+@njit(cache=True, nogil=True)
+def _weight(lists: Lists, row: int, key: int, kind: int) -> float:
+    for place in range(lists.keys.shape[1]):
+        if lists.keys[row, place] == key:
+            return lists.weights[row, place, kind]
+        if lists.keys[row, place] == EMPTY:
+            break
+    return 0.0
+
+
+@njit(cache=True, nogil=True)
+def _decay(lists: Lists, row: int, kind: int, now: int) -> float:
+    return np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
+
+
+@njit(cache=True, nogil=True)
+def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float32], out: NDArray[np.float32]) -> float:
+    """Fill the columns of the item itself; returns its decayed clicks of a day."""
+    items = counts.items
+    elapsed = max(0, now - items.stamps[slot])
+    decayed = np.empty(DECAYS, dtype=np.float32)
+    for kind in range(DECAYS):
+        decayed[kind] = items.decayed[slot, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
+    for kind in range(_ACTIONS):
+        out[_POPULARITY + kind] = math.log1p(decayed[kind])
+    out[_POPULARITY + _ACTIONS] = math.log1p(items.totals[slot])
+    for kind in range(3):
+        out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
+    for window in range(_WINDOWS):
+        out[_WINDOW + window] = math.log1p(windowed(items, slot, window, now))
+    out[_VELOCITY] = out[_POPULARITY] - out[_POPULARITY + 1]
+    out[_VELOCITY + 1] = out[_POPULARITY + 1] - out[_POPULARITY + 2]
+    out[_VELOCITY + 2] = out[_POPULARITY + 2] - out[_POPULARITY + _DAY]
+    first = items.first_seen[slot]
+    out[_AGE] = math.log1p(max(0, now - first) / 60_000.0) if first >= 0 else 0.0
+    out[_AGE + 1] = math.log1p(elapsed / 1000.0)
+    for kind in range(_SHOWN):
+        shown = decayed[_ACTIONS + kind]
+        out[_SHOWN_AT + kind] = math.log1p(shown)
+        acted = min(decayed[_SAME_HALF_LIFE[kind]], shown)
+        out[_SHOWN_AT + _SHOWN + kind] = math.log((acted + 0.5) / (shown + 10.0)) + 3.0 if shown > 0 else 0.0
+    return decayed[_DAY]
+
+
+@njit(cache=True, nogil=True)
+def _seed_masses(pairs: Lists, recent: NDArray[np.int32], now: int) -> NDArray[np.float32]:
+    """float32[seeds, 3]: decay factors at both half-lives and the co-visit mass at the shorter one."""
+    masses = np.zeros((_SEEDS, 3), dtype=np.float32)
+    for seed in range(_SEEDS):
+        row = recent[seed]
+        if row < 0:
+            break
+        masses[seed, 0] = _decay(pairs, row, 0, now)
+        masses[seed, 1] = _decay(pairs, row, 1, now)
+        for place in range(pairs.keys.shape[1]):
+            if pairs.keys[row, place] == EMPTY:
+                break
+            masses[seed, 2] += pairs.weights[row, place, 0] * masses[seed, 0]
+    return masses
+
+
+@njit(cache=True, nogil=True)
+def _covisit_columns(
+    pairs: Lists, slot: int, recent: NDArray[np.int32], fading: NDArray[np.float32], masses: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    fast, slow, share, best = 0.0, 0.0, 0.0, 0.0
+    for seed in range(_SEEDS):
+        row = recent[seed]
+        if row < 0:
+            break
+        quick = _weight(pairs, row, slot, 0) * masses[seed, 0]
+        steady = _weight(pairs, row, slot, 1) * masses[seed, 1]
+        part = quick / (masses[seed, 2] + 5.0)
+        if seed < 3:
+            out[_COVISITS + 2 * seed] = math.log1p(quick)
+            out[_COVISITS + 2 * seed + 1] = math.log1p(steady)
+        if seed == 0:
+            out[_COVISITS + 8] = math.log(part + 1e-3) + 7.0
+        fast += quick * fading[seed]
+        slow += steady * fading[seed]
+        share += part * fading[seed]
+        best = max(best, part)
+    if recent[0] < 0:
+        out[_COVISITS + 8] = math.log(1e-3) + 7.0
+    out[_COVISITS + 6] = math.log1p(fast)
+    out[_COVISITS + 7] = math.log1p(slow)
+    out[_COVISITS + 9] = math.log(share + 1e-3) + 7.0
+    out[_COVISITS + 10] = math.log(best + 1e-3) + 7.0
+
+
+@njit(cache=True, nogil=True)
+def _context_columns(
+    counts: Counts, slot: int, values: NDArray[np.int32], priors: NDArray[np.float32], clicks: float, now: int,
+    out: NDArray[np.float32],
+) -> None:
+    """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
+    fade = _decay(counts.contexts, slot, 1, now)
+    total = 0.0
+    for field in range(values.shape[0]):
+        if values[field] >= 0:
+            inside = _weight(counts.contexts, slot, values[field], 1) * fade
+            lift = math.log((inside + 3.0 * priors[field]) / (clicks + 3.0) / priors[field])
+            out[_CONTEXT + field] = lift
+            total += lift
+    out[_CONTEXT + values.shape[0]] = total
+
+
+@njit(cache=True, nogil=True)
+def _priors(counts: Counts, values: NDArray[np.int32], now: int) -> NDArray[np.float32]:
+    """float32[fields]: smoothed chance of each of the request's context values over all items."""
+    priors = np.ones(values.shape[0], dtype=np.float32)
+    for field in range(values.shape[0]):
+        if values[field] >= 0:
+            inside = tallied(counts.values, values[field], now)
+            priors[field] = (inside + 1.0) / (tallied(counts.fields, field, now) + 10.0)
+    return priors
+
+
+@njit(cache=True, nogil=True)
+def _recency_columns(
+    recent: NDArray[np.int32], times: NDArray[np.int64], ages: NDArray[np.float32], now: int, out: NDArray[np.float32]
+) -> None:
+    known, lately = 0, 0
+    while known < RECENT and recent[known] >= 0:
+        lately += 1 if now - times[known] < HOUR_MS else 0
+        known += 1
+    out[_RECENCY] = math.log1p(max(0, now - times[0]) / 1000.0) if known else _FASTEST_STRANGER
+    out[_RECENCY + 1] = math.log1p(known)
+    out[_RECENCY + 2] = math.log1p(lately)
+    for field in range(ages.shape[0]):
+        out[_RECENCY + 3 + field] = ages[field]
+
+
+@njit(cache=True, nogil=True)
+def fill(
+    counts: Counts, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32],
+    ages: NDArray[np.float32], now: int, slots: NDArray[np.int32], out: NDArray[np.float32],
+) -> None:
+    """Fill `out` float32[n, len(FEATURES)] for the candidates `slots` int32[n] of one request (see `feature_matrix`)."""
+    totals = np.empty(3, dtype=np.float32)
+    elapsed = max(0, now - counts.everything.stamps[0])
+    for kind in range(3):
+        totals[kind] = math.log1p(counts.everything.decayed[0, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
+    fading = np.zeros(_SEEDS, dtype=np.float32)
+    for seed in range(_SEEDS):
+        fading[seed] = 1.0 / (1.0 + max(0, now - times[seed]) / HOUR_MS)
+    masses = _seed_masses(counts.pairs, recent, now)
+    priors = _priors(counts, values, now)
+    for place in range(slots.shape[0]):
+        row = out[place]
+        row[:] = 0.0
+        clicks = _item_columns(counts, slots[place], now, totals, row)
+        _covisit_columns(counts.pairs, slots[place], recent, fading, masses, row)
+        _context_columns(counts, slots[place], values, priors, clicks, now, row)
+        _recency_columns(recent, times, ages, now, row)
+
+
+def feature_matrix(
+    signals: Signals, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int,
+    slots: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms).
+
+    `recent` int32[RECENT] and `times` int64[RECENT] are the user's newest actions, newest first, −1 behind the last;
+    all of `recent` must be slots of these `signals`.
+    """
+    out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
+    fill(signals.counts, recent, times, context.values, context.ages, now, slots, out)
+    return out

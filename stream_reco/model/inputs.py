@@ -1,0 +1,98 @@
+"""What the model reads of one request and its candidates, and how it travels with an example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.model.feature_names import FEATURES
+from stream_reco.signals.settings import HOUR_MS
+
+NO_KEY = np.int64(0)
+"""Stands where there is no key; its use is masked."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One request: the user, the context, the history, and n candidates."""
+
+    user_key: int
+    context_keys: NDArray[np.int64]
+    """int64[CONTEXT_FIELDS], 0 where absent."""
+    history_keys: NDArray[np.int64]
+    """int64[RECENT] item keys, newest first, 0 behind the last."""
+    history_ages: NDArray[np.float32]
+    """float32[RECENT], log(1 + hours); −1 behind the last."""
+    item_keys: NDArray[np.int64]
+    """int64[n]."""
+    dense: NDArray[np.float32]
+    """float32[n, len(FEATURES)]."""
+    rates: NDArray[np.float32]
+    """float32[n]: expected number of times that sampling includes the candidate; 1 where nothing was sampled."""
+
+    def to_bytes(self) -> bytes:
+        """A compact form that `from_bytes` reads."""
+        return msgspec.msgpack.encode((
+            self.user_key, self.context_keys.tobytes(), self.history_keys.tobytes(), self.history_ages.tobytes(),
+            self.item_keys.tobytes(), self.dense.tobytes(), self.rates.tobytes(),
+        ))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Inputs:
+        """The inputs that `to_bytes` wrote; their arrays are read-only."""
+        user, context, history, ages, items, dense, rates = _DECODER.decode(data)
+        return cls(
+            user, np.frombuffer(context, np.int64), np.frombuffer(history, np.int64), np.frombuffer(ages, np.float32),
+            np.frombuffer(items, np.int64), np.frombuffer(dense, np.float32).reshape(-1, len(FEATURES)),
+            np.frombuffer(rates, np.float32),
+        )
+
+
+_DECODER = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, bytes, bytes, bytes, bytes])
+
+
+def history_inputs(
+    keys: NDArray[np.int64], recent: NDArray[np.int32], times: NDArray[np.int64], now: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """History keys and ages as `Inputs` wants them; `keys` int64[slots] are the catalogue's embedding keys."""
+    known = recent >= 0
+    ages = np.log1p(np.maximum(0, now - times) / HOUR_MS).astype(np.float32)
+    return np.where(known, keys[recent], NO_KEY), np.where(known, ages, np.float32(-1.0))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several `Inputs` side by side: g requests, n candidates over all."""
+
+    user_keys: NDArray[np.int64]
+    context_keys: NDArray[np.int64]
+    history_keys: NDArray[np.int64]
+    history_ages: NDArray[np.float32]
+    item_keys: NDArray[np.int64]
+    dense: NDArray[np.float32]
+    rates: NDArray[np.float32]
+    owners: NDArray[np.int64]
+    """int64[n]: the request of each candidate."""
+    starts: NDArray[np.int64]
+    """int64[g]: the first candidate of each request."""
+
+
+def collate(inputs: list[Inputs]) -> Batch:
+    """Put several requests into one batch."""
+    sizes = np.array([len(one.item_keys) for one in inputs], dtype=np.int64)
+    return Batch(
+        user_keys=np.array([one.user_key for one in inputs], dtype=np.int64),
+        context_keys=np.stack([one.context_keys for one in inputs]),
+        history_keys=np.stack([one.history_keys for one in inputs]),
+        history_ages=np.stack([one.history_ages for one in inputs]),
+        item_keys=np.concatenate([one.item_keys for one in inputs]),
+        dense=np.concatenate([one.dense for one in inputs]),
+        rates=np.concatenate([one.rates for one in inputs]),
+        owners=np.repeat(np.arange(len(inputs)), sizes),
+        starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]),
+    )
+
+

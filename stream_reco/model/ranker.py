@@ -1,0 +1,122 @@
+"""The ranking model: a deep & cross network over counters, rows and the match of the two towers.
+
+Cross layers with a low-rank matrix are DCN-v2 (Wang et al. 2021, §3.3 and §5): x ← x + x₀ ⊙ (V U x + b). The towers
+are a dot product of a user vector, made of the history, the context and the user's row, with an item's row (Covington
+et al. 2016, §3.2; Yi et al. 2019).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stream_reco.model.feature_names import FAMILIES, FEATURES, LEARNED_FAMILIES
+from stream_reco.model.inputs import Batch
+from stream_reco.model.rows import Rows
+from stream_reco.model.settings import ModelSettings
+from stream_reco.signals.settings import CONTEXT_FIELDS
+
+POSITIONS = 64
+"""Position biases; place 0 says that the position is unknown, later positions share the last place."""
+_ROW_SCALE = 4.0
+_CLIP = 5.0
+
+
+class Cross(nn.Module):
+    """One cross layer of DCN-v2 with a matrix of low rank."""
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(width, rank, bias=False)
+        self.widen = nn.Linear(rank, width)
+
+    def forward(self, first: Tensor, x: Tensor) -> Tensor:
+        """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
+        return x + first * self.widen(self.narrow(x))
+
+
+class Ranker(nn.Module):
+    """Log-odds that a user acts on a candidate."""
+
+    keep: Tensor
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        contexts = CONTEXT_FIELDS * settings.context_dim
+        tower = settings.tower_dim
+        self.user_tower = nn.Sequential(
+            nn.Linear(tower + contexts + settings.user_dim, 2 * tower), nn.ReLU(), nn.Linear(2 * tower, tower)
+        )
+        width = len(FEATURES) + settings.item_dim + settings.user_dim + contexts + 1
+        self.standardise = nn.BatchNorm1d(len(FEATURES), momentum=0.01, affine=False)
+        self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
+        self.deep = nn.Sequential(
+            nn.Linear(width, settings.hidden), nn.ReLU(),
+            nn.Linear(settings.hidden, settings.hidden // 2), nn.ReLU(),
+            nn.Linear(settings.hidden // 2, 1),
+        )
+        self.top = nn.Linear(width, 1)
+        self.position_bias = nn.Embedding(POSITIONS, 1)
+        nn.init.zeros_(self.position_bias.weight)
+        self.register_buffer("keep", _kept_columns(settings), persistent=False)
+        self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
+
+    def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[g, tower_dim]: where each request's user stands among the items."""
+        ages = torch.from_numpy(batch.history_ages)
+        weights = torch.where(ages >= 0, torch.exp(-ages), 0.0)
+        weights = weights / (weights.sum(dim=1, keepdim=True) + 1e-6)
+        history = rows.items.rows[rows.items.places[len(batch.item_keys):], -self.settings.tower_dim:]
+        pooled = (history.view(*ages.shape, -1) * weights.unsqueeze(2)).sum(dim=1)
+        if not self.uses["history"]:
+            pooled = torch.zeros_like(pooled)
+        result: Tensor = self.user_tower(torch.cat([pooled, self._contexts(batch, rows), self._users(rows)], dim=1))
+        return result
+
+    def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
+        """float32[n]: log-odds of each candidate; `positions` int64[n] in 1..POSITIONS−1, 0 or None: unknown."""
+        owners = torch.from_numpy(batch.owners)
+        candidates = rows.items.rows[rows.items.places[: len(batch.item_keys)]]
+        item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
+        target = self.targets(candidates)
+        match = (user_vectors[owners] * target).sum(dim=1, keepdim=True)
+        dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP) * self.keep
+        shared = torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE
+        first = torch.cat([dense, item, shared[owners], match], dim=1)
+        x = first
+        for cross in self.crosses:
+            x = cross(first, x)
+        logits = self.top(x) + self.deep(first) + match
+        if positions is not None:
+            logits = logits + self.position_bias(positions)
+        result: Tensor = logits.squeeze(1)
+        return result
+
+    def targets(self, item_rows: Tensor) -> Tensor:
+        """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""
+        return item_rows[:, _target_columns(self.settings)]
+
+    def targets_of(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same of rows as a table gives them."""
+        return np.ascontiguousarray(item_rows[:, _target_columns(self.settings)])
+
+    def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
+        present = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
+        scale = 1.0 if self.uses["context_rows"] else 0.0
+        return (rows.contexts.used * present * scale).flatten(start_dim=1)
+
+    def _users(self, rows: Rows) -> Tensor:
+        return rows.users.used * (1.0 if self.uses["user"] else 0.0)
+
+
+def _target_columns(settings: ModelSettings) -> slice:
+    return slice(settings.item_dim, settings.item_dim + settings.tower_dim)
+
+
+def _kept_columns(settings: ModelSettings) -> Tensor:
+    """float32[features]: 1 for columns that the model may see, 0 for those of families left out."""
+    left_out = {name for family in settings.without for name in FAMILIES.get(family, ())}
+    return torch.tensor([0.0 if name in left_out else 1.0 for name in FEATURES])

@@ -1,0 +1,134 @@
+"""Which items there are: their ids, their dense slots, what the shop says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Id, key_of
+from stream_reco.signals.growing import Parts, capacity_for, grown
+
+
+class Catalogue:
+    """Gives every live item a slot: a small dense number under which all arrays of the signals keep it.
+
+    A replica mirrors the trainer's slots, so that a slot means the same item on both sides. Freed slots are reused,
+    the most recently freed first.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[Id | None] = []
+        self.features: list[dict[str, Any] | None] = []
+        self.keys = np.zeros(1024, dtype=np.int64)
+        """int64[capacity]: the item's key in the embedding table."""
+        self.available = np.zeros(1024, dtype=np.bool_)
+        """bool[capacity]: may be recommended; False for free slots."""
+        self._slots: dict[Id, int] = {}
+        self._slots_by_key: dict[int, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        """Live items."""
+        return len(self._slots)
+
+    @property
+    def size(self) -> int:
+        """Slots in use or free: one more than the highest slot ever given."""
+        return len(self.ids)
+
+    def slot_of(self, item_id: Id) -> int:
+        """The item's slot, −1 if it has none."""
+        return self._slots.get(item_id, -1)
+
+    def slots_of_keys(self, keys: Iterable[int]) -> NDArray[np.int32]:
+        """int32[n]: the slots of embedding keys, −1 where there is none."""
+        find = self._slots_by_key.get
+        return np.fromiter((find(key, -1) for key in keys), dtype=np.int32)
+
+    def admit(self, item_id: Id) -> int:
+        """The item's slot, a new one if it has none; a new item is available."""
+        slot = self._slots.get(item_id, -1)
+        if slot >= 0:
+            return slot
+        slot = self._free.pop() if self._free else self.size
+        self._place(slot, item_id, None, available=True)
+        return slot
+
+    def describe(self, slot: int, features: dict[str, Any], *, available: bool) -> None:
+        """Store what the shop says of an item."""
+        self.features[slot] = features
+        self.available[slot] = available
+
+    def release(self, slots: Iterable[int]) -> None:
+        """Free slots; the items are unknown from now on."""
+        for slot in slots:
+            self._remove(int(slot))
+            self._free.append(int(slot))
+
+    def _place(self, slot: int, item_id: Id, features: dict[str, Any] | None, *, available: bool) -> None:
+        while self.size <= slot:
+            self.ids.append(None)
+            self.features.append(None)
+        if slot >= len(self.keys):
+            capacity = capacity_for(slot + 1, len(self.keys))
+            self.keys = grown(self.keys, capacity, 0)
+            self.available = grown(self.available, capacity, 0)
+        key = key_of(item_id, "item")
+        self.ids[slot] = item_id
+        self.features[slot] = features
+        self.keys[slot] = key
+        self.available[slot] = available
+        self._slots[item_id] = slot
+        self._slots_by_key[key] = slot
+
+    def _remove(self, slot: int) -> None:
+        item_id = self.ids[slot]
+        if item_id is None:
+            return
+        del self._slots[item_id]
+        if self._slots_by_key.get(int(self.keys[slot])) == slot:
+            del self._slots_by_key[int(self.keys[slot])]
+        self.ids[slot] = None
+        self.features[slot] = None
+        self.available[slot] = False
+
+    def rows(self, slots: NDArray[np.int32]) -> Parts:
+        """What a replica needs to mirror the given slots; a free slot travels as a null id."""
+        entries = [(self.ids[slot], self.features[slot]) for slot in slots]
+        return {
+            "slots": slots,
+            "available": self.available[slots],
+            "entries": np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8),
+        }
+
+    def apply(self, parts: Parts) -> None:
+        """Mirror the rows of another catalogue.
+
+        Items that moved to other slots between two versions are taken out of their old slots before any is placed.
+        """
+        entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, dict[str, Any] | None]])
+        for slot in parts["slots"]:
+            if slot < self.size:
+                self._remove(int(slot))
+        for slot, (item_id, features), available in zip(parts["slots"], entries, parts["available"], strict=True):
+            if item_id is not None:
+                self._place(int(slot), item_id, features, available=bool(available))
+
+    def state(self) -> Parts:
+        """Everything, for a checkpoint."""
+        return {**self.rows(np.arange(self.size, dtype=np.int32)), "free": np.array(self._free, dtype=np.int64)}
+
+    @classmethod
+    def from_state(cls, parts: Parts) -> Catalogue:
+        """The catalogue that `state` was taken from."""
+        catalogue = cls()
+        for _ in range(len(parts["slots"])):
+            catalogue.ids.append(None)
+            catalogue.features.append(None)
+        catalogue.apply(parts)
+        catalogue._free = [int(slot) for slot in parts["free"]]
+        return catalogue

@@ -1,0 +1,88 @@
+"""What one action changes in the signals, in one kernel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream_reco.signals.counters import Counters, count_action
+from stream_reco.signals.decayed_lists import Lists, add_weight
+from stream_reco.signals.settings import DAY_MS, HOUR_MS
+
+PAIRED_ITEMS = 5
+"""An action is paired with so many of the user's newest other items."""
+_PAIRED_WITHIN_MS = 12 * HOUR_MS
+_BACKWARD = 0.5
+_TALLY_RATE = 1.0 / DAY_MS
+
+
+class Tally(NamedTuple):
+    """Decayed counts (half-life a day) of context values, and of all values of each context field."""
+
+    weights: NDArray[np.float32]
+    """float32[n], as of the stamp."""
+    stamps: NDArray[np.int64]
+    """int64[n], ms."""
+
+
+class Counts(NamedTuple):
+    """All that an action counts into."""
+
+    items: Counters
+    everything: Counters
+    """One row: all items together."""
+    pairs: Lists
+    """Row and key are item slots: what users did after, and at half weight before, the row's item."""
+    contexts: Lists
+    """Row is an item slot, key a context value: the contexts that the item is acted on in."""
+    popular: Lists
+    """Row is a context value, key an item slot: what is acted on in that context."""
+    values: Tally
+    fields: Tally
+
+
+@njit(cache=True, nogil=True)
+def add_to_tally(tally: Tally, place: int, now: int) -> None:
+    """Count one at `now` (ms)."""
+    elapsed = now - tally.stamps[place]
+    if elapsed > 0:
+        tally.weights[place] *= np.float32(np.exp2(-elapsed * _TALLY_RATE))
+        tally.stamps[place] = now
+    tally.weights[place] += np.float32(1.0)
+
+
+@njit(cache=True, nogil=True)
+def tallied(tally: Tally, place: int, now: int) -> float:
+    """The decayed count as of `now` (ms)."""
+    return tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE)
+
+
+@njit(cache=True, nogil=True)
+def count(
+    counts: Counts, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32], now: int
+) -> None:
+    """Count an action on `slot` by a user whose newest earlier actions are `recent` at `times`, newest first.
+
+    `values` are the context's value numbers by field, −1 where absent.
+    """
+    count_action(counts.items, slot, now)
+    count_action(counts.everything, 0, now)
+    paired = 0
+    for place in range(recent.shape[0]):
+        other = recent[place]
+        if other < 0 or paired == PAIRED_ITEMS or now - times[place] > _PAIRED_WITHIN_MS:
+            break
+        if other != slot:
+            add_weight(counts.pairs, other, slot, 1.0, now)
+            add_weight(counts.pairs, slot, other, _BACKWARD, now)
+        paired += 1
+    for field in range(values.shape[0]):
+        value = values[field]
+        if value >= 0:
+            add_weight(counts.contexts, slot, value, 1.0, now)
+            add_weight(counts.popular, value, slot, 1.0, now)
+            add_to_tally(counts.values, value, now)
+            add_to_tally(counts.fields, field, now)

@@ -1,0 +1,52 @@
+"""Settings of the signals room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+ACTION_HALF_LIVES_MS = (5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS)
+"""Half-lives of the decayed action counters of an item."""
+SHOWN_HALF_LIVES_MS = (6 * HOUR_MS, 7 * DAY_MS)
+"""Half-lives of the decayed impression counters; each is also one of `ACTION_HALF_LIVES_MS`, so that their ratio is a rate."""
+WINDOWS_MS = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
+"""Spans of the sliding-window counters of an item."""
+PAIR_HALF_LIVES_MS = (2 * HOUR_MS, 7 * DAY_MS)
+"""Half-lives of co-visits."""
+CONTEXT_HALF_LIVES_MS = (HOUR_MS, DAY_MS)
+"""Half-lives of item counters given a context value, and of trending within a context value."""
+CONTEXT_FIELDS = 8
+"""At most so many categorical context fields are counted and embedded; later ones are ignored."""
+TIME_FIELDS = 2
+"""At most so many context fields that hold a time become ages."""
+RECENT = 20
+"""Newest actions of a user that features, co-visits and clusters look at."""
+
+
+@dataclass(frozen=True)
+class SignalSettings:
+    """How much is remembered, and for how long.
+
+    A news site lives on minutes, a job board on weeks: the half-lives are fixed, many, and the ranker learns which of
+    them matter; what is set here only bounds memory.
+    """
+
+    pair_width: int = 40
+    """Co-visited items kept for each item."""
+    context_values: int = 512
+    """Distinct values of a context field that are counted; a field with more is no category and is dropped."""
+    item_idle_days: float = 90.0
+    """An item without any event for so long leaves, unless the catalogue lists it as available."""
+    user_idle_days: float = 90.0
+    """A user without any event for so long leaves."""
+    history_length: int = 1000
+    """Newest actions of a user that are remembered, for what was seen and for the daily clustering."""
+    history_days: float = 90.0
+    """Older actions are forgotten."""
+    trending_width: int = 100
+    """Length of each trending list."""
+    refresh_seconds: float = 15.0
+    """Trending lists and the sampling distribution are renewed after so much stream time."""
