@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
-from stream_reco.serve.settings import ServeSettings
+from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.serve.settings import ServeSettings, SlateSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
 
@@ -21,4 +22,6 @@ class Settings:
     interests: InterestSettings = field(default_factory=InterestSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
+    retrieve: RetrieveSettings = field(default_factory=RetrieveSettings)
+    slate: SlateSettings = field(default_factory=SlateSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)

@@ -82,7 +82,7 @@ class LabelJoiner:
         if event.event_id is not None and event.event_id in self._memory.remembered:
             return False
         if type(event) is Action:
-            return self._weight(event) > 0 and self._find(event) is None
+            return self.weight(event) > 0 and self._find(event) is None
         return type(event) is Impression
 
     def process(self, events: Sequence[Event], features: Sequence[bytes | None] | None = None) -> list[Example]:
@@ -167,7 +167,8 @@ class LabelJoiner:
             memory.late += 1
         return True
 
-    def _weight(self, event: Action) -> float:
+    def weight(self, event: Action) -> float:
+        """The weight of an action; 0 where its kind is ignored or its value is below what counts as positive."""
         if self.positive_from:
             least = self.positive_from.get(event.action)
             if least is not None and (event.value is None or event.value < least):
@@ -204,7 +205,7 @@ class LabelJoiner:
 
     def _action(self, event: Action, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        weight = self._weight(event)
+        weight = self.weight(event)
         if weight <= 0:
             memory.keep_id(event.event_id, event.timestamp)
             return

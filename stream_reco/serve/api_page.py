@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 
-SCRIPTS = ("dashboard_metrics.js", "dashboard.js")
+SCRIPTS = ("dashboard_metrics.js", "dashboard_chart.js", "dashboard.js")
 STYLE = "dashboard.css"
 
 

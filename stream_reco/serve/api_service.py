@@ -36,11 +36,10 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class Interest(msgspec.Struct, frozen=True):
-    """One cluster of a user's recent actions: its medoid, its importance, and how many actions it holds."""
+    """One cluster of a user's recent actions: its medoid and its importance."""
 
     item_id: Id
     importance: float
-    actions: int
 
 
 class RefusedError(ValueError):

@@ -1,0 +1,25 @@
+"""Settings of the retrieve room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RetrieveSettings:
+    """How many candidates each source may propose for one request."""
+
+    trending: int = 100
+    """From each of the trending lists, one for each half-life."""
+    covisits: int = 40
+    """From each of the newest items of the user."""
+    context: int = 40
+    """From each value of the request's context."""
+    fresh: int = 50
+    tower: int = 100
+    interests: int = 60
+    """Shared by the medoids that were drawn for the request."""
+    limit: int = 600
+    """Candidates of one request at most."""
+    without: tuple[str, ...] = ()
+    """Sources to leave out: trending, covisits, context, fresh, tower, interests."""

@@ -1,0 +1,78 @@
+"""The candidate sources, their names, and how their proposals become one list without doubles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.retrieve.vector_index import VectorIndex
+from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING, Gatherer
+from stream_reco.signals.context import Context
+from stream_reco.signals.signals import Signals
+
+TOWER, INTERESTS = 16, 32
+SOURCES = {
+    "covisits": COVISIT, "interests": INTERESTS, "tower": TOWER, "trending": TRENDING, "context": CONTEXTUAL,
+    "fresh": FRESH,
+}
+"""Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
+
+
+class Retriever:
+    """Collects the candidates of a request from all sources."""
+
+    def __init__(self, settings: RetrieveSettings) -> None:
+        unknown = sorted(set(settings.without) - set(SOURCES))
+        if unknown:
+            raise ValueError(f"retrieve.without names {unknown}; the sources are {sorted(SOURCES)}")
+        self._settings = settings
+        self._gather = Gatherer(settings.limit, (
+            self._quota("trending"), self._quota("covisits"), self._quota("context"), self._quota("fresh"),
+        ))
+
+    def _quota(self, source: str) -> int:
+        return 0 if source in self._settings.without else int(getattr(self._settings, source))
+
+    def near(
+        self, index: VectorIndex, users: NDArray[np.float32], medoids: list[NDArray[np.float32]]
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """Proposals over vectors for g requests: slots int32[m] (−1 is none) and their source bits int32[m].
+
+        `users` float32[g, d] are the users' tower vectors, `medoids` g arrays float32[m, d] of their drawn medoids.
+        """
+        by_user = _search(index, users, self._quota("tower"))
+        counts = [len(vectors) for vectors in medoids]
+        quota = self._quota("interests")
+        flat = np.concatenate(medoids) if sum(counts) and quota else np.empty((0, index.dim), dtype=np.float32)
+        by_medoid = _search(index, flat, quota)
+        proposals = []
+        first = 0
+        for place, count in enumerate(counts):
+            share = -(-quota // count) if count else 0
+            mine = by_medoid[first : first + count, :share].ravel() if len(flat) else np.empty(0, dtype=np.int32)
+            first += count
+            slots = np.concatenate([by_user[place], mine])
+            bits = np.repeat(np.array([TOWER, INTERESTS], dtype=np.int32), [len(by_user[place]), len(mine)])
+            proposals.append((slots, bits))
+        return proposals
+
+    def candidates(
+        self, signals: Signals, recent: NDArray[np.int32], context: Context, blocked: NDArray[np.int32],
+        near: tuple[NDArray[np.int32], NDArray[np.int32]],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n]."""
+        return self._gather(signals.trends, signals.counts.pairs, signals.counts.popular,
+                            signals.catalogue.available, recent, context.values, blocked, *near)
+
+
+def source_name(bits: int) -> str:
+    """The name of the most personal source among the bits."""
+    return next((name for name, bit in SOURCES.items() if bits & bit), "none")
+
+
+def _search(index: VectorIndex, queries: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    if k == 0 or not len(queries):
+        return np.empty((len(queries), 0), dtype=np.int32)
+    keys, _ = index.search(queries, k)
+    return keys.astype(np.int32)

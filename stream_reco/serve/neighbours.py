@@ -1,0 +1,43 @@
+"""What is like an item, and what a user is interested in, by the served vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_reco.events import Id
+from stream_reco.interests import Medoids
+from stream_reco.serve.api_service import Interest, Neighbour
+from stream_reco.serve.served import Served
+
+
+def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None:
+    """The k available items with the largest cosine to an item; None if the item is not served.
+
+    An item without a trained vector has no neighbours yet.
+    """
+    with served.replica.reading():
+        catalogue = served.signals.catalogue
+        slot = catalogue.slot_of(item_id)
+        if slot < 0:
+            return None
+        query = served.index.vectors_of(np.array([slot], dtype=np.int64))
+        if not query.any():
+            return []
+        slots, _ = served.index.search(query, 4 * k + 1)
+        near = [int(one) for one in slots[0] if one >= 0 and one != slot and catalogue.available[one]]
+        vectors = served.index.vectors_of(np.array(near, dtype=np.int64))
+        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        cosines = (vectors @ query[0]) / np.maximum(norms, 1e-12)
+        best = np.argsort(-cosines, kind="stable")[:k]
+        return [Neighbour(item, float(cosines[place])) for place in best
+                if (item := catalogue.ids[near[place]]) is not None]
+
+
+def user_interests(served: Served, medoids: Medoids) -> list[Interest]:
+    """The medoids with the ids of their items, most important first."""
+    with served.replica.reading():
+        catalogue = served.signals.catalogue
+        slots = catalogue.slots_of_keys(medoids.keys.tolist())
+        found = [Interest(item, float(importance)) for slot, importance in zip(slots, medoids.importance, strict=True)
+                 if slot >= 0 and (item := catalogue.ids[slot]) is not None]
+    return sorted(found, key=lambda one: -one.importance)

@@ -1,0 +1,178 @@
+"""Retrieve, rank, re-rank: from a request to a slate, on one version of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stream_reco import metrics
+from stream_reco.events import Id
+from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features import feature_matrix
+from stream_reco.model.inputs import Batch, Inputs, collate, history_inputs
+from stream_reco.model.rows import gather
+from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.retrieve.sources import Retriever, source_name
+from stream_reco.serve.filters import excluded_slots, passing
+from stream_reco.serve.request import Moment, Request
+from stream_reco.serve.rerank import Chosen, Reranker
+from stream_reco.serve.served import Served
+from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate import Slate, SlateItem
+from stream_reco.signals.context import Context
+
+_NO_SLOTS = np.empty(0, dtype=np.int32)
+_ROWS_AT_ONCE = 6_000
+_TYPICAL_CANDIDATES = 300
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request in the numbers of the version that answers it."""
+
+    request: Request
+    now: int
+    context: Context
+    moment: Moment
+    recent: NDArray[np.int32]
+    times: NDArray[np.int64]
+    user: Inputs
+
+
+class Scorer:
+    """Answers requests from what is `served` and from what `moment_of(user, now)` knows of the user."""
+
+    def __init__(
+        self, served: Served, moment_of: Callable[[Id, int], Moment], retrieve: RetrieveSettings,
+        settings: SlateSettings, seed: int,
+    ) -> None:
+        self._served = served
+        self._moment_of = moment_of
+        self._settings = settings
+        self._retriever = Retriever(retrieve)
+        self._rerank = Reranker(settings, seed)
+        self._answered = 0
+        self.candidates = 0
+        """Candidates ranked so far."""
+
+    def recommend_many(self, requests: Sequence[Request], now: int) -> list[Slate]:
+        """One slate for each request, all of one version; `now` (ms) is used where a request has no time of its own."""
+        slates: list[Slate] = []
+        step = max(1, _ROWS_AT_ONCE // _TYPICAL_CANDIDATES)
+        with self._served.replica.reading():
+            for first in range(0, len(requests), step):
+                slates += self._answer([self._understand(one, now) for one in requests[first : first + step]])
+        return slates
+
+    def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
+        """float32[n]: probabilities of the items for the request's user; an unknown item scores like a new one."""
+        with self._served.replica.reading():
+            asked = self._understand(request, now)
+            slots = np.array([self._served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
+            known = slots >= 0
+            scores = np.zeros(len(slots), dtype=np.float32)
+            if known.any():
+                users = self._user_vectors([asked])
+                scores[known] = self._score([asked], [slots[known]], users)[0]
+        return scores
+
+    def _understand(self, request: Request, now: int) -> _Asked:
+        signals = self._served.signals
+        now = now if request.now is None else request.now
+        context = signals.coder.encode(request.context, now)
+        moment = self._moment_of(request.user_id, now)
+        known = (moment.recent >= 0) & (moment.recent < signals.catalogue.size)
+        recent, times = moment.recent, moment.times
+        if not known.all():
+            recent, times = _packed(recent, -1, known), _packed(times, 0, known)
+        keys, ages = history_inputs(signals.catalogue.keys, recent, times, now)
+        user = Inputs(moment.user_key, context.keys, keys, ages, np.empty(0, dtype=np.int64),
+                      np.empty((0, len(FEATURES)), dtype=np.float32), np.empty(0, dtype=np.float32))
+        return _Asked(request, now, context, moment, recent, times, user)
+
+    def _answer(self, asked: list[_Asked]) -> list[Slate]:
+        users = self._user_vectors(asked)
+        found = self._retrieve(asked, users)
+        scores = self._score(asked, [slots for slots, _ in found], users)
+        return [self._slate(one, slots, sources, mine)
+                for one, (slots, sources), mine in zip(asked, found, scores, strict=True)]
+
+    def _user_vectors(self, asked: list[_Asked]) -> torch.Tensor:
+        batch = collate([one.user for one in asked])
+        with torch.no_grad():
+            return self._served.ranker.user_vectors(batch, gather(batch, self._served.replica.tables, training=False))
+
+    def _retrieve(
+        self, asked: list[_Asked], users: torch.Tensor
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        served = self._served
+        medoids = [_unit(served.index.vectors_of(served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist())))
+                   for one in asked]
+        near = self._retriever.near(served.index, users.numpy(), medoids)
+        found = []
+        for one, proposals in zip(asked, near, strict=True):
+            blocked = _NO_SLOTS if self._settings.keep_seen else one.moment.seen
+            if one.request.exclude:
+                blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
+            slots, sources = self._retriever.candidates(served.signals, one.recent, one.context, blocked, proposals)
+            if one.request.filters:
+                keep = passing(served.signals.catalogue, slots, one.request.filters)
+                slots, sources = slots[keep], sources[keep]
+            found.append((slots, sources))
+            self.candidates += len(slots)
+        return found
+
+    def _score(
+        self, asked: list[_Asked], slots: list[NDArray[np.int32]], users: torch.Tensor
+    ) -> list[NDArray[np.float32]]:
+        signals = self._served.signals
+        inputs = []
+        for one, mine in zip(asked, slots, strict=True):
+            dense = feature_matrix(signals, one.recent, one.times, one.context, one.now, mine)
+            inputs.append(Inputs(one.user.user_key, one.user.context_keys, one.user.history_keys,
+                                 one.user.history_ages, signals.catalogue.keys[mine], dense,
+                                 np.ones(len(mine), dtype=np.float32)))
+        batch = collate(inputs)
+        if not len(batch.item_keys):
+            return [np.empty(0, dtype=np.float32) for _ in asked]
+        probabilities = self._probabilities(batch, users)
+        return np.split(probabilities, batch.starts[1:])
+
+    def _probabilities(self, batch: Batch, users: torch.Tensor) -> NDArray[np.float32]:
+        with torch.no_grad():
+            rows = gather(batch, self._served.replica.tables, training=False)
+            result: NDArray[np.float32] = torch.sigmoid(self._served.ranker(batch, rows, users)).numpy()
+        return result
+
+    def _slate(
+        self, asked: _Asked, slots: NDArray[np.int32], sources: NDArray[np.int32], scores: NDArray[np.float32]
+    ) -> Slate:
+        served = self._served
+        chosen: list[Chosen] = self._rerank(slots, scores, asked.request.k, served.index, served.signals.catalogue)
+        items = []
+        for one in chosen:
+            item_id = served.signals.catalogue.ids[slots[one.place]]
+            assert item_id is not None
+            source = "exploration" if one.explored else source_name(int(sources[one.place]))
+            metrics.SLATE_ITEMS.labels(source).inc()
+            items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
+        self._answered += 1
+        return Slate(f"{served.replica.epoch:x}-{self._answered:x}", served.replica.version, items)
+
+
+def _packed(array: NDArray[np.generic], fill: int, keep: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """The kept entries first, in order, then `fill`."""
+    packed = np.full_like(array, fill)
+    kept = array[keep]
+    packed[: len(kept)] = kept
+    return packed
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors[norms[:, 0] > 0] / norms[norms[:, 0] > 0]
+    return unit

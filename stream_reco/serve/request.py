@@ -1,0 +1,44 @@
+"""The question "what should this user see now?", and what is known of the user at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Id
+from stream_reco.signals.context import ContextValue
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to the scorer."""
+
+    user_id: Id
+    k: int = 10
+    now: int | None = None
+    """Event time in ms; None: stream time."""
+    context: Mapping[str, ContextValue] | None = None
+    exclude: Sequence[Id] = ()
+    filters: Mapping[str, object] | None = field(default=None)
+    """Item feature → the value that it must have, or a list of values of which it must have one."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A user as of now: unlike everything else that a scorer reads, this is never frozen between two versions.
+
+    Slots are the trainer's; a replica that is behind ignores those it does not know yet.
+    """
+
+    user_key: int
+    recent: NDArray[np.int32]
+    """int32[RECENT], newest first, −1 behind the last."""
+    times: NDArray[np.int64]
+    """int64[RECENT], ms."""
+    seen: NDArray[np.int32]
+    """int32[n]: every item that the user is known to have acted on."""
+    medoids: NDArray[np.int64]
+    """int64[m]: item keys of the interests drawn for this request."""

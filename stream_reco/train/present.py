@@ -1,0 +1,56 @@
+"""What the model would read at this moment, put together by the trainer's side of the loop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Id, key_of
+from stream_reco.model.features import feature_matrix
+from stream_reco.model.inputs import Inputs, history_inputs
+from stream_reco.signals.context import Context
+from stream_reco.signals.history import Histories
+from stream_reco.signals.settings import RECENT
+from stream_reco.signals.signals import Signals
+from stream_reco.train.negatives import NegativeSampler
+
+NOBODY_RECENT = np.full(RECENT, -1, dtype=np.int32)
+NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
+
+
+class Present:
+    """Reads the trainer's own signals and histories as they are now."""
+
+    def __init__(self, signals: Signals, histories: Histories, sampler: NegativeSampler) -> None:
+        self._signals = signals
+        self._histories = histories
+        self._sampler = sampler
+
+    def recent(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The newest actions of a user's row, copied: slots int32[RECENT] and times int64[RECENT] in ms."""
+        if row < 0:
+            return NOBODY_RECENT, NOBODY_TIMES
+        return self._histories.items[row].copy(), self._histories.times[row].copy()
+
+    def impression(self, user_id: Id, slot: int, context: Context, now: int) -> bytes:
+        """`Inputs` of one shown item."""
+        slots = np.array([slot], dtype=np.int32)
+        return self._inputs(user_id, slots, np.ones(1, dtype=np.float32), context, now)
+
+    def action(self, user_id: Id, slot: int, context: Context, now: int, rng: np.random.Generator) -> bytes:
+        """`Inputs` of an action without an impression: the item, and negatives drawn with `rng`."""
+        row = self._histories.row_of(user_id)
+        recent, _ = self.recent(row)
+        slots, rates = self._sampler.sample(self._signals, slot, recent, self._histories.seen(row), context, rng)
+        return self._inputs(user_id, slots, rates, context, now)
+
+    def _inputs(
+        self, user_id: Id, slots: NDArray[np.int32], rates: NDArray[np.float32], context: Context, now: int
+    ) -> bytes:
+        keys = self._signals.catalogue.keys
+        recent, times = self.recent(self._histories.row_of(user_id))
+        history_keys, history_ages = history_inputs(keys, recent, times, now)
+        dense = feature_matrix(self._signals, recent, times, context, now, slots)
+        return Inputs(
+            key_of(user_id, "user"), context.keys, history_keys, history_ages, keys[slots], dense, rates
+        ).to_bytes()

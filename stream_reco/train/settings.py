@@ -1,0 +1,31 @@
+"""Settings of the train room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the model learns."""
+
+    seed: int = 0
+    batch: int = 64
+    """Examples a training step waits for; a publication does not wait."""
+    learning_rate: float = 1e-3
+    """Of the dense weights (Adam)."""
+    row_learning_rate: float = 0.05
+    """Of the embedding rows (Adagrad)."""
+    hard_negatives: int = 32
+    """Negatives drawn from the candidates that the signals propose for the same request."""
+    popular_negatives: int = 16
+    """Negatives drawn from all active items, with probability ∝ √activity."""
+    odds_weight: float = 0.3
+    """Weight of the pointwise loss, which calibrates, beside the listwise one, which ranks."""
+    tower_weight: float = 0.2
+    row_idle_days: float = 90.0
+    """Rows of the embedding tables leave after so long without training."""
+    threads: int = 2
+    """Threads of torch; a restart repeats the very bits only with the same number."""
+    checkpoint_events: int = 200_000
+    """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as many."""

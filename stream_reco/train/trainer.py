@@ -1,0 +1,203 @@
+"""Learning from labelled examples: one training step a batch, on rows of the tables and on the dense weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from stream_reco import metrics
+from stream_reco.embedding import Adagrad, EmbeddingTable
+from stream_reco.model.inputs import Batch, Inputs, collate
+from stream_reco.model.ranker import POSITIONS, Ranker
+from stream_reco.model.rows import Rows, gather, table_dims
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import load_weights, weights_of
+from stream_reco.signals.growing import Parts
+from stream_reco.signals.settings import DAY_MS
+from stream_reco.train.settings import TrainSettings
+
+_FAR_BELOW = -1e9
+_ROW_RANGE = 0.05
+_UNKNOWN_SHARE = 0.1
+
+
+class Labelled(msgspec.Struct, frozen=True, array_like=True):
+    """One example as the trainer takes it."""
+
+    inputs: bytes
+    """`Inputs.to_bytes`: one candidate, or the positive and the negatives that were sampled for it."""
+    label: int
+    """Of the first candidate; the others are negatives."""
+    weight: float
+    time: int
+    """Event time, ms."""
+    position: int
+    """Place in the slate counted from 1, 0 where unknown."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch as tensors, ready for the model."""
+
+    batch: Batch
+    labels: Tensor
+    """float32[n]"""
+    weights: Tensor
+    """float32[g]"""
+    positions: Tensor
+    """int64[n]"""
+    log_rates: Tensor
+    """float32[n]"""
+    now: int
+
+
+def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None = None) -> TrainingBatch:
+    """Collate examples; with `rng` a tenth of the positions is hidden, as the model will not know them when serving.
+
+    An example whose label is 0 stands for its first candidate alone: the sampled others tell nothing beside it.
+    """
+    inputs = [_trimmed(Inputs.from_bytes(one.inputs), one.label) for one in examples]
+    batch = collate(inputs)
+    labels = np.zeros(len(batch.item_keys), dtype=np.float32)
+    labels[batch.starts] = [one.label for one in examples]
+    positions = np.array([min(one.position, POSITIONS - 1) for one in examples], dtype=np.int64)
+    if rng is not None:
+        positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
+    return TrainingBatch(
+        batch, torch.from_numpy(labels), torch.tensor([one.weight for one in examples], dtype=torch.float32),
+        torch.from_numpy(positions[batch.owners]), torch.from_numpy(np.log(batch.rates)),
+        max(one.time for one in examples),
+    )
+
+
+def _trimmed(inputs: Inputs, label: int) -> Inputs:
+    if label == 1 or len(inputs.item_keys) == 1:
+        return inputs
+    return replace(inputs, item_keys=inputs.item_keys[:1], dense=inputs.dense[:1], rates=inputs.rates[:1])
+
+
+class Trainer:
+    """The model that learns: its tables, its dense weights and their optimizer.
+
+    Training is a function of the examples, of their order and of the random generators passed in: two trainers that
+    are given the same end with the same bits, on one machine and with one number of torch threads.
+    """
+
+    def __init__(self, model: ModelSettings, settings: TrainSettings) -> None:
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.ranker = Ranker(model)
+        optimizer = Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=0.1)
+        self.tables = {
+            name: EmbeddingTable(dim, optimizer, ttl_ms=int(settings.row_idle_days * DAY_MS), name=name,
+                                 init_scale=_ROW_RANGE, seed=settings.seed)
+            for name, dim in table_dims(model).items()
+        }
+        self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate)
+        self.examples = 0
+        """Examples trained on so far; sampled negatives are not counted."""
+
+    def step(self, batch: TrainingBatch) -> float:
+        """Train on one batch; returns the mean loss an example."""
+        with metrics.STEP_SECONDS.time():
+            return self._step(batch)
+
+    def _step(self, batch: TrainingBatch) -> float:
+        self.ranker.train()
+        self._admit(batch)
+        rows = gather(batch.batch, self.tables, training=True)
+        users = self.ranker.user_vectors(batch.batch, rows)
+        logits = self.ranker(batch.batch, rows, users, batch.positions) - batch.log_rates
+        loss = self._loss(batch, rows, users, logits)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        for name, gathered in rows.by_table().items():
+            if gathered.rows.grad is not None:
+                self.tables[name].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
+        count = len(batch.weights)
+        self.examples += count
+        metrics.TRAINED_EXAMPLES.labels("labelled").inc(count)
+        metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
+        metrics.TRAIN_LOSS.labels("ranker").set(float(loss.detach()))
+        return float(loss.detach())
+
+    def _admit(self, batch: TrainingBatch) -> None:
+        """Give rows to what acted and what was acted on; a sampled negative alone earns no row."""
+        self.tables["user"].train_rows(batch.batch.user_keys, batch.now)
+        self.tables["item"].train_rows(batch.batch.item_keys[batch.batch.starts], batch.now)
+        contexts = batch.batch.context_keys
+        self.tables["context"].train_rows(contexts[contexts != 0], batch.now)
+
+    def _loss(self, batch: TrainingBatch, rows: Rows, users: Tensor, logits: Tensor) -> Tensor:
+        settings = self.settings
+        owners = torch.from_numpy(batch.batch.owners)
+        pointwise = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
+        odds = (pointwise * batch.weights[owners]).sum()
+        sampled = torch.from_numpy(np.bincount(batch.batch.owners) > 1)
+        listwise = (_list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
+        # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
+        alone = (pointwise * batch.weights[owners])[~sampled[owners]].sum()
+        loss = listwise + settings.odds_weight * odds + (1.0 - settings.odds_weight) * alone
+        loss = loss + settings.tower_weight * self._tower_loss(batch, rows, users)
+        return loss / len(batch.weights)
+
+    def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
+        """Softmax of each positive against all candidates of the batch."""
+        positive = batch.labels[batch.batch.starts] == 1
+        if not bool(positive.any()):
+            return torch.zeros(())
+        targets = self.ranker.targets(rows.items.rows[rows.items.places[: len(batch.labels)]])
+        losses = functional.cross_entropy(users @ targets.T, torch.from_numpy(batch.batch.starts), reduction="none")
+        return (losses * batch.weights)[positive].sum()
+
+    def evict(self, now: int) -> None:
+        """Let the rows go that were idle for too long."""
+        for name, table in self.tables.items():
+            metrics.TABLE_EVICTED.labels(name).inc(len(table.evict(now)))
+
+    def state(self) -> Parts:
+        """Dense weights, optimizer and counters, for a checkpoint; the tables have `state` of their own."""
+        parts = {f"weights.{name}": value for name, value in weights_of(self.ranker).items()}
+        for number, entry in self._optimizer.state_dict()["state"].items():
+            parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
+        return parts | {"examples": np.array([self.examples], dtype=np.int64)}
+
+    def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
+        """Go on from what `state` and the tables' states gave. Raises ValueError where the model has other sizes."""
+        load_weights(self.ranker, {name.removeprefix("weights."): value for name, value in parts.items()
+                                   if name.startswith("weights.")})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts.items():
+            if name.startswith("adam."):
+                _, number, field = name.split(".")
+                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self.tables = tables
+        self.examples = int(parts["examples"][0])
+
+
+def _list_loss(batch: Batch, logits: Tensor) -> Tensor:
+    """float32[g]: cross-entropy of the first candidate among its request's."""
+    owners = torch.from_numpy(batch.owners)
+    places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners])
+    table = torch.full((len(batch.starts), int(places.max()) + 1), _FAR_BELOW).index_put((owners, places), logits)
+    return functional.cross_entropy(table, torch.zeros(len(table), dtype=torch.long), reduction="none")
+
+
+def predictions(ranker: Ranker, batch: TrainingBatch, tables: dict[str, EmbeddingTable]) -> NDArray[np.float32]:
+    """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown, not corrected."""
+    ranker.eval()
+    with torch.no_grad():
+        rows = gather(batch.batch, tables, training=False)
+        logits = ranker(batch.batch, rows, ranker.user_vectors(batch.batch, rows))
+        result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
+    return result
