@@ -1,0 +1,230 @@
+"""The whole loop in one process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stream_reco.clock import Clock, SystemClock
+from stream_reco.config import Settings
+from stream_reco.embedded import records
+from stream_reco.embedded.entrance import Entrance
+from stream_reco.embedded.learner import Learner
+from stream_reco.embedded.publishing import Publishing
+from stream_reco.embedded.recovery import Storage, recover
+from stream_reco.embedded.users import moments
+from stream_reco.events import Event, Id, encode_batch
+from stream_reco.serve.api_service import Accepted as Ingested
+from stream_reco.serve.api_service import Interest, Neighbour
+from stream_reco.serve.neighbours import similar_items, user_interests
+from stream_reco.serve.rank import Scorer
+from stream_reco.serve.request import Request
+from stream_reco.serve.slate import Slate
+from stream_reco.signals.context import ContextValue
+from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.train.trainer import TrainingBatch, predictions
+
+_LOGGER = logging.getLogger(__name__)
+_MODEL = "stream-reco"
+
+
+class Observer(Protocol):
+    """Measures the loop from inside."""
+
+    def examples(
+        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
+    ) -> None:
+        """Labels and what the served version predicted, before the trainer learns from them; float32[n] each.
+
+        `sampled`: negatives were drawn, and the predictions are of the sample.
+        """
+        ...
+
+
+class Engine:
+    """Learns from events and answers requests; durable in `data_dir`, in memory without one.
+
+    It has no threads of its own. One thread at a time may write (`ingest`, `sync`, `tick`, `checkpoint`, …), any
+    number may ask beside it. Opening a data folder replays what its last checkpoint does not hold.
+    """
+
+    def __init__(
+        self, data_dir: str | Path | None = None, settings: Settings | None = None, *,
+        observer: Observer | None = None, clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._observer = observer
+        torch.set_num_threads(self.settings.training.threads)
+        self._storage = None if data_dir is None else Storage(Path(data_dir))
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        self._learner, self._applied = recover(self._storage, self.settings)
+        epoch = 1 if self._storage is None else self._append(records.START, b"")
+        self._checkpointed = self._learner.events
+        self._entrance = Entrance(self._learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
+        self._publishing = Publishing(self._learner, self.settings, _MODEL, epoch)
+        seed = self.settings.training.seed
+        self._scorer = Scorer(self._publishing.served, moments(lambda: self._learner, seed), self.settings.retrieve,
+                              self.settings.slate, seed)
+        if self._observer is not None:
+            self._learner.watch = self._watch(self._observer)
+        if self._learner.events:
+            self.sync()
+
+    def _watch(self, observer: Observer) -> Callable[[TrainingBatch], None]:
+        def watch(batch: TrainingBatch) -> None:
+            served = self._publishing.served
+            if served.replica.version:
+                chances = predictions(served.ranker, batch, served.replica.tables)
+                sampled = len(batch.labels) > len(batch.weights)
+                observer.examples(batch.labels.numpy(), chances, batch.weights.numpy()[batch.batch.owners], sampled)
+
+        return watch
+
+    def ingest(self, events: Sequence[Event]) -> Ingested:
+        """Take events; returns when they are durable and learned from.
+
+        A bad event is refused with its reason and a repeated one counted; neither stops the others. Raises LogFull
+        where the disk has no room: none of the events is taken then.
+        """
+        new, duplicates, rejected = self._entrance.admit(events, self._clock.now_ms())
+        try:
+            if new:
+                self._append(records.BATCH, encode_batch(new))
+                self._learner.learn(new, flush=True)
+        finally:
+            self._entrance.learned_all(new)
+        self._checkpoint_if_due()
+        return Ingested(len(new), duplicates, rejected)
+
+    def _append(self, kind: str, payload: bytes) -> int:
+        if self._storage is None:
+            self._applied += 1
+        else:
+            self._applied = self._storage.log.append(kind, payload)
+        return self._applied
+
+    def _record(self, kind: str, payload: bytes = b"") -> None:
+        self._append(kind, payload)
+        records.apply(self._learner, kind, payload)
+
+    def recommend(
+        self, user_id: Id, k: int = 10, *, now: int | None = None, context: Mapping[str, ContextValue] | None = None,
+        exclude: Sequence[Id] = (), filters: Mapping[str, object] | None = None,
+    ) -> Slate:
+        """At most `k` items for a user, best first; `now` (ms) defaults to stream time."""
+        return self.recommend_many([Request(user_id, k, now, context, exclude, filters)])[0]
+
+    def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
+        """A slate for each request, all of one version."""
+        return self._scorer.recommend_many(requests, self._learner.stream_time)
+
+    def score(
+        self, user_id: Id, item_ids: Sequence[Id], *, now: int | None = None,
+        context: Mapping[str, ContextValue] | None = None,
+    ) -> NDArray[np.float32]:
+        """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet."""
+        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self._learner.stream_time)
+
+    def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
+        """The items nearest to an item by the towers' vectors; None if it is not served."""
+        return similar_items(self._publishing.served, item_id, k)
+
+    def interests(self, user_id: Id) -> list[Interest]:
+        """The user's interests, most important first."""
+        with self._learner.user_lock:
+            medoids = self._learner.interests.medoids(user_id, self._learner.stream_time)
+        return user_interests(self._publishing.served, medoids)
+
+    def forget(self, user_id: Id) -> None:
+        """Delete what is known of a user, durably."""
+        self._record(records.FORGET, msgspec.json.encode(user_id))
+
+    def sync(self) -> int:
+        """Publish what was learned and serve it; returns the version."""
+        if self._learner.waiting:
+            self._record(records.FLUSH)
+        return self._publishing.sync(self._clock.now_ms())
+
+    def tick(self, now: int) -> None:
+        """Let stream time reach `now` (ms) with no event: deadlines pass, counters age."""
+        if now > self._learner.stream_time:
+            self._record(records.TICK, b"%d" % now)
+
+    def finish(self) -> None:
+        """Let every deadline pass, as at the end of a log that is replayed."""
+        self._record(records.FINISH)
+
+    def checkpoint(self) -> None:
+        """Write the whole state at the present log position, in one atomic step; nothing in memory.
+
+        Raises CheckpointError where it cannot be written; what was acknowledged stays safe in the log.
+        """
+        if self._storage is not None:
+            self._storage.checkpoint(self._learner, self._applied)
+        self._checkpointed = self._learner.events
+
+    def _checkpoint_if_due(self) -> None:
+        if self._learner.events - self._checkpointed < self.settings.training.checkpoint_events:
+            return
+        try:
+            self.checkpoint()
+        except CheckpointError as error:
+            # The log still holds everything: the loop goes on, and the next try is as far away as this one was.
+            self._checkpointed = self._learner.events
+            _LOGGER.error("%s", error)
+
+    @property
+    def stream_time(self) -> int:
+        """The highest event time seen, ms; 0 before the first event."""
+        return self._learner.stream_time
+
+    @property
+    def candidates_ranked(self) -> int:
+        """Candidates ranked so far, over all requests."""
+        return self._scorer.candidates
+
+    def status(self) -> dict[str, object]:
+        """Facts about the loop, ready for JSON."""
+        learner, replica = self._learner, self._publishing.served.replica
+        rows = {name: len(table) for name, table in learner.trainer.tables.items()}
+        staleness = replica.staleness(self._clock.now_ms())
+        return {
+            "events": learner.events,
+            "examples": learner.examples,
+            "epoch": replica.epoch,
+            "version": replica.version,
+            "staleness_seconds": staleness if np.isfinite(staleness) else None,
+            "rows": rows,
+            "items": len(learner.signals.catalogue),
+            "users": len(learner.histories),
+            "pending": learner.joiner.pending,
+            "stream_time": learner.stream_time,
+            "log_position": self._applied,
+        }
+
+    def close(self) -> None:
+        """Give the data folder back; what was ingested is durable without it."""
+        if self._storage is not None:
+            self._storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+

@@ -1,0 +1,49 @@
+"""The edge of the embedded engine: which events of a batch enter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stream_reco import metrics
+from stream_reco.events import BadEvent, Event, Id, check_time, validate
+from stream_reco.serve.api_service import Rejection
+
+
+class Entrance:
+    """Sorts events into new, known and bad ones.
+
+    `learned` tells whether an event with this id was learned from; ids that were admitted and not yet learned are
+    remembered here until `learned_all`.
+    """
+
+    def __init__(self, learned: Callable[[Id], bool], future_ms: int) -> None:
+        self._learned = learned
+        self._future_ms = future_ms
+        self._entered: set[Id] = set()
+
+    def admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], int, list[Rejection]]:
+        """The new events, the number of repeated ones, and the bad ones; `now` is the wall clock in ms."""
+        new: list[Event] = []
+        duplicates = 0
+        rejected: list[Rejection] = []
+        for index, event in enumerate(events):
+            try:
+                validate(event)
+                check_time(event, now, self._future_ms)
+            except BadEvent as bad:
+                metrics.EVENTS_REJECTED.labels(bad.reason).inc()
+                rejected.append(Rejection(index, bad.reason, str(bad)))
+                continue
+            if event.event_id is not None:
+                if event.event_id in self._entered or self._learned(event.event_id):
+                    duplicates += 1
+                    continue
+                self._entered.add(event.event_id)
+            metrics.EVENTS_ACCEPTED.labels(type(event).__struct_config__.tag).inc()
+            new.append(event)
+        metrics.EVENTS_DUPLICATE.inc(duplicates)
+        return new, duplicates, rejected
+
+    def learned_all(self, events: Sequence[Event]) -> None:
+        """The events were learned from, or could not be made durable: `learned` answers for their ids from now on."""
+        self._entered.difference_update(event.event_id for event in events if event.event_id is not None)

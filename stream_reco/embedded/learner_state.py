@@ -1,0 +1,74 @@
+"""The learner's whole state as named parts of a checkpoint, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.config import Settings
+from stream_reco.embedded.learner import Learner
+from stream_reco.embedding import EmbeddingTable
+from stream_reco.interests import Interests
+from stream_reco.labels import LabelJoiner
+from stream_reco.model.rows import TABLES
+from stream_reco.signals.history import Histories
+from stream_reco.signals.signals import Signals
+from stream_reco.train.checkpoint import Part
+from stream_reco.train.trainer import Labelled
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    waiting: list[Labelled]
+    stream_time: int
+    events: int
+    examples: int
+    steps: int
+    day: int
+
+
+def parts_of(learner: Learner) -> dict[str, Part]:
+    """Everything that the learner's future depends on."""
+    progress = _Progress(
+        learner.waiting, learner.stream_time, learner.events, learner.examples, learner.steps, learner.day
+    )
+    tables = {f"table.{name}": learner.trainer.tables[name].state() for name in TABLES}
+    return {
+        "progress": msgspec.msgpack.encode(progress),
+        "labels": learner.joiner.state(),
+        "signals": learner.signals.state(),
+        "histories": learner.histories.state(),
+        "interests": learner.interests.state(),
+        "trainer": learner.trainer.state(),
+        **tables,
+    }
+
+
+def learner_from(settings: Settings, parts: Mapping[str, Part]) -> Learner:
+    """The learner that `parts_of` was taken from. Raises ValueError where the settings do not fit the parts."""
+    learner = Learner(settings)
+    progress = msgspec.msgpack.decode(_raw(parts["progress"]), type=_Progress)
+    learner.waiting = progress.waiting
+    learner.stream_time, learner.events = progress.stream_time, progress.events
+    learner.examples, learner.steps, learner.day = progress.examples, progress.steps, progress.day
+    learner.joiner = LabelJoiner.from_state(_raw(parts["labels"]))
+    learner.signals = Signals.from_state(settings.signals, _arrays(parts["signals"]))
+    learner.histories = Histories.from_state(settings.signals, _arrays(parts["histories"]))
+    learner.interests = Interests.from_state(settings.interests, _arrays(parts["interests"]))
+    tables = {name: EmbeddingTable.from_state(_arrays(parts[f"table.{name}"])) for name in TABLES}
+    learner.trainer.restore(_arrays(parts["trainer"]), tables)
+    learner.reconnect()
+    return learner
+
+
+def _raw(part: Part) -> bytes:
+    assert isinstance(part, bytes)
+    return part
+
+
+def _arrays(part: Part) -> dict[str, NDArray[Any]]:
+    assert not isinstance(part, bytes)
+    return {name: np.array(array) for name, array in part.items()}
