@@ -1,16 +1,20 @@
-"""What tests of several rooms need: a disk that is really full."""
+"""What tests of several rooms need: the real logs, programs that may be absent, a disk that is really full."""
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 RunOnSmallDisk = Callable[[Path, int], str]
+
+PROGRAMS = {"browser": "chromium", "prometheus": "prometheus"}
+"""Marker of a test → the program without which it cannot run."""
 
 _MOUNTED = 'mount -t tmpfs -o size="$2" none "$1" && shift 2 && exec "$@"'
 _LIMITED = "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n));"
@@ -48,3 +52,45 @@ def _can_mount(apart: list[str], disk: Path) -> bool:
         return subprocess.run([*apart, str(disk), "65536", "true"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the real logs, which `STREAM_RECO_DATA` names; the test is skipped where nothing is named."""
+    named = os.environ.get("STREAM_RECO_DATA")
+    if not named:
+        pytest.skip("STREAM_RECO_DATA names no folder with the real logs")
+    folder = Path(named)
+    assert folder.is_dir(), f"STREAM_RECO_DATA={named} is no folder"
+    return folder
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, program in PROGRAMS.items():
+        if item.get_closest_marker(marker) and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """On the build machine nothing required may be absent, so that a green run means that everything ran."""
+    report = yield
+    required = any(item.get_closest_marker(marker) for marker in PROGRAMS)
+    if report.skipped and required and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, which CI=true forbids: {call.excinfo and call.excinfo.value}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What `tests/run` did before, and what is absent, just above the closing line."""
+    lines = os.environ.get("STREAM_RECO_CHECKS", "").splitlines()
+    lines += [f"{program}: NOT INSTALLED" for program in PROGRAMS.values() if shutil.which(program) is None]
+    if not os.environ.get("STREAM_RECO_DATA"):
+        lines.append("real logs: absent (STREAM_RECO_DATA is not set), tests marked `data` are skipped")
+    if lines:
+        terminalreporter.section("checks")
+    for line in lines:
+        terminalreporter.line(line)
