@@ -46,6 +46,9 @@ def _check_free(store: RowStore, live: NDArray[np.int64]) -> None:
 
 def _check_index(store: RowStore, live: NDArray[np.int64]) -> None:
     lines = store.index.read(int(store.head[scalars.LINE_CAPACITY])).view(np.int64).reshape(-1, _WORDS)
+    used = lines[:, scalars.SLOTS] & scalars.USED_MASK
+    packed = (lines[:, : scalars.SLOTS] != 0) == (np.arange(scalars.SLOTS) < used[:, None])
+    _hold(bool(packed.all()), "a line has a gap or miscounts its slots")
     at, slot = np.nonzero(lines[:, : scalars.SLOTS])
     words = lines[at, slot]
     rows = (words & scalars.ROW_MASK) - 1
@@ -57,6 +60,9 @@ def _check_index(store: RowStore, live: NDArray[np.int64]) -> None:
     passed = np.zeros(len(lines) + 1, np.int64)
     np.add.at(passed, homes, 1)
     np.subtract.at(passed, at, 1)
-    _hold(bool((np.cumsum(passed)[:-1] == lines[:, scalars.SLOTS]).all()), "a line miscounts who passed it")
+    _hold(
+        bool((np.cumsum(passed)[:-1] == lines[:, scalars.SLOTS] // scalars.PASS).all()),
+        "a line miscounts who passed it",
+    )
     last = int(at.max()) if len(at) else 0
     _hold(last <= store.head[scalars.LAST_LINE], "an entry lies beyond the last line")

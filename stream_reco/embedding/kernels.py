@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.embedding.index import (
+    BLOCK,
     FREE_ROW,
     LIVE,
     NEED_ROWS,
@@ -18,6 +19,7 @@ from stream_reco.embedding.index import (
     SIGHTINGS,
     TOP,
     TOUCHED,
+    approach,
     erase,
     find,
     hash_of,
@@ -27,12 +29,14 @@ from stream_reco.embedding.index import (
     mix,
     place,
 )
-from stream_reco.embedding.pages import Scalar, floats_at, words_at
+from stream_reco.embedding.pages import LINE_BYTES, Scalar, floats_at, prefetch, words_at
 
 SHIFT, STRIDE, DIM, SALT, INIT_SALT, TTL = range(6)
 ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 FREE = -(1 << 63)
 COUNT_MASK = 0xFFFF
+# How many rows ahead of the one in hand are asked for.
+AHEAD = 12
 GOLDEN = -7046029254386353131
 
 
@@ -62,6 +66,8 @@ def find_rows(
     """rows[i] = the row of keys[i], or -1. Reads only."""
     salt, shift = layout[SALT], layout[SHIFT]
     for i in range(len(keys)):
+        if i % BLOCK == 0:
+            approach(keys, i, min(i + BLOCK, len(keys)), salt, head, index, meta, shift)
         rows[i] = find(keys[i], hash_of(keys[i], salt), head, index, meta, shift)
 
 
@@ -78,6 +84,10 @@ def gather(
     target = out.ctypes.data
     absent = default.ctypes.data
     for i in range(len(rows)):
+        if i + AHEAD < len(rows) and rows[i + AHEAD] >= 0:
+            soon = row_address(data, layout, rows[i + AHEAD])
+            for offset in range(0, dim * 4, LINE_BYTES):
+                prefetch(soon + offset)
         row = rows[i]
         source = floats_at(row_address(data, layout, row) if row >= 0 else np.int64(absent))
         vector = floats_at(np.int64(target) + i * dim * 4)
@@ -193,6 +203,8 @@ def claim_rows(
     salt, shift = layout[SALT], layout[SHIFT]
     head[OLDEST] = min(head[OLDEST], now)
     for i in range(start, len(keys)):
+        if (i - start) % BLOCK == 0:
+            approach(keys, i, min(i + BLOCK, len(keys)), salt, head, index, meta, shift)
         key = keys[i]
         hashed = hash_of(key, salt)
         row = find(key, hashed, head, index, meta, shift)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]  # ships no types
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -23,12 +24,27 @@ def _floats_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     return types.CPointer(types.float32)(types.int64), _as_pointer
 
 
+def _prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line at an address, without waiting for it."""
+    return types.void(types.int64), _emit_prefetch
+
+
 words_at: Any = intrinsic(_words_at)
 floats_at: Any = intrinsic(_floats_at)
+prefetch: Any = intrinsic(_prefetch)
 
 
 def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
+def _emit_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+    # For reading (0), kept in every cache level (3), data (1).
+    builder.call(function, [builder.inttoptr(arguments[0], pointer), flag(0), flag(3), flag(1)])
+    return context.get_dummy_value()
 
 
 class Pages:

@@ -1,6 +1,6 @@
 """The typed shell around the kernels: memory for index and rows, and the loop that feeds kernels more of it."""
 
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,13 @@ from stream_reco.embedding.pages import LINE_BYTES, Pages
 PAGE_BYTES = 1 << 18
 META_BYTES = 16
 LAST_ROW = (1 << 32) - 2
+Number = TypeVar("Number", np.int64, np.float32)
 NEVER = (1 << 62) - 1
+
+
+def plain(array: NDArray[Number]) -> NDArray[Number]:
+    """The array as kernels were compiled for it: contiguous, aligned, writeable; a copy only where it is not."""
+    return np.require(array, requirements=["C", "A", "W"])
 
 
 class RowStore:
@@ -126,7 +132,7 @@ class RowStore:
 
     def idle(self, now: int, limit: int) -> NDArray[np.int64]:
         """At most `limit` rows that are past their TTL, from where the last call stopped, round the table once."""
-        if now - int(self.head[scalars.OLDEST]) <= int(self.layout[kernels.TTL]):
+        if limit == 0 or now - int(self.head[scalars.OLDEST]) <= int(self.layout[kernels.TTL]):
             return np.empty(0, np.int64)
         oldest = np.array([NEVER])
         found: list[NDArray[np.int64]] = []

@@ -16,7 +16,7 @@ from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, ADMIT_PROBAB
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import OPTIMIZERS, Optimizer, optimizer_of
-from stream_reco.embedding.store import RowStore
+from stream_reco.embedding.store import RowStore, plain
 
 FARTHEST_TIME = 1 << 46
 Keys = NDArray[np.int64] | NDArray[np.uint64] | Sequence[int]
@@ -125,7 +125,7 @@ class EmbeddingTable:
             text = f"table {self.name!r}: gradients have shape {grads.shape}, must be ({len(checked)}, {self.dim})"
             raise ValueError(text + ": one row of dim numbers a key")
         shared = None if self.admission is None else self._default
-        rows, contiguous = self._store.find(checked), np.ascontiguousarray(grads)
+        rows, contiguous = self._store.find(checked), plain(grads)
         if self._store.update(rows, contiguous, shared, self.optimizer.kind, self._hyper):
             self._default_touched = True
 
@@ -163,7 +163,7 @@ class EmbeddingTable:
     def restore_touched(self, delta: Delta) -> None:
         """Touch what a drain carried, as if it had not happened; the next drain carries present values."""
         self._check_delta(delta)
-        rows = self._store.find(delta.keys)
+        rows = self._store.find(plain(delta.keys))
         self._store.touch(rows[rows >= 0])
         self._default_touched |= delta.default is not None
         if len(delta.tombstones):
@@ -176,11 +176,11 @@ class EmbeddingTable:
     def apply_delta(self, delta: Delta) -> None:
         """The replica's side of a drain: drop the tombstones, put the rows as they are given; touches nothing."""
         self._check_delta(delta)
-        gone = np.unique(self._store.find(delta.tombstones))
+        gone = np.unique(self._store.find(plain(delta.tombstones)))
         self._store.release(gone[gone >= 0])
         touched = self._store.bits.copy(), self._store.head[scalars.TOUCHED]
-        rows = self._store.claim(delta.keys, 0, _ADMIT_EVERY, _NO_SKETCH, self._starts)
-        self._store.scatter(rows, np.ascontiguousarray(delta.vectors))
+        rows = self._store.claim(plain(delta.keys), 0, _ADMIT_EVERY, _NO_SKETCH, self._starts)
+        self._store.scatter(rows, plain(delta.vectors))
         self._store.bits[:] = 0
         self._store.bits[: len(touched[0])] = touched[0]
         self._store.head[scalars.TOUCHED] = touched[1]
@@ -208,7 +208,7 @@ class EmbeddingTable:
                 text = f"table {self.name!r}: keys are {array.dtype}, must be int64 or uint64; text goes through key_of"
                 raise TypeError(text)
             return _EMPTY
-        return np.ascontiguousarray(array)
+        return plain(array)
 
     def _check_time(self, now: int) -> None:
         if not -FARTHEST_TIME < now < FARTHEST_TIME:

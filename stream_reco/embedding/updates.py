@@ -5,9 +5,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.embedding.index import IGNORED, REFUSED
-from stream_reco.embedding.kernels import DIM, GOLDEN, row_address, touch
+from stream_reco.embedding.kernels import AHEAD, DIM, GOLDEN, STRIDE, row_address, touch
 from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
-from stream_reco.embedding.pages import floats_at
+from stream_reco.embedding.pages import LINE_BYTES, floats_at, prefetch
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)
@@ -129,6 +129,10 @@ def update_rows(
     source, sums = np.int64(gradients.ctypes.data), np.int64(total.ctypes.data)
     stepped_shared = False
     for i in range(n):
+        if i + AHEAD < n and rows[i + AHEAD] >= 0:
+            soon = row_address(data, layout, rows[i + AHEAD])
+            for offset in range(0, layout[STRIDE] * 4, LINE_BYTES):
+                prefetch(soon + offset)
         if rows[i] < 0 and shared == 0:
             head[IGNORED] += 1
             continue

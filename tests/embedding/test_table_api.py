@@ -1,0 +1,289 @@
+"""Clear errors, files, times, starts: what the table promises at its edges."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_reco.embedding import Delta, EmbeddingTable, TableFileError, after, kernels, updates
+
+
+def trained(seed: int = 0) -> EmbeddingTable:
+    table = EmbeddingTable(4, "adam", after(2), 100, name="item", seed=seed)
+    rng = np.random.default_rng(1)
+    for now in range(0, 400, 20):
+        keys = rng.integers(0, 300, 100)
+        table.train_rows(keys, now)
+        table.apply_gradients(keys, rng.normal(size=(100, 4)).astype(np.float32))
+        table.evict(now, limit=7)
+    return table
+
+
+def play(table: EmbeddingTable) -> list[bytes]:
+    rng = np.random.default_rng(2)
+    trace: list[NDArray[np.generic]] = []
+    for now in range(400, 800, 20):
+        keys = rng.integers(0, 500, 100)
+        trace += [table.train_rows(keys, now), table.evict(now, limit=9), table.lookup(keys)]
+        table.apply_gradients(keys, rng.normal(size=(100, 4)).astype(np.float32))
+        if now % 60 == 0:
+            delta = table.drain_touched()
+            trace += [delta.keys, delta.vectors, delta.tombstones]
+    return [part.tobytes() for part in trace]
+
+
+def test_a_loaded_table_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    table = trained()
+    table.save(tmp_path / "item.table")
+    loaded = EmbeddingTable.load(str(tmp_path / "item.table"))
+    loaded.check_invariants()
+    assert [path.name for path in tmp_path.iterdir()] == ["item.table"]
+    assert play(loaded) == play(table)
+    assert {k: v.tobytes() for k, v in loaded.state().items()} == {k: v.tobytes() for k, v in table.state().items()}
+
+
+@pytest.mark.parametrize("cut", [0, 5, 300, -1])
+def test_a_torn_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "t"
+    trained().save(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(TableFileError, match="torn"):
+        EmbeddingTable.load(path)
+
+
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    trained().save(path)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(TableFileError, match="checksum"):
+        EmbeddingTable.load(path)
+
+
+def test_another_version_and_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    trained().save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"]["version"] = "99"
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(TableFileError, match="version 99"):
+        EmbeddingTable.load(path)
+    header["__metadata__"] = {"format": "pt"}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(TableFileError, match="no embedding table"):
+        EmbeddingTable.load(path)
+    with pytest.raises(FileNotFoundError, match="no table file"):
+        EmbeddingTable.load(tmp_path / "absent")
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t"
+    table = trained()
+    table.save(path)
+    before = path.read_bytes()
+    table.train_rows([12345, 12345], 900)
+
+    def full_disk(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stream_reco.embedding.files.sync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        table.save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["t"]
+
+
+def test_new_rows_are_a_function_of_seed_name_and_key() -> None:
+    keys = np.array([3, -1, 1 << 60, 0])
+    one, two = EmbeddingTable(8, name="a", seed=1), EmbeddingTable(8, "adam", name="a", seed=1)
+    one.train_rows(keys, 0)
+    two.train_rows(keys[::-1], 99)
+    np.testing.assert_array_equal(one.lookup(keys), two.lookup(keys))
+    for other in (EmbeddingTable(8, name="b", seed=1), EmbeddingTable(8, name="a", seed=2)):
+        other.train_rows(keys, 0)
+        assert (other.lookup(keys) != one.lookup(keys)).mean() > 0.9
+
+
+def test_new_rows_are_uniform_within_the_scale() -> None:
+    table = EmbeddingTable(16, "sgd", init_scale=0.5)
+    table.train_rows(np.arange(20_000), 0)
+    values = table.lookup(np.arange(20_000))
+    assert np.abs(values).max() <= 0.5
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(values.var(axis=0), 0.25 / 3, rtol=0.03)
+    assert len(np.unique(values[:, 0])) > 19_000
+    assert abs(np.corrcoef(values[:-1, 0], values[1:, 0])[0, 1]) < 0.03
+    assert abs(np.corrcoef(values[:, 0], values[:, 1])[0, 1]) < 0.03
+
+
+def test_unsigned_keys_are_the_same_bits() -> None:
+    table = EmbeddingTable(2)
+    rows = table.train_rows(np.array([2**64 - 1, 2**63], np.uint64), 0)
+    assert table.train_rows([-1, -(2**63)], 0).tolist() == rows.tolist()
+    assert sorted(table.keys().tolist()) == [-(2**63), -1]
+
+
+def test_no_kind_of_array_compiles_a_kernel_again() -> None:
+    table = EmbeddingTable(2, "adam", after(1), 5)
+    keys, grads = np.arange(4), np.ones((4, 2), np.float32)
+    before = compiled()
+    keys.flags.writeable = grads.flags.writeable = False
+    table.train_rows(keys, 0)
+    table.apply_gradients(keys[::-1], grads[::-1])
+    delta = table.drain_touched()
+    delta.keys.flags.writeable = delta.vectors.flags.writeable = delta.tombstones.flags.writeable = False
+    table.restore_touched(delta)
+    EmbeddingTable(2, "sgd").apply_delta(delta)
+    loaded = EmbeddingTable.from_state(table.state())
+    loaded.lookup(keys.view(np.uint64))
+    loaded.evict(20, limit=1)
+    assert compiled() == before > 5
+
+
+def compiled() -> int:
+    kernels_of_both = [*vars(kernels).values(), *vars(updates).values()]
+    return sum(len(kernel.signatures) for kernel in kernels_of_both if hasattr(kernel, "signatures"))
+
+
+def test_strided_keys_and_gradients_are_read_right() -> None:
+    table, same = EmbeddingTable(2, "sgd"), EmbeddingTable(2, "sgd")
+    keys, grads = np.arange(10)[::3], np.arange(16, dtype=np.float32).reshape(2, 8).T[::2]
+    for each, k, g in ((table, keys, grads), (same, keys.copy(), np.ascontiguousarray(grads))):
+        each.train_rows(k, 0)
+        each.apply_gradients(k, g)
+    np.testing.assert_array_equal(table.lookup(keys), same.lookup(keys))
+
+
+def test_eviction_is_strict_and_a_late_batch_does_not_age_a_row() -> None:
+    table = EmbeddingTable(1, ttl_ms=10)
+    table.train_rows([1, 2], 100)
+    table.train_rows([1], 50)
+    assert table.evict(110).tolist() == []
+    table.train_rows([2], 105)
+    assert table.evict(111).tolist() == [1]
+    assert table.evict(116).tolist() == [2]
+    assert table.drain_touched().tombstones.tolist() == [1, 2]
+
+
+def test_lookup_and_gradients_do_not_keep_a_row_alive() -> None:
+    table = EmbeddingTable(1, ttl_ms=10)
+    table.train_rows([1], 0)
+    table.lookup([1])
+    table.apply_gradients([1], np.ones((1, 1), np.float32))
+    assert table.evict(1 << 62).tolist() == [1]
+
+
+def test_a_key_that_came_back_is_no_tombstone_and_starts_afresh() -> None:
+    table = EmbeddingTable(2, "adagrad", ttl_ms=10)
+    table.train_rows([1], 0)
+    start = table.lookup([1])
+    table.apply_gradients([1], np.ones((1, 2), np.float32))
+    table.evict(20)
+    table.train_rows([1], 21)
+    np.testing.assert_array_equal(table.lookup([1]), start)
+    delta = table.drain_touched()
+    assert (delta.keys.tolist(), delta.tombstones.tolist()) == ([1], [])
+
+
+def test_empty_batches_are_nothing() -> None:
+    table = EmbeddingTable(3, ttl_ms=1)
+    assert table.lookup([]).shape == (0, 3)
+    assert table.train_rows([], 0).shape == (0,)
+    table.apply_gradients([], np.zeros((0, 3), np.float32))
+    assert table.evict(10).shape == (0,)
+    assert len(table.drain_touched()) == len(table.keys()) == len(table.snapshot()) == 0
+    assert EmbeddingTable(3).evict(1 << 60).shape == (0,)
+
+
+def test_memory_is_counted_and_bounded() -> None:
+    table = EmbeddingTable(32, "adagrad")
+    assert table.nbytes < 600_000
+    table.train_rows(np.arange(400_000), 0)
+    assert 256 < table.nbytes / len(table) < 256 + 60
+
+
+def test_without_memory_the_table_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = EmbeddingTable(8, "sgd")
+    table.train_rows(np.arange(1000), 0)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "zeros", no_memory)
+    with pytest.raises(MemoryError, match="evict rows"):
+        table.train_rows(np.arange(100_000), 0)
+    monkeypatch.undo()
+    table.check_invariants()
+    assert 1000 < len(table) < 100_000
+    assert len(np.unique(table.train_rows(np.arange(100_000), 0))) == 100_000
+    table.check_invariants()
+
+
+@pytest.mark.parametrize("keys", [np.array([1.5]), np.array([1], np.int32), ["a"], np.array([True])])
+def test_keys_of_another_type_are_named(keys: NDArray[np.int64]) -> None:
+    with pytest.raises(TypeError, match="must be int64 or uint64"):
+        EmbeddingTable(2, name="t").lookup(keys)
+
+
+def test_shapes_are_named() -> None:
+    table = EmbeddingTable(2, name="t")
+    table.train_rows([1, 2], 0)
+    with pytest.raises(ValueError, match=r"keys have shape \(1, 2\)"):
+        table.lookup(np.zeros((1, 2), np.int64))
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), must be \(2, 2\)"):
+        table.apply_gradients([1, 2], np.zeros((2, 3), np.float32))
+    with pytest.raises(TypeError, match="float64, must be a float32"):
+        table.apply_gradients([1], np.zeros((1, 2)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": 2, "ttl_ms": -1}, "ttl_ms is -1"),
+        ({"dim": 2, "init_scale": -1}, "init_scale"),
+    ],
+)
+def test_bad_settings_are_named(settings: dict[str, int], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        EmbeddingTable(**settings)  # type: ignore[arg-type]
+
+
+def test_times_and_limits_are_checked() -> None:
+    table = EmbeddingTable(2, ttl_ms=5)
+    with pytest.raises(ValueError, match="milliseconds since the epoch"):
+        table.train_rows([1], 1 << 60)
+    with pytest.raises(ValueError, match="limit is -1"):
+        table.evict(0, -1)
+
+
+def test_a_delta_of_another_table_is_refused() -> None:
+    keys, none = np.array([1]), np.empty(0, np.int64)
+    delta = Delta("a", 2, keys, np.zeros((1, 2), np.float32), none)
+    with pytest.raises(ValueError, match="'a' with dim 2 does not fit table 'b' with dim 2"):
+        EmbeddingTable(2, name="b").apply_delta(delta)
+    with pytest.raises(ValueError, match="does not fit"):
+        EmbeddingTable(3, name="a").apply_delta(delta)
+    with pytest.raises(ValueError, match="shapes are"):
+        Delta("a", 3, keys, np.zeros((1, 2), np.float32), none)
+    with pytest.raises(TypeError, match="dtypes are"):
+        Delta("a", 2, keys, np.zeros((1, 2)), none)  # type: ignore[arg-type]
+
+
+def test_rows_never_move() -> None:
+    table = EmbeddingTable(4, "sgd")
+    first = table.train_rows(np.arange(100), 0)
+    place = table._store.data.addresses[0]
+    vectors = table.lookup(np.arange(100))
+    for part in np.array_split(np.arange(100, 200_000), 40):
+        table.train_rows(part, 0)
+    assert table._store.data.addresses[0] == place
+    assert table.train_rows(np.arange(100), 0).tolist() == first.tolist()
+    np.testing.assert_array_equal(table.lookup(np.arange(100)), vectors)
