@@ -103,3 +103,13 @@ def test_what_cannot_be_estimated_is_refused() -> None:
     with pytest.raises(ValueError, match="predicted"):
         doubly_robust([1.0], [0.5], [0.5], [1.0, 2.0], [1.0])
     assert ips([1.0], [0.5], [0.5]).standard_error == float("inf")
+
+
+@given(rows=ROWS, factor=st.floats(0.1, 1.0))
+def test_self_normalised_estimates_do_not_depend_on_the_scale_of_the_propensities(
+    rows: list[tuple[float, ...]], factor: float
+) -> None:
+    r, p, t = ([row[column] for row in rows] for column in range(3))
+    plain, scaled = snips(r, p, t), snips(r, [x * factor for x in p], t)
+    assert scaled.value == pytest.approx(plain.value)
+    assert scaled.standard_error == pytest.approx(plain.standard_error, abs=1e-9)

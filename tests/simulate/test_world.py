@@ -175,6 +175,16 @@ def test_tastes_drift_little_in_a_minute_and_far_in_some_lives() -> None:
     assert shared(96) < 0.5
 
 
+def test_tastes_never_jump() -> None:
+    world = World(16, users=1, items=8, interests=1, interest_life_ms=HOUR, item_life_ms=10**6 * HOUR)
+    items = world.random_slate(0, 8, START)
+    path = np.array([[world.click_probability(0, item, START + at * 36_000) for item in items] for at in range(400)])
+    steps = np.abs(np.diff(path, axis=0)).max(axis=1)
+    assert path.std(axis=0).max() > 0.05
+    assert steps.max() < 0.1
+    assert (steps > 0).all()
+
+
 def test_users_have_several_interests() -> None:
     world = World(12, users=40, items=400, topics=20)
     topics = {event.item_id: event.features["topic"] for event in announced(world.item_events(None, START))}
