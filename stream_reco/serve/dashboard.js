@@ -25,15 +25,15 @@ function tile(name) {
 const tiles = {
   events: tile("Events per second"),
   examples: tile("Examples per second"),
-  freshness: tile("Freshness, click to answer"),
-  staleness: tile("Staleness of what is served"),
+  freshness: tile("Freshness"),
+  staleness: tile("Staleness"),
   version: tile("Version served"),
   requests: tile("Requests per second"),
 };
 const chart = (title, series, format, empty, top) => new Chart(page("charts"), { title, series, format, empty, top });
 const charts = {
   flow: chart("Throughput, per second", [{ key: "events", name: "events" }, { key: "examples", name: "trained examples" }], asCount, "No events yet: post some to /v1/events."),
-  freshness: chart("Freshness", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "Appears once a learned event has reached the scorer."),
+  freshness: chart("Freshness, from click to changed answer", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "Appears once a learned event has reached the scorer."),
   latency: chart("Request latency, /v1", [{ key: "latency50", name: "p50" }, { key: "latency99", name: "p99" }], asSeconds, "No requests yet."),
   quality: chart("Quality, predicted before it was learned", [], asScore, "Appears once answers are measured."),
   regret: chart("Regret against the oracle", [], asScore, "Only a simulated world knows its oracle."),
@@ -69,10 +69,10 @@ function showTiles(row, status) {
   tiles.events(asCount(row.events), `${asWhole(status.events)} in all`);
   tiles.examples(asCount(row.examples), `${asWhole(status.examples)} labelled in all`);
   tiles.freshness(asSeconds(row.freshness50), `p99 ${asSeconds(row.freshness99)}`);
-  tiles.staleness(asSeconds(row.staleness), "age of the newest publication");
+  tiles.staleness(asSeconds(row.staleness), "age of what is served");
   const behind = rows.find((old) => old.at >= row.at - 60_500);
   tiles.version(asWhole(row.version), `${asWhole(Math.max(0, row.version - behind.version))} in the last minute`);
-  tiles.requests(asCount(row.requests), `p50 ${asSeconds(row.latency50)} · p99 ${asSeconds(row.latency99)}`);
+  tiles.requests(asCount(row.requests), `p99 ${asSeconds(row.latency99)}`);
 }
 
 function showQuality(row) {
@@ -81,6 +81,7 @@ function showQuality(row) {
   charts.quality.show(rows, named(FRACTIONS));
   const regrets = named(Object.keys(row).filter((key) => key.includes("regret"))).slice(0, 4);
   charts.regret.figure.hidden = regrets.length === 0;
+  page("charts").classList.toggle("odd", regrets.length === 0);
   charts.regret.show(rows, regrets);
 }
 
@@ -98,7 +99,7 @@ function showSources() {
     growthBy(scrapes.at(-1), before, `stream_reco_${name}_total`, "source"),
   );
   const sum = (counts) => [...counts.values()].reduce((total, value) => total + value, 0);
-  const names = [...new Set([...slates.keys(), ...candidates.keys()])].sort();
+  const names = [...new Set([...candidates.keys(), ...slates.keys()])].sort();
   const totals = [sum(slates), sum(candidates)];
   page("no-sources").hidden = names.length > 0;
   page("sources").hidden = names.length === 0;
@@ -117,7 +118,7 @@ function facts(status) {
     return [key.replace(/_seconds$/, "").replaceAll("_", " "), text];
   });
   const add = (name, value, format) => value !== null && named.push([name, format(value)]);
-  add("waiting to be learned", totalOf(families, "stream_reco_backlog_events"), asWhole);
+  if (!("backlog" in status)) add("backlog", totalOf(families, "stream_reco_backlog_events"), asWhole);
   add("pending labels", totalOf(families, "stream_reco_pending_examples"), asWhole);
   add("repeated events", totalOf(families, "stream_reco_events_duplicate_total"), asWhole);
   for (const [reason, count] of sumBy(families, "stream_reco_events_rejected_total", "reason")) {
@@ -140,8 +141,8 @@ function show(status) {
   for (const name of ["flow", "freshness", "latency"]) charts[name].show(rows);
   showQuality(row);
   showSources();
-  page("facts").tBodies[0].replaceChildren(
-    ...facts(status).map(([name, text]) => html("tr", {}, html("th", { scope: "row", textContent: name }), html("td", { textContent: text }))),
+  page("facts").replaceChildren(
+    ...facts(status).map(([name, text]) => html("div", {}, html("dt", { textContent: name }), html("dd", { textContent: text }))),
   );
 }
 

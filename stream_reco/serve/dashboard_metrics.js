@@ -87,9 +87,10 @@ function quantileOf(scrape, earlier, name, q, keep = () => true) {
 function inUnits(value, units) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const [, scale, unit] = units.find(([least]) => Math.abs(value) >= least) || units.at(-1);
+  if (value === 0) return "0";
   const scaled = value / scale;
   const digits = Math.abs(scaled) >= 100 || Number.isInteger(scaled) ? 0 : Math.abs(scaled) >= 10 ? 1 : 2;
-  return scaled.toFixed(digits) + unit;
+  return scaled.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + unit;
 }
 
 const asCount = (value) => inUnits(value, [[1e9, 1e9, " G"], [1e6, 1e6, " M"], [1e4, 1e3, " k"], [0, 1, ""]]);

@@ -79,7 +79,7 @@ class ToyService:
 
     def interests(self, user_id: Id) -> Sequence[Interest]:
         self.asked.append((user_id,))
-        return [Interest("medoid", 1.5, 3)]
+        return [Interest("medoid", 1.5)]
 
     async def forget(self, user_id: Id) -> None:
         self.asked.append((user_id,))
