@@ -147,7 +147,7 @@ def _explain(message: str, obj: dict[str, object]) -> NoReturn:
     """Turn the decoder's complaint, which names a path, into a reason."""
     if "of length <=" in message:
         reason = "too_large"
-    elif any(f"$.{field}" in message for field in ("value", "propensity", "position")) or "`int` " in message:
+    elif any(f"$.{field}" in message for field in ("value", "propensity", "position")) or "Expected `int` " in message:
         reason = "value"
     else:
         reason = "schema"

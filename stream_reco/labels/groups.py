@@ -10,7 +10,8 @@ from stream_reco.events import Id
 from stream_reco.labels.pending import Shown
 
 Order = Literal["group", "slate"] | None
-GroupKey = Id | tuple[Id, Id]
+# Not `Id | tuple[Id, Id]`: in msgspec 0.22 that type, read as part of a state, crashes the garbage collector.
+GroupKey = tuple[Id, ...]
 
 
 class Group:
@@ -82,7 +83,7 @@ class Groups:
             # A request belongs to one user; others who give its id must not reach into it.
             return (shown.user_id, shown.request_id), shown.position
         if self._order == "group" and shown.group_id is not None:
-            return shown.group_id, shown.time
+            return (shown.group_id,), shown.time
         return None
 
     def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:

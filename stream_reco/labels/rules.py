@@ -97,13 +97,18 @@ def _keep_strongest(shown: Shown, action: Held, late: bool) -> None:
 def _withdraw(shown: Shown, action: Held, deadline: int, out: list[Example]) -> None:
     action.live = False
     best = _strongest(shown, deadline)
-    if shown.label != 1 or (best is not None and best.weight >= shown.weight):
+    if shown.label != 1 or (best is not None and _upholds(shown, best, deadline)):
         return
     time = _withdrawn_at(action)
     _give(shown, action, 0, NEGATIVE_WEIGHT, "retraction", time, out)
     if best is not None:
         shown.late = best.time > deadline
         _give(shown, best, 1, best.weight, "reversal", time, out)
+
+
+def _upholds(shown: Shown, best: Held, deadline: int) -> bool:
+    """Whether what is left gives the same label; an action after the deadline cannot stand in for one before it."""
+    return best.weight >= shown.weight and shown.late == (best.time > deadline)
 
 
 def _withdrawn_at(action: Held) -> int:

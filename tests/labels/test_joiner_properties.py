@@ -1,0 +1,247 @@
+"""The joiner against the brute-force join, whatever the order of arrival, the repetitions and the crashes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_reco.events import Action, Event, Id, Impression, Retraction
+from stream_reco.labels import Example, LabelJoiner
+from tests.labels.reference_join import Row, distinct, reference_join
+
+WINDOW = 50
+END = 10_000
+WEIGHTS = {"like": 1.0, "buy": 3.0, "hover": 0.0}
+Order = Literal["group", "slate"] | None
+
+
+def row(example: Example) -> Row:
+    undone = example.undoes
+    return (
+        example.user_id,
+        example.item_id,
+        example.request_id,
+        example.label,
+        example.weight,
+        example.reason,
+        example.event_time,
+        example.label_time,
+        None if undone is None else (undone.reason, undone.label, undone.weight, undone.label_time),
+    )
+
+
+def rows(examples: Iterable[Example]) -> Counter[Row]:
+    return Counter(map(row, examples))
+
+
+def join(log: Sequence[Event], joiner: LabelJoiner, ticks: Sequence[bool] = ()) -> list[Example]:
+    """One event at a time; time passes before an event where `ticks` says so, and wholly in the end."""
+    out: list[Example] = []
+    highest = 0
+    for at, event in enumerate(log):
+        if at < len(ticks) and ticks[at]:
+            out += joiner.advance(highest - joiner.lateness_ms)
+        out += joiner.process([event])
+        highest = max(highest, event.timestamp)
+    return out + joiner.advance(END)
+
+
+@st.composite
+def logs(draw: st.DrawFn, actions: int = 3, loose: bool = True) -> list[Event]:
+    """A log in the order of its times: slates, up to `actions` actions on an impression, and their retractions."""
+    events: list[Event] = []
+    number = 0
+    for request in range(draw(st.integers(1, 3))):
+        time = draw(st.integers(0, 60))
+        user: Id = "u" if draw(st.booleans()) else 7
+        for position in range(draw(st.integers(1, 3))):
+            item = request * 10 + position
+            group: Id | None = draw(st.sampled_from([None, "g", 5]))
+            if draw(st.integers(0, 4)):  # else the impression of these actions is lost
+                events.append(
+                    Impression(
+                        user_id=user,
+                        item_id=item,
+                        timestamp=time,
+                        request_id=f"r{request}",
+                        event_id=f"i{item}",
+                        position=position,
+                        group_id=group,
+                    )
+                )
+            for _ in range(draw(st.integers(0, actions))):
+                number += 1
+                at = time + draw(st.integers(0, 130))
+                named = not loose or draw(st.booleans())
+                kept = draw(st.integers(0, 3)) > 0
+                events.append(
+                    Action(
+                        user_id=user,
+                        item_id=item,
+                        timestamp=at,
+                        action=draw(st.sampled_from(sorted(WEIGHTS))),
+                        request_id=f"r{request}" if named else None,
+                        event_id=f"a{number}" if kept else None,
+                    )
+                )
+                if kept and draw(st.booleans()):
+                    events.append(
+                        Retraction(
+                            retracts=f"a{number}",
+                            timestamp=at + draw(st.integers(0, 60)),
+                            event_id=f"x{number}",
+                            user_id=user,
+                        )
+                    )
+    rank = {Impression: 0, Action: 1, Retraction: 2}
+    return sorted(events, key=lambda event: (event.timestamp, rank[type(event)]))  # type: ignore[index]
+
+
+def shuffled(log: list[Event], shifts: Sequence[int]) -> list[Event]:
+    """The log as it comes when each event is up to its shift late."""
+    late = [event.timestamp + shift for event, shift in zip(log, shifts, strict=False)]
+    return [log[at] for at in sorted(range(len(log)), key=lambda at: late[at])]
+
+
+ticks = st.lists(st.booleans(), max_size=60).map(lambda some: some + [True] * (60 - len(some)))
+shifts = st.lists(st.integers(0, 20), max_size=60).map(lambda some: some + [0] * (60 - len(some)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(log=logs(), ticks=ticks, lateness=st.sampled_from([0, 20]))
+def test_examples_in_order_are_those_of_the_reference(log: list[Event], ticks: list[bool], lateness: int) -> None:
+    joiner = LabelJoiner(WINDOW, None, lateness, WEIGHTS)
+    assert rows(join(log, joiner, ticks)) == Counter(reference_join(log, WINDOW, None, WEIGHTS))
+    assert joiner.pending == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(log=logs(loose=False))
+def test_earlier_negatives_are_those_of_the_reference(log: list[Event]) -> None:
+    orders: tuple[Order, ...] = ("group", "slate")
+    for order in orders:
+        joiner = LabelJoiner(WINDOW, order, 0, WEIGHTS)
+        examples: list[Example] = []
+        for event in log:  # each comes as its time begins, so that all that is before has passed
+            examples += joiner.advance(event.timestamp) + joiner.process([event])
+        got = rows(examples + joiner.advance(END))
+        assert got == Counter(reference_join(log, WINDOW, order, WEIGHTS))
+
+
+@settings(max_examples=300, deadline=None)
+@given(log=logs(actions=1, loose=False), shifts=shifts, ticks=ticks, repeated=st.lists(st.integers(0, 59), max_size=5))
+def test_disorder_and_repetition_change_no_example(
+    log: list[Event], shifts: list[int], ticks: list[bool], repeated: list[int]
+) -> None:
+    arrived = shuffled(log, shifts)
+    for at in sorted(repeated, reverse=True):
+        if at < len(arrived) and arrived[at].event_id is not None:
+            arrived.insert(at + (at * 7) % (len(arrived) - at), arrived[at])
+    if len(arrived) != len(distinct(arrived)):
+        ticks = [tick and at % 2 == 0 for at, tick in enumerate(ticks)]
+    joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS)
+    assert rows(join(arrived, joiner, ticks)) == Counter(reference_join(log, WINDOW, None, WEIGHTS))
+
+
+@settings(max_examples=300, deadline=None)
+@given(log=logs(loose=False), shifts=shifts, ticks=ticks, order=st.sampled_from([None, "group", "slate"]))
+def test_last_label_and_weight_hold_under_disorder(
+    log: list[Event], shifts: list[int], ticks: list[bool], order: Order
+) -> None:
+    expected = {key: chain[-1][:2] for key, chain in chains(reference_join(log, WINDOW, order, WEIGHTS)).items()}
+    got = chains(map(row, join(shuffled(log, shifts), LabelJoiner(WINDOW, order, 20, WEIGHTS), ticks)))
+    assert {key: chain[-1][:2] for key, chain in got.items()} == expected
+
+
+def chains(examples: Iterable[Row]) -> dict[tuple[Id, Id, int], list[tuple[int, float, str]]]:
+    """For each impression what held after each of its examples; one first label, then only what undoes the last."""
+    held: dict[tuple[Id, Id, int], list[tuple[int, float, str]]] = defaultdict(list)
+    for user, item, request, label, weight, reason, event_time, _, undone in examples:
+        if reason == "unprompted" or (undone is not None and undone[0] == "unprompted") or request is None:
+            continue
+        chain = held[user, item, event_time]
+        if not chain:
+            assert undone is None
+            assert reason in ("action", "window", "responded_later")
+        elif undone is None:
+            assert (chain[-1][0], label, reason) == (1, 1, "action")
+            weight += chain[-1][1]
+        else:
+            assert reason in ("reversal", "retraction")
+            assert undone[1] != label
+            assert undone[:3] == (chain[-1][2], chain[-1][0], chain[-1][1])
+        chain.append((label, weight, reason))
+    return held
+
+
+@settings(max_examples=200, deadline=None)
+@given(log=logs(), shifts=shifts, ticks=ticks, crashes=ticks, order=st.sampled_from([None, "group", "slate"]))
+def test_a_restart_goes_on_as_if_nothing_had_happened(
+    log: list[Event], shifts: list[int], ticks: list[bool], crashes: list[bool], order: Order
+) -> None:
+    log = shuffled(log, shifts)
+    steady = crashing = LabelJoiner(WINDOW, order, 20, WEIGHTS)
+    crashing = LabelJoiner(WINDOW, order, 20, WEIGHTS)
+    for at, event in enumerate(log):
+        if crashes[at]:
+            crashing = LabelJoiner.from_state(crashing.state())
+        if ticks[at]:
+            assert crashing.advance(event.timestamp - 40) == steady.advance(event.timestamp - 40)
+        moment = [str(at).encode()]
+        assert crashing.expects_features(event) == steady.expects_features(event)
+        assert crashing.process([event], moment) == steady.process([event], moment)
+        assert (crashing.pending, crashing.late) == (steady.pending, steady.late)
+    assert LabelJoiner.from_state(crashing.state()).advance(END) == steady.advance(END)
+
+
+@settings(max_examples=100, deadline=None)
+@given(log=logs(), order=st.sampled_from([None, "group", "slate"]))
+def test_batches_may_be_cut_anywhere(log: list[Event], order: Order) -> None:
+    whole = LabelJoiner(WINDOW, order, 0, WEIGHTS)
+    cut = LabelJoiner(WINDOW, order, 0, WEIGHTS)
+    assert [e for event in log for e in cut.process([event])] == whole.process(log)
+    half = len(log) // 2
+    assert cut.advance(half) + cut.advance(END) == whole.advance(END)
+
+
+@settings(max_examples=100, deadline=None)
+@given(log=logs(), shifts=shifts, ticks=ticks, order=st.sampled_from([None, "group", "slate"]))
+def test_nothing_is_left_in_memory(log: list[Event], shifts: list[int], ticks: list[bool], order: Order) -> None:
+    joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS)
+    join(shuffled(log, shifts), joiner, ticks)
+    joiner.advance(END + 2 * 86_400_000 + 3_600_000)
+    memory = joiner._memory
+    state = memory.state()
+    assert not any((state.shown, state.waiting, state.unprompted, state.retractions, state.responses, state.due))
+    assert not state.remembered
+    assert not memory.taken
+    assert (len(memory.remembered), len(memory.calendar), memory.pending) == (0, 0, 0)
+    assert not memory.groups._groups
+    assert not memory.open._users
+    assert not memory.waiting._users
+
+
+@settings(max_examples=100, deadline=None)
+@given(log=logs(), ticks=ticks, at=st.integers(0, 30), order=st.sampled_from([None, "group", "slate"]))
+def test_a_forgotten_user_gives_no_more_examples(log: list[Event], ticks: list[bool], at: int, order: Order) -> None:
+    joiner = LabelJoiner(WINDOW, order, 0, WEIGHTS)
+    joiner.process(log[:at])
+    joiner.forget_user("u")
+    again = LabelJoiner.from_state(joiner.state())
+    rest = [event for event in log[at:] if not (isinstance(event, Impression | Action) and event.user_id == "u")]
+    examples = join(rest, joiner, ticks)
+    assert all(example.user_id != "u" for example in examples)
+    assert join(rest, again, ticks) == examples
+    assert joiner.pending == 0
+
+
+def test_reference_can_tell_a_wrong_join() -> None:
+    log: list[Event] = [Impression(user_id=1, item_id=2, timestamp=0)]
+    assert rows(LabelJoiner(WINDOW + 1).process(log)) != Counter(reference_join(log, WINDOW))
+    with pytest.raises(AssertionError):
+        chains([(1, 2, 3, 0, 1.0, "window", 0, 5, None), (1, 2, 3, 0, 1.0, "window", 0, 5, None)])
