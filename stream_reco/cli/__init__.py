@@ -1,0 +1,5 @@
+"""The command `stream-reco`. Nothing heavy is imported before a command needs it, so that help comes at once."""
+
+from stream_reco.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m stream_reco.cli` is `stream-reco`."""
+
+from stream_reco.cli.app import main
+
+main()

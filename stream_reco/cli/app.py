@@ -1,0 +1,37 @@
+"""All commands together, and how they end: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.replay import replay
+
+app = typer.Typer(
+    help="A recommender that learns while people click.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(replay)
+
+
+@app.callback()
+def _commands() -> None:
+    """Without a callback a single command would be no command of its own."""
+
+
+def main() -> None:
+    """Run the command line; what people did wrong is said in a sentence, without a traceback."""
+    try:
+        app()
+    except Failure as failure:
+        sys.stderr.write(f"stream-reco: {failure}\n")
+        sys.exit(failure.status)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has had enough.
+        sys.stderr.close()
+        sys.exit(1)

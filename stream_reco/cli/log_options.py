@@ -1,0 +1,90 @@
+"""How commands are told which log to read, and the reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure, Misuse
+
+if TYPE_CHECKING:
+    from stream_reco.datasets import Log
+
+
+class Format(StrEnum):
+    """Kinds of logs; the same names as `stream_reco.datasets.FORMATS`."""
+
+    globo = "globo"
+    movielens = "movielens"
+    talkingdata = "talkingdata"
+    openbandit = "openbandit"
+    events = "events"
+    table = "table"
+
+
+class TimeUnit(StrEnum):
+    """Units of a table's times."""
+
+    s = "s"
+    ms = "ms"
+    us = "us"
+    ns = "ns"
+    iso = "iso"
+
+
+LogPath = Annotated[Path, typer.Argument(help="The log: a file, or a folder where the format is one.", metavar="PATH")]
+FormatOption = Annotated[Format, typer.Option("--format", help="What the log is.")]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="For --format table: user=U,item=I,timestamp=T[,action=A,value=V,context=B+C]", metavar="ROLE=COLUMN,…"
+    ),
+]
+TimeUnitOption = Annotated[
+    TimeUnit | None, typer.Option(help="For --format table: unit of the times; told from the values if not given.")
+]
+ConfigOption = Annotated[Path | None, typer.Option(help="Settings in TOML.", metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class LogChoice:
+    """Which log, and how to read it."""
+
+    path: Path
+    format: Format
+    columns: str | None = None
+    time_unit: TimeUnit | None = None
+
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether the file itself may give `event_id`s, which then may repeat."""
+        return self.format is Format.events or (self.columns is not None and "event_id=" in self.columns)
+
+    def read(self, future_seconds: float) -> Log:
+        """Read the log; rows further than `future_seconds` ahead of the wall clock are dead letters."""
+        from stream_reco.clock import SystemClock
+        from stream_reco.datasets import DatasetError, load, parse_columns
+
+        try:
+            columns = None if self.columns is None else parse_columns(self.columns)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+        if self.format is Format.table and columns is None:
+            raise Misuse("--format table needs --columns user=U,item=I,timestamp=T[,action=A,value=V]")
+        if self.format is not Format.table and (columns is not None or self.time_unit is not None):
+            raise Misuse(f"--columns and --time-unit are for --format table; {self.format} has its own")
+        try:
+            return load(
+                self.path,
+                self.format,
+                columns=columns,
+                time_unit=self.time_unit,
+                now_ms=SystemClock().now_ms(),
+                future_ms=round(future_seconds * 1000),
+            )
+        except DatasetError as error:
+            raise Failure(str(error)) from error

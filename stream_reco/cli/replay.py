@@ -1,0 +1,165 @@
+"""`stream-reco replay`: a real log through the whole loop, predicted first and learned from after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.log_options import (
+    ColumnsOption,
+    ConfigOption,
+    Format,
+    FormatOption,
+    LogChoice,
+    LogPath,
+    TimeUnitOption,
+)
+from stream_reco.cli.settings_of import settings_of
+
+if TYPE_CHECKING:
+    from stream_reco.cli.replay_tally import Tally
+    from stream_reco.config import Settings
+    from stream_reco.datasets import Log
+
+NEVER = "never"
+
+
+def _interval(text: str) -> int | None:
+    """Milliseconds of an interval that is given in seconds; None for never."""
+    if text in (NEVER, "inf"):
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 1e9:
+        raise Misuse(f"--sync-interval is {text!r}: give seconds of event time, from 0.1, or {NEVER}")
+    return round(seconds * 1000)
+
+
+def replay(
+    path: LogPath,
+    format: FormatOption,  # noqa: A002 - the option's name
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Leave in what the user has acted on.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
+    warm_up: Annotated[
+        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
+    ] = None,
+    sync_interval: Annotated[
+        str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")
+    ] = "60",
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+    without_source: Annotated[
+        list[str] | None, typer.Option(help="Leave a candidate source out; may be repeated.", metavar="NAME")
+    ] = None,
+    without_features: Annotated[
+        list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
+
+    Quality is that of what was served, before the event was learned from.
+    """
+    interval = _interval(sync_interval)
+    _check_names(without_source or [], without_features or [])
+    if json is not None:
+        _check_writable(json)
+    flags: dict[str, object] = {
+        "slate.keep_seen": keep_seen or None,
+        "slate.exploration": 0.0,
+        "retrieve.without": without_source or None,
+        "model.without": without_features or None,
+    }
+    choice = LogChoice(path, format, columns, time_unit)
+    settings = _settings(config, flags, format)
+    log = choice.read(settings.serve.future_seconds)
+    log = log if limit is None else log[:limit]
+    first = len(log) // 3 if warm_up is None else warm_up
+    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
+    figures = _run(log, settings, first, interval, repeats=choice.has_own_ids)
+    if json is not None:
+        _write(json, asked | figures)
+
+
+def _check_names(sources: list[str], families: list[str]) -> None:
+    from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+    from stream_reco.retrieve.sources import SOURCES
+
+    for flag, given, known in (
+        ("--without-source", sources, sorted(SOURCES)),
+        ("--without-features", families, [*FAMILIES, *LEARNED_FAMILIES]),
+    ):
+        for name in given:
+            if name not in known:
+                raise Misuse(f"{flag} {name}: there is none of this name; there are {', '.join(known)}")
+
+
+def _settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
+    from stream_reco.datasets.movielens import POSITIVE_FROM
+
+    loaded = settings_of(config, flags)
+    if format_ is Format.movielens and loaded.origins["labels.positive_from"].kind == "default":
+        loaded = settings_of(config, flags | {"labels.positive_from": {"rating": POSITIVE_FROM}})
+    return loaded.settings
+
+
+def _check_writable(path: Path) -> None:
+    """Better now than after ten minutes."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}; name another file with --json") from error
+
+
+def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, repeats: bool) -> dict[str, object]:
+    from rich.console import Console
+
+    from stream_reco.cli.replay_protocol import Plan, Replay
+    from stream_reco.cli.replay_report import report_of
+    from stream_reco.cli.replay_tally import Tally
+    from stream_reco.cli.replay_view import view_of
+    from stream_reco.embedded import Engine
+    from stream_reco.labels import LabelJoiner
+
+    labels = settings.labels
+    weigh = LabelJoiner(action_weights=labels.action_weights, positive_from=labels.positive_from).weight
+    console = Console()
+    tally = Tally()
+    tally.dead_letters.update(log.dead_letters.counts)
+    with Engine(None, settings, observer=tally) as engine:
+        with view_of(console, tally, len(log)) as view:
+            Replay(engine, Plan(warm_up, interval, weigh, repeats), tally, view.update).run(log)
+        report = report_of(tally, engine.status(), settings)
+        if tally.ranking.count:
+            report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
+    _tell(console, tally, log)
+    return report
+
+
+def _tell(console: object, tally: Tally, log: Log) -> None:
+    from rich.console import Console
+
+    assert isinstance(console, Console)
+    console.print(
+        f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
+        f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",
+        highlight=False,
+    )
+    for letter in log.dead_letters.examples:
+        console.print(f"  dead letter {letter.reason} {letter.where}: {letter.text}", highlight=False, markup=False)
+
+
+def _write(path: Path, report: dict[str, object]) -> None:
+    from orjson import OPT_INDENT_2, dumps
+
+    try:
+        path.write_bytes(dumps(report, option=OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}; the figures were: {dumps(report).decode()}") from error

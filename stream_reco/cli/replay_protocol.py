@@ -1,0 +1,146 @@
+"""The replay itself: ask for a slate before each event, then let the loop learn from the event.
+
+Between two syncs everything but the asking user's own state is frozen, so slates of different users may be computed
+together and still be those of their moment. A batch ends where a user who is already in it is to be asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from stream_reco.cli.replay_tally import K, Tally
+from stream_reco.datasets import Log
+from stream_reco.events import Action, Event, Id, Retraction
+from stream_reco.measure import rank_of
+from stream_reco.serve.api_service import Accepted
+from stream_reco.serve.request import Request
+from stream_reco.serve.slate import Slate
+
+MOST_EVENTS = 256
+_CHUNK = 8192
+
+
+class Loop(Protocol):
+    """What a replay needs of an engine."""
+
+    def ingest(self, events: Sequence[Event]) -> Accepted: ...
+
+    def recommend_many(self, requests: Sequence[Request]) -> list[Slate]: ...
+
+    def sync(self) -> int: ...
+
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`warm_up` events are learned from but not evaluated; then a sync every `interval_ms` of event time, None: never.
+
+    `weigh` gives the weight of an action, 0 for one that is not positive. `repeats`: the log may repeat event ids.
+    """
+
+    warm_up: int
+    interval_ms: int | None
+    weigh: Callable[[Action], float]
+    repeats: bool = False
+
+
+class Replay:
+    """One pass of a log through a loop; `watch` is called after every batch."""
+
+    def __init__(self, loop: Loop, plan: Plan, tally: Tally, watch: Callable[[], None] = lambda: None) -> None:
+        self._loop, self._plan, self._tally, self._watch = loop, plan, tally, watch
+        self._taken = 0
+        self._evaluating = False
+        self._boundary: int | None = None
+        self._batch: list[Event] = []
+        self._users: set[Id] = set()
+        self._anyone = False
+        self._asked: list[Action] = []
+        self._unsynced: list[int] = []
+        self._known: set[Id] = set()
+
+    def run(self, log: Log) -> None:
+        """Replay all of it; at the end all deadlines pass, which only metrics of labels see."""
+        for events in log.batches(_CHUNK):
+            for event in events:
+                self._pass_time(event.timestamp)
+                self._take(event)
+        self._flush()
+        with self._tally.stage("ingest"):
+            self._loop.finish()
+        self._sync()
+        self._watch()
+
+    def _pass_time(self, now: int) -> None:
+        if self._taken == self._plan.warm_up:
+            self._flush()
+            self._sync()
+            self._evaluating = True
+            self._boundary = None if self._plan.interval_ms is None else now + self._plan.interval_ms
+        elif self._boundary is not None and self._plan.interval_ms is not None and now >= self._boundary:
+            self._flush()
+            self._sync()
+            self._tally.freshness.add((self._boundary - np.array(self._unsynced, dtype=np.int64)) / 1000)
+            self._unsynced.clear()
+            # Syncs that nothing happened between would publish nothing.
+            passed = (now - self._boundary) // self._plan.interval_ms
+            self._boundary += (passed + 1) * self._plan.interval_ms
+
+    def _take(self, event: Event) -> None:
+        self._taken += 1
+        if self._evaluating and isinstance(event, Action):
+            self._unsynced.append(event.timestamp)
+            if self._plan.weigh(event) > 0 and self._is_new(event):
+                self._ask(event)
+        elif self._plan.repeats:
+            self._is_new(event)
+        self._batch.append(event)
+        user = getattr(event, "user_id", None)
+        if user is not None:
+            self._users.add(user)
+        elif isinstance(event, Retraction):
+            self._anyone = True
+        if len(self._batch) >= MOST_EVENTS:
+            self._flush()
+
+    def _is_new(self, event: Event) -> bool:
+        """Whether this event's id comes for the first time; a repetition changes nothing and is not evaluated."""
+        if not self._plan.repeats or event.event_id is None:
+            return True
+        new = event.event_id not in self._known
+        self._known.add(event.event_id)
+        return new
+
+    def _ask(self, action: Action) -> None:
+        if self._anyone or action.user_id in self._users:
+            self._flush()
+        self._asked.append(action)
+
+    def _flush(self) -> None:
+        """Answer for all who are asked for, then learn from all that happened."""
+        tally = self._tally
+        if self._asked:
+            with tally.stage("recommend"):
+                slates = self._loop.recommend_many(
+                    [Request(one.user_id, K, one.timestamp, one.context) for one in self._asked]
+                )
+            for action, slate in zip(self._asked, slates, strict=True):
+                tally.ranked(rank_of(action.item_id, (item.item_id for item in slate.items)))
+        if self._batch:
+            with tally.stage("ingest"):
+                done = self._loop.ingest(self._batch)
+            tally.events += len(self._batch)
+            tally.duplicates += done.duplicates
+            tally.dead_letters.update(rejection.reason for rejection in done.rejected)
+        self._batch, self._users, self._anyone, self._asked = [], set(), False, []
+        self._watch()
+
+    def _sync(self) -> None:
+        with self._tally.stage("sync"):
+            self._loop.sync()
+        self._tally.syncs += 1
