@@ -10,18 +10,16 @@ An entry whose home is full goes to the next line with room; each full line that
 F14), so a search ends at the first line that nobody passed, and erasing leaves no debris.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from stream_reco.embedding.pages import LINE_BYTES, Scalar, prefetch, words_at
+from stream_reco.embedding.pages import LINE_BYTES, Pointer, Scalar, prefetch, words_at
 
 # Places in `head`, the table's int64 scalars.
 OLD_LINES, NEW_LINES, FRONTIER, LAST_LINE, LINE_CAPACITY = 0, 1, 2, 3, 4
 LIVE, TOP, FREE_ROW, ROW_CAPACITY, TOUCHED, OLDEST = 5, 6, 7, 8, 9, 10
-SIGHTINGS, REFUSED, IGNORED, CURSOR, NEED_ROWS, NEED_LINES, STEPS = 11, 12, 13, 14, 15, 16, 17
+SIGHTINGS, REFUSED, IGNORED, CURSOR, NEED_ROWS, NEED_LINES = 11, 12, 13, 14, 15, 16
+SCRATCH_SIZE, NEED_SCRATCH = 17, 18
 HEAD_SIZE = 24
 
 SLOTS = 7
@@ -39,6 +37,8 @@ MIN_LINES = 64
 LOAD_PERCENT = 82
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 6, 5
 LINES_PER_INSERT = 2
+# Every so many insertions move lines, for that many.
+SHARE = 8
 SPARE_LINES = 16
 # Keys whose cache lines are asked for together.
 BLOCK = 64
@@ -60,24 +60,24 @@ def hash_of(key: int, salt: int) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def home_of(hashed: int, head: NDArray[np.int64]) -> Scalar:
+def home_of(hashed: int, head: Pointer) -> Scalar:
     lines = head[NEW_LINES] if hashed >= head[FRONTIER] else head[OLD_LINES]
     return (hashed * lines) >> HASH_BITS
 
 
 @njit(cache=True, nogil=True)
-def line_address(index: NDArray[np.int64], line: int) -> Scalar:
+def line_address(index: Pointer, line: int) -> Scalar:
     return index[line >> LINE_SHIFT] + (line & LINE_MASK) * LINE_BYTES
 
 
 @njit(cache=True, nogil=True)
-def meta_address(meta: NDArray[np.int64], shift: int, row: int) -> Scalar:
+def meta_address(meta: Pointer, shift: int, row: int) -> Scalar:
     """Where the row's two words lie: its key, and last seen × 65,536 + count."""
     return meta[row >> shift] + ((row & ((1 << shift) - 1)) << 4)
 
 
 @njit(cache=True, nogil=True)
-def match(slots: Any, hashed: int) -> Scalar:
+def match(slots: Pointer, hashed: int) -> Scalar:
     """The row of a slot with that hash, or -1: a guess to be checked by the key, free of branches to mispredict."""
     found = np.int64(0)
     for s in range(SLOTS):
@@ -88,13 +88,13 @@ def match(slots: Any, hashed: int) -> Scalar:
 
 @njit(cache=True, nogil=True)
 def approach(
-    keys: NDArray[np.int64],
+    keys: Pointer,
     first: int,
     last: int,
     salt: int,
-    head: NDArray[np.int64],
-    index: NDArray[np.int64],
-    meta: NDArray[np.int64],
+    head: Pointer,
+    index: Pointer,
+    meta: Pointer,
     shift: int,
 ) -> None:
     """Have the cache lines that finding keys[first:last] will read on their way, all at once."""
@@ -108,9 +108,7 @@ def approach(
 
 
 @njit(cache=True, nogil=True)
-def find(
-    key: int, hashed: int, head: NDArray[np.int64], index: NDArray[np.int64], meta: NDArray[np.int64], shift: int
-) -> Scalar:
+def find(key: int, hashed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
     """The key's row, or -1."""
     line = home_of(hashed, head)
     slots = words_at(line_address(index, line))
@@ -131,7 +129,7 @@ def find(
 
 
 @njit(cache=True, nogil=True)
-def place(word: int, line: int, head: NDArray[np.int64], index: NDArray[np.int64]) -> None:
+def place(word: int, line: int, head: Pointer, index: Pointer) -> None:
     """Put a slot word into the first line with room from its home on; the caller made sure that there is one."""
     slots = words_at(line_address(index, line))
     while slots[SLOTS] & USED_MASK == SLOTS:
@@ -140,11 +138,12 @@ def place(word: int, line: int, head: NDArray[np.int64], index: NDArray[np.int64
         slots = words_at(line_address(index, line))
     slots[slots[SLOTS] & USED_MASK] = word
     slots[SLOTS] += 1
-    head[LAST_LINE] = max(head[LAST_LINE], line)
+    if line > head[LAST_LINE]:
+        head[LAST_LINE] = line
 
 
 @njit(cache=True, nogil=True)
-def vacate(slots: Any, slot: int) -> None:
+def vacate(slots: Pointer, slot: int) -> None:
     """Empty a slot; the line's last entry closes the gap."""
     last = (slots[SLOTS] & USED_MASK) - 1
     slots[slot] = slots[last]
@@ -153,7 +152,7 @@ def vacate(slots: Any, slot: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def erase(word: int, line: int, index: NDArray[np.int64]) -> None:
+def erase(word: int, line: int, index: Pointer) -> None:
     """Take a slot word out, from its home line on."""
     while True:
         slots = words_at(line_address(index, line))
@@ -166,7 +165,7 @@ def erase(word: int, line: int, index: NDArray[np.int64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def count_reach(line: int, index: NDArray[np.int64]) -> Scalar:
+def count_reach(line: int, index: Pointer) -> Scalar:
     """At most how many entries have this home: all that lie from it on to the first line that nobody passed."""
     count = 0
     while True:
@@ -178,7 +177,7 @@ def count_reach(line: int, index: NDArray[np.int64]) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def take_home(line: int, low: int, high: int, index: NDArray[np.int64], taken: NDArray[np.int64]) -> Scalar:
+def take_home(line: int, low: int, high: int, index: Pointer, taken: Pointer) -> Scalar:
     """Move the entries with hash in [low, high), all those of home `line` in the old order, into `taken`."""
     count = 0
     at = line
@@ -199,42 +198,72 @@ def take_home(line: int, low: int, high: int, index: NDArray[np.int64], taken: N
 
 
 @njit(cache=True, nogil=True)
-def move_line(head: NDArray[np.int64], index: NDArray[np.int64], scratch: NDArray[np.int64]) -> bool:
-    """Move the rightmost line of the old order into the new one; False, with nothing changed, where lines are lacking.
+def has_lines(reach: int, head: Pointer) -> Scalar:
+    """Whether `reach` entries can be placed whatever their homes; if not, NEED_LINES says how many lines would do."""
+    if head[LAST_LINE] + reach + SPARE_LINES < head[LINE_CAPACITY]:
+        return True
+    head[NEED_LINES] = head[LAST_LINE] + reach + 2 * SPARE_LINES
+    return False
 
-    The lines between the two orders' frontiers hold only what overflowed, and homes only move to the right.
-    """
-    old, new, high = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
-    line = ((high - 1) * old) >> HASH_BITS
-    low = ((line << HASH_BITS) + old - 1) // old
+
+@njit(cache=True, nogil=True)
+def move_long_line(line: int, low: int, high: int, head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
+    """`move_lines` for one home line that overflowed or holds what overflowed to it."""
     reach = count_reach(line, index)
-    if head[LAST_LINE] + reach + SPARE_LINES >= head[LINE_CAPACITY]:
-        head[NEED_LINES] = head[LAST_LINE] + reach + 2 * SPARE_LINES
+    if not has_lines(reach, head):
         return False
-    taken = scratch if reach <= len(scratch) else np.empty(reach, np.int64)
-    count = take_home(line, low, high, index, taken)
-    for i in range(count):
-        place(taken[i], ((taken[i] >> 32) * new) >> HASH_BITS, head, index)
-    head[FRONTIER] = low
+    if reach > head[SCRATCH_SIZE]:
+        head[NEED_SCRATCH] = reach
+        return False
+    for i in range(take_home(line, low, high, index, scratch)):
+        place(scratch[i], ((scratch[i] >> 32) * head[NEW_LINES]) >> HASH_BITS, head, index)
     return True
 
 
 @njit(cache=True, nogil=True)
-def make_place(head: NDArray[np.int64], index: NDArray[np.int64], scratch: NDArray[np.int64]) -> bool:
+def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
+    """Move the rightmost lines of the old order into the new one; False where memory for lines is lacking.
+
+    The lines between the two orders' frontiers hold only what overflowed, and homes only move to the right.
+    """
+    old, new, high = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
+    for _ in range(many):
+        if high == 0:
+            break
+        line = ((high - 1) * old) >> HASH_BITS
+        low = ((line << HASH_BITS) + old - 1) // old
+        slots = words_at(line_address(index, line))
+        used = slots[SLOTS]
+        alone = used < PASS
+        for s in range(used & USED_MASK):
+            alone &= low <= slots[s] >> 32 < high
+        if not alone:
+            if not move_long_line(line, low, high, head, index, scratch):
+                return False
+        elif has_lines(SLOTS, head):
+            for s in range(SLOTS + 1):
+                scratch[s] = slots[s]
+                slots[s] = 0
+            for s in range(used):
+                place(scratch[s], ((scratch[s] >> 32) * new) >> HASH_BITS, head, index)
+        else:
+            return False
+        high = low
+        head[FRONTIER] = low
+    return True
+
+
+@njit(cache=True, nogil=True)
+def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
     """Do one insertion's share of growth; False, with NEED_LINES set, where lines must be appended first."""
     lines = head[NEW_LINES]
-    if head[FRONTIER] == 0 and (head[LIVE] + 1) * 100 > lines * SLOTS * LOAD_PERCENT:
-        wanted = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
-        if wanted + SPARE_LINES > head[LINE_CAPACITY]:
-            head[NEED_LINES] = wanted + SPARE_LINES
-            return False
-        head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
-    for _ in range(LINES_PER_INSERT):
-        if head[FRONTIER] == 0:
-            break
-        if not move_line(head, index, scratch):
-            return False
-    if head[LAST_LINE] + SPARE_LINES >= head[LINE_CAPACITY]:
-        head[NEED_LINES] = head[LAST_LINE] + 2 * SPARE_LINES
+    if head[FRONTIER] == 0:
+        if (head[LIVE] + 1) * 100 > lines * SLOTS * LOAD_PERCENT:
+            wanted = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
+            if wanted + SPARE_LINES > head[LINE_CAPACITY]:
+                head[NEED_LINES] = wanted + SPARE_LINES
+                return False
+            head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
+    elif head[LIVE] % SHARE == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
         return False
-    return True
+    return has_lines(1, head)

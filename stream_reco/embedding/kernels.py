@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, SKETCH_DEPTH
 from stream_reco.embedding.index import (
     BLOCK,
     FREE_ROW,
@@ -29,10 +30,9 @@ from stream_reco.embedding.index import (
     mix,
     place,
 )
-from stream_reco.embedding.pages import LINE_BYTES, Scalar, floats_at, prefetch, words_at
+from stream_reco.embedding.pages import LINE_BYTES, Pointer, Scalar, bytes_at, floats_at, prefetch, words_at
 
 SHIFT, STRIDE, DIM, SALT, INIT_SALT, TTL = range(6)
-ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 FREE = -(1 << 63)
 COUNT_MASK = 0xFFFF
 # How many rows ahead of the one in hand are asked for.
@@ -41,13 +41,26 @@ GOLDEN = -7046029254386353131
 
 
 @njit(cache=True, nogil=True)
-def row_address(data: NDArray[np.int64], layout: NDArray[np.int64], row: int) -> Scalar:
+def words_of(array: NDArray[np.int64]) -> Pointer:
+    """The array's memory; the array must outlive the pointer."""
+    return words_at(np.int64(array.ctypes.data))
+
+
+@njit(cache=True, nogil=True)
+def row_address(data: Pointer, layout: Pointer, row: int) -> Scalar:
     shift = layout[SHIFT]
     return data[row >> shift] + (row & ((1 << shift) - 1)) * layout[STRIDE] * 4
 
 
 @njit(cache=True, nogil=True)
-def touch(row: int, head: NDArray[np.int64], bits: NDArray[np.uint8]) -> None:
+def approach_floats(address: int, many: int) -> None:
+    """Have the cache lines of so many float32 numbers on their way."""
+    for offset in range(0, many * 4, LINE_BYTES):
+        prefetch(address + offset)
+
+
+@njit(cache=True, nogil=True)
+def touch(row: int, head: Pointer, bits: Pointer) -> None:
     bit = np.uint8(1 << (row & 7))
     if bits[row >> 3] & bit == 0:
         bits[row >> 3] |= bit
@@ -65,10 +78,11 @@ def find_rows(
 ) -> None:
     """rows[i] = the row of keys[i], or -1. Reads only."""
     salt, shift = layout[SALT], layout[SHIFT]
+    heads, indexes, metas, asked = words_of(head), words_of(index), words_of(meta), words_of(keys)
     for i in range(len(keys)):
         if i % BLOCK == 0:
-            approach(keys, i, min(i + BLOCK, len(keys)), salt, head, index, meta, shift)
-        rows[i] = find(keys[i], hash_of(keys[i], salt), head, index, meta, shift)
+            approach(asked, i, min(i + BLOCK, len(keys)), salt, heads, indexes, metas, shift)
+        rows[i] = find(asked[i], hash_of(asked[i], salt), heads, indexes, metas, shift)
 
 
 @njit(cache=True, nogil=True)
@@ -81,15 +95,14 @@ def gather(
 ) -> None:
     """out float32[n, dim]: the rows' vectors; `default` for row -1. Reads the rows only."""
     dim = layout[DIM]
+    layouts, datas = words_of(layout), words_of(data)
     target = out.ctypes.data
     absent = default.ctypes.data
     for i in range(len(rows)):
         if i + AHEAD < len(rows) and rows[i + AHEAD] >= 0:
-            soon = row_address(data, layout, rows[i + AHEAD])
-            for offset in range(0, dim * 4, LINE_BYTES):
-                prefetch(soon + offset)
+            approach_floats(row_address(datas, layouts, rows[i + AHEAD]), dim)
         row = rows[i]
-        source = floats_at(row_address(data, layout, row) if row >= 0 else np.int64(absent))
+        source = floats_at(row_address(datas, layouts, row) if row >= 0 else np.int64(absent))
         vector = floats_at(np.int64(target) + i * dim * 4)
         for j in range(dim):
             vector[j] = source[j]
@@ -100,8 +113,9 @@ def scatter(
     rows: NDArray[np.int64], data: NDArray[np.int64], layout: NDArray[np.int64], vectors: NDArray[np.float32]
 ) -> None:
     """Overwrite the rows' vectors with float32[n, dim]."""
+    datas, layouts = words_of(data), words_of(layout)
     for i in range(len(rows)):
-        target = floats_at(row_address(data, layout, rows[i]))
+        target = floats_at(row_address(datas, layouts, rows[i]))
         for j in range(layout[DIM]):
             target[j] = vectors[i, j]
 
@@ -111,67 +125,61 @@ def keys_of(
     rows: NDArray[np.int64], meta: NDArray[np.int64], layout: NDArray[np.int64], keys: NDArray[np.int64]
 ) -> None:
     """keys[i] = the key that owns rows[i]."""
+    metas = words_of(meta)
     for i in range(len(rows)):
-        keys[i] = words_at(meta_address(meta, layout[SHIFT], rows[i]))[0]
+        keys[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[0]
 
 
 @njit(cache=True, nogil=True)
-def count_sighting(mixed: int, k: int, window: int, head: NDArray[np.int64], sketch: NDArray[np.uint8]) -> Scalar:
+def count_sighting(mixed: int, k: int, window: int, head: Pointer, sketch: Pointer, width: int) -> Scalar:
     """Count one sighting in the count-min sketch; True, with the key's k sightings taken out again, at the k-th."""
-    mask = sketch.shape[1] - 1
     step = (mixed >> 32) | 1
-    least = 255
-    for d in range(sketch.shape[0]):
-        at = (mixed + d * step) & mask
-        sketch[d, at] = min(255, sketch[d, at] + 1)
-        least = min(least, sketch[d, at])
+    least = np.int64(255)
+    for d in range(SKETCH_DEPTH):
+        at = d * width + ((mixed + d * step) & (width - 1))
+        count = min(np.int64(255), np.int64(sketch[at]) + 1)
+        sketch[at] = np.uint8(count)
+        least = min(least, count)
     if least >= k:
-        for d in range(sketch.shape[0]):
-            sketch[d, (mixed + d * step) & mask] -= k
+        for d in range(SKETCH_DEPTH):
+            sketch[d * width + ((mixed + d * step) & (width - 1))] -= np.uint8(k)
         return True
     head[SIGHTINGS] += 1
     if head[SIGHTINGS] >= window:
         head[SIGHTINGS] = 0
-        for d in range(sketch.shape[0]):
-            for at in range(sketch.shape[1]):
-                sketch[d, at] >>= np.uint8(1)
+        for at in range(SKETCH_DEPTH * width):
+            sketch[at] = sketch[at] >> np.uint8(1)
     return False
 
 
 @njit(cache=True, nogil=True)
 def is_admitted(
-    key: int,
-    now: int,
-    salt: int,
-    admission: NDArray[np.float64],
-    head: NDArray[np.int64],
-    sketch: NDArray[np.uint8],
+    key: int, now: int, salt: int, kind: int, rate: float, window: int, head: Pointer, sketch: Pointer, width: int
 ) -> Scalar:
-    kind = int(admission[0])
+    """Whether this sighting gives the key a row; `rate` is k of `after` or p of `probability`."""
+    if kind == ADMIT_ALL:
+        return True
+    mixed = mix(key, salt ^ GOLDEN)
     if kind == ADMIT_AFTER:
-        return count_sighting(mix(key, salt ^ GOLDEN), int(admission[1]), int(admission[2]), head, sketch)
-    if kind == ADMIT_PROBABILITY:
-        draw = np.uint64(mix(mix(key, salt ^ GOLDEN), now)) >> np.uint64(11)
-        return np.float64(draw) < admission[1] * 9007199254740992.0
-    return True
+        return count_sighting(mixed, np.int64(rate), window, head, sketch, width)
+    draw = np.uint64(mix(mixed, now)) >> np.uint64(11)
+    return np.float64(draw) < rate * 9007199254740992.0
 
 
 @njit(cache=True, nogil=True)
-def start_row(key: int, address: int, layout: NDArray[np.int64], starts: NDArray[np.float64]) -> None:
-    """Vector uniform in ±starts[0], a pure function of salt and key; state = starts[1]."""
+def start_row(key: int, address: int, dim: int, stride: int, seed: int, scale: float, state: float) -> None:
+    """Vector uniform in ±scale (float32), a pure function of seed and key; every number of state = `state`."""
     row = floats_at(address)
-    dim = layout[DIM]
-    scale = np.float32(starts[0])
-    seed = mix(key, layout[INIT_SALT])
+    mixed = mix(key, seed)
     for j in range(dim):
-        bits = np.uint64(mix(seed + j * GOLDEN, np.int64(0))) >> np.uint64(40)
+        bits = np.uint64(mix(mixed + j * GOLDEN, np.int64(0))) >> np.uint64(40)
         row[j] = (np.float32(np.int64(bits)) * np.float32(2.0**-23) - np.float32(1.0)) * scale
-    for j in range(dim, layout[STRIDE]):
-        row[j] = np.float32(starts[1])
+    for j in range(dim, stride):
+        row[j] = state
 
 
 @njit(cache=True, nogil=True)
-def take_row(head: NDArray[np.int64], meta: NDArray[np.int64], shift: int) -> Scalar:
+def take_row(head: Pointer, meta: Pointer, shift: int) -> Scalar:
     """The row that was freed last, else the next unused one."""
     row = head[FREE_ROW]
     if row >= 0:
@@ -200,33 +208,44 @@ def claim_rows(
     rows: NDArray[np.int64],
 ) -> int:
     """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
-    salt, shift = layout[SALT], layout[SHIFT]
-    head[OLDEST] = min(head[OLDEST], now)
+    salt, shift, dim, stride, seed = layout[SALT], layout[SHIFT], layout[DIM], layout[STRIDE], layout[INIT_SALT]
+    heads, indexes, metas, datas, layouts = (
+        words_of(head),
+        words_of(index),
+        words_of(meta),
+        words_of(data),
+        words_of(layout),
+    )
+    asked, spare, flags = words_of(keys), words_of(scratch), bytes_at(np.int64(bits.ctypes.data))
+    counters, width = bytes_at(np.int64(sketch.ctypes.data)), sketch.shape[1]
+    kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
+    scale, state = np.float32(starts[0]), np.float32(starts[1])
+    heads[OLDEST] = min(heads[OLDEST], now)
     for i in range(start, len(keys)):
         if (i - start) % BLOCK == 0:
-            approach(keys, i, min(i + BLOCK, len(keys)), salt, head, index, meta, shift)
-        key = keys[i]
+            approach(asked, i, min(i + BLOCK, len(keys)), salt, heads, indexes, metas, shift)
+        key = asked[i]
         hashed = hash_of(key, salt)
-        row = find(key, hashed, head, index, meta, shift)
+        row = find(key, hashed, heads, indexes, metas, shift)
         if row < 0:
-            if head[FREE_ROW] < 0 and head[TOP] >= head[ROW_CAPACITY]:
-                head[NEED_ROWS] = head[TOP] + 1
+            if heads[FREE_ROW] < 0 and heads[TOP] >= heads[ROW_CAPACITY]:
+                heads[NEED_ROWS] = heads[TOP] + 1
                 return i
-            if not make_place(head, index, scratch):
+            if not make_place(heads, indexes, spare):
                 return i
             rows[i] = -1
-            if not is_admitted(key, now, salt, admission, head, sketch):
+            if not is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
                 continue
-            row = take_row(head, meta, shift)
-            place((hashed << 32) | (row + 1), home_of(hashed, head), head, index)
-            head[LIVE] += 1
-            start_row(key, row_address(data, layout, row), layout, starts)
-            words = words_at(meta_address(meta, shift, row))
+            row = take_row(heads, metas, shift)
+            place((hashed << 32) | (row + 1), home_of(hashed, heads), heads, indexes)
+            heads[LIVE] += 1
+            start_row(key, row_address(datas, layouts, row), dim, stride, seed, scale, state)
+            words = words_at(meta_address(metas, shift, row))
             words[0] = key
             words[1] = (now << 16) | 1
-            touch(row, head, bits)
+            touch(row, heads, flags)
         else:
-            words = words_at(meta_address(meta, shift, row))
+            words = words_at(meta_address(metas, shift, row))
             words[1] = (max(words[1] >> 16, now) << 16) | min((words[1] & COUNT_MASK) + 1, COUNT_MASK)
         rows[i] = row
     return len(keys)
@@ -235,11 +254,11 @@ def claim_rows(
 @njit(cache=True, nogil=True)
 def release_row(
     row: int,
-    head: NDArray[np.int64],
-    index: NDArray[np.int64],
-    meta: NDArray[np.int64],
-    layout: NDArray[np.int64],
-    bits: NDArray[np.uint8],
+    head: Pointer,
+    index: Pointer,
+    meta: Pointer,
+    layout: Pointer,
+    bits: Pointer,
 ) -> None:
     """Take a row from its key and put it on the free list."""
     words = words_at(meta_address(meta, layout[SHIFT], row))
@@ -264,8 +283,9 @@ def release_rows(
     bits: NDArray[np.uint8],
 ) -> None:
     """Release every row of `rows`, each live and named once."""
+    flags = bytes_at(np.int64(bits.ctypes.data))
     for i in range(len(rows)):
-        release_row(rows[i], head, index, meta, layout, bits)
+        release_row(rows[i], words_of(head), words_of(index), words_of(meta), words_of(layout), flags)
 
 
 @njit(cache=True, nogil=True)
@@ -283,10 +303,11 @@ def idle_rows(
     oldest int64[1] takes the least last seen of the rows that stay.
     """
     count = 0
+    metas = words_of(meta)
     for row in range(start, stop):
         if count == len(rows):
             return count, row
-        word = words_at(meta_address(meta, layout[SHIFT], row))[1]
+        word = words_at(meta_address(metas, layout[SHIFT], row))[1]
         if word == FREE:
             continue
         if now - (word >> 16) > layout[TTL]:

@@ -12,6 +12,8 @@ LINE_BYTES = 64
 SLAB_BYTES = 16 << 20
 # What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
 Scalar = Any
+# Inner functions of kernels take raw pointers: to pass an array costs two atomic counts and seven arguments a call.
+Pointer = Any
 
 
 def _words_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
@@ -24,6 +26,16 @@ def _floats_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     return types.CPointer(types.float32)(types.int64), _as_pointer
 
 
+def _doubles_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """The float64 numbers that start at an address."""
+    return types.CPointer(types.float64)(types.int64), _as_pointer
+
+
+def _bytes_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    """The uint8 numbers that start at an address."""
+    return types.CPointer(types.uint8)(types.int64), _as_pointer
+
+
 def _prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     """Ask for the cache line at an address, without waiting for it."""
     return types.void(types.int64), _emit_prefetch
@@ -31,6 +43,8 @@ def _prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
 
 words_at: Any = intrinsic(_words_at)
 floats_at: Any = intrinsic(_floats_at)
+doubles_at: Any = intrinsic(_doubles_at)
+bytes_at: Any = intrinsic(_bytes_at)
 prefetch: Any = intrinsic(_prefetch)
 
 

@@ -37,6 +37,7 @@ class RowStore:
         self.index.grow_to(1)
         self.head[scalars.NEW_LINES] = scalars.MIN_LINES
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
+        self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.head[scalars.FREE_ROW] = -1
         self.head[scalars.OLDEST] = NEVER
 
@@ -83,6 +84,10 @@ class RowStore:
         lines, rows = int(self.head[scalars.NEED_LINES]), int(self.head[scalars.NEED_ROWS])
         if rows > LAST_ROW:
             raise MemoryError(f"a table holds at most {LAST_ROW} rows; evict rows or split the feature")
+        scratch = int(self.head[scalars.NEED_SCRATCH])
+        if scratch > len(self._scratch):
+            self._scratch = np.zeros(2 * scratch, np.int64)
+            self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.index.grow_to(lines)
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
         self._grow_rows(rows)
@@ -194,6 +199,7 @@ class RowStore:
         store.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)
         store.head = head
         head[scalars.LINE_CAPACITY] = store.index.capacity
+        head[scalars.SCRATCH_SIZE] = len(store._scratch)
         store._grow_rows(int(head[scalars.TOP]))
         store.meta.write(np.ascontiguousarray(parts["meta"]).view(np.uint8))
         store.data.write(np.ascontiguousarray(parts["data"]).view(np.uint8))

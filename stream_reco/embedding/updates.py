@@ -5,16 +5,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.embedding.index import IGNORED, REFUSED
-from stream_reco.embedding.kernels import AHEAD, DIM, GOLDEN, STRIDE, row_address, touch
+from stream_reco.embedding.kernels import AHEAD, DIM, GOLDEN, STRIDE, approach_floats, row_address, touch, words_of
 from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
-from stream_reco.embedding.pages import LINE_BYTES, floats_at, prefetch
+from stream_reco.embedding.pages import Pointer, bytes_at, doubles_at, floats_at
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)
 
 
 @njit(cache=True, nogil=True)
-def step_adam(address: int, gradient: int, dim: int, hyper: NDArray[np.float64]) -> None:
+def step_adam(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
     row, g = floats_at(address), floats_at(gradient)
     first, second = floats_at(address + dim * 4), floats_at(address + dim * 8)
     steps = row[3 * dim] + np.float32(1)
@@ -33,7 +33,7 @@ def step_adam(address: int, gradient: int, dim: int, hyper: NDArray[np.float64])
 
 
 @njit(cache=True, nogil=True)
-def step_ftrl(address: int, gradient: int, dim: int, hyper: NDArray[np.float64]) -> None:
+def step_ftrl(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
     row, g = floats_at(address), floats_at(gradient)
     linear, squares = floats_at(address + dim * 4), floats_at(address + dim * 8)
     alpha, beta = np.float32(hyper[0]), np.float32(hyper[1])
@@ -50,7 +50,7 @@ def step_ftrl(address: int, gradient: int, dim: int, hyper: NDArray[np.float64])
 
 
 @njit(cache=True, nogil=True)
-def step_row(address: int, gradient: int, dim: int, kind: int, hyper: NDArray[np.float64]) -> None:
+def step_row(address: int, gradient: int, dim: int, kind: int, hyper: Pointer) -> None:
     """One optimizer step of the row at `address` by the gradient at `gradient`, both float32."""
     row, g, state = floats_at(address), floats_at(gradient), floats_at(address + dim * 4)
     rate, eps = np.float32(hyper[0]), np.float32(hyper[1])
@@ -107,6 +107,18 @@ def chain_duplicates(rows: NDArray[np.int64], first: NDArray[np.int32], followin
 
 
 @njit(cache=True, nogil=True)
+def copy_vector(source: int, target: int, dim: int) -> None:
+    for j in range(dim):
+        floats_at(target)[j] = floats_at(source)[j]
+
+
+@njit(cache=True, nogil=True)
+def add_vector(source: int, target: int, dim: int) -> None:
+    for j in range(dim):
+        floats_at(target)[j] += floats_at(source)[j]
+
+
+@njit(cache=True, nogil=True)
 def update_rows(
     rows: NDArray[np.int64],
     gradients: NDArray[np.float32],
@@ -123,6 +135,8 @@ def update_rows(
     Row -1 stands for the row at address `shared`; with shared = 0 its gradients are ignored and counted.
     """
     n, dim = len(rows), layout[DIM]
+    datas, layouts, heads = words_of(data), words_of(layout), words_of(head)
+    flags, settings = bytes_at(np.int64(bits.ctypes.data)), doubles_at(np.int64(hyper.ctypes.data))
     first, following = np.empty(n, np.int32), np.empty(n, np.int32)
     chain_duplicates(rows, first, following)
     total = np.empty(dim, np.float32)
@@ -130,9 +144,7 @@ def update_rows(
     stepped_shared = False
     for i in range(n):
         if i + AHEAD < n and rows[i + AHEAD] >= 0:
-            soon = row_address(data, layout, rows[i + AHEAD])
-            for offset in range(0, layout[STRIDE] * 4, LINE_BYTES):
-                prefetch(soon + offset)
+            approach_floats(row_address(datas, layouts, rows[i + AHEAD]), layout[STRIDE])
         if rows[i] < 0 and shared == 0:
             head[IGNORED] += 1
             continue
@@ -140,26 +152,20 @@ def update_rows(
             continue
         gradient = source + i * dim * 4
         if following[i] >= 0:
-            sum_chain(i, following, gradients, total)
+            copy_vector(gradient, sums, dim)
+            later = following[i]
+            while later >= 0:
+                add_vector(source + later * dim * 4, sums, dim)
+                later = following[later]
             gradient = sums
         if not is_sound(gradient, dim):
             head[REFUSED] += 1
         elif rows[i] < 0:
-            step_row(shared, gradient, dim, kind, hyper)
+            step_row(shared, gradient, dim, kind, settings)
             stepped_shared = True
         else:
-            step_row(row_address(data, layout, rows[i]), gradient, dim, kind, hyper)
-            touch(rows[i], head, bits)
+            step_row(row_address(datas, layouts, rows[i]), gradient, dim, kind, settings)
+            touch(rows[i], heads, flags)
+    # The sums were read through their address; this keeps their memory until here.
+    total[0] = 0
     return stepped_shared
-
-
-@njit(cache=True, nogil=True)
-def sum_chain(
-    start: int, following: NDArray[np.int32], gradients: NDArray[np.float32], total: NDArray[np.float32]
-) -> None:
-    total[:] = gradients[start]
-    i = following[start]
-    while i >= 0:
-        for j in range(len(total)):
-            total[j] += gradients[i, j]
-        i = following[i]
