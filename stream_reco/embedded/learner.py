@@ -37,7 +37,7 @@ class Learner:
         labels = settings.labels
         self.joiner = LabelJoiner(
             labels.window_ms, None if labels.order == "none" else labels.order, labels.lateness_ms,
-            labels.action_weights, labels.positive_from,
+            labels.action_weights, labels.positive_from, keep_unprompted_features=False,
         )
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)

@@ -26,7 +26,9 @@ class LabelJoiner:
     `order`: what makes a response tell on earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
     `action_weights`: weight by kind of action, 1 where not named, 0 ignores it. `positive_from`: kinds that are
-    positive only from a value on. Raises ValueError where a setting makes no sense.
+    positive only from a value on. Without `keep_unprompted_features` an unprompted action is held, for as long as it
+    can be retracted, without its features, and its retraction comes without. Raises ValueError where a setting makes no
+    sense.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class LabelJoiner:
         lateness_ms: int = 60_000,
         action_weights: Mapping[str, float] | None = None,
         positive_from: Mapping[str, float] | None = None,
+        keep_unprompted_features: bool = True,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_order(order)
         check_weights(action_weights or {}, positive_from or {})
         self.window_ms, self.order, self.lateness_ms = window_ms, order, lateness_ms
         self.action_weights, self.positive_from = dict(action_weights or {}), dict(positive_from or {})
+        self.keep_unprompted_features = keep_unprompted_features
         self._memory = Memory(window_ms, order)
 
     @property
@@ -144,7 +148,10 @@ class LabelJoiner:
 
     def state(self) -> bytes:
         """Everything, settings included, so that `from_state` goes on as if nothing had happened."""
-        settings = (self.window_ms, self.order, self.lateness_ms, self.action_weights, self.positive_from)
+        settings = (
+            self.window_ms, self.order, self.lateness_ms, self.action_weights, self.positive_from,
+            self.keep_unprompted_features,
+        )
         return pack(settings, self._memory.state())
 
     @classmethod
@@ -255,6 +262,8 @@ class LabelJoiner:
         out.append(unprompted(action))
         if action.event_id is None:
             return
+        if not self.keep_unprompted_features:
+            action.features = None
         action.live = True
         self._memory.keep_id(action.event_id, action.time + self.window_ms)
         self._memory.keep_retractable(action)

@@ -10,7 +10,7 @@ from stream_reco.labels.pending import Held, Shown
 
 _VERSION = 1
 
-Settings = tuple[int, Order, int, dict[str, float], dict[str, float]]
+Settings = tuple[int, Order, int, dict[str, float], dict[str, float], bool]
 """The arguments of the joiner, in their order."""
 
 

@@ -9,6 +9,7 @@ whole population (Covington et al. 2016 after Jean et al. 2015, §3.1).
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.signals.candidates import Gatherer
@@ -22,43 +23,79 @@ _QUOTAS = (100, 40, 40, 30)
 _NONE = np.empty(0, dtype=np.int32)
 
 
+@njit(cache=True, nogil=True)
+def _draw(
+    positive: int, pool: NDArray[np.int32], seen: NDArray[np.int32], active: NDArray[np.int32],
+    cumulative: NDArray[np.float64], chances: NDArray[np.float32], chance: NDArray[np.float64], hard: int,
+    marks: NDArray[np.uint8], slots: NDArray[np.int32], rates: NDArray[np.float32],
+) -> int:
+    """Fill `slots` and `rates` and return their number; shuffles `pool`.
+
+    `chance` float64[hard + popular] are uniform numbers in [0, 1). `marks` uint8[slots] is scratch, 0 before and after.
+    """
+    popular = chance.shape[0] - hard
+    for slot in pool:
+        marks[slot] = 1
+    for slot in seen:
+        if slot < marks.shape[0]:
+            marks[slot] |= 2
+    proposed = marks[positive] & 1
+    marks[positive] |= 2
+    slots[0] = positive
+    count, drawn = 1, 0
+    for place in range(min(hard, pool.shape[0])):
+        other = place + int(chance[place] * (pool.shape[0] - place))
+        pool[place], pool[other] = pool[other], pool[place]
+        drawn += 1
+        if not marks[pool[place]] & 2:
+            marks[pool[place]] |= 2
+            slots[count] = pool[place]
+            count += 1
+    if active.shape[0]:
+        for place in range(popular):
+            bound = chance[hard + place] * cumulative[-1]
+            slot = active[min(np.searchsorted(cumulative, bound, side="right"), active.shape[0] - 1)]
+            if not marks[slot] & 2:
+                marks[slot] |= 2
+                slots[count] = slot
+                count += 1
+    for place in range(count):
+        slot = slots[place]
+        rate = drawn / pool.shape[0] if (marks[slot] & 1 if place else proposed) else 0.0
+        if slot < chances.shape[0]:
+            rate += popular * chances[slot]
+        rates[place] = min(1.0, max(_LEAST_RATE, rate))
+        marks[slot] = 0
+    for slot in pool:
+        marks[slot] = 0
+    for slot in seen:
+        if slot < marks.shape[0]:
+            marks[slot] = 0
+    return count
+
+
 class NegativeSampler:
     """Draws the negatives of one action from the trainer's own signals."""
 
     def __init__(self, settings: TrainSettings) -> None:
-        self._settings = settings
+        self._hard = settings.hard_negatives
+        self._draws = settings.hard_negatives + settings.popular_negatives
         self._gather = Gatherer(_POOL, _QUOTAS)
+        self._marks = np.zeros(1024, dtype=np.uint8)
+        self._slots = np.empty(1 + self._draws, dtype=np.int32)
+        self._rates = np.empty(1 + self._draws, dtype=np.float32)
 
     def sample(
         self, signals: Signals, positive: int, recent: NDArray[np.int32], seen: NDArray[np.int32], context: Context,
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Slots int32[1 + n], the positive first, and their rates float32[1 + n]; all slots are distinct."""
-        pool, _ = self._gather(signals.trends, signals.counts.pairs, signals.counts.popular,
-                               signals.catalogue.available, recent, context.values, seen, _NONE, _NONE)
-        others = pool[pool != positive]
-        hard = rng.permutation(others)[: self._settings.hard_negatives]
-        popular = self._draw_popular(signals, rng)
-        popular = popular[(popular != positive) & ~np.isin(popular, hard) & ~np.isin(popular, seen)]
-        slots = np.concatenate([[positive], hard, popular]).astype(np.int32)
-        proposed = np.isin(slots, pool)
-        rates = proposed * (len(hard) / max(1, len(pool)))
-        rates = rates + self._settings.popular_negatives * _chances(signals, slots)
-        return slots, np.clip(rates, _LEAST_RATE, 1.0).astype(np.float32)
-
-    def _draw_popular(self, signals: Signals, rng: np.random.Generator) -> NDArray[np.int32]:
+        available = signals.catalogue.available
+        pool, _ = self._gather(signals.trends, signals.counts.pairs, signals.counts.popular, available, recent,
+                               context.values, seen, _NONE, _NONE)
+        if len(self._marks) < len(available):
+            self._marks = np.zeros(len(available), dtype=np.uint8)
         trends = signals.trends
-        if not len(trends.active):
-            return _NONE
-        draws = rng.random(self._settings.popular_negatives) * trends.cumulative[-1]
-        drawn = trends.active[np.searchsorted(trends.cumulative, draws, side="right").clip(max=len(trends.active) - 1)]
-        return np.unique(drawn)
-
-
-def _chances(signals: Signals, slots: NDArray[np.int32]) -> NDArray[np.float32]:
-    """float32[n]: chance of each slot in one draw; an item newer than the trends has none."""
-    chances = signals.trends.chances
-    if not len(chances):
-        return np.zeros(len(slots), dtype=np.float32)
-    known = slots < len(chances)
-    return np.where(known, chances[np.where(known, slots, 0)], np.float32(0.0))
+        count = _draw(positive, pool, seen, trends.active, trends.cumulative, trends.chances,
+                      rng.random(self._draws), self._hard, self._marks, self._slots, self._rates)
+        return self._slots[:count].copy(), self._rates[:count].copy()

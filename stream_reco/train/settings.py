@@ -25,7 +25,8 @@ class TrainSettings:
     tower_weight: float = 0.2
     row_idle_days: float = 90.0
     """Rows of the embedding tables leave after so long without training."""
-    threads: int = 2
-    """Threads of torch; a restart repeats the very bits only with the same number."""
+    threads: int = 1
+    """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
+    a restart no longer ends with the very bits of an undisturbed run."""
     checkpoint_events: int = 200_000
     """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as many."""

@@ -1,0 +1,50 @@
+"""Where compiled kernels are kept between runs.
+
+Numba checks a cached kernel against its own source file alone, not against the files of the kernels that it inlines: a
+changed callee would be run in its old form. The cache is therefore one folder for each state of all sources together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+_PREFIX = "kernels-"
+_KEPT = 4
+
+
+def use_kernel_cache() -> None:
+    """Point Numba to the cache that belongs to these sources; a `NUMBA_CACHE_DIR` that is set already wins.
+
+    Takes effect only before Numba is imported. Where no cache folder can be made, Numba finds a place of its own.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    root = user_cache_path("stream-reco")
+    folder = root / (_PREFIX + _digest(Path(__file__).parent))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        _drop_oldest(root)
+    except OSError:
+        return
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def _digest(package: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        source = path.read_bytes()
+        if b"njit" in source:
+            digest.update(str(path.relative_to(package)).encode() + b"\0" + source)
+    return digest.hexdigest()[:16]
+
+
+def _drop_oldest(root: Path) -> None:
+    folders = sorted(root.glob(f"{_PREFIX}*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in folders[_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
