@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from stream_reco.embedding.index import GOLDEN, SIGHTINGS, mix
+from stream_reco.embedding.pages import Pointer, Scalar
 
 ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 SKETCH_DEPTH = 4
@@ -79,3 +83,39 @@ def admission_of(settings: Mapping[str, object]) -> Admission | None:
     if kind == "probability":
         return Probability(float(str(settings["p"])))
     raise ValueError(f"admission {kind!r} is unknown; this release knows after and probability")
+
+
+@njit(cache=True, nogil=True)
+def count_sighting(mixed: int, k: int, window: int, head: Pointer, sketch: Pointer, width: int) -> Scalar:
+    """Count one sighting in the count-min sketch; True, with the key's k sightings taken out again, at the k-th."""
+    step = (mixed >> 32) | 1
+    least = np.int64(255)
+    for d in range(SKETCH_DEPTH):
+        at = d * width + ((mixed + d * step) & (width - 1))
+        count = min(np.int64(255), np.int64(sketch[at]) + 1)
+        sketch[at] = np.uint8(count)
+        least = min(least, count)
+    if least >= k:
+        for d in range(SKETCH_DEPTH):
+            sketch[d * width + ((mixed + d * step) & (width - 1))] -= np.uint8(k)
+        return True
+    head[SIGHTINGS] += 1
+    if head[SIGHTINGS] >= window:
+        head[SIGHTINGS] = 0
+        for at in range(SKETCH_DEPTH * width):
+            sketch[at] = sketch[at] >> np.uint8(1)
+    return False
+
+
+@njit(cache=True, nogil=True)
+def is_admitted(
+    key: int, now: int, salt: int, kind: int, rate: float, window: int, head: Pointer, sketch: Pointer, width: int
+) -> Scalar:
+    """Whether this sighting gives the key a row; `rate` is k of `after` or p of `probability`."""
+    if kind == ADMIT_ALL:
+        return True
+    mixed = mix(key, salt ^ GOLDEN)
+    if kind == ADMIT_AFTER:
+        return count_sighting(mixed, np.int64(rate), window, head, sketch, width)
+    draw = np.uint64(mix(mixed, now)) >> np.uint64(11)
+    return np.float64(draw) < rate * 9007199254740992.0

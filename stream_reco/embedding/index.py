@@ -40,6 +40,8 @@ LINES_PER_INSERT = 2
 # Every so many insertions move lines, for that many.
 SHARE = 8
 SPARE_LINES = 16
+# 2**64 over the golden ratio: an odd step that visits all hashes.
+GOLDEN = -7046029254386353131
 # Keys whose cache lines are asked for together.
 BLOCK = 64
 

@@ -9,15 +9,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, SKETCH_DEPTH
+from stream_reco.embedding.admission import is_admitted
 from stream_reco.embedding.index import (
     BLOCK,
     FREE_ROW,
+    GOLDEN,
     LIVE,
     NEED_ROWS,
     OLDEST,
     ROW_CAPACITY,
-    SIGHTINGS,
     TOP,
     TOUCHED,
     approach,
@@ -37,7 +37,6 @@ FREE = -(1 << 63)
 COUNT_MASK = 0xFFFF
 # How many rows ahead of the one in hand are asked for.
 AHEAD = 12
-GOLDEN = -7046029254386353131
 
 
 @njit(cache=True, nogil=True)
@@ -128,42 +127,6 @@ def keys_of(
     metas = words_of(meta)
     for i in range(len(rows)):
         keys[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[0]
-
-
-@njit(cache=True, nogil=True)
-def count_sighting(mixed: int, k: int, window: int, head: Pointer, sketch: Pointer, width: int) -> Scalar:
-    """Count one sighting in the count-min sketch; True, with the key's k sightings taken out again, at the k-th."""
-    step = (mixed >> 32) | 1
-    least = np.int64(255)
-    for d in range(SKETCH_DEPTH):
-        at = d * width + ((mixed + d * step) & (width - 1))
-        count = min(np.int64(255), np.int64(sketch[at]) + 1)
-        sketch[at] = np.uint8(count)
-        least = min(least, count)
-    if least >= k:
-        for d in range(SKETCH_DEPTH):
-            sketch[d * width + ((mixed + d * step) & (width - 1))] -= np.uint8(k)
-        return True
-    head[SIGHTINGS] += 1
-    if head[SIGHTINGS] >= window:
-        head[SIGHTINGS] = 0
-        for at in range(SKETCH_DEPTH * width):
-            sketch[at] = sketch[at] >> np.uint8(1)
-    return False
-
-
-@njit(cache=True, nogil=True)
-def is_admitted(
-    key: int, now: int, salt: int, kind: int, rate: float, window: int, head: Pointer, sketch: Pointer, width: int
-) -> Scalar:
-    """Whether this sighting gives the key a row; `rate` is k of `after` or p of `probability`."""
-    if kind == ADMIT_ALL:
-        return True
-    mixed = mix(key, salt ^ GOLDEN)
-    if kind == ADMIT_AFTER:
-        return count_sighting(mixed, np.int64(rate), window, head, sketch, width)
-    draw = np.uint64(mix(mixed, now)) >> np.uint64(11)
-    return np.float64(draw) < rate * 9007199254740992.0
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,7 @@
 """Memory that grows by appending slabs, so that what is in it never moves, and raw pointers into it for kernels."""
 
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 LINE_BYTES = 64
-SLAB_BYTES = 16 << 20
+SLAB_BYTES = 8 << 20
+HUGE_BYTES = 2 << 20
 # What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
 Scalar = Any
 # Inner functions of kernels take raw pointers: to pass an array costs two atomic counts and seven arguments a call.
@@ -61,10 +64,31 @@ def _emit_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -
     return context.get_dummy_value()
 
 
+def allocate(size: int) -> NDArray[np.uint8]:
+    """uint8[size] of zeros, on huge pages where the system has them: rows lie at random places of gigabytes, and
+    with small pages each lookup would wait for the page table too.
+    """
+    if size < HUGE_BYTES or sys.platform != "linux":
+        raw = np.zeros(size + LINE_BYTES, np.uint8)
+        start = -raw.ctypes.data % LINE_BYTES
+    else:
+        # The mapping is longer so that a boundary of huge pages lies in it; what is never touched takes no memory.
+        mapping = mmap.mmap(-1, allocated(size) + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+        raw = np.frombuffer(mapping, np.uint8)
+        start = -raw.ctypes.data % HUGE_BYTES
+    return raw[start : start + size]
+
+
+def allocated(size: int) -> int:
+    """Bytes of memory that `allocate(size)` takes once all of it is used."""
+    return size + LINE_BYTES if size < HUGE_BYTES else -(-size // HUGE_BYTES) * HUGE_BYTES
+
+
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
-    Several pages share one slab (one allocation). A slab is a sixteenth of what exists, at most 16 MiB, so that small
+    Several pages share one slab (one allocation). A slab is a sixteenth of what exists, at most 8 MiB, so that small
     tables stay small and big ones waste little; 64-byte alignment keeps an item of one line on one line.
     """
 
@@ -86,22 +110,22 @@ class Pages:
 
     @property
     def nbytes(self) -> int:
-        return self.addresses.nbytes + sum(slab.nbytes + LINE_BYTES for slab in self._slabs)
+        return self.addresses.nbytes + sum(allocated(slab.nbytes) for slab in self._slabs)
 
     def grow_to(self, items: int) -> None:
         """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
         while self.capacity < items:
-            self._append_slab(max(1, min(self.count // 16, SLAB_BYTES // self.page_bytes)))
+            pages = max(1, min(self.count // 16, SLAB_BYTES // self.page_bytes))
+            whole = max(1, HUGE_BYTES // self.page_bytes)
+            self._append_slab(pages - pages % whole if pages > whole else pages)
 
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes
         try:
-            raw = np.zeros(size + LINE_BYTES, np.uint8)
-        except MemoryError as error:
+            slab = allocate(size)
+        except (MemoryError, OSError) as error:
             text = f"no memory for {size} more bytes of an embedding table; evict rows or set a shorter ttl_ms"
             raise MemoryError(text) from error
-        offset = -raw.ctypes.data % LINE_BYTES
-        slab = raw[offset : offset + size]
         if self.count + pages > len(self.addresses):
             wider = np.zeros(max(2 * len(self.addresses), self.count + pages), np.int64)
             wider[: self.count] = self.addresses[: self.count]

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.index import IGNORED, REFUSED
-from stream_reco.embedding.kernels import AHEAD, DIM, GOLDEN, STRIDE, approach_floats, row_address, touch, words_of
+from stream_reco.embedding.index import GOLDEN, IGNORED, REFUSED
+from stream_reco.embedding.kernels import AHEAD, DIM, STRIDE, approach_floats, row_address, touch, words_of
 from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
 from stream_reco.embedding.pages import Pointer, bytes_at, doubles_at, floats_at
 
