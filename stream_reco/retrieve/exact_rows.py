@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from numba import njit
 
 Vectors = npt.NDArray[np.float32]
@@ -93,7 +94,9 @@ class ExactRows:
             block = np.empty((len(queries), step), np.float32)
             for first in range(0, n, step):
                 width = min(step, n - first)
-                np.matmul(queries, self.vectors[first : first + width].T, out=block[:, :width])
+                # Torch's product keeps to the process's number of threads; NumPy's would bring threads of its own.
+                piece = torch.from_numpy(self.vectors[first : first + width])
+                torch.mm(torch.from_numpy(queries), piece.T, out=torch.from_numpy(block[:, :width]))
                 _select(block, width, first, best, rows)
             rows = np.where(rows >= 0, self.keys[rows], NO_KEY)
         return rows, best
