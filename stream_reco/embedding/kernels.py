@@ -130,15 +130,25 @@ def keys_of(
 
 
 @njit(cache=True, nogil=True)
-def start_row(key: int, address: int, dim: int, stride: int, seed: int, scale: float, state: float) -> None:
-    """Vector uniform in ±scale (float32), a pure function of seed and key; every number of state = `state`."""
+def start_row(key: int, address: int, layout: Pointer, scale: float, state: float) -> None:
+    """Vector uniform in ±scale (float32), a pure function of salt and key; every number of state = `state`."""
     row = floats_at(address)
-    mixed = mix(key, seed)
+    dim = layout[DIM]
+    mixed = mix(key, layout[INIT_SALT])
     for j in range(dim):
         bits = np.uint64(mix(mixed + j * GOLDEN, np.int64(0))) >> np.uint64(40)
         row[j] = (np.float32(np.int64(bits)) * np.float32(2.0**-23) - np.float32(1.0)) * scale
-    for j in range(dim, stride):
+    for j in range(dim, layout[STRIDE]):
         row[j] = state
+
+
+@njit(cache=True, nogil=True)
+def has_row(head: Pointer) -> Scalar:
+    """Whether `take_row` has a row to give; if not, NEED_ROWS says how many rows would do."""
+    if head[FREE_ROW] >= 0 or head[TOP] < head[ROW_CAPACITY]:
+        return True
+    head[NEED_ROWS] = head[TOP] + 1
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -147,9 +157,10 @@ def take_row(head: Pointer, meta: Pointer, shift: int) -> Scalar:
     row = head[FREE_ROW]
     if row >= 0:
         head[FREE_ROW] = words_at(meta_address(meta, shift, row))[0]
-        return row
-    row = head[TOP]
-    head[TOP] += 1
+    else:
+        row = head[TOP]
+        head[TOP] += 1
+    head[LIVE] += 1
     return row
 
 
@@ -171,14 +182,9 @@ def claim_rows(
     rows: NDArray[np.int64],
 ) -> int:
     """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
-    salt, shift, dim, stride, seed = layout[SALT], layout[SHIFT], layout[DIM], layout[STRIDE], layout[INIT_SALT]
-    heads, indexes, metas, datas, layouts = (
-        words_of(head),
-        words_of(index),
-        words_of(meta),
-        words_of(data),
-        words_of(layout),
-    )
+    salt, shift = layout[SALT], layout[SHIFT]
+    heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
+    datas, layouts = words_of(data), words_of(layout)
     asked, spare, flags = words_of(keys), words_of(scratch), bytes_at(np.int64(bits.ctypes.data))
     counters, width = bytes_at(np.int64(sketch.ctypes.data)), sketch.shape[1]
     kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
@@ -191,21 +197,16 @@ def claim_rows(
         hashed = hash_of(key, salt)
         row = find(key, hashed, heads, indexes, metas, shift)
         if row < 0:
-            if heads[FREE_ROW] < 0 and heads[TOP] >= heads[ROW_CAPACITY]:
-                heads[NEED_ROWS] = heads[TOP] + 1
-                return i
-            if not make_place(heads, indexes, spare):
+            if not (has_row(heads) and make_place(heads, indexes, spare)):
                 return i
             rows[i] = -1
             if not is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
                 continue
             row = take_row(heads, metas, shift)
             place((hashed << 32) | (row + 1), home_of(hashed, heads), heads, indexes)
-            heads[LIVE] += 1
-            start_row(key, row_address(datas, layouts, row), dim, stride, seed, scale, state)
+            start_row(key, row_address(datas, layouts, row), layouts, scale, state)
             words = words_at(meta_address(metas, shift, row))
-            words[0] = key
-            words[1] = (now << 16) | 1
+            words[0], words[1] = key, (now << 16) | 1
             touch(row, heads, flags)
         else:
             words = words_at(meta_address(metas, shift, row))
