@@ -98,6 +98,11 @@ TRAIN_LOSS: Final = Gauge(
     ["part"],
     registry=REGISTRY,
 )
+TRAIN_REFUSED: Final = Counter(
+    "stream_reco_train_refused_batches_total",
+    "Batches with a number that is not finite or absurdly large; nothing was learned from them.",
+    registry=REGISTRY,
+)
 
 # --- embedding
 TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)

@@ -36,7 +36,8 @@ _FASTEST_STRANGER = 16.0
 def _weight(lists: Lists, row: int, key: int, kind: int) -> float:
     for place in range(lists.keys.shape[1]):
         if lists.keys[row, place] == key:
-            return lists.weights[row, place, kind]
+            weight: float = lists.weights[row, place, kind]
+            return weight
         if lists.keys[row, place] == EMPTY:
             break
     return 0.0
@@ -44,7 +45,8 @@ def _weight(lists: Lists, row: int, key: int, kind: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _decay(lists: Lists, row: int, kind: int, now: int) -> float:
-    return np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
+    factor: float = np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
+    return factor
 
 
 @njit(cache=True, nogil=True)
@@ -73,7 +75,8 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
         out[_SHOWN_AT + kind] = math.log1p(shown)
         acted = min(decayed[_SAME_HALF_LIFE[kind]], shown)
         out[_SHOWN_AT + _SHOWN + kind] = math.log((acted + 0.5) / (shown + 10.0)) + 3.0 if shown > 0 else 0.0
-    return decayed[_DAY]
+    clicks: float = decayed[_DAY]
+    return clicks
 
 
 @njit(cache=True, nogil=True)
@@ -171,7 +174,7 @@ def fill(
     counts: Counts, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32],
     ages: NDArray[np.float32], now: int, slots: NDArray[np.int32], out: NDArray[np.float32],
 ) -> None:
-    """Fill `out` float32[n, len(FEATURES)] for the candidates `slots` int32[n] of one request (see `feature_matrix`)."""
+    """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`)."""
     totals = np.empty(3, dtype=np.float32)
     elapsed = max(0, now - counts.everything.stamps[0])
     for kind in range(3):

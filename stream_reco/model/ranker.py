@@ -34,7 +34,8 @@ class Cross(nn.Module):
 
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
-        return x + first * self.widen(self.narrow(x))
+        result: Tensor = x + first * self.widen(self.narrow(x))
+        return result
 
 
 class Ranker(nn.Module):
@@ -90,8 +91,8 @@ class Ranker(nn.Module):
         for cross in self.crosses:
             x = cross(first, x)
         logits = self.top(x) + self.deep(first) + match
-        if positions is not None:
-            logits = logits + self.position_bias(positions)
+        # An unknown position has a bias as well: in training the other intercepts learn beside it.
+        logits = logits + (self.position_bias.weight[0] if positions is None else self.position_bias(positions))
         result: Tensor = logits.squeeze(1)
         return result
 

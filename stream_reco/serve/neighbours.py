@@ -11,9 +11,10 @@ from stream_reco.serve.served import Served
 
 
 def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None:
-    """The k available items with the largest cosine to an item; None if the item is not served.
+    """At most k available items like an item, the largest cosine first; None if the item is not served.
 
-    An item without a trained vector has no neighbours yet.
+    They are chosen among the 4 k with the largest inner products. An item without a trained vector has no neighbours
+    yet.
     """
     with served.replica.reading():
         catalogue = served.signals.catalogue

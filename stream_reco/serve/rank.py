@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +29,10 @@ from stream_reco.serve.slate import Slate, SlateItem
 from stream_reco.signals.context import Context
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)
+_NO_KEYS = np.empty(0, dtype=np.int64)
+_NO_RATES = np.empty(0, dtype=np.float32)
+_NO_ROWS = np.empty((0, len(FEATURES)), dtype=np.float32)
+Integer = TypeVar("Integer", np.int32, np.int64)
 _ROWS_AT_ONCE = 6_000
 _TYPICAL_CANDIDATES = 300
 
@@ -43,8 +50,19 @@ class _Asked:
     user: Inputs
 
 
+class _Scratch(threading.local):
+    """A retriever for each thread: its work space must not be shared, its kernels run beside each other."""
+
+    def __init__(self, settings: RetrieveSettings) -> None:
+        super().__init__()
+        self.retriever = Retriever(settings)
+
+
 class Scorer:
-    """Answers requests from what is `served` and from what `moment_of(user, now)` knows of the user."""
+    """Answers requests from what is `served` and from what `moment_of(user, now)` knows of the user.
+
+    Any number of threads may ask.
+    """
 
     def __init__(
         self, served: Served, moment_of: Callable[[Id, int], Moment], retrieve: RetrieveSettings,
@@ -53,11 +71,11 @@ class Scorer:
         self._served = served
         self._moment_of = moment_of
         self._settings = settings
-        self._retriever = Retriever(retrieve)
+        self._scratch = _Scratch(retrieve)
         self._rerank = Reranker(settings, seed)
-        self._answered = 0
+        self._numbers = itertools.count(1)
         self.candidates = 0
-        """Candidates ranked so far."""
+        """Candidates ranked so far; a close estimate where several threads ask at once."""
 
     def recommend_many(self, requests: Sequence[Request], now: int) -> list[Slate]:
         """One slate for each request, all of one version; `now` (ms) is used where a request has no time of its own."""
@@ -69,7 +87,7 @@ class Scorer:
         return slates
 
     def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
-        """float32[n]: probabilities of the items for the request's user; an unknown item scores like a new one."""
+        """float32[n]: probabilities of the items for the request's user; 0 for items that are not served yet."""
         with self._served.replica.reading():
             asked = self._understand(request, now)
             slots = np.array([self._served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
@@ -90,8 +108,7 @@ class Scorer:
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
         keys, ages = history_inputs(signals.catalogue.keys, recent, times, now)
-        user = Inputs(moment.user_key, context.keys, keys, ages, np.empty(0, dtype=np.int64),
-                      np.empty((0, len(FEATURES)), dtype=np.float32), np.empty(0, dtype=np.float32))
+        user = Inputs(moment.user_key, context.keys, keys, ages, _NO_KEYS, _NO_ROWS, _NO_RATES)
         return _Asked(request, now, context, moment, recent, times, user)
 
     def _answer(self, asked: list[_Asked]) -> list[Slate]:
@@ -109,16 +126,16 @@ class Scorer:
     def _retrieve(
         self, asked: list[_Asked], users: torch.Tensor
     ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        served = self._served
-        medoids = [_unit(served.index.vectors_of(served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist())))
-                   for one in asked]
-        near = self._retriever.near(served.index, users.numpy(), medoids)
+        served, retriever = self._served, self._scratch.retriever
+        medoids = [_unit(served.index.vectors_of(
+            served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist()).astype(np.int64))) for one in asked]
+        near = retriever.near(served.index, users.numpy(), medoids)
         found = []
         for one, proposals in zip(asked, near, strict=True):
             blocked = _NO_SLOTS if self._settings.keep_seen else one.moment.seen
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
-            slots, sources = self._retriever.candidates(served.signals, one.recent, one.context, blocked, proposals)
+            slots, sources = retriever.candidates(served.signals, one.recent, one.context, blocked, proposals)
             if one.request.filters:
                 keep = passing(served.signals.catalogue, slots, one.request.filters)
                 slots, sources = slots[keep], sources[keep]
@@ -160,11 +177,10 @@ class Scorer:
             source = "exploration" if one.explored else source_name(int(sources[one.place]))
             metrics.SLATE_ITEMS.labels(source).inc()
             items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
-        self._answered += 1
-        return Slate(f"{served.replica.epoch:x}-{self._answered:x}", served.replica.version, items)
+        return Slate(f"{served.replica.epoch:x}-{next(self._numbers):x}", served.replica.version, items)
 
 
-def _packed(array: NDArray[np.generic], fill: int, keep: NDArray[np.bool_]) -> NDArray[np.generic]:
+def _packed(array: NDArray[Integer], fill: int, keep: NDArray[np.bool_]) -> NDArray[Integer]:
     """The kept entries first, in order, then `fill`."""
     packed = np.full_like(array, fill)
     kept = array[keep]

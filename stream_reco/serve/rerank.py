@@ -13,7 +13,7 @@ from stream_reco.serve.settings import SlateSettings
 from stream_reco.signals.catalogue import Catalogue
 
 _POOL = 4
-"""Diversity looks at so many times k candidates."""
+"""Diversity looks at so many times k candidates at once, and at the next so many where hard limits left too few."""
 
 
 class Chosen(NamedTuple):
@@ -22,8 +22,41 @@ class Chosen(NamedTuple):
     place: int
     """Index among the candidates."""
     propensity: float | None = None
-    """Probability in (0, 1] that this place shows this item; None where chance had no part in any place."""
+    """Probability in (0, 1] that this place shows this item, given the places above; None without exploration."""
     explored: bool = False
+
+
+class _Slate:
+    """What was taken for a slate so far, and what the hard limits allow beside it."""
+
+    def __init__(
+        self, settings: SlateSettings, slots: NDArray[np.int32], vectors: NDArray[np.float32], catalogue: Catalogue
+    ) -> None:
+        self._settings = settings
+        self._slots = slots
+        self._vectors = vectors
+        self._catalogue = catalogue
+        self._taken: Counter[str] = Counter()
+        self.nearest = np.zeros(len(slots), dtype=np.float32)
+        """float32[n]: the largest cosine of each candidate to what was taken, at least 0."""
+
+    def allows(self, place: int) -> bool:
+        """Whether neither the cap nor a near-duplicate forbids a candidate."""
+        settings = self._settings
+        if settings.near_duplicate < 1.0 and self.nearest[place] > settings.near_duplicate:
+            return False
+        return all(self._taken[value] < settings.cap for value in self._values(place))
+
+    def take(self, place: int) -> None:
+        self._taken.update(self._values(place))
+        self.nearest = np.maximum(self.nearest, self._vectors @ self._vectors[place])
+
+    def _values(self, place: int) -> set[str]:
+        feature = self._settings.cap_feature
+        value = None if feature is None else (self._catalogue.features[self._slots[place]] or {}).get(feature)
+        if value is None:
+            return set()
+        return {str(one) for one in value} if isinstance(value, (list, tuple)) else {str(value)}
 
 
 class Reranker:
@@ -38,12 +71,13 @@ class Reranker:
     ) -> list[Chosen]:
         """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n]."""
         ranked = _largest(scores, k if self._is_plain else len(scores))
-        if self._is_plain:
-            return [Chosen(int(place)) for place in ranked]
-        ordered = self._diverse(ranked, slots, scores, k, index, catalogue)
+        if self._is_plain or k <= 0:
+            return [Chosen(int(place)) for place in ranked[: max(k, 0)]]
+        slate = _Slate(self._settings, slots, _unit(index.vectors_of(slots.astype(np.int64))), catalogue)
+        ordered = self._diverse(ranked, scores, k, slate)
         if self._settings.exploration == 0.0:
             return [Chosen(place) for place in ordered]
-        return self._explore(ordered, ranked)
+        return self._explore(ordered, ranked, slate)
 
     @property
     def _is_plain(self) -> bool:
@@ -51,65 +85,54 @@ class Reranker:
         return (settings.diversity == 0.0 and settings.near_duplicate >= 1.0 and settings.cap_feature is None
                 and settings.exploration == 0.0)
 
-    def _diverse(
-        self, ranked: NDArray[np.int64], slots: NDArray[np.int32], scores: NDArray[np.float32], k: int,
-        index: VectorIndex, catalogue: Catalogue,
-    ) -> list[int]:
+    def _diverse(self, ranked: NDArray[np.int64], scores: NDArray[np.float32], k: int, slate: _Slate) -> list[int]:
         """Maximal marginal relevance (Carbonell and Goldstein 1998), with duplicates and caps as hard limits.
 
-        Relevance is the score divided by the best one, similarity the cosine of the items' vectors.
+        Relevance is the score divided by the best one; similarity the cosine of the items' vectors, where it is
+        positive. An item without a vector is like no other.
         """
-        settings = self._settings
-        pool = [int(place) for place in ranked[: max(_POOL * k, k)]]
-        vectors = _unit(index.vectors_of(slots[pool].astype(np.int64)))
-        relevance = scores[pool] / max(float(scores[pool].max(initial=0.0)), 1e-12)
-        nearest = np.zeros(len(pool), dtype=np.float32)
-        taken: Counter[object] = Counter()
-        left = np.ones(len(pool), dtype=np.bool_)
+        diversity = self._settings.diversity
         chosen: list[int] = []
-        while len(chosen) < k and left.any():
-            value = (1.0 - settings.diversity) * relevance - settings.diversity * nearest
-            best = int(np.argmax(np.where(left, value, -np.inf)))
-            left[best] = False
-            if nearest[best] > settings.near_duplicate or self._over_cap(catalogue, slots[pool[best]], taken):
-                continue
-            chosen.append(pool[best])
-            nearest = np.maximum(nearest, vectors @ vectors[best])
+        relevance = scores / max(float(scores.max(initial=0.0)), 1e-12)
+        for first in range(0, len(ranked), _POOL * k):
+            left = ranked[first : first + _POOL * k]
+            while len(chosen) < k and len(left):
+                value = (1.0 - diversity) * relevance[left] - diversity * slate.nearest[left]
+                best = int(np.argmax(value))
+                place, left = int(left[best]), np.delete(left, best)
+                if slate.allows(place):
+                    slate.take(place)
+                    chosen.append(place)
         return chosen
 
-    def _over_cap(self, catalogue: Catalogue, slot: int, taken: Counter[object]) -> bool:
-        feature = self._settings.cap_feature
-        value = (catalogue.features[slot] or {}).get(feature) if feature is not None else None
-        if value is None:
-            return False
-        values = [str(one) for one in value] if isinstance(value, (list, tuple)) else [str(value)]
-        if any(taken[one] >= self._settings.cap for one in values):
-            return True
-        taken.update(values)
-        return False
-
-    def _explore(self, ordered: list[int], ranked: NDArray[np.int64]) -> list[Chosen]:
+    def _explore(self, ordered: list[int], ranked: NDArray[np.int64], slate: _Slate) -> list[Chosen]:
         """ε-greedy by place: with probability ε the place goes to a candidate outside the slate, each equally likely.
 
-        The propensities are of the place given the places above it: 1 − ε for the ranked item, ε / m for one of m.
+        A propensity is that of the place given the places above it: 1 − ε for the ranked item, ε / m for one of the m
+        candidates that the hard limits allow beside the whole ranked slate and what was explored above; 1 where m = 0.
+        It is not the probability that the item is anywhere in the slate.
         """
         chance = self._settings.exploration
         kept = set(ordered)
-        others = [int(place) for place in ranked if int(place) not in kept]
-        slate: list[Chosen] = []
+        others = [place for place in ranked.tolist() if place not in kept and slate.allows(place)]
+        explored: list[Chosen] = []
         for place in ordered:
             if not others:
-                slate.append(Chosen(place, 1.0))
+                explored.append(Chosen(place, 1.0))
             elif self._rng.random() < chance:
-                drawn = others.pop(int(self._rng.integers(len(others))))
-                slate.append(Chosen(drawn, chance / (len(others) + 1), explored=True))
+                drawn = others[int(self._rng.integers(len(others)))]
+                explored.append(Chosen(drawn, chance / len(others), explored=True))
+                slate.take(drawn)
+                others = [other for other in others if other != drawn and slate.allows(other)]
             else:
-                slate.append(Chosen(place, 1.0 - chance))
-        return slate
+                explored.append(Chosen(place, 1.0 - chance))
+        return explored
 
 
 def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Indices of the k largest scores, largest first, ties by index."""
+    if k <= 0:
+        return np.empty(0, dtype=np.int64)
     if k < len(scores):
         bound = np.partition(scores, len(scores) - k)[len(scores) - k]
         pool = np.flatnonzero(scores >= bound)
@@ -119,5 +142,6 @@ def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.float32(1e-12))
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
+    return unit

@@ -1,9 +1,9 @@
 """Negatives for actions that came without impressions: what the user could have acted on instead.
 
 Two samples, as at Avito and in Yi et al. (2019): items that the signals propose for the very request (hard), and
-active items with probability ∝ √popularity. With each candidate goes its rate, the expected number of times that the
-two samples include it; log-odds minus log rate is what a model of the sample fits, so the log-odds stay those of the
-whole population (Covington et al. 2016 after Jean et al. 2015, §3.1).
+active items with probability ∝ √popularity, with replacement. With each candidate goes its rate, the probability that
+the two samples together include it where it is not the positive; log-odds minus log rate is what a model of the sample
+fits, so the log-odds stay those of the whole population (Covington et al. 2016 after Jean et al. 2015, §3.1).
 """
 
 from __future__ import annotations
@@ -18,9 +18,35 @@ from stream_reco.signals.signals import Signals
 from stream_reco.train.settings import TrainSettings
 
 _LEAST_RATE = 1e-4
+"""Rate of a positive that the samples would never include: a new item, at its very first action."""
+_PROPOSED, _TAKEN = 1, 2
+"""Bits of a mark: in the pool of hard negatives; in the sample already, or not to be."""
 _POOL = 400
 _QUOTAS = (100, 40, 40, 30)
 _NONE = np.empty(0, dtype=np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _mark(slots: NDArray[np.int32], bit: int, marks: NDArray[np.uint8]) -> None:
+    for slot in slots:
+        if slot < marks.shape[0]:
+            marks[slot] |= bit
+
+
+@njit(cache=True, nogil=True)
+def _unmark(slots: NDArray[np.int32], marks: NDArray[np.uint8]) -> None:
+    for slot in slots:
+        if slot < marks.shape[0]:
+            marks[slot] = 0
+
+
+@njit(cache=True, nogil=True)
+def _take(slot: int, marks: NDArray[np.uint8], slots: NDArray[np.int32], count: int) -> int:
+    if marks[slot] & _TAKEN:
+        return count
+    marks[slot] |= _TAKEN
+    slots[count] = slot
+    return count + 1
 
 
 @njit(cache=True, nogil=True)
@@ -34,43 +60,29 @@ def _draw(
     `chance` float64[hard + popular] are uniform numbers in [0, 1). `marks` uint8[slots] is scratch, 0 before and after.
     """
     popular = chance.shape[0] - hard
-    for slot in pool:
-        marks[slot] = 1
-    for slot in seen:
-        if slot < marks.shape[0]:
-            marks[slot] |= 2
-    proposed = marks[positive] & 1
-    marks[positive] |= 2
+    _mark(pool, _PROPOSED, marks)
+    _mark(seen, _TAKEN, marks)
+    marks[positive] |= _TAKEN
     slots[0] = positive
-    count, drawn = 1, 0
-    for place in range(min(hard, pool.shape[0])):
+    count = 1
+    drawn = min(hard, pool.shape[0])
+    for place in range(drawn):
         other = place + int(chance[place] * (pool.shape[0] - place))
         pool[place], pool[other] = pool[other], pool[place]
-        drawn += 1
-        if not marks[pool[place]] & 2:
-            marks[pool[place]] |= 2
-            slots[count] = pool[place]
-            count += 1
-    if active.shape[0]:
-        for place in range(popular):
-            bound = chance[hard + place] * cumulative[-1]
-            slot = active[min(np.searchsorted(cumulative, bound, side="right"), active.shape[0] - 1)]
-            if not marks[slot] & 2:
-                marks[slot] |= 2
-                slots[count] = slot
-                count += 1
+        count = _take(pool[place], marks, slots, count)
+    for place in range(popular if active.shape[0] else 0):
+        bound = chance[hard + place] * cumulative[-1]
+        slot = active[min(np.searchsorted(cumulative, bound, side="right"), active.shape[0] - 1)]
+        count = _take(slot, marks, slots, count)
     for place in range(count):
         slot = slots[place]
-        rate = drawn / pool.shape[0] if (marks[slot] & 1 if place else proposed) else 0.0
+        missed = 1.0 - drawn / pool.shape[0] if marks[slot] & _PROPOSED else 1.0
         if slot < chances.shape[0]:
-            rate += popular * chances[slot]
-        rates[place] = min(1.0, max(_LEAST_RATE, rate))
-        marks[slot] = 0
-    for slot in pool:
-        marks[slot] = 0
-    for slot in seen:
-        if slot < marks.shape[0]:
-            marks[slot] = 0
+            missed *= (1.0 - chances[slot]) ** popular
+        rates[place] = max(_LEAST_RATE, 1.0 - missed)
+    _unmark(slots[:count], marks)
+    _unmark(pool, marks)
+    _unmark(seen, marks)
     return count
 
 

@@ -29,4 +29,5 @@ class TrainSettings:
     """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
     a restart no longer ends with the very bits of an undisturbed run."""
     checkpoint_events: int = 200_000
-    """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as many."""
+    """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as
+    many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,9 @@ from stream_reco.train.settings import TrainSettings
 _FAR_BELOW = -1e9
 _ROW_RANGE = 0.05
 _UNKNOWN_SHARE = 0.1
+_LARGEST = 1e6
+"""Features are logarithms and weights are small: a number beyond this is damage, and one batch of it would spoil the
+running averages and weights for good."""
 
 
 class Labelled(msgspec.Struct, frozen=True, array_like=True):
@@ -106,7 +110,13 @@ class Trainer:
         """Examples trained on so far; sampled negatives are not counted."""
 
     def step(self, batch: TrainingBatch) -> float:
-        """Train on one batch; returns the mean loss an example."""
+        """Train on one batch; returns the mean loss an example.
+
+        A batch with a number that is not finite or absurdly large changes nothing; it is counted, and NaN returned.
+        """
+        if not _is_sound(batch):
+            metrics.TRAIN_REFUSED.inc()
+            return math.nan
         with metrics.STEP_SECONDS.time():
             return self._step(batch)
 
@@ -185,6 +195,15 @@ class Trainer:
         self.examples = int(parts["examples"][0])
 
 
+def _is_sound(batch: TrainingBatch) -> bool:
+    """Whether all numbers can be learned from."""
+    inputs, weights = batch.batch, batch.weights.numpy()
+    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights)
+    # A NaN becomes the smallest and the largest of its array, and fails the comparison.
+    small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers)
+    return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0)
+
+
 def _list_loss(batch: Batch, logits: Tensor) -> Tensor:
     """float32[g]: cross-entropy of the first candidate among its request's."""
     owners = torch.from_numpy(batch.owners)
@@ -194,10 +213,13 @@ def _list_loss(batch: Batch, logits: Tensor) -> Tensor:
 
 
 def predictions(ranker: Ranker, batch: TrainingBatch, tables: dict[str, EmbeddingTable]) -> NDArray[np.float32]:
-    """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown, not corrected."""
+    """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
+
+    Where negatives were sampled they are the probabilities of the labels in the sample, to compare with those.
+    """
     ranker.eval()
     with torch.no_grad():
         rows = gather(batch.batch, tables, training=False)
-        logits = ranker(batch.batch, rows, ranker.user_vectors(batch.batch, rows))
+        logits = ranker(batch.batch, rows, ranker.user_vectors(batch.batch, rows)) - batch.log_rates
         result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
     return result
