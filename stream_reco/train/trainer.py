@@ -121,7 +121,8 @@ class Trainer:
             return self._step(batch)
 
     def _step(self, batch: TrainingBatch) -> float:
-        self.ranker.train()
+        # One row has no spread to standardise by.
+        self.ranker.train(len(batch.labels) > 1)
         self._admit(batch)
         rows = gather(batch.batch, self.tables, training=True)
         users = self.ranker.user_vectors(batch.batch, rows)
