@@ -9,9 +9,12 @@ DAY_MS = 86_400_000
 class InterestSettings:
     """How a user's actions become interests.
 
-    `alpha` is a height of the Ward tree in SciPy's scale, for vectors of length 1: two single items merge when their
-    distance is at most `alpha`, that is when their cosine is at least 1 − alpha²/2 (0.28 at 1.2); two large clusters of
-    one and the same spread (mean cosine c inside) merge at about √(2 − 2c) whatever their size.
+    `alpha` is a height of the Ward tree in SciPy's scale, for vectors of length 1. Two single items merge when their
+    distance is at most `alpha`; unrelated ones are √2 apart. Halves of one topic whose items have the mean cosine c
+    merge at √(2 − 2c) or somewhat above, the higher the more actions. On 2–6 random topics and 20–36 actions 1.4 finds
+    the topics from c = 0.5 up (adjusted Rand index ≥ 0.96), 1.2 from 0.7 up. The default is the finer one all the same:
+    a topic in two interests still gets its share of the samples, but two topics in one have lost a medoid until the
+    next whole-history pass.
     """
 
     alpha: float = 1.2

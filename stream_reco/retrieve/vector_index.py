@@ -23,10 +23,10 @@ class VectorIndex:
     """Keys with a vector each, searched by inner product.
 
     Below `exact_below` keys a search is one exact matrix product. From there on it asks an HNSW graph (Malkov and
-    Yashunin, 2016; `m` links, `ef_construction` and `ef` candidates) that `rebuild` makes of the rows of that moment,
-    and exactly the rows changed since. Until the first graph stands, searches stay exact. With `background` a thread of
-    the index rebuilds when it is due (`close` ends it); without, the caller calls `rebuild` when `due`, on a thread of
-    its own if it likes. A graph built by one of `threads` is the same every time.
+    Yashunin, 2016; `m` links, `ef_construction` and `ef` candidates, the latter at least 5k) that `rebuild` makes of
+    the rows of that moment, and exactly the rows changed since. Until the first graph stands, searches stay exact. With
+    `background` a thread of the index rebuilds when it is due (`close` ends it); without, the caller calls `rebuild`
+    when `due`, on a thread of its own if it likes. A graph built by one of `threads` is the same every time.
 
     All methods may be called from any thread. A search sees each `upsert` and `remove` whole or not at all.
     """
@@ -37,9 +37,9 @@ class VectorIndex:
         exact_below: int = 100_000,
         *,
         rebuild_after: float = 0.1,
-        m: int = 16,
-        ef_construction: int = 100,
-        ef: int = 128,
+        m: int = 24,
+        ef_construction: int = 200,
+        ef: int = 800,
         seed: int = 0,
         threads: int = 1,
         background: bool = False,
@@ -203,7 +203,7 @@ class VectorIndex:
         if not wanted or not len(queries):
             return fresh
         try:
-            self._graph.set_ef(max(self._ef, 2 * wanted))
+            self._graph.set_ef(max(self._ef, 5 * wanted))
             labels, distances = self._graph.knn_query(queries, wanted, num_threads=1)
         except RuntimeError:
             # With most of the graph masked it may not find as many as there are; all rows are still at hand.

@@ -152,11 +152,12 @@ def test_importance_fades_by_the_day_and_an_old_interest_leaves() -> None:
     assert answer(stream.store, 1, START + 91 * DAY).keys() == {1}
 
 
-def test_a_retracted_action_counts_no_more() -> None:
+@pytest.mark.parametrize("retracted", [0, 2, 4])
+def test_a_retracted_action_counts_no_more(retracted: int) -> None:
     stream = Stream(Interests())
     for i in range(5):
         stream.act(i, START + i)
-    del stream.items[2], stream.times[2]
+    del stream.items[retracted], stream.times[retracted]
     stream.show(START + 5)
     weights = stream.store.medoids(1, START).importance
     assert weights.sum() == pytest.approx(4)

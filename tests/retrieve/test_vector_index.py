@@ -200,6 +200,8 @@ def test_a_failed_rebuild_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     index.upsert(np.arange(300), vectors)
     index.rebuild()
     index.upsert(np.array([1]), -vectors[[0]])
+    index.remove(np.arange(200, 240))
+    assert index.due
 
     def fail(_: Vectors) -> object:
         raise MemoryError
@@ -208,8 +210,10 @@ def test_a_failed_rebuild_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         patched.setattr(index, "_build", fail)
         with pytest.raises(MemoryError):
             index.rebuild()
+    assert index.due
     assert index.search(-vectors[[0]], 1)[0][0, 0] == 1
     index.rebuild()
+    assert not index.due
     assert index.search(-vectors[[0]], 1)[0][0, 0] == 1
 
 
