@@ -6,7 +6,10 @@ import sys
 
 import typer
 
+from stream_reco.cli.bench import bench
+from stream_reco.cli.doctor import doctor
 from stream_reco.cli.failure import Failure
+from stream_reco.cli.ingest import ingest
 from stream_reco.cli.replay import replay
 
 app = typer.Typer(
@@ -16,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(replay)
+for command in (replay, ingest, doctor, bench):
+    app.command()(command)
 
 
 @app.callback()

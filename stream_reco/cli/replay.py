@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.failure import Misuse
+from stream_reco.cli.json_output import check_writable, write_json
 from stream_reco.cli.log_options import (
     ColumnsOption,
     ConfigOption,
@@ -20,6 +21,8 @@ from stream_reco.cli.log_options import (
 from stream_reco.cli.settings_of import settings_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stream_reco.cli.replay_tally import Tally
     from stream_reco.config import Settings
     from stream_reco.datasets import Log
@@ -69,7 +72,7 @@ def replay(
     interval = _interval(sync_interval)
     _check_names(without_source or [], without_features or [])
     if json is not None:
-        _check_writable(json)
+        check_writable(json)
     flags: dict[str, object] = {
         "slate.keep_seen": keep_seen or None,
         "slate.exploration": 0.0,
@@ -84,10 +87,12 @@ def replay(
     asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
     figures = _run(log, settings, first, interval, repeats=choice.has_own_ids)
     if json is not None:
-        _write(json, asked | figures)
+        write_json(json, asked | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
+    if not sources and not families:
+        return
     from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
     from stream_reco.retrieve.sources import SOURCES
 
@@ -107,15 +112,6 @@ def _settings(config: Path | None, flags: dict[str, object], format_: Format) ->
     if format_ is Format.movielens and loaded.origins["labels.positive_from"].kind == "default":
         loaded = settings_of(config, flags | {"labels.positive_from": {"rating": POSITIVE_FROM}})
     return loaded.settings
-
-
-def _check_writable(path: Path) -> None:
-    """Better now than after ten minutes."""
-    try:
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}; name another file with --json") from error
 
 
 def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, repeats: bool) -> dict[str, object]:
@@ -143,23 +139,13 @@ def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, re
     return report
 
 
-def _tell(console: object, tally: Tally, log: Log) -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
+def _tell(console: Console, tally: Tally, log: Log) -> None:
     console.print(
         f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",
         highlight=False,
+        soft_wrap=True,
     )
     for letter in log.dead_letters.examples:
-        console.print(f"  dead letter {letter.reason} {letter.where}: {letter.text}", highlight=False, markup=False)
-
-
-def _write(path: Path, report: dict[str, object]) -> None:
-    from orjson import OPT_INDENT_2, dumps
-
-    try:
-        path.write_bytes(dumps(report, option=OPT_INDENT_2) + b"\n")
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}; the figures were: {dumps(report).decode()}") from error
+        line = f"  dead letter {letter.reason} {letter.where}: {letter.text}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

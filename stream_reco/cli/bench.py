@@ -1,0 +1,78 @@
+"""`stream-reco bench`: one of the benchmarks of the source checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.json_output import check_writable, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = Path(__file__).parents[2] / "tests" / "bench"
+_PREFIX = "bench_"
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="Which; without a name they are listed.", metavar="[NAME]")] = "",
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+) -> None:
+    """Measure one part of the loop, beside what it is compared with."""
+    names = names_in(FOLDER)
+    if not names:
+        raise Failure(f"there are no benchmarks in {FOLDER}: they come with the source; run this in a checkout of it")
+    if not name:
+        typer.echo("\n".join(names))
+        return
+    if name not in names:
+        raise Misuse(f"there is no benchmark {name!r}; there are {', '.join(names)}")
+    if json is not None:
+        check_writable(json)
+    figures = _measure(FOLDER / f"{_PREFIX}{name}.py")()
+    _show(name, figures)
+    if json is not None:
+        write_json(json, dict(figures))
+
+
+def names_in(folder: Path) -> list[str]:
+    """The benchmarks there, by the names that people give."""
+    return sorted(path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*.py"))
+
+
+def _measure(path: Path) -> Callable[[], Mapping[str, Any]]:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise Failure(f"{path.name} needs {error.name}: install it with pip install -e '.[dev]'") from error
+    run: Callable[[], Mapping[str, Any]] = module.run
+    return run
+
+
+def _show(name: str, figures: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", name, box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for label, value in _leaves(figures):
+        table.add_row(label, f"{value:,.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def _leaves(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for label, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{label}.")
+        else:
+            yield prefix + label, value

@@ -1,0 +1,119 @@
+"""What the loop needs of a machine, each thing checked by itself."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+OLDEST = (3, 11)
+_LEAST_FREE_BYTES = 1 << 30
+# Those with compiled parts: what breaks, breaks when they are loaded.
+_COMPILED = {
+    "numpy": "numpy",
+    "torch": "torch",
+    "numba": "numba",
+    "hnswlib": "hnswlib",
+    "pyarrow": "pyarrow",
+    "orjson": "orjson",
+    "msgspec": "msgspec",
+    "rocksdict": "rocksdict",
+    "uvloop": "uvloop",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what to do where it is not good."""
+
+    state: Literal["good", "warning", "bad"]
+    what: str
+    text: str
+
+
+def python() -> Finding:
+    """The interpreter."""
+    found = platform.python_version()
+    if sys.version_info < OLDEST:
+        return Finding("bad", "Python", f"{found}, but {'.'.join(map(str, OLDEST))} or newer is needed")
+    return Finding("good", "Python", f"{found} on {platform.system()} {platform.machine()}")
+
+
+def compiler() -> Finding:
+    """A C++ compiler, which hnswlib is installed with; once it is there, nothing asks for it again."""
+    found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
+    if found is not None:
+        return Finding("good", "C++ compiler", found)
+    state: Literal["warning", "bad"] = "warning" if _installed("hnswlib") else "bad"
+    return Finding(state, "C++ compiler", "none found; hnswlib cannot be installed without (apt-get install g++)")
+
+
+def packages() -> Iterator[Finding]:
+    """The packages with compiled parts, loaded one by one."""
+    for name, module in _COMPILED.items():
+        try:
+            importlib.import_module(module)
+            yield Finding("good", name, version(name))
+        except (ImportError, OSError, PackageNotFoundError) as error:
+            yield Finding("bad", name, f"{type(error).__name__}: {error}; install it again with pip install {name}")
+
+
+def cores() -> Finding:
+    """Processors that this process may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count < 2:
+        return Finding("warning", "processors", f"{count}: learning and answering will share it; 2 are better")
+    return Finding("good", "processors", str(count))
+
+
+def cache_folder() -> Finding:
+    """Where compiled kernels are kept; without it they are compiled at every start."""
+    from platformdirs import user_cache_path
+
+    return _folder("cache", user_cache_path("stream-reco"))
+
+
+def data_folder(folder: Path) -> Finding:
+    """A folder for `serve --data`."""
+    return _folder("data", folder)
+
+
+def _folder(what: str, folder: Path) -> Finding:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "is not writable" if there.is_dir() else "is no folder"
+        return Finding("bad", f"{what} folder", f"{there} {why}; use another one, or change its permissions")
+    free = shutil.disk_usage(there).free
+    text = f"{folder}, {free / 2**30:,.1f} GiB free"
+    if free < _LEAST_FREE_BYTES:
+        return Finding("warning", f"{what} folder", f"{text}: that may not be enough; free some space")
+    return Finding("good", f"{what} folder", text)
+
+
+def port(host: str, number: int) -> Finding:
+    """The address that the API would listen on."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        fix = "end what listens there, or set serve.port (STREAM_RECO_SERVE_PORT) to another one; 0 takes a free one"
+        return Finding("warning", "port", f"{host}:{number}: {error.strerror}; {fix}")
+    return Finding("good", "port", f"{host}:{number} is free")
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True

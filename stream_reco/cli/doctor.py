@@ -1,0 +1,81 @@
+"""`stream-reco doctor`: whether this machine has what the loop needs, and what the settings are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.log_options import ConfigOption
+
+if TYPE_CHECKING:
+    from stream_reco.cli.checks import Finding
+    from stream_reco.config import Settings
+
+_MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]✗[/red]"}
+
+
+def doctor(
+    settings: Annotated[bool, typer.Option("--settings", help="Print each setting and where it came from.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Check this data folder too.", metavar="DIR")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Check this machine, and say what to do about each problem."""
+    if settings:
+        _print_settings(config)
+        return
+    from stream_reco.cli import checks
+
+    findings = [checks.python(), checks.compiler(), *checks.packages(), checks.cores()]
+    findings += [checks.cache_folder(), *([] if data is None else [checks.data_folder(data)])]
+    findings += _checked_settings(config)
+    _print_findings(findings)
+    problems = sum(finding.state == "bad" for finding in findings)
+    if problems:
+        raise Failure("1 problem" if problems == 1 else f"{problems} problems")
+
+
+def _checked_settings(config: Path | None) -> list[Finding]:
+    from stream_reco.cli import checks
+
+    try:
+        loaded = _settings(config)
+    except Misuse as misuse:
+        return [checks.Finding("bad", "settings", str(misuse))]
+    return [checks.Finding("good", "settings", "make sense"), checks.port(loaded.serve.host, loaded.serve.port)]
+
+
+def _settings(config: Path | None) -> Settings:
+    from stream_reco.cli.settings_of import settings_of
+
+    return settings_of(config).settings
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    for finding in findings:
+        line = f"{_MARKS[finding.state]} {finding.what}: {escape(finding.text)}"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_settings(config: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from stream_reco.cli.settings_of import settings_of
+    from stream_reco.config import describe
+
+    console = Console(soft_wrap=True)
+    table = Table("setting", "value", "from", "variable", box=None, pad_edge=False)
+    for line in describe(settings_of(config)):
+        if console.is_terminal:
+            table.add_row(line.key, line.value, str(line.origin), line.variable)
+        else:
+            typer.echo(f"{line.key} = {line.value}  # {line.origin}; {line.variable}")
+    if console.is_terminal:
+        Console().print(table)

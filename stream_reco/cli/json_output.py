@@ -1,0 +1,27 @@
+"""Figures as a JSON file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream_reco.cli.failure import Failure
+
+
+def check_writable(path: Path) -> None:
+    """Raise `Failure` if the file cannot be written: better now than after ten minutes. What it holds stays."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}; name another file with --json") from error
+
+
+def write_json(path: Path, figures: dict[str, object]) -> None:
+    """Write the figures, indented. Raises `Failure` with the figures in it, so that they are not lost."""
+    from orjson import OPT_INDENT_2, OPT_SERIALIZE_NUMPY, dumps
+
+    text = dumps(figures, option=OPT_INDENT_2 | OPT_SERIALIZE_NUMPY) + b"\n"
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}; the figures were: {text.decode()}") from error

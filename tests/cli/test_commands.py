@@ -1,0 +1,252 @@
+"""The command line from outside: help, settings, what goes wrong and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_reco.cli.app import main
+from stream_reco.cli.bench import names_in
+from stream_reco.cli.checks import compiler, data_folder, packages, port
+from stream_reco.cli.log_options import Format
+from stream_reco.cli.replay_report import commit_of, plain
+from stream_reco.config import Settings
+from stream_reco.datasets import FORMATS
+from stream_reco.serve.settings import ServeSettings
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "stream_reco.cli"]
+SECRET = " ".join(["nobody", "may", "see", "this"])
+LIGHT = """
+import sys
+import stream_reco.cli.app
+heavy = {"numpy", "torch", "numba", "msgspec", "pyarrow", "uvicorn"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def stream_reco(*arguments: object, **environ: str) -> tuple[int, str, str]:
+    """Run the command; returns its exit status, output and error output."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environ,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_lists_the_commands_and_loads_nothing_heavy() -> None:
+    status, output, _ = stream_reco("--help")
+    assert status == 0
+    for command in ("replay", "ingest", "doctor", "bench"):
+        assert command in output
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def test_formats_are_those_of_the_loader() -> None:
+    assert {one.value for one in Format} == set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (["replay"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+        (["replay", "x", "--format", "excel"], 2, "excel"),
+        (["replay", "x", "--format", "table"], 2, "--columns user=U,item=I,timestamp=T"),
+        (["replay", "x", "--format", "table", "--columns", "user=a"], 2, "no column for item, timestamp"),
+        (["replay", "x", "--format", "globo", "--columns", "user=a,item=b,timestamp=c"], 2, "for --format table"),
+        (["replay", "x", "--format", "globo", "--sync-interval", "0"], 2, "--sync-interval is '0'"),
+        (["replay", "x", "--format", "globo", "--sync-interval", "nan"], 2, "--sync-interval is 'nan'"),
+        (["replay", "x", "--format", "globo", "--limit", "0"], 2, "--limit"),
+        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "there are context, covisits"),
+        (["replay", "x", "--format", "globo", "--without-features", "luck"], 2, "popularity"),
+        (["replay", "x", "--format", "globo", "--json", "/nowhere/out.json"], 1, "cannot write /nowhere/out.json"),
+        (["replay", "/nowhere.parquet", "--format", "globo"], 1, "there is no such file"),
+        (["replay", "x", "--format", "globo", "--config", "/nowhere.toml"], 2, "cannot be read"),
+        (["ingest", "/nowhere.jsonl", "--format", "events"], 1, "there is no such file"),
+        (["ingest", "x", "--format", "events", "--url", "ftp://x"], 2, "--url"),
+        (["bench", "nonsense"], 2, "there is no benchmark 'nonsense'"),
+    ],
+)
+def test_what_people_do_wrong_is_told_in_a_sentence(
+    arguments: list[str],
+    status: int,
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stream-reco", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    output, errors = capsys.readouterr()
+    assert complaint in errors
+    assert output == ""
+
+
+def test_no_traceback_reaches_people() -> None:
+    status, output, errors = stream_reco("replay", "/nowhere.parquet", "--format", "globo")
+    assert status == 1
+    assert errors.startswith("stream-reco: /nowhere.parquet: ")
+    assert "Traceback" not in errors
+    assert output == ""
+
+
+def test_every_problem_with_the_settings_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[serve]\nport = 99999\n[labels]\nwindow = 3\n")
+    arguments = ("replay", "x", "--format", "globo", "--config", tmp_path / "bad.toml")
+    status, _, errors = stream_reco(*arguments, STREAM_RECO_TRAINING_BATCH="many")
+    assert status == 2
+    for setting in ("serve.port", "labels.window", "STREAM_RECO_TRAINING_BATCH"):
+        assert setting in errors
+
+
+def test_doctor_shows_where_each_setting_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[training]\nbatch = 32\n")
+    status, output, _ = stream_reco(
+        "doctor", "--settings", "--config", tmp_path / "mine.toml", STREAM_RECO_SERVE_PORT="9999",
+        STREAM_RECO_SERVE_TOKEN=SECRET,
+    )  # fmt: skip
+    assert status == 0
+    assert f"training.batch = 32  # file {tmp_path / 'mine.toml'}; STREAM_RECO_TRAINING_BATCH" in output
+    assert "serve.port = 9999  # environment STREAM_RECO_SERVE_PORT" in output
+    assert "training.seed = 0  # default" in output
+    assert SECRET not in output
+
+
+def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, output, errors = stream_reco("doctor", "--data", tmp_path / "file" / "data", STREAM_RECO_SERVE_PORT="x")
+    assert status == 1
+    assert "✗ data folder" in output
+    assert "✗ settings" in output
+    assert "✓ torch" in output
+    assert "2 problems" in errors
+
+
+def test_checks_tell_good_from_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data_folder(tmp_path / "new" / "folder").state == "good"
+    assert all(finding.state == "good" for finding in packages())
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        assert port("127.0.0.1", number).state == "warning"
+        assert str(number) in port("127.0.0.1", number).text
+    assert port("127.0.0.1", 0).state == "good"
+    monkeypatch.setenv("PATH", "")
+    assert compiler().state == "warning"
+
+
+def test_benchmarks_are_found_by_name() -> None:
+    names = names_in(ROOT / "tests" / "bench")
+    assert "labels" in names
+    assert stream_reco("bench")[1].split() == names
+    assert names_in(ROOT / "nowhere") == []
+
+
+def test_settings_become_plain_and_lose_their_secrets() -> None:
+    tree = plain(Settings(serve=ServeSettings(token=SECRET)))
+    assert isinstance(tree, dict)
+    assert SECRET not in str(tree)
+    assert tree["labels"]["window_days"] == 14.0
+    assert json.loads(json.dumps(tree)) == tree
+
+
+def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == {"git_commit": None, "git_changed": None}
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    package = tmp_path / "package" / "cli"
+    package.mkdir(parents=True)
+    (package / "replay_report.py").write_text("")
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert commit_of(package)["git_commit"] is None  # not committed yet
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "m"], check=True)
+    found = commit_of(package)
+    assert len(str(found["git_commit"])) == 40
+    assert found["git_changed"] is False
+    (package.parent / "other.py").write_text("")
+    assert commit_of(package)["git_changed"] is True
+
+
+def write_log(path: Path, rows: int = 240) -> None:
+    """Clicks with ids of all kinds, unsorted, in ISO times, and three rows that are no events."""
+    rng = np.random.default_rng(0)
+    users = ["-9223372036854775808", "9223372036854775807", "ünïcode 🎈", "5", *(f"u{i}" for i in range(20))]
+    lines = [f"{users[rng.integers(len(users))]},item {rng.integers(15)},{_iso(second)}" for second in range(rows)]
+    lines += [",item 1," + _iso(3), "u1,," + _iso(3), "u1,item 1,yesterday"]
+    path.write_text("who,what,when\n" + "\n".join(rng.permutation(lines)) + "\n")
+
+
+def _iso(second: int) -> str:
+    return f"2024-03-01T12:{second // 60:02}:{second % 60:02}Z"
+
+
+TABLE = ("--format", "table", "--columns", "user=who,item=what,timestamp=when", "--time-unit", "iso")
+
+
+def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.csv")
+    reports = []
+    for run in ("1", "2"):
+        out = tmp_path / f"{run}.json"
+        status, output, errors = stream_reco(
+            "replay", tmp_path / "log.csv", *TABLE, "--warm-up", 100, "--sync-interval", 20, "--json", out
+        )
+        assert status == 0, errors
+        assert "240 events" in output
+        reports.append(json.loads(out.read_bytes()))
+    first, second = reports
+    for name in ("evaluated", "hr@10", "ndcg@10", "mrr@10", "auc", "logloss", "calibration", "rows"):
+        assert first[name] == second[name], name
+    assert first["events"] == 240
+    assert first["evaluated"] == 140
+    assert first["dead_letters"] == {"id": 2, "timestamp": 1}
+    assert 0.0 < first["hr@10"] < 1.0
+    assert 8 <= first["freshness_seconds"]["p50"] <= 12
+    assert first["negatives"] == "sampled"
+    assert first["events_per_second"] > 0
+    assert first["peak_rss_bytes"] > 1e8
+    assert first["settings"]["slate"]["exploration"] == 0.0
+
+
+def test_replay_ends_cleanly_on_interrupt(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.csv", rows=3000)
+    process = subprocess.Popen(
+        [*COMMAND, "replay", str(tmp_path / "log.csv"), *TABLE, "--warm-up", "100"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)  # somewhere between its first import and its last event
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130  # as shells know it
+    assert "Traceback" not in errors
+
+
+@pytest.mark.data
+def test_a_real_log_replays(data_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    log = data_dir / "globo_clicks.parquet"
+    status, _, errors = stream_reco("replay", log, "--format", "globo", "--limit", 1500, "--json", out)
+    assert status == 0, errors
+    report = json.loads(out.read_bytes())
+    assert report["evaluated"] == 1000
+    assert report["hr@10"] > 0.4
