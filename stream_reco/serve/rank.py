@@ -82,6 +82,8 @@ class Scorer:
         slates: list[Slate] = []
         step = max(1, _ROWS_AT_ONCE // _TYPICAL_CANDIDATES)
         with self._served.replica.reading():
+            if not self._served.replica.version:
+                return [self._numbered([]) for _ in requests]
             for first in range(0, len(requests), step):
                 slates += self._answer([self._understand(one, now) for one in requests[first : first + step]])
         return slates
