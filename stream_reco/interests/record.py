@@ -133,6 +133,14 @@ def _cluster(points: Matrix, limit: float, most: int) -> Labels:
 
 
 @njit(cache=True, nogil=True)
+def _count(labels: Labels) -> int:
+    count = 0
+    for label in labels:
+        count = max(count, label + 1)
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _write_interests(
     record: Rows, rows: Rows, points: Matrix, labels: Labels, clusters: int, now: int, decay: float
 ) -> Labels:
@@ -146,12 +154,15 @@ def _write_interests(
     for i in range(len(rows)):
         total[labels[i]] += rows[i].mass * np.exp(-decay * (now - rows[i].time))
         last[labels[i]] = max(last[labels[i]], rows[i].time)
-    order = np.argsort(-total, kind="mergesort")
-    rank = np.empty(clusters, np.int32)
+    rank = np.full(clusters, -1, np.int32)
     for i in range(clusters):
-        rank[order[i]] = i
+        most = -1
+        for c in range(clusters):
+            if rank[c] < 0 and (most < 0 or total[c] > total[most]):
+                most = c
+        rank[most] = i
         head = record[i]
-        head.key, head.mass, head.time = rows[chosen[order[i]]].key, 0.0, last[order[i]]
+        head.key, head.mass, head.time = rows[chosen[most]].key, 0.0, last[most]
         head.cluster, head.action = i, 0
     return rank
 
@@ -183,9 +194,7 @@ def recluster(
             return old[:0], i
     rows, points, line = _gather(_settle(old, items, times, decay), points, length, items, times, now, horizon)
     labels = _cluster(points, limit, most)
-    clusters = 0
-    for label in labels:
-        clusters = max(clusters, label + 1)
+    clusters = _count(labels)
     alone = min(window, len(items))
     record = np.empty(clusters + alone, ROW)
     rank = _write_interests(record, rows, points, labels, clusters, now, decay)

@@ -35,7 +35,10 @@ def squared_distances(points: Matrix) -> Matrix:
             square[i, j], square[i + 1, j], square[i + 2, j], square[i + 3, j] = a, b, c, d
     for i in range(n - n % 4, n):
         for j in range(i):
-            square[i, j] = square[j, i] = np.square(points[i] - points[j]).sum()
+            total = 0.0
+            for k in range(dim):
+                total += (points[i, k] - points[j, k]) ** 2
+            square[i, j] = square[j, i] = total
     for i in range(n):
         square[i, i] = np.inf
     return square
@@ -73,13 +76,30 @@ def _join(square: Matrix, size: Vector, dead: Vector, gone: int, kept: int) -> N
 
 
 @njit(cache=True, nogil=True)
-def _live_part(square: Matrix, live: Indices) -> Matrix:
-    part = np.empty((len(live), len(live)))
-    for i in range(len(live)):
-        row = square[live[i]]
-        for j in range(len(live)):
-            part[i, j] = row[live[j]]
-    return part
+def _compact(square: Matrix, size: Vector, point: Indices, count: int) -> tuple[Matrix, Vector, Indices]:
+    """The rows and columns, sizes and points of the `count` live clusters alone, in their order."""
+    live, part, sizes = np.empty(count, np.int64), np.empty((count, count)), np.empty(count)
+    row = 0
+    for i in range(len(size)):
+        if size[i] > 0.0:
+            live[row] = i
+            row += 1
+    for i in range(count):
+        sizes[i] = size[live[i]]
+        for j in range(count):
+            part[i, j] = square[live[i], live[j]]
+    for i in range(count):
+        live[i] = point[live[i]]
+    return part, sizes, live
+
+
+@njit(cache=True, nogil=True)
+def _by_height(pairs: Indices, heights: Vector) -> tuple[Indices, Vector]:
+    order = np.argsort(heights, kind="mergesort")
+    risen, high = np.empty_like(pairs), np.empty_like(heights)
+    for i in range(len(order)):
+        risen[i, 0], risen[i, 1], high[i] = pairs[order[i], 0], pairs[order[i], 1], heights[order[i]]
+    return risen, high
 
 
 @njit(cache=True, nogil=True)
@@ -93,17 +113,19 @@ def merge_chain(square: Matrix) -> tuple[Indices, Vector]:
     pairs, heights = np.empty((max(n - 1, 0), 2), np.int64), np.empty(max(n - 1, 0))
     size, dead, point = np.ones(n), np.zeros(n), np.arange(n)
     chain = np.empty(n + 1, np.int64)
-    length = merged = 0
+    length = merged = start = 0
     while merged < n - 1:
         if len(size) >= 32 and 2 * (n - merged) <= len(size):
             # Half of the clusters are used up: what is left moves together, and the chain begins anew.
-            live = np.flatnonzero(size)
-            square, size, dead, point, length = _live_part(square, live), size[live], dead[live], point[live], 0
+            square, size, point = _compact(square, size, point, n - merged)
+            dead, length, start = np.zeros(n - merged), 0, 0
         # Rounding among ties may leave a used-up cluster in the chain; any live end is a valid chain.
         while length > 0 and size[chain[length - 1]] == 0.0:
             length -= 1
         if length == 0 or length > len(size):
-            chain[0], length = np.argmin(dead), 1
+            while size[start] == 0.0:
+                start += 1
+            chain[0], length = start, 1
         x = chain[length - 1]
         previous = chain[length - 2] if length > 1 and size[chain[length - 2]] > 0.0 else x
         y, height = _nearest(square[x], dead, previous)
@@ -115,8 +137,7 @@ def merge_chain(square: Matrix) -> tuple[Indices, Vector]:
         _join(square, size, dead, min(x, y), max(x, y))
         merged += 1
         length -= 2
-    order = np.argsort(heights, kind="mergesort")
-    return pairs[order], heights[order]
+    return _by_height(pairs, heights)
 
 
 @njit(cache=True, nogil=True)
