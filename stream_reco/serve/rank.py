@@ -179,7 +179,11 @@ class Scorer:
             source = "exploration" if one.explored else source_name(int(sources[one.place]))
             metrics.SLATE_ITEMS.labels(source).inc()
             items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
-        return Slate(f"{served.replica.epoch:x}-{next(self._numbers):x}", served.replica.version, items)
+        return self._numbered(items)
+
+    def _numbered(self, items: list[SlateItem]) -> Slate:
+        replica = self._served.replica
+        return Slate(f"{replica.epoch:x}-{next(self._numbers):x}", replica.version, items)
 
 
 def _packed(array: NDArray[Integer], fill: int, keep: NDArray[np.bool_]) -> NDArray[Integer]:
