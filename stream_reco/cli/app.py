@@ -7,10 +7,12 @@ import sys
 import typer
 
 from stream_reco.cli.bench import bench
+from stream_reco.cli.demo import demo
 from stream_reco.cli.doctor import doctor
 from stream_reco.cli.failure import Failure
 from stream_reco.cli.ingest import ingest
 from stream_reco.cli.replay import replay
+from stream_reco.cli.serve import serve
 
 app = typer.Typer(
     help="A recommender that learns while people click.",
@@ -19,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (replay, ingest, doctor, bench):
+for command in (demo, serve, replay, ingest, doctor, bench):
     app.command()(command)
 
 

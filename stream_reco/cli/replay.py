@@ -118,7 +118,7 @@ def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, re
     from rich.console import Console
 
     from stream_reco.cli.replay_protocol import Plan, Replay
-    from stream_reco.cli.replay_report import report_of
+    from stream_reco.cli.replay_report import passed_over, report_of
     from stream_reco.cli.replay_tally import Tally
     from stream_reco.cli.replay_view import view_of
     from stream_reco.embedded import Engine
@@ -129,9 +129,12 @@ def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, re
     console = Console()
     tally = Tally()
     tally.dead_letters.update(log.dead_letters.counts)
+    failed_before = passed_over()
     with Engine(None, settings, observer=tally) as engine:
         with view_of(console, tally, len(log)) as view:
             Replay(engine, Plan(warm_up, interval, weigh, repeats), tally, view.update).run(log)
+        if failed := passed_over() - failed_before:
+            tally.dead_letters["internal"] += failed
         report = report_of(tally, engine.status(), settings)
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stream_reco.cli.replay_tally import Tally
 from stream_reco.cli.replay_view import speeds_of
+from stream_reco.metrics import REGISTRY
 
 _SOURCE = Path(__file__).parent
 
@@ -44,6 +45,11 @@ def report_of(tally: Tally, status: Mapping[str, object], settings: object) -> d
         **commit_of(_SOURCE),
         "settings": plain(settings),
     }
+
+
+def passed_over() -> int:
+    """Events of this process that were accepted but could not be learned from: a fault of ours, never silent."""
+    return int(REGISTRY.get_sample_value("stream_reco_events_rejected_total", {"reason": "internal"}) or 0)
 
 
 def peak_rss_bytes() -> int:

@@ -17,9 +17,10 @@ from stream_reco.cli.app import main
 from stream_reco.cli.bench import names_in
 from stream_reco.cli.checks import compiler, data_folder, packages, port
 from stream_reco.cli.log_options import Format
-from stream_reco.cli.replay_report import commit_of, plain
+from stream_reco.cli.replay_report import commit_of, passed_over, plain
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
+from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +166,13 @@ def test_settings_become_plain_and_lose_their_secrets() -> None:
     assert SECRET not in str(tree)
     assert tree["labels"]["window_days"] == 14.0
     assert json.loads(json.dumps(tree)) == tree
+
+
+def test_events_that_could_not_be_learned_from_are_counted() -> None:
+    before = passed_over()
+    EVENTS_REJECTED.labels("internal").inc(3)
+    EVENTS_REJECTED.labels("value").inc(5)
+    assert passed_over() - before == 3
 
 
 def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> None:
