@@ -137,7 +137,8 @@ def merge_chain(square: Matrix) -> tuple[Indices, Vector]:
         _join(square, size, dead, min(x, y), max(x, y))
         merged += 1
         length -= 2
-    return _by_height(pairs, heights)
+    risen: tuple[Indices, Vector] = _by_height(pairs, heights)
+    return risen
 
 
 @njit(cache=True, nogil=True)
