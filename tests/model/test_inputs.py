@@ -1,0 +1,76 @@
+"""What the model reads: it survives its journey, and batches hold each request's own."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.inputs import Inputs, collate, history_inputs
+from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@st.composite
+def some_inputs(draw: st.DrawFn) -> Inputs:
+    n = draw(st.integers(0, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    bounds = np.iinfo(np.int64)
+    return Inputs(
+        draw(INT64),
+        rng.integers(bounds.min, bounds.max, CONTEXT_FIELDS, endpoint=True),
+        rng.integers(bounds.min, bounds.max, RECENT, endpoint=True),
+        rng.normal(size=RECENT).astype(np.float32),
+        rng.integers(bounds.min, bounds.max, n, endpoint=True),
+        rng.normal(size=(n, len(FEATURES))).astype(np.float32),
+        rng.random(n).astype(np.float32),
+    )
+
+
+def same(left: object, right: object) -> bool:
+    if isinstance(left, np.ndarray):
+        assert isinstance(right, np.ndarray)
+        return (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
+    return left == right
+
+
+@settings(deadline=None)
+@given(some_inputs())
+def test_inputs_survive_their_bytes(inputs: Inputs) -> None:
+    back = Inputs.from_bytes(inputs.to_bytes())
+    for field in fields(Inputs):
+        assert same(getattr(back, field.name), getattr(inputs, field.name)), field.name
+
+
+@settings(deadline=None)
+@given(st.lists(some_inputs(), min_size=1, max_size=5))
+def test_a_batch_holds_each_requests_own(requests: list[Inputs]) -> None:
+    batch = collate(requests)
+    assert batch.user_keys.tolist() == [one.user_key for one in requests]
+    for place, one in enumerate(requests):
+        mine = batch.owners == place
+        assert same(batch.item_keys[mine], one.item_keys)
+        assert same(batch.dense[mine], one.dense)
+        assert same(batch.rates[mine], one.rates)
+        assert same(batch.history_keys[place], one.history_keys)
+        assert same(batch.history_ages[place], one.history_ages)
+        assert same(batch.context_keys[place], one.context_keys)
+        if len(one.item_keys):
+            assert batch.owners[batch.starts[place]] == place
+            assert batch.item_keys[batch.starts[place]] == one.item_keys[0]
+
+
+def test_a_history_behind_its_last_action_is_marked() -> None:
+    keys = np.array([-5, 7, 0], dtype=np.int64)
+    recent = np.full(RECENT, -1, dtype=np.int32)
+    times = np.zeros(RECENT, dtype=np.int64)
+    recent[:3], times[:3] = [1, 2, 0], [10 * HOUR_MS, 9 * HOUR_MS, 12 * HOUR_MS]
+    found, ages = history_inputs(keys, recent, times, 10 * HOUR_MS)
+    assert found[:3].tolist() == [7, 0, -5]
+    np.testing.assert_allclose(ages[:3], [0.0, np.log(2), 0.0], rtol=1e-6)
+    assert set(ages[3:]) == {-1.0}
+    assert ages.dtype == np.float32
