@@ -20,9 +20,10 @@ SOURCES = {
 
 
 class Retriever:
-    """Collects the candidates of a request from all sources."""
+    """Collects the candidates of a request from all sources; any number of threads may ask it."""
 
     def __init__(self, settings: RetrieveSettings) -> None:
+        """Raises ValueError where `without` names no source, or a quota is negative."""
         unknown = sorted(set(settings.without) - set(SOURCES))
         if unknown:
             raise ValueError(f"retrieve.without names {unknown}; the sources are {sorted(SOURCES)}")
@@ -32,7 +33,10 @@ class Retriever:
         ))
 
     def _quota(self, source: str) -> int:
-        return 0 if source in self._settings.without else int(getattr(self._settings, source))
+        quota = 0 if source in self._settings.without else int(getattr(self._settings, source))
+        if quota < 0:
+            raise ValueError(f"retrieve.{source} is {quota}: it must not be negative; 0 leaves the source out")
+        return quota
 
     def near(
         self, index: VectorIndex, users: NDArray[np.float32], medoids: list[NDArray[np.float32]]
@@ -45,12 +49,13 @@ class Retriever:
         counts = [len(vectors) for vectors in medoids]
         quota = self._quota("interests")
         flat = np.concatenate(medoids) if sum(counts) and quota else np.empty((0, index.dim), dtype=np.float32)
+        shares = [-(-quota // count) if count else 0 for count in counts]
         by_medoid = _search(index, flat, quota)
         proposals = []
         first = 0
-        for place, count in enumerate(counts):
-            share = -(-quota // count) if count else 0
-            mine = by_medoid[first : first + count, :share].ravel() if len(flat) else np.empty(0, dtype=np.int32)
+        for place, (count, share) in enumerate(zip(counts, shares, strict=True)):
+            # The nearest of each medoid come before the second nearest of any, so that the quota cuts the farthest.
+            mine = by_medoid[first : first + count, :share].T.ravel()[:quota]
             first += count
             slots = np.concatenate([by_user[place], mine])
             bits = np.repeat(np.array([TOWER, INTERESTS], dtype=np.int32), [len(by_user[place]), len(mine)])

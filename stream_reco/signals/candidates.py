@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,10 +19,12 @@ _BLOCKED = np.int32(-2)
 
 
 @njit(cache=True, nogil=True)
-def _propose(slot: int, source: int, places: NDArray[np.int32], available: NDArray[np.bool_], found: NDArray[np.int32],
-             sources: NDArray[np.int32], count: int) -> int:
+def _propose(
+    slot: int, source: int, available: NDArray[np.bool_], places: NDArray[np.int32], found: NDArray[np.int32],
+    sources: NDArray[np.int32], count: int,
+) -> int:
     """Add a slot to the candidates, or its source to the candidate that it already is."""
-    if slot >= places.shape[0]:
+    if slot >= available.shape[0]:
         return count
     place = places[slot]
     if place >= 0:
@@ -34,13 +38,34 @@ def _propose(slot: int, source: int, places: NDArray[np.int32], available: NDArr
 
 
 @njit(cache=True, nogil=True)
-def _propose_all(slots: NDArray[np.int32], source: int, places: NDArray[np.int32], available: NDArray[np.bool_],
-                 found: NDArray[np.int32], sources: NDArray[np.int32], count: int) -> int:
+def _propose_all(
+    slots: NDArray[np.int32], source: int, available: NDArray[np.bool_], places: NDArray[np.int32],
+    found: NDArray[np.int32], sources: NDArray[np.int32], count: int,
+) -> int:
     for slot in slots:
         if slot < 0:
             break
-        count = _propose(slot, source, places, available, found, sources, count)
+        count = _propose(slot, source, available, places, found, sources, count)
     return count
+
+
+@njit(cache=True, nogil=True)
+def _propose_lists(
+    lists: Lists, rows: NDArray[np.int32], quota: int, source: int, available: NDArray[np.bool_],
+    places: NDArray[np.int32], found: NDArray[np.int32], sources: NDArray[np.int32], count: int,
+) -> int:
+    """Propose the first `quota` keys of each of the rows; a negative row is skipped."""
+    for row in rows:
+        if 0 <= row < lists.keys.shape[0]:
+            count = _propose_all(lists.keys[row, :quota], source, available, places, found, sources, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _mark(slots: NDArray[np.int32], mark: int, places: NDArray[np.int32]) -> None:
+    for slot in slots:
+        if 0 <= slot < places.shape[0]:
+            places[slot] = mark
 
 
 @njit(cache=True, nogil=True)
@@ -54,40 +79,40 @@ def gather(
 
     `extra` int32[m] (−1 is skipped) are proposals of other sources; `blocked` slots are never proposed. `quotas`
     int32[4]: how many each trending list, co-visit list, context list and the fresh list may propose. `places`
-    int32[slots] is scratch, all −1 before and after.
+    int32[at least as many as `available`] is scratch, all −1 before and after.
     """
-    for slot in blocked:
-        if 0 <= slot < places.shape[0]:
-            places[slot] = _BLOCKED
+    _mark(blocked, _BLOCKED, places)
     count = 0
     for place in range(extra.shape[0]):
         if extra[place] >= 0:
-            count = _propose(extra[place], extra_sources[place], places, available, found, sources, count)
+            count = _propose(extra[place], extra_sources[place], available, places, found, sources, count)
     for kind in range(trends_trending.shape[0]):
-        count = _propose_all(trends_trending[kind, : quotas[0]], TRENDING, places, available, found, sources, count)
-    for slot in recent[:PAIR_SEEDS]:
-        if 0 <= slot < pairs.keys.shape[0]:
-            count = _propose_all(pairs.keys[slot, : quotas[1]], COVISIT, places, available, found, sources, count)
-    for value in values:
-        if 0 <= value < popular.keys.shape[0]:
-            count = _propose_all(popular.keys[value, : quotas[2]], CONTEXTUAL, places, available, found, sources, count)
-    count = _propose_all(trends_fresh[: quotas[3]], FRESH, places, available, found, sources, count)
-    for place in range(count):
-        places[found[place]] = EMPTY
-    for slot in blocked:
-        if 0 <= slot < places.shape[0]:
-            places[slot] = EMPTY
-    return count
+        count = _propose_all(trends_trending[kind, : quotas[0]], TRENDING, available, places, found, sources, count)
+    count = _propose_lists(pairs, recent[:PAIR_SEEDS], quotas[1], COVISIT, available, places, found, sources, count)
+    count = _propose_lists(popular, values, quotas[2], CONTEXTUAL, available, places, found, sources, count)
+    count = _propose_all(trends_fresh[: quotas[3]], FRESH, available, places, found, sources, count)
+    _mark(found[:count], EMPTY, places)
+    _mark(blocked, EMPTY, places)
+    return int(count)
+
+
+class _Scratch(NamedTuple):
+    found: NDArray[np.int32]
+    sources: NDArray[np.int32]
+    places: NDArray[np.int32]
 
 
 class Gatherer:
-    """Reusable scratch space around `gather`."""
+    """`gather` with scratch space that is used again; any number of threads may call it."""
 
     def __init__(self, limit: int, quotas: tuple[int, int, int, int]) -> None:
-        self._found = np.empty(limit, dtype=np.int32)
-        self._sources = np.empty(limit, dtype=np.int32)
-        self._places = np.full(1024, EMPTY, dtype=np.int32)
+        """At most `limit` candidates; `quotas` as `gather` takes them. Raises ValueError where one is negative."""
+        if limit < 0 or min(quotas) < 0:
+            raise ValueError(f"limit {limit} and quotas {quotas} must not be negative; 0 leaves a source out")
+        self._limit = limit
         self._quotas = np.array(quotas, dtype=np.int32)
+        # The kernel runs beside other threads, so no two calls may hold the same scratch.
+        self._spare: list[_Scratch] = []
 
     def __call__(
         self, trends: Trends, pairs: Lists, popular: Lists, available: NDArray[np.bool_], recent: NDArray[np.int32],
@@ -95,8 +120,19 @@ class Gatherer:
         extra_sources: NDArray[np.int32],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Slots int32[n] and source bits int32[n] of the candidates."""
-        if len(self._places) < len(available):
-            self._places = np.full(len(available), EMPTY, dtype=np.int32)
+        scratch = self._take(len(available))
         count = gather(trends.trending, trends.fresh, pairs, popular, available, recent, values, blocked, extra,
-                       extra_sources, self._quotas, self._places, self._found, self._sources)
-        return self._found[:count].copy(), self._sources[:count].copy()
+                       extra_sources, self._quotas, scratch.places, scratch.found, scratch.sources)
+        result = scratch.found[:count].copy(), scratch.sources[:count].copy()
+        self._spare.append(scratch)
+        return result
+
+    def _take(self, slots: int) -> _Scratch:
+        try:
+            scratch = self._spare.pop()
+        except IndexError:
+            scratch = _Scratch(np.empty(self._limit, dtype=np.int32), np.empty(self._limit, dtype=np.int32),
+                               np.empty(0, dtype=np.int32))
+        if len(scratch.places) < slots:
+            scratch = scratch._replace(places=np.full(slots, EMPTY, dtype=np.int32))
+        return scratch

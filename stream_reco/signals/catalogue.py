@@ -16,8 +16,9 @@ from stream_reco.signals.growing import Parts, capacity_for, grown
 class Catalogue:
     """Gives every live item a slot: a small dense number under which all arrays of the signals keep it.
 
-    A replica mirrors the trainer's slots, so that a slot means the same item on both sides. Freed slots are reused,
-    the most recently freed first.
+    A replica mirrors the trainer's slots, so that a slot means the same item on both sides. A freed slot rests until
+    `rested`, so that whoever still holds its number finds it free, not another item in it; then it is reused, the most
+    recently freed first.
     """
 
     def __init__(self) -> None:
@@ -27,9 +28,14 @@ class Catalogue:
         """int64[capacity]: the item's key in the embedding table."""
         self.available = np.zeros(1024, dtype=np.bool_)
         """bool[capacity]: may be recommended; False for free slots."""
+        self.live = np.zeros(1024, dtype=np.bool_)
+        """bool[capacity]: there is an item in the slot."""
+        self.described = np.zeros(1024, dtype=np.int64)
+        """int64[capacity], ms: time of the newest description, 0 where there is none."""
         self._slots: dict[Id, int] = {}
         self._slots_by_key: dict[int, int] = {}
         self._free: list[int] = []
+        self._resting: list[int] = []
 
     def __len__(self) -> int:
         """Live items."""
@@ -58,30 +64,45 @@ class Catalogue:
         self._place(slot, item_id, None, available=True)
         return slot
 
-    def describe(self, slot: int, features: dict[str, Any], *, available: bool) -> None:
-        """Store what the shop says of an item."""
+    def describe(self, slot: int, features: dict[str, Any], *, available: bool, now: int) -> bool:
+        """Store what the shop said of an item at `now` (ms); False if it has said something newer already."""
+        if now < self.described[slot]:
+            return False
         self.features[slot] = features
         self.available[slot] = available
+        self.described[slot] = now
+        return True
 
     def release(self, slots: Iterable[int]) -> None:
         """Free slots; the items are unknown from now on."""
         for slot in slots:
             self._remove(int(slot))
-            self._free.append(int(slot))
+            self._resting.append(int(slot))
+
+    def rested(self) -> None:
+        """Let the slots be reused that were freed so far."""
+        self._free += self._resting
+        self._resting = []
+
+    def _extend(self, size: int) -> None:
+        missing = size - self.size
+        self.ids += [None] * missing
+        self.features += [None] * missing
+        if size > len(self.keys):
+            capacity = capacity_for(size, len(self.keys))
+            self.keys = grown(self.keys, capacity, 0)
+            self.described = grown(self.described, capacity, 0)
+            self.available = grown(self.available, capacity, 0)
+            self.live = grown(self.live, capacity, 0)
 
     def _place(self, slot: int, item_id: Id, features: dict[str, Any] | None, *, available: bool) -> None:
-        while self.size <= slot:
-            self.ids.append(None)
-            self.features.append(None)
-        if slot >= len(self.keys):
-            capacity = capacity_for(slot + 1, len(self.keys))
-            self.keys = grown(self.keys, capacity, 0)
-            self.available = grown(self.available, capacity, 0)
+        self._extend(slot + 1)
         key = key_of(item_id, "item")
         self.ids[slot] = item_id
         self.features[slot] = features
         self.keys[slot] = key
         self.available[slot] = available
+        self.live[slot] = True
         self._slots[item_id] = slot
         self._slots_by_key[key] = slot
 
@@ -94,7 +115,10 @@ class Catalogue:
             del self._slots_by_key[int(self.keys[slot])]
         self.ids[slot] = None
         self.features[slot] = None
+        self.keys[slot] = 0
+        self.described[slot] = 0
         self.available[slot] = False
+        self.live[slot] = False
 
     def rows(self, slots: NDArray[np.int32]) -> Parts:
         """What a replica needs to mirror the given slots; a free slot travels as a null id."""
@@ -102,6 +126,7 @@ class Catalogue:
         return {
             "slots": slots,
             "available": self.available[slots],
+            "described": self.described[slots],
             "entries": np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8),
         }
 
@@ -111,24 +136,25 @@ class Catalogue:
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
         entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, dict[str, Any] | None]])
-        for slot in parts["slots"]:
-            if slot < self.size:
-                self._remove(int(slot))
-        for slot, (item_id, features), available in zip(parts["slots"], entries, parts["available"], strict=True):
+        slots = parts["slots"].tolist()
+        self._extend(max(slots, default=-1) + 1)
+        for slot in slots:
+            self._remove(slot)
+        for slot, (item_id, features), available in zip(slots, entries, parts["available"].tolist(), strict=True):
             if item_id is not None:
-                self._place(int(slot), item_id, features, available=bool(available))
+                self._place(slot, item_id, features, available=available)
+        self.described[parts["slots"]] = parts["described"]
 
     def state(self) -> Parts:
         """Everything, for a checkpoint."""
-        return {**self.rows(np.arange(self.size, dtype=np.int32)), "free": np.array(self._free, dtype=np.int64)}
+        return {**self.rows(np.arange(self.size, dtype=np.int32)), "free": np.array(self._free, dtype=np.int64),
+                "resting": np.array(self._resting, dtype=np.int64)}
 
     @classmethod
     def from_state(cls, parts: Parts) -> Catalogue:
         """The catalogue that `state` was taken from."""
         catalogue = cls()
-        for _ in range(len(parts["slots"])):
-            catalogue.ids.append(None)
-            catalogue.features.append(None)
         catalogue.apply(parts)
-        catalogue._free = [int(slot) for slot in parts["free"]]
+        catalogue._free = parts["free"].tolist()
+        catalogue._resting = parts["resting"].tolist()
         return catalogue

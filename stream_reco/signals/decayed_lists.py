@@ -1,9 +1,10 @@
 """Bounded lists of decayed weights: for each row, the heaviest keys seen with it.
 
-A row keeps at most `width` keys. Each key has one weight per half-life; all weights of a row decay together, lazily,
-from the row's own stamp. When a row is full the key that is lightest under the longest half-life makes room, and the
-newcomer inherits none of its weight, so a weight never overstates what was seen (unlike Space-Saving, Metwally et al.
-2005, whose overestimate would invent co-visits).
+A row keeps at most `width` keys, each with one weight per half-life. Weights are kept as of the row's own stamp, and
+what is added later is scaled up instead of all the rest down (forward decay, Cormode et al. 2009, §3): a float32 weight
+that is multiplied at each event never decays where events are milliseconds apart. When a row is full the key that is
+lightest under the longest half-life makes room, and the newcomer inherits none of its weight, so a weight never
+overstates what was seen (unlike Space-Saving, Metwally et al. 2005, whose overestimate would invent co-visits).
 """
 
 from __future__ import annotations
@@ -27,55 +28,83 @@ class Lists(NamedTuple):
     weights: NDArray[np.float32]
     """float32[rows, width, half-lives], as of the row's stamp."""
     stamps: NDArray[np.int64]
-    """int64[rows], ms."""
+    """int64[rows], ms: at most the shortest half-life behind the newest event."""
     rates: NDArray[np.float64]
-    """float64[half-lives], decay exponent per ms: 1 / half-life."""
+    """float64[half-lives], decay exponent per ms: 1 / half-life; the shortest half-life first."""
+
+
+@njit(cache=True, nogil=True)
+def _move_stamp(lists: Lists, row: int, used: int, now: int) -> None:
+    """Bring the `used` weights of a row to `now` (ms)."""
+    elapsed = now - lists.stamps[row]
+    for kind in range(lists.rates.shape[0]):
+        factor = np.float32(np.exp2(-elapsed * lists.rates[kind]))
+        for place in range(used):
+            lists.weights[row, place, kind] *= factor
+    lists.stamps[row] = now
 
 
 @njit(cache=True, nogil=True)
 def add_weight(lists: Lists, row: int, key: int, amount: float, now: int) -> None:
-    """Add `amount` to `key` in `row` at `now` (ms); an older `now` than the row's stamp counts as the stamp."""
-    width = lists.keys.shape[1]
-    kinds = lists.rates.shape[0]
-    elapsed = now - lists.stamps[row]
+    """Add `amount` to `key` in `row` at `now` (ms).
+
+    A late newcomer that by now is lighter than all keys of a full row is not taken in.
+    """
+    width, kinds = lists.keys.shape[1], lists.rates.shape[0]
     used = 0
-    while used < width and lists.keys[row, used] != EMPTY:
-        used += 1
-    if elapsed > 0:
-        for kind in range(kinds):
-            factor = np.float32(np.exp2(-elapsed * lists.rates[kind]))
-            for place in range(used):
-                lists.weights[row, place, kind] *= factor
-        lists.stamps[row] = now
     lightest = 0
-    for place in range(used):
-        if lists.keys[row, place] == key:
-            for kind in range(kinds):
-                lists.weights[row, place, kind] += np.float32(amount)
-            return
-        if lists.weights[row, place, kinds - 1] < lists.weights[row, lightest, kinds - 1]:
-            lightest = place
-    place = used if used < width else lightest
-    lists.keys[row, place] = key
+    at = -1
+    while used < width and lists.keys[row, used] != EMPTY:
+        if lists.keys[row, used] == key:
+            at = used
+        if lists.weights[row, used, kinds - 1] < lists.weights[row, lightest, kinds - 1]:
+            lightest = used
+        used += 1
+    if (now - lists.stamps[row]) * lists.rates[0] > 1.0:
+        _move_stamp(lists, row, used, now)
+    elapsed = now - lists.stamps[row]
+    if at < 0:
+        at = used if used < width else lightest
+        if used == width and elapsed < 0:
+            weight = amount * np.exp2(elapsed * lists.rates[kinds - 1])
+            if weight < lists.weights[row, lightest, kinds - 1]:
+                return
+        lists.keys[row, at] = key
+        for kind in range(kinds):
+            lists.weights[row, at, kind] = np.float32(0.0)
     for kind in range(kinds):
-        lists.weights[row, place, kind] = np.float32(amount)
+        scale = np.exp2(elapsed * lists.rates[kind]) if elapsed != 0 else 1.0
+        lists.weights[row, at, kind] += np.float32(amount * scale)
 
 
 @njit(cache=True, nogil=True)
-def drop_keys(lists: Lists, gone: NDArray[np.bool_]) -> None:
-    """Remove every key `k` with `gone[k]` from all rows and close the gaps; empty the rows with `gone[row]` too."""
+def drop_keys(lists: Lists, gone: NDArray[np.bool_], changed: NDArray[np.bool_]) -> None:
+    """Remove every key `k` with `gone[k]` from all rows, close the gaps, and mark the rows where there was one."""
     rows, width = lists.keys.shape
+    kinds = lists.rates.shape[0]
     for row in range(rows):
         kept = 0
         for place in range(width):
             key = lists.keys[row, place]
             if key == EMPTY:
                 break
-            if not gone[key]:
+            if gone[key]:
+                changed[row] = True
+                lists.keys[row, place] = EMPTY
+                continue
+            if kept < place:
+                lists.keys[row, place] = EMPTY
                 lists.keys[row, kept] = key
-                lists.weights[row, kept] = lists.weights[row, place]
-                kept += 1
-        lists.keys[row, kept:] = EMPTY
+                for kind in range(kinds):
+                    lists.weights[row, kept, kind] = lists.weights[row, place, kind]
+            kept += 1
+
+
+def clear_rows(lists: Lists, rows: NDArray[np.int32]) -> None:
+    """Empty the given rows."""
+    lists.keys[rows] = EMPTY
+    lists.weights[rows] = 0
+    lists.stamps[rows] = 0
 
 
 ROW_ARRAYS = ("keys", "weights", "stamps")

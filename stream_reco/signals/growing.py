@@ -34,6 +34,14 @@ def take(family: tuple[Any, ...], names: tuple[str, ...], rows: NDArray[np.int32
 
 def put(family: tuple[Any, ...], names: tuple[str, ...], rows: NDArray[np.int32], parts: Mapping[str, NDArray[Any]],
         prefix: str) -> None:
-    """Overwrite the given rows by what `take` took."""
+    """Overwrite the given rows by what `take` took.
+
+    Raises ValueError where the parts were taken from arrays of another width: their settings differed.
+    """
     for name in names:
-        getattr(family, name)[rows] = parts[prefix + name]
+        array, part = getattr(family, name), parts[prefix + name]
+        if part.shape != (len(rows), *array.shape[1:]):
+            raise ValueError(
+                f"{prefix}{name} has shape {part.shape} where {(len(rows), *array.shape[1:])} belongs: it was made "
+                "under other settings of the signals; take those, or begin with an empty folder")
+        array[rows] = part

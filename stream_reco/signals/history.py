@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 import msgspec
 import numpy as np
 from numba import njit
@@ -11,9 +9,11 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.signals.growing import Parts, capacity_for, grown
+from stream_reco.signals.older import Older
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 
 NO_ITEM = -1
+_ROW_ARRAYS = ("items", "times", "counts", "last")
 
 
 @njit(cache=True, nogil=True)
@@ -32,7 +32,7 @@ def _push(items: NDArray[np.int32], times: NDArray[np.int64], user: int, slot: i
 
 
 class Histories:
-    """Recent actions of every live user, newest first.
+    """Recent actions of every live user, newest first; of equal times the one that came last counts as the newest.
 
     `items` int32[users, RECENT] of item slots (−1 where there is none), `times` int64[users, RECENT] in ms. What
     falls off the end of a row is kept beside it up to the settings' length, for "seen" and for the daily clustering.
@@ -49,7 +49,8 @@ class Histories:
         self._rows: dict[Id, int] = {}
         self._ids: list[Id | None] = []
         self._free: list[int] = []
-        self._older: dict[int, tuple[array[int], array[int]]] = {}
+        # Holds nothing of a row that is not full.
+        self._older = Older(settings.history_length - RECENT)
 
     def __len__(self) -> int:
         """Live users."""
@@ -60,34 +61,36 @@ class Histories:
         return self._rows.get(user_id, -1)
 
     def add(self, user_id: Id, slot: int, now: int) -> int:
-        """Remember an action on an item; returns the user's row."""
+        """Remember an action on an item slot at `now` (ms); returns the user's row."""
         row = self._rows.get(user_id, -1)
         if row < 0:
             row = self._new_row(user_id)
-        if self.items[row, RECENT - 1] != NO_ITEM:
-            self._keep_older(row, int(self.items[row, RECENT - 1]), int(self.times[row, RECENT - 1]))
-        _push(self.items, self.times, row, slot, now)
         self.counts[row] += 1
         self.last[row] = max(self.last[row], now)
+        oldest = int(self.items[row, RECENT - 1])
+        if oldest != NO_ITEM:
+            time = int(self.times[row, RECENT - 1])
+            if now < time:
+                self._older.keep(row, slot, now)
+                return row
+            self._older.keep(row, oldest, time)
+        _push(self.items, self.times, row, slot, now)
         return row
 
     def seen(self, row: int) -> NDArray[np.int32]:
-        """int32[n]: slots of all remembered actions, newest first; of a negative row: none."""
+        """int32[n]: slots of all remembered actions, newest first, as a copy; of a negative row: none."""
         if row < 0:
             return np.empty(0, dtype=np.int32)
-        recent = self.items[row, : min(int(self.counts[row]), RECENT)]
-        older = self._older.get(row)
-        if older is None:
-            return recent.copy()
-        return np.concatenate([recent, np.array(older[0], dtype=np.int32)[::-1]])
+        recent = self.items[row]
+        return np.concatenate([recent[recent != NO_ITEM], self._older.of(row)[0]])
 
     def whole(self, row: int, now: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Slots int32[n] and times int64[n] of the remembered actions that are young enough, newest first."""
-        count = min(int(self.counts[row]), RECENT)
-        older = self._older.get(row, (array("i"), array("q")))
-        slots = np.concatenate([self.items[row, :count], np.array(older[0], dtype=np.int32)[::-1]])
-        times = np.concatenate([self.times[row, :count], np.array(older[1], dtype=np.int64)[::-1]])
-        young = times >= now - self._settings.history_days * DAY_MS
+        known = self.items[row] != NO_ITEM
+        slots, times = self._older.of(row)
+        slots = np.concatenate([self.items[row][known], slots])
+        times = np.concatenate([self.times[row][known], times])
+        young = times >= self._horizon(now)
         return slots[young], times[young]
 
     def users(self) -> list[Id]:
@@ -99,7 +102,7 @@ class Histories:
         row = self._rows.pop(user_id, -1)
         if row < 0:
             return False
-        self._older.pop(row, None)
+        self._older.forget(row)
         self.items[row] = NO_ITEM
         self.times[row] = 0
         self.counts[row] = 0
@@ -109,20 +112,44 @@ class Histories:
         return True
 
     def evict(self, now: int) -> list[Id]:
-        """Forget the users who have been idle for too long; returns them."""
-        horizon = now - int(self._settings.user_idle_days * DAY_MS)
-        idle = np.flatnonzero(self.last[: len(self._ids)] < horizon)
+        """Forget actions that are too old, and the users who have been idle for too long; returns those."""
+        rows = len(self._ids)
+        idle = np.flatnonzero(self.last[:rows] < now - int(self._settings.user_idle_days * DAY_MS))
         gone = [user_id for user_id in (self._ids[row] for row in idle) if user_id is not None]
         for user_id in gone:
             self.forget(user_id)
+        horizon = self._horizon(now)
+        stale = (self.times[:rows] < horizon) & (self.items[:rows] != NO_ITEM)
+        self.items[:rows][stale] = NO_ITEM
+        self.times[:rows][stale] = 0
+        self._older.forget_before(horizon)
         return gone
 
-    def _keep_older(self, row: int, slot: int, time: int) -> None:
-        slots, times = self._older.setdefault(row, (array("i"), array("q")))
-        slots.append(slot)
-        times.append(time)
-        if len(slots) > self._settings.history_length - RECENT:
-            del slots[0], times[0]
+    def forget_items(self, slots: NDArray[np.int32]) -> None:
+        """Forget all actions on item slots int32[n] that became free: another item may get them."""
+        rows = self.items[: len(self._ids)]
+        if not len(slots) or not len(rows):
+            return
+        gone = np.zeros(max(int(slots.max()), int(rows.max()), self._older.highest()) + 1, dtype=np.bool_)
+        gone[slots] = True
+        self._older.forget_items(gone)
+        for row in np.flatnonzero((gone[np.maximum(rows, 0)] & (rows != NO_ITEM)).any(axis=1)).tolist():
+            self._without(row, gone)
+
+    def _without(self, row: int, gone: NDArray[np.bool_]) -> None:
+        """Close the gaps that the items leave in a row, and fill its end with older actions."""
+        known = self.items[row] != NO_ITEM
+        left = known & ~gone[np.maximum(self.items[row], 0)]
+        kept = list(zip(self.items[row][left].tolist(), self.times[row][left].tolist(), strict=True))
+        while len(kept) < RECENT and (action := self._older.pop(row)) is not None:
+            kept.append(action)
+        self.items[row] = NO_ITEM
+        self.times[row] = 0
+        for place, (slot, time) in enumerate(kept):
+            self.items[row, place], self.times[row, place] = slot, time
+
+    def _horizon(self, now: int) -> int:
+        return now - int(self._settings.history_days * DAY_MS)
 
     def _new_row(self, user_id: Id) -> int:
         if self._free:
@@ -143,27 +170,26 @@ class Histories:
         self.last = grown(self.last, capacity, 0)
 
     def state(self) -> Parts:
-        """Everything, for a checkpoint."""
+        """Everything, for a checkpoint; copies."""
         rows = len(self._ids)
-        older = [(row, slots.tolist(), times.tolist()) for row, (slots, times) in self._older.items()]
-        document = msgspec.msgpack.encode((self._ids, self._free, older))
+        document = msgspec.msgpack.encode((self._ids, self._free))
         return {
-            "items": self.items[:rows], "times": self.times[:rows], "counts": self.counts[:rows],
-            "last": self.last[:rows], "document": np.frombuffer(document, dtype=np.uint8),
+            **{name: getattr(self, name)[:rows].copy() for name in _ROW_ARRAYS},
+            "document": np.frombuffer(document, dtype=np.uint8),
+            **self._older.state(),
         }
 
     @classmethod
     def from_state(cls, settings: SignalSettings, parts: Parts) -> Histories:
-        """The histories that `state` was taken from."""
+        """The histories that `state` was taken from; they go on bit for bit as those would have."""
         histories = cls(settings)
-        histories._ids, histories._free, older = msgspec.msgpack.decode(
-            parts["document"].tobytes(),
-            type=tuple[list[Id | None], list[int], list[tuple[int, list[int], list[int]]]],
+        histories._ids, histories._free = msgspec.msgpack.decode(
+            parts["document"].tobytes(), type=tuple[list[Id | None], list[int]]
         )
         rows = len(histories._ids)
         histories._grow(capacity_for(rows, 1024))
-        for name in ("items", "times", "counts", "last"):
+        for name in _ROW_ARRAYS:
             getattr(histories, name)[:rows] = parts[name]
         histories._rows = {user_id: row for row, user_id in enumerate(histories._ids) if user_id is not None}
-        histories._older = {row: (array("i", slots), array("q", times)) for row, slots, times in older}
+        histories._older.restore(parts)
         return histories

@@ -22,8 +22,8 @@ _TALLY_RATE = 1.0 / DAY_MS
 class Tally(NamedTuple):
     """Decayed counts (half-life a day) of context values, and of all values of each context field."""
 
-    weights: NDArray[np.float32]
-    """float32[n], as of the stamp."""
+    weights: NDArray[np.float64]
+    """float64[n], as of the stamp."""
     stamps: NDArray[np.int64]
     """int64[n], ms."""
 
@@ -49,36 +49,55 @@ def add_to_tally(tally: Tally, place: int, now: int) -> None:
     """Count one at `now` (ms)."""
     elapsed = now - tally.stamps[place]
     if elapsed > 0:
-        tally.weights[place] *= np.float32(np.exp2(-elapsed * _TALLY_RATE))
+        tally.weights[place] *= np.exp2(-elapsed * _TALLY_RATE)
         tally.stamps[place] = now
-    tally.weights[place] += np.float32(1.0)
+        tally.weights[place] += 1.0
+    else:
+        tally.weights[place] += np.exp2(elapsed * _TALLY_RATE)
 
 
 @njit(cache=True, nogil=True)
 def tallied(tally: Tally, place: int, now: int) -> float:
     """The decayed count as of `now` (ms)."""
-    return tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE)
+    return float(tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE))
+
+
+@njit(cache=True, nogil=True)
+def _pair(
+    pairs: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int, touched: NDArray[np.bool_]
+) -> None:
+    """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it."""
+    paired = 0
+    for place in range(recent.shape[0]):
+        other = recent[place]
+        after = now - times[place]
+        if other < 0 or paired == PAIRED_ITEMS or after > _PAIRED_WITHIN_MS:
+            break
+        if after < -_PAIRED_WITHIN_MS:
+            continue
+        if other != slot:
+            # The later of the two makes the pair.
+            time = max(now, times[place])
+            add_weight(pairs, other, slot, 1.0 if after >= 0 else _BACKWARD, time)
+            add_weight(pairs, slot, other, _BACKWARD if after >= 0 else 1.0, time)
+            touched[other] = True
+        paired += 1
 
 
 @njit(cache=True, nogil=True)
 def count(
-    counts: Counts, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32], now: int
+    counts: Counts, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32], now: int,
+    touched: NDArray[np.bool_], touched_values: NDArray[np.bool_],
 ) -> None:
     """Count an action on `slot` by a user whose newest earlier actions are `recent` at `times`, newest first.
 
-    `values` are the context's value numbers by field, −1 where absent.
+    `values` are the context's value numbers by field, −1 where absent. The item slots and the values whose counts
+    change are marked in `touched` bool[slots] and `touched_values` bool[values].
     """
     count_action(counts.items, slot, now)
     count_action(counts.everything, 0, now)
-    paired = 0
-    for place in range(recent.shape[0]):
-        other = recent[place]
-        if other < 0 or paired == PAIRED_ITEMS or now - times[place] > _PAIRED_WITHIN_MS:
-            break
-        if other != slot:
-            add_weight(counts.pairs, other, slot, 1.0, now)
-            add_weight(counts.pairs, slot, other, _BACKWARD, now)
-        paired += 1
+    touched[slot] = True
+    _pair(counts.pairs, slot, recent, times, now, touched)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:
@@ -86,3 +105,4 @@ def count(
             add_weight(counts.popular, value, slot, 1.0, now)
             add_to_tally(counts.values, value, now)
             add_to_tally(counts.fields, field, now)
+            touched_values[value] = True

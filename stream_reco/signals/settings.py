@@ -11,7 +11,10 @@ DAY_MS = 24 * HOUR_MS
 ACTION_HALF_LIVES_MS = (5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS)
 """Half-lives of the decayed action counters of an item."""
 SHOWN_HALF_LIVES_MS = (6 * HOUR_MS, 7 * DAY_MS)
-"""Half-lives of the decayed impression counters; each is also one of `ACTION_HALF_LIVES_MS`, so that their ratio is a rate."""
+"""Half-lives of the decayed impression counters.
+
+Each is also one of `ACTION_HALF_LIVES_MS`, so that their ratio is a rate.
+"""
 WINDOWS_MS = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 """Spans of the sliding-window counters of an item."""
 PAIR_HALF_LIVES_MS = (2 * HOUR_MS, 7 * DAY_MS)
@@ -37,9 +40,12 @@ class SignalSettings:
     pair_width: int = 40
     """Co-visited items kept for each item."""
     context_values: int = 512
-    """Distinct values of a context field that are counted; a field with more is no category and is dropped."""
+    """Live values of a context field that are counted; a field with more is no category and is dropped."""
     item_idle_days: float = 90.0
-    """An item without any event for so long leaves, unless the catalogue lists it as available."""
+    """An item without any event for so long leaves, unless the catalogue lists it as available.
+
+    So does a context value that no action came with for so long.
+    """
     user_idle_days: float = 90.0
     """A user without any event for so long leaves."""
     history_length: int = 1000

@@ -48,8 +48,8 @@ def find_trends(
         return no_trends(width, fresh_width)
     kinds = len(ACTION_HALF_LIVES_MS)
     elapsed = np.maximum(0, now - counters.stamps[:size])
-    counts = counters.decayed[:size, :kinds] * np.exp2(-elapsed[:, None] * DECAY_RATES[:kinds]).astype(np.float32)
-    counts *= available[:size, None]
+    decay = np.exp2(-elapsed[:, None] * DECAY_RATES[:kinds]) * available[:size, None]
+    counts = (counters.decayed[:size, :kinds] * decay).astype(np.float32)
     trending = np.stack([_largest(counts[:, kind], width) for kind in range(kinds)])
     ages = np.where(available[:size], counters.first_seen[:size], -1).astype(np.float64)
     fresh = _largest(ages + 1.0, fresh_width)

@@ -1,0 +1,103 @@
+"""All that is counted, as arrays that begin, grow, travel and are forgotten together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.signals.counters import Counters, clear_counters, empty_counters, grown_counters
+from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
+from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
+from stream_reco.signals.observe import Counts, Tally
+from stream_reco.signals.settings import CONTEXT_FIELDS, CONTEXT_HALF_LIVES_MS, PAIR_HALF_LIVES_MS, SignalSettings
+
+_CONTEXT_WIDTH = 24
+_POPULAR_WIDTH = 64
+_ONE_ROW = np.zeros(1, dtype=np.int32)
+_FIELD_ROWS = np.arange(CONTEXT_FIELDS, dtype=np.int32)
+
+
+def empty_counts(settings: SignalSettings) -> Counts:
+    """Counts of nothing."""
+    rows = 1024
+    return Counts(
+        items=empty_counters(rows),
+        everything=empty_counters(1),
+        pairs=empty_lists(rows, settings.pair_width, PAIR_HALF_LIVES_MS),
+        contexts=empty_lists(rows, _CONTEXT_WIDTH, CONTEXT_HALF_LIVES_MS),
+        popular=empty_lists(rows, _POPULAR_WIDTH, CONTEXT_HALF_LIVES_MS),
+        values=Tally(np.zeros(rows, dtype=np.float64), np.zeros(rows, dtype=np.int64)),
+        fields=Tally(np.zeros(CONTEXT_FIELDS, dtype=np.float64), np.zeros(CONTEXT_FIELDS, dtype=np.int64)),
+    )
+
+
+def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
+    """The same counts with room for at least so many item slots and context values."""
+    if slots > len(counts.items.stamps):
+        room = capacity_for(slots, len(counts.items.stamps))
+        counts = counts._replace(
+            items=grown_counters(counts.items, room),
+            pairs=grown_lists(counts.pairs, room),
+            contexts=grown_lists(counts.contexts, room),
+        )
+    if values > len(counts.values.stamps):
+        room = capacity_for(values, len(counts.values.stamps))
+        counts = counts._replace(
+            popular=grown_lists(counts.popular, room),
+            values=Tally(*(grown(array, room, 0) for array in counts.values)),
+        )
+    return counts
+
+
+def forget_items(
+    counts: Counts, slots: NDArray[np.int32], touched: NDArray[np.bool_], touched_values: NDArray[np.bool_]
+) -> None:
+    """Forget item slots int32[n] wherever they are counted, and mark the rows that this changed."""
+    gone = np.zeros(len(touched), dtype=np.bool_)
+    gone[slots] = True
+    drop_keys(counts.pairs, gone, touched)
+    drop_keys(counts.popular, gone, touched_values)
+    clear_rows(counts.pairs, slots)
+    clear_rows(counts.contexts, slots)
+    clear_counters(counts.items, slots)
+    touched[slots] = True
+
+
+def forget_values(
+    counts: Counts, values: NDArray[np.int32], touched: NDArray[np.bool_], touched_values: NDArray[np.bool_]
+) -> None:
+    """Forget context values int32[n] wherever they are counted, and mark the rows that this changed."""
+    gone = np.zeros(len(touched_values), dtype=np.bool_)
+    gone[values] = True
+    drop_keys(counts.contexts, gone, touched)
+    clear_rows(counts.popular, values)
+    counts.values.weights[values] = 0
+    counts.values.stamps[values] = 0
+    touched_values[values] = True
+
+
+def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int32]) -> Parts:
+    """Copies of the rows of item slots and context values, and of what is counted over all of them."""
+    parts: Parts = {"rows": rows, "values": values}
+    parts |= take(counts.items, Counters._fields, rows, "items.")
+    parts |= take(counts.pairs, ROW_ARRAYS, rows, "pairs.")
+    parts |= take(counts.contexts, ROW_ARRAYS, rows, "contexts.")
+    parts |= take(counts.popular, ROW_ARRAYS, values, "popular.")
+    parts |= take(counts.values, Tally._fields, values, "tally.")
+    parts |= take(counts.everything, Counters._fields, _ONE_ROW, "everything.")
+    return parts | take(counts.fields, Tally._fields, _FIELD_ROWS, "fields.")
+
+
+def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
+    """Overwrite what `take_counts` took. Raises ValueError where it was taken under other settings."""
+    rows, values = parts["rows"], parts["values"]
+    put(counts.items, Counters._fields, rows, parts, "items.")
+    put(counts.pairs, ROW_ARRAYS, rows, parts, "pairs.")
+    put(counts.contexts, ROW_ARRAYS, rows, parts, "contexts.")
+    put(counts.popular, ROW_ARRAYS, values, parts, "popular.")
+    put(counts.values, Tally._fields, values, parts, "tally.")
+    put(counts.everything, Counters._fields, _ONE_ROW, parts, "everything.")
+    put(counts.fields, Tally._fields, _FIELD_ROWS, parts, "fields.")
