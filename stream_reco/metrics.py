@@ -225,6 +225,16 @@ PROGRESSIVE: Final = Gauge(
 )
 
 
+def reset_counters() -> None:
+    """Count from 0 again, as after a rehearsal."""
+    for metric in list(globals().values()):
+        if isinstance(metric, Counter):
+            try:
+                metric.reset()
+            except (AttributeError, ValueError):  # it has labels, and is only the parent of what counts
+                metric.clear()
+
+
 def render() -> bytes:
     """The text exposition of all metrics, as `/metrics` answers it."""
     return generate_latest(REGISTRY)

@@ -16,6 +16,7 @@ from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import records
 from stream_reco.embedded.entrance import Entrance
+from stream_reco.embedded.journal import Journal
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.recovery import Storage, recover
@@ -71,22 +72,25 @@ class Engine:
             raise
 
     def _begin(self) -> None:
-        self._learner, self._applied = recover(self._storage, self.settings)
+        self.learner, self.applied = recover(self._storage, self.settings)
+        """What was learned, and the position in the journal up to which; for the threads of `service` too."""
+        self.journal = Journal(None if self._storage is None else self._storage.log, self.applied)
         epoch = 1 if self._storage is None else self._append(records.START, b"")
-        self._checkpointed = self._learner.events
-        self._entrance = Entrance(self._learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
-        self._publishing = Publishing(self._learner, self.settings, _MODEL, epoch)
+        self._checkpointed = (self.learner.events, self.applied)
+        self._checkpoint_problem: str | None = None
+        self.entrance = Entrance(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
+        self.publishing = Publishing(self.learner, self.settings, _MODEL, epoch)
         seed = self.settings.training.seed
-        self._scorer = Scorer(self._publishing.served, moments(lambda: self._learner, seed), self.settings.retrieve,
+        self._scorer = Scorer(self.publishing.served, moments(lambda: self.learner, seed), self.settings.retrieve,
                               self.settings.slate, seed)
         if self._observer is not None:
-            self._learner.watch = self._watch(self._observer)
-        if self._learner.events:
+            self.learner.watch = self._watch(self._observer)
+        if self.learner.events:
             self.sync()
 
     def _watch(self, observer: Observer) -> Callable[[TrainingBatch], None]:
         def watch(batch: TrainingBatch) -> None:
-            served = self._publishing.served
+            served = self.publishing.served
             if served.replica.version:
                 chances = predictions(served.ranker, batch, served.replica.tables)
                 sampled = len(batch.labels) > len(batch.weights)
@@ -100,26 +104,24 @@ class Engine:
         A bad event is refused with its reason and a repeated one counted; neither stops the others. Raises LogFull
         where the disk has no room: none of the events is taken then.
         """
-        new, duplicates, rejected = self._entrance.admit(events, self._clock.now_ms())
+        new, duplicates, rejected = self.entrance.admit(events, self._clock.now_ms())
         try:
             if new:
                 self._append(records.BATCH, encode_batch(new))
-                self._learner.learn(new, flush=True)
+                self.entrance.took(new, duplicates)
+                self.learner.learn(new, flush=True)
         finally:
-            self._entrance.learned_all(new)
-        self._checkpoint_if_due()
+            self.entrance.learned_all(new)
+        self.checkpoint_if_due()
         return Ingested(len(new), duplicates, rejected)
 
     def _append(self, kind: str, payload: bytes) -> int:
-        if self._storage is None:
-            self._applied += 1
-        else:
-            self._applied = self._storage.log.append(kind, payload)
-        return self._applied
+        self.applied = self.journal.append_many([(kind, payload)]).start
+        return self.applied
 
     def _record(self, kind: str, payload: bytes = b"") -> None:
         self._append(kind, payload)
-        records.apply(self._learner, kind, payload)
+        records.apply(self.learner, kind, payload)
 
     def recommend(
         self, user_id: Id, k: int = 10, *, now: int | None = None, context: Mapping[str, ContextValue] | None = None,
@@ -130,24 +132,24 @@ class Engine:
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
         """A slate for each request, all of one version."""
-        return self._scorer.recommend_many(requests, self._learner.stream_time)
+        return self._scorer.recommend_many(requests, self.learner.stream_time)
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], *, now: int | None = None,
         context: Mapping[str, ContextValue] | None = None,
     ) -> NDArray[np.float32]:
         """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet."""
-        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self._learner.stream_time)
+        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self.learner.stream_time)
 
     def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
         """The items nearest to an item by the towers' vectors; None if it is not served."""
-        return similar_items(self._publishing.served, item_id, k)
+        return similar_items(self.publishing.served, item_id, k)
 
     def interests(self, user_id: Id) -> list[Interest]:
         """The user's interests, most important first."""
-        with self._learner.user_lock:
-            medoids = self._learner.interests.medoids(user_id, self._learner.stream_time)
-        return user_interests(self._publishing.served, medoids)
+        with self.learner.user_lock:
+            medoids = self.learner.interests.medoids(user_id, self.learner.stream_time)
+        return user_interests(self.publishing.served, medoids)
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user, durably."""
@@ -155,13 +157,17 @@ class Engine:
 
     def sync(self) -> int:
         """Publish what was learned and serve it; returns the version."""
-        if self._learner.waiting:
+        if self.learner.waiting:
             self._record(records.FLUSH)
-        return self._publishing.sync(self._clock.now_ms())
+        return self.publish()
+
+    def publish(self) -> int:
+        """Serve what was learned so far, without the examples that wait for a training step; returns the version."""
+        return self.publishing.sync(self._clock.now_ms())
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event: deadlines pass, counters age."""
-        if now > self._learner.stream_time:
+        if now > self.learner.stream_time:
             self._record(records.TICK, b"%d" % now)
 
     def finish(self) -> None:
@@ -174,23 +180,28 @@ class Engine:
         Raises CheckpointError where it cannot be written; what was acknowledged stays safe in the log.
         """
         if self._storage is not None:
-            self._storage.checkpoint(self._learner, self._applied)
-        self._checkpointed = self._learner.events
+            self._storage.checkpoint(self.learner, self.applied)
+        self._checkpointed = (self.learner.events, self.applied)
+        self._checkpoint_problem = None
 
-    def _checkpoint_if_due(self) -> None:
-        if self._learner.events - self._checkpointed < self.settings.training.checkpoint_events:
+    def checkpoint_if_due(self) -> None:
+        """Write a checkpoint where the last one is far behind; a failure is told by `status`, and the loop goes on."""
+        most = self.settings.training.checkpoint_events
+        events, records_ = self._checkpointed
+        if self.learner.events - events < most and self.applied - records_ < most:
             return
         try:
             self.checkpoint()
         except CheckpointError as error:
-            # The log still holds everything: the loop goes on, and the next try is as far away as this one was.
-            self._checkpointed = self._learner.events
+            # The log still holds everything: the next try is as far away as this one was.
+            self._checkpointed = (self.learner.events, self.applied)
+            self._checkpoint_problem = str(error)
             _LOGGER.error("%s", error)
 
     @property
     def stream_time(self) -> int:
         """The highest event time seen, ms; 0 before the first event."""
-        return self._learner.stream_time
+        return self.learner.stream_time
 
     @property
     def candidates_ranked(self) -> int:
@@ -199,7 +210,7 @@ class Engine:
 
     def status(self) -> dict[str, object]:
         """Facts about the loop, ready for JSON."""
-        learner, replica = self._learner, self._publishing.served.replica
+        learner, replica = self.learner, self.publishing.served.replica
         rows = {name: len(table) for name, table in learner.trainer.tables.items()}
         staleness = replica.staleness(self._clock.now_ms())
         return {
@@ -213,7 +224,8 @@ class Engine:
             "users": len(learner.histories),
             "pending": learner.joiner.pending,
             "stream_time": learner.stream_time,
-            "log_position": self._applied,
+            "log_position": self.applied,
+            "checkpoint_problem": self._checkpoint_problem,
         }
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stream_reco import metrics
@@ -39,10 +40,14 @@ class Entrance:
                     duplicates += 1
                     continue
                 self._entered.add(event.event_id)
-            metrics.EVENTS_ACCEPTED.labels(type(event).__struct_config__.tag).inc()
             new.append(event)
-        metrics.EVENTS_DUPLICATE.inc(duplicates)
         return new, duplicates, rejected
+
+    def took(self, events: Sequence[Event], duplicates: int) -> None:
+        """Count what is durable now."""
+        for tag, count in Counter(type(event).__struct_config__.tag for event in events).items():
+            metrics.EVENTS_ACCEPTED.labels(tag).inc(count)
+        metrics.EVENTS_DUPLICATE.inc(duplicates)
 
     def learned_all(self, events: Sequence[Event]) -> None:
         """The events were learned from, or could not be made durable: `learned` answers for their ids from now on."""

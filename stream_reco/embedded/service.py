@@ -1,0 +1,178 @@
+"""The engine behind the HTTP API: one thread writes, one learns, and whoever asks is answered beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+
+import msgspec
+
+from stream_reco.clock import Clock, SystemClock
+from stream_reco.embedded import records
+from stream_reco.embedded.courtesy import Courtesy
+from stream_reco.embedded.engine import Engine
+from stream_reco.embedded.learning import Learning
+from stream_reco.embedded.writer import Writer
+from stream_reco.events import Event, Id
+from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.serve.api_service import Accepted, Interest, Neighbour, UnavailableError
+from stream_reco.serve.slate import Slate
+from stream_reco.train.checkpoint import CheckpointError
+
+_LOGGER = logging.getLogger(__name__)
+_SWITCH_SECONDS = 1e-4
+"""How long a thread may keep the interpreter from another one; Python's own 5 ms would add up within one request."""
+_LEAVE_SECONDS = 2.0
+_NOT_YET: Mapping[str, object] = {
+    "events": 0, "examples": 0, "epoch": 0, "version": 0, "staleness_seconds": None, "rows": 0, "tables": {},
+}
+
+
+class EngineService:
+    """The embedded loop as a `serve.api_service.Service`.
+
+    `open_engine` is called on a thread of its own by `start`: a server can be up while kernels are compiled and a log
+    is replayed. `sync_seconds` of wall time lie between two publications, from 0.1.
+    """
+
+    def __init__(
+        self, open_engine: Callable[[], Engine], *, sync_seconds: float = 1.0, clock: Clock | None = None
+    ) -> None:
+        if not sync_seconds >= 0.1:
+            raise ValueError(f"the sync interval is {sync_seconds} s: it must be at least 0.1 s")
+        self._open_engine = open_engine
+        self._sync_seconds = sync_seconds
+        self._clock = clock or SystemClock()
+        self._courtesy = Courtesy()
+        self._engine: Engine | None = None
+        self._parts: tuple[Writer, Learning] | None = None
+        self._opened: Future[Engine] = Future()
+        self._opener = threading.Thread(target=self._open, name="opening", daemon=True)
+
+    def start(self) -> None:
+        """Begin to get ready; `opened` tells when and whether it worked."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        self._opener.start()
+
+    @property
+    def opened(self) -> Future[Engine]:
+        """The engine once it answers; fails with what the opening failed with."""
+        return self._opened
+
+    def _open(self) -> None:
+        try:
+            engine = self._open_engine()
+            if not engine.status()["version"]:
+                engine.publish()
+            engine.journal.follow()
+            writer = Writer(engine.journal, engine.entrance, lambda arrivals: learning.committed(arrivals))
+            learning = Learning(engine, self._clock, self._sync_seconds, writer.record, self._courtesy)
+            writer.start()
+            learning.start()
+        except BaseException as error:
+            self._opened.set_exception(error)
+            return
+        self._engine, self._parts = engine, (writer, learning)
+        self._opened.set_result(engine)
+
+    def close(self) -> None:
+        """Stop taking events, finish what is at hand within seconds, write a checkpoint, give the folder back."""
+        # Compiling kernels cannot be interrupted, and nothing is lost by leaving it.
+        self._opener.join(_LEAVE_SECONDS)
+        if self._engine is None or self._parts is None:
+            return
+        writer, learning = self._parts
+        writer.close()
+        learning.stop()
+        try:
+            if learning.problem is None:
+                self._engine.checkpoint()
+        except CheckpointError as error:
+            _LOGGER.error("no checkpoint at the end, the next start replays the log instead: %s", error)
+        finally:
+            self._engine.close()
+
+    @property
+    def backlog(self) -> int:
+        """Events that are durable but not yet learned from."""
+        return 0 if self._parts is None else self._parts[1].backlog
+
+    def ready(self) -> bool:
+        """Whether it can answer."""
+        return self._parts is not None
+
+    def _running(self) -> tuple[Engine, Writer, Learning]:
+        if self._engine is None or self._parts is None:
+            raise UnavailableError("not_ready", "the server is still getting ready: ask again soon")
+        return self._engine, *self._parts
+
+    def submit(self, events: Sequence[Event]) -> Future[Accepted]:
+        """Take events from any thread; done once they are durable, fails with UnavailableError."""
+        _, writer, learning = self._running()
+        if learning.problem is not None:
+            raise UnavailableError("failed", f"learning has stopped: {learning.problem}; see the log, then restart", 60)
+        return writer.submit(events, self._clock.now_ms())
+
+    def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
+        """Take events; resolves once they are durable."""
+        return asyncio.wrap_future(self.submit(events))
+
+    def forget(self, user_id: Id) -> Awaitable[None]:
+        """Delete what is known of the user; resolves once the deletion is durable."""
+        done = self._running()[1].record(records.FORGET, msgspec.json.encode(user_id))
+
+        async def wait() -> None:
+            await asyncio.wrap_future(done)
+
+        return wait()
+
+    def recommend(
+        self, user_id: Id, k: int, context: Mapping[str, Scalar] | None = None, exclude: Sequence[Id] = (),
+        filters: Mapping[str, FeatureValue] | None = None,
+    ) -> Slate:
+        """At most `k` items for the user."""
+        engine, _, _ = self._running()
+        with self._courtesy.asking():
+            return engine.recommend(user_id, k, context=context, exclude=exclude, filters=filters)
+
+    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None) -> Sequence[float]:
+        """Probabilities, one for each of `item_ids`."""
+        engine, _, _ = self._running()
+        with self._courtesy.asking():
+            scores: list[float] = engine.score(user_id, item_ids, context=context).tolist()
+        return scores
+
+    def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
+        """The `k` items nearest to this one; None if the item is unknown."""
+        engine, _, _ = self._running()
+        with self._courtesy.asking():
+            return engine.similar(item_id, k)
+
+    def interests(self, user_id: Id) -> Sequence[Interest]:
+        """The user's interests, most important first."""
+        engine, _, _ = self._running()
+        with self._courtesy.asking():
+            return engine.interests(user_id)
+
+    def status(self) -> Mapping[str, object]:
+        """The engine's facts, and how far learning is behind what is durable."""
+        if self._engine is None or self._parts is None:
+            failed = self._opened.done() and self._opened.exception() is not None
+            return {**_NOT_YET, "state": "failed" if failed else "starting", "backlog": 0}
+        learning = self._parts[1]
+        facts = self._engine.status()
+        tables = facts["rows"]
+        assert isinstance(tables, dict)
+        return {
+            **facts,
+            "events": learning.events,
+            "rows": sum(tables.values()),
+            "tables": tables,
+            "state": "ready" if learning.problem is None else "failed",
+            "backlog": learning.backlog,
+            "problem": learning.problem,
+        }

@@ -1,0 +1,44 @@
+"""Compile and load what the loop runs, before anybody waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stream_reco import metrics
+from stream_reco.config import Settings
+from stream_reco.embedded.engine import Engine
+from stream_reco.events import Action, Event, Impression, ItemEvent
+
+_START = 1_600_000_000_000
+_STEP_MS = 1_000
+_EVENTS = 160
+
+
+def warm_up(settings: Settings) -> None:
+    """Drive a throw-away engine through every stage; to be called before anything is counted."""
+    with Engine(None, replace(settings, training=replace(settings.training, batch=16))) as engine:
+        engine.ingest([_event(number) for number in range(_EVENTS)])
+        engine.sync()
+        engine.recommend(1, 10, context={"device": "phone"})
+        engine.recommend("nobody", 10)
+        engine.score(1, [1, 2, 3])
+        engine.similar(1, 5)
+        engine.interests(1)
+        engine.tick(engine.stream_time + _STEP_MS)
+        engine.ingest([_event(_EVENTS)])
+        engine.forget(1)
+        engine.finish()
+        engine.sync()
+    metrics.reset_counters()
+
+
+def _event(number: int) -> Event:
+    at, user, item = _START + number * _STEP_MS, number % 7, number * 3 % 20
+    if number < 5:
+        return ItemEvent(item_id=number, timestamp=at, features={"topic": "a", "year": 1999})
+    if number % 3 == 0:
+        return Impression(user_id=user, item_id=item, timestamp=at, request_id=f"warm-{number}", position=number % 5 + 1)
+    # Some a day apart, so that whole histories are clustered too.
+    at += 90_000_000 if number > _EVENTS // 2 else 0
+    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=f"warm-{number}",
+                  context={"device": "phone"})
