@@ -29,7 +29,7 @@ class Record:
 
     def decayed(self, half_life: int, now: int, key: object = None) -> float:
         """Σ amount · 2^(−age / half-life), of one key or of all."""
-        return sum(amount * 2.0 ** (-(now - time) / half_life)
+        return sum(amount * math.exp2(-(now - time) / half_life)
                    for time, known, amount in self.entries if key is None or known == key)  # fmt: skip
 
     def windowed(self, span: int, now: int, key: object) -> float:

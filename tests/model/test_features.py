@@ -51,8 +51,10 @@ def test_every_column_is_its_formula(
 def test_no_column_is_idle() -> None:
     """The formulas would agree on a column that is always 0 as well."""
     loop = SmallLoop()
-    first = {"a": "x", "b": "x", "c": 1, "d": 2, "e": True, "f": "z", "g": "q", "h": "v", "t": START, "s": START + 1}
-    other = {field: "other" for field in "abcdefgh"} | {"t": START - 9, "s": START - 99}
+    first: dict[str, ContextValue] = {"a": "x", "b": "x", "c": 1, "d": 2, "e": True, "f": "z", "g": "q", "h": "v"}
+    first |= {"t": START, "s": START + 1}
+    other: dict[str, ContextValue] = dict.fromkeys("abcdefgh", "other")
+    other |= {"t": START - 9, "s": START - 99}
     for step, one in enumerate(BUSY * 2):
         context = first if step % 3 else other
         loop.take(one._replace(time=START + 40_000 * step, context=context))
@@ -86,4 +88,5 @@ def test_no_candidates_give_no_rows() -> None:
     assert loop.features(0, {}, START).shape == (0, len(FEATURES))
     loop.take(BUSY[0])
     none = np.empty(0, dtype=np.int32)
-    assert feature_matrix(loop.signals, *loop.recent(0), loop.context({}, START), START, none).shape == (0, len(FEATURES))
+    found = feature_matrix(loop.signals, *loop.recent(0), loop.context({}, START), START, none)
+    assert found.shape == (0, len(FEATURES))

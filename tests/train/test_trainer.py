@@ -1,0 +1,262 @@
+"""The trainer: it learns what is there to learn, by the same bits each time, and damage does not reach the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stream_reco import metrics
+from stream_reco.embedding import EmbeddingTable
+from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.ranker import POSITIONS
+from stream_reco.model.settings import ModelSettings
+from stream_reco.train.trainer import Labelled, Trainer, training_batch
+from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups
+
+REFUSED = "stream_reco_train_refused_batches_total"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def fingerprint(trainer: Trainer) -> dict[str, bytes]:
+    """Every number that the trainer's future depends on."""
+    parts = {name: array.tobytes() for name, array in trainer.state().items()}
+    for name, table in trainer.tables.items():
+        parts |= {f"{name}.{part}": array.tobytes() for part, array in table.state().items()}
+    return parts
+
+
+def restored(trainer: Trainer) -> Trainer:
+    """Another trainer that goes on from a checkpoint of this one."""
+    other = Trainer(trainer.ranker.settings, replace(trainer.settings))
+    parts = {name: np.array(array) for name, array in trainer.state().items()}
+    tables = {
+        name: EmbeddingTable.from_state({part: np.array(array) for part, array in table.state().items()})
+        for name, table in trainer.tables.items()
+    }
+    other.restore(parts, tables)
+    return other
+
+
+def noise(rng: np.random.Generator) -> NDArray[np.float32]:
+    return rng.normal(size=(1, len(FEATURES))).astype(np.float32)
+
+
+def test_two_groups_are_told_apart() -> None:
+    trainer = Trainer(MODEL, SETTINGS)
+    losses = learn(trainer, two_groups(6_000, np.random.default_rng(0)))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+    for user in (0, 9, 10, 19):
+        odds = [chances(trainer, [example(user, [item])])[0] for item in range(10)]
+        mine, theirs = (odds[:5], odds[5:]) if user < 10 else (odds[5:], odds[:5])
+        assert min(mine) > 5 * max(theirs)
+    assert trainer.examples == 6_000
+
+
+def test_what_led_to_what_is_learned_from_histories() -> None:
+    """Strangers act on the item that follows their last one: only the history tells which."""
+    rng = np.random.default_rng(1)
+    trainer = Trainer(MODEL, SETTINGS)
+    log = []
+    for stranger in range(5_000):
+        last = int(rng.integers(4))
+        log.append(example(stranger, [(last + 1 + step) % 4 for step in range(4)], history=[last]))
+    learn(trainer, log)
+    for last in range(4):
+        odds = chances(trainer, [example(-1, [0, 1, 2, 3], history=[last])])
+        assert odds.argmax() == (last + 1) % 4
+        assert odds.max() > 0.9
+
+
+def test_probabilities_of_impressions_are_calibrated() -> None:
+    rng = np.random.default_rng(2)
+    trainer = Trainer(MODEL, SETTINGS)
+    rates = (0.05, 0.15, 0.4)
+    shown = rng.integers(3, size=12_000)
+    clicked = rng.random(12_000) < np.array(rates)[shown]
+    learn(trainer, [example(int(rng.integers(500)), [int(item)], int(click), dense=noise(rng))
+                    for item, click in zip(shown, clicked, strict=True)])  # fmt: skip
+    asked = [example(int(rng.integers(500)), [item % 3], dense=noise(rng)) for item in range(3_000)]
+    found = chances(trainer, asked)
+    assert found.mean() == pytest.approx(clicked.mean(), rel=0.1)
+    for item in range(3):
+        assert found[item::3].mean() == pytest.approx(clicked[shown == item].mean(), rel=0.3)
+
+
+def sampled_log(true: NDArray[np.float64], rates: NDArray[np.float64], count: int) -> list[Labelled]:
+    """Actions by `true` probability; every other item is among the negatives with its rate."""
+    rng = np.random.default_rng(3)
+    log = []
+    for _ in range(count):
+        liked = int(rng.choice(len(true), p=true))
+        drawn = [item for item in np.flatnonzero(rng.random(len(true)) < rates).tolist() if item != liked]
+        log.append(example(0, [liked, *drawn], rates=rates[[liked, *drawn]].tolist()))
+    return log
+
+
+def test_sampled_negatives_leave_the_true_probabilities() -> None:
+    true = 1.0 / np.arange(1, 21)
+    true /= true.sum()
+    rates = np.clip(1.5 * np.sqrt(true), 0.0, 0.9)[np.random.default_rng(0).permutation(20)]
+    trainer = Trainer(MODEL, SETTINGS)
+    learn(trainer, sampled_log(true, rates, 20_000))
+    found = chances(trainer, [example(0, [item]) for item in range(20)])
+    assert np.abs(np.log(found / true)).mean() < 0.15
+    assert np.abs(np.log(found / true)).max() < 0.5
+    assert found.sum() == pytest.approx(1.0, rel=0.15)
+
+
+def test_predictions_on_a_sample_are_of_the_sample() -> None:
+    """There they are compared with labels, of which negatives are as many as were drawn."""
+    true, rates = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.5, 0.9])
+    log = sampled_log(true, rates, 8_000)
+    trainer = Trainer(MODEL, SETTINGS)
+    learn(trainer, log)
+    batch = training_batch(log[-4_000:])
+    assert chances(trainer, log[-4_000:]).sum() == pytest.approx(float(batch.labels.sum()), rel=0.15)
+
+
+def test_positions_teach_but_are_not_asked_for() -> None:
+    rng = np.random.default_rng(4)
+    trainer = Trainer(MODEL, SETTINGS)
+    log = []
+    for _ in range(12_000):
+        position = int(rng.choice([1, 5]))
+        clicked = rng.random() < (0.5 if position == 1 else 0.1)
+        log.append(example(int(rng.integers(50)), [0], int(clicked), position=position))
+    learn(trainer, log)
+    bias = trainer.ranker.position_bias.weight.detach().numpy()[:, 0]
+    assert bias[1] - bias[5] > 1.0
+    first, fifth, unknown = (chances(trainer, [example(1, [0], position=place)])[0] for place in (1, 5, 0))
+    assert first == fifth == unknown
+    assert 0.1 < unknown < 0.5
+
+
+def test_positions_are_hidden_a_tenth_of_the_time() -> None:
+    examples = [example(0, [0, 1], position=7)] * 4_000 + [example(0, [0], position=10**9)]
+    assert set(training_batch(examples).positions.tolist()) == {7, POSITIONS - 1}
+    hidden = training_batch(examples, np.random.default_rng(0)).positions.numpy()[:-1].reshape(-1, 2) == 0
+    assert np.array_equal(hidden[:, 0], hidden[:, 1]), "a request's candidates share its position"
+    assert hidden[:, 0].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_retracted_sample_speaks_of_its_first_candidate_alone() -> None:
+    start = learn_some()
+    whole, alone = restored(start), restored(start)
+    whole.step(training_batch([example(3, [1, 6, 7, 8], 0, rates=[0.5] * 4)]))
+    alone.step(training_batch([example(3, [1], 0, rates=[0.5])]))
+    assert fingerprint(whole) == fingerprint(alone)
+    before, after = (chances(trainer, [example(3, [1])])[0] for trainer in (start, whole))
+    assert after < before
+
+
+def learn_some(seed: int = 5) -> Trainer:
+    trainer = Trainer(MODEL, SETTINGS)
+    learn(trainer, two_groups(600, np.random.default_rng(seed)))
+    return trainer
+
+
+def test_a_weight_of_nothing_teaches_the_item_nothing() -> None:
+    """The rows it comes with exist, but no gradient reaches them."""
+    trainer = learn_some()
+    before = trainer.tables["item"].lookup(np.arange(10))
+    trainer.step(training_batch([example(3, [1, 6], weight=0.0), example(4, [2], 0, weight=0.0)]))
+    assert np.array_equal(trainer.tables["item"].lookup(np.arange(10)), before)
+
+
+def test_two_trainers_that_are_given_the_same_end_the_same() -> None:
+    assert fingerprint(learn_some()) == fingerprint(learn_some())
+    assert fingerprint(learn_some()) != fingerprint(learn_some(6))
+
+
+def test_a_trainer_does_not_touch_the_process_random_numbers() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(0)
+    learn_some()
+    assert torch.rand(3).tolist() == expected
+
+
+def test_a_restored_trainer_goes_on_by_the_same_bits() -> None:
+    trainer = learn_some()
+    other = restored(trainer)
+    assert fingerprint(other) == fingerprint(trainer)
+    rest = two_groups(400, np.random.default_rng(8))
+    assert learn(trainer, rest) == learn(other, rest)
+    assert fingerprint(other) == fingerprint(trainer)
+    assert other.examples == 1_000
+
+
+@pytest.mark.parametrize(
+    "model",
+    [replace(MODEL, hidden=32), replace(MODEL, user_dim=4), replace(MODEL, cross_layers=1), replace(MODEL, tower_dim=9)],
+)
+def test_weights_of_another_size_are_refused(model: ModelSettings) -> None:
+    trainer = learn_some()
+    other = Trainer(model, SETTINGS)
+    with pytest.raises(ValueError, match=r"(?s)a model with other sizes.*model settings"):
+        other.restore(trainer.state(), trainer.tables)
+
+
+def bad_dense(value: float) -> Labelled:
+    dense = np.zeros((2, len(FEATURES)), dtype=np.float32)
+    dense[1, 3] = value
+    return example(1, [1, 2], dense=dense)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        bad_dense(math.nan),
+        bad_dense(math.inf),
+        bad_dense(-math.inf),
+        bad_dense(1e30),
+        example(1, [1, 2], rates=[0.5, math.nan]),
+        example(1, [1, 2], rates=[0.5, -0.5]),
+        example(1, [1, 2], weight=math.nan),
+        example(1, [1, 2], weight=math.inf),
+        example(1, [1, 2], weight=-1.0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in log")
+def test_a_batch_with_damage_changes_nothing(damage: Labelled) -> None:
+    trainer = learn_some()
+    before, count = fingerprint(trainer), metrics.REGISTRY.get_sample_value(REFUSED)
+    good = two_groups(10, np.random.default_rng(9))
+    assert math.isnan(trainer.step(training_batch([*good, damage])))
+    assert fingerprint(trainer) == before
+    assert count is not None
+    assert metrics.REGISTRY.get_sample_value(REFUSED) == count + 1
+    assert math.isfinite(trainer.step(training_batch(good)))
+
+
+def test_only_what_acted_or_was_acted_on_gets_a_row() -> None:
+    trainer = Trainer(MODEL, SETTINGS)
+    trainer.step(training_batch([example(5, [1, 2, 3]), example(6, [4], 0)]))
+    assert sorted(trainer.tables["item"].keys().tolist()) == [1, 4]
+    assert sorted(trainer.tables["user"].keys().tolist()) == [5, 6]
+    assert len(trainer.tables["context"]) == 0
+
+
+def test_an_example_alone_is_a_batch() -> None:
+    for one in (example(0, [0]), example(0, [0], 0), example(0, [0, 1, 2])):
+        assert math.isfinite(Trainer(MODEL, SETTINGS).step(training_batch([one])))
+
+
+def test_rows_leave_after_their_idle_time() -> None:
+    trainer = Trainer(MODEL, replace(SETTINGS, row_idle_days=1.0))
+    examples: Sequence[Labelled] = [example(5, [1])]
+    trainer.step(training_batch(examples))
+    trainer.evict(examples[0].time + 86_400_000)
+    assert len(trainer.tables["item"]) == 1
+    trainer.evict(examples[0].time + 86_400_001)
+    assert len(trainer.tables["item"]) == len(trainer.tables["user"]) == 0
