@@ -198,7 +198,7 @@ def test_a_restored_trainer_goes_on_by_the_same_bits() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [replace(MODEL, hidden=32), replace(MODEL, user_dim=4), replace(MODEL, cross_layers=1), replace(MODEL, tower_dim=9)],
+    [replace(MODEL, hidden=8), replace(MODEL, user_dim=4), replace(MODEL, cross_layers=1), replace(MODEL, tower_dim=9)],
 )
 def test_weights_of_another_size_are_refused(model: ModelSettings) -> None:
     trainer = learn_some()
