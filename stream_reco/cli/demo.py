@@ -1,2 +1,88 @@
-def demo() -> None:
-    """later"""
+"""`stream-reco demo`: the whole loop on a simulated world whose tastes are known."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_reco.cli.log_options import ConfigOption
+from stream_reco.cli.serve import HostOption, PortOption
+from stream_reco.cli.settings_of import settings_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stream_reco.cli.serving import Running
+    from stream_reco.config import Settings
+
+_STEP_SECONDS = 0.1
+
+
+def demo(
+    host: HostOption = None,
+    port: PortOption = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after so long; else Ctrl-C ends it.", metavar="N")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another world for another seed.")] = 0,
+    sync_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two versions of what is served.", metavar="S")
+    ] = 1.0,
+    config: ConfigOption = None,
+) -> None:
+    """Run the whole loop on a simulated world, with its API and a live dashboard.
+
+    People with several drifting interests ask for slates and click; items are born and die. Their true click
+    probabilities are known, so what is served can be held against the best that was possible.
+    """
+    from stream_reco.cli.demo_people import SETTINGS
+
+    flags = SETTINGS | {"serve.host": host, "serve.port": port}
+    settings = settings_of(config, flags).settings
+    from rich.console import Console
+
+    from stream_reco.cli.serving import serving
+    from stream_reco.cli.stopping import stopping
+
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory(prefix="stream-reco-demo-") as folder,
+        stopping() as stop,
+        serving(settings, Path(folder), sync_interval) as running,
+    ):
+        console.print(f"Listening at {running.url}. Getting ready; the first start compiles for up to a minute …")
+        if running.wait_until_ready(stop):
+            _live(running, settings, seed, seconds, stop, console)
+
+
+def _live(
+    running: Running, settings: Settings, seed: int, seconds: float | None, stop: threading.Event, console: Console
+) -> None:
+    """Let the people of the world live until it is time."""
+    from stream_reco.cli.demo_people import People, world_of
+    from stream_reco.cli.demo_view import DemoView
+    from stream_reco.cli.sending import Client
+    from stream_reco.clock import SystemClock
+
+    clock = SystemClock()
+    client = Client(running.url, settings.serve.token)
+    people = People(world_of(seed, clock.now_ms()), client)
+    started = time.monotonic()
+    console.print(f"Ready. Dashboard at {running.url}/dashboard")
+    with DemoView(console, running.url) as view:
+        while not stop.wait(_STEP_SECONDS) and (seconds is None or time.monotonic() - started < seconds):
+            people.step(clock.now_ms())
+            view.update(time.monotonic() - started, people.score, running.service.status())
+    client.close()
+    served, by_chance, best = people.score.means()
+    console.print(
+        f"{people.score.requests:,} slates, {people.sent.accepted:,} events. Expected clicks of the last slates:"
+        f" {served:.3f} served, {by_chance:.3f} by chance, {best:.3f} at best.",
+        highlight=False,
+        soft_wrap=True,
+    )

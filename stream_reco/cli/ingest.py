@@ -44,10 +44,10 @@ def ingest(
     from rich.console import Console
     from rich.progress import Progress
 
-    from stream_reco.cli.sending import Sender, Sent, bodies
+    from stream_reco.cli.sending import Client, Sent, bodies
 
     settings = settings_of(config).settings.serve
-    sender = Sender(url or f"http://{settings.host}:{settings.port}", settings.token, patience)
+    client = Client(url or f"http://{settings.host}:{settings.port}", settings.token, patience)
     log = LogChoice(path, format, columns, time_unit).read(settings.future_seconds)
     log = log if limit is None else log[:limit]
     console = Console()
@@ -56,10 +56,10 @@ def ingest(
         with Progress(console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("events", total=len(log))
             for count, body in bodies(log, batch):
-                sent.add(count, sender.send(body))
+                sent.add(count, client.post("/v1/events", body))
                 progress.update(task, completed=sent.events)
     finally:
-        sender.close()
+        client.close()
         _tell(console, sent, log.dead_letters.counts.total())
 
 

@@ -1,6 +1,6 @@
-"""A client of a running server's `/v1/events`, which comes back when the server asks for time or is away for a while.
+"""A client of a running server, which comes back when the server asks for time or is away for a while.
 
-A batch may be sent twice: events carry ids, so what the server has already counts as duplicates and changes nothing.
+A request may be sent twice: events carry ids, so what the server has already counts as duplicates and changes nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Sent:
                 self.messages.append(f"{rejection['reason']}: {rejection.get('message', '')}")
 
 
-class Sender:
+class Client:
     """One connection to the server at `url`, opened again when it breaks.
 
     It gives up after `patience` seconds without an answer. `sleep` and `clock` (seconds) are arguments for tests.
@@ -72,31 +72,31 @@ class Sender:
         except ValueError as error:  # of a port that is no number
             raise Misuse(f"--url is {url!r}: {error}") from error
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self._target = f"{parts.path.rstrip('/')}/v1/events"
+        self._base = parts.path.rstrip("/")
         self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
         self._patience, self._sleep, self._clock = patience, sleep, clock
 
-    def send(self, body: bytes) -> Any:
-        """Post one JSON array; returns the decoded answer. Raises `Failure` where there will be none."""
+    def post(self, route: str, body: bytes) -> Any:
+        """Post JSON to a route such as `/v1/events`; returns the decoded answer. Raises `Failure` if there is none."""
         started = self._clock()
         wait = 0.1
         while True:
-            status, asked, answer = self._try(body)
+            status, asked, answer = self._try(self._base + route, body)
             if status == 200:
                 return answer
             problem = answer.get("message", answer) if isinstance(answer, dict) else answer
             if status is not None and status not in _COME_BACK:
-                raise Failure(f"{self._url} refused the events with status {status}: {problem}")
+                raise Failure(f"{self._url} refused the request with status {status}: {problem}")
             pause = min(_LONGEST_WAIT, max(wait, asked))
             if self._clock() + pause - started > self._patience:
-                raise Failure(f"{self._url} did not take the events within {self._patience:g} s: {problem}")
+                raise Failure(f"{self._url} did not answer within {self._patience:g} s: {problem}")
             self._sleep(pause)
             wait *= 2
 
-    def _try(self, body: bytes) -> tuple[int | None, float, Any]:
+    def _try(self, target: str, body: bytes) -> tuple[int | None, float, Any]:
         """Status, seconds that the server asks to wait, and answer; no status where the connection failed."""
         try:
-            self._connection.request("POST", self._target, body, self._headers)
+            self._connection.request("POST", target, body, self._headers)
             response = self._connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:

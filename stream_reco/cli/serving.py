@@ -34,7 +34,7 @@ class Running:
     service: EngineService
 
     def wait_until_ready(self, stop: threading.Event) -> bool:
-        """Wait until it answers; False if it is to stop before that. Raises `Failure` where the folder cannot be used."""
+        """Wait until it answers; False if it is to stop before that. Raises `Failure` where it cannot."""
         opened = self.service.opened
         while not opened.done() and not stop.wait(_POLL_SECONDS):
             pass

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stream_reco.cli.failure import Failure, Misuse
-from stream_reco.cli.sending import MOST_BYTES, Sender, Sent, bodies
+from stream_reco.cli.sending import MOST_BYTES, Client, Sent, bodies
 from stream_reco.events import ItemEvent, decode_many
 
 
@@ -77,14 +77,14 @@ def naps() -> Naps:
     return Naps()
 
 
-def sender(url: str, naps: Naps, **more: Any) -> Sender:
-    return Sender(url, sleep=naps.sleep, clock=naps.clock, **more)
+def client(url: str, naps: Naps, **more: Any) -> Client:
+    return Client(url, sleep=naps.sleep, clock=naps.clock, **more)
 
 
 def test_events_are_posted_once_with_the_token(shop: Shop, naps: Naps) -> None:
     shop.answers = [GOOD]
-    mine = sender(shop.url + "/behind/", naps, token=" ".join(["a", "secret", "of", "mine"]))
-    assert mine.send(b"[1]") == {"accepted": 1, "duplicates": 0, "rejected": []}
+    mine = client(shop.url + "/behind/", naps, token=" ".join(["a", "secret", "of", "mine"]))
+    assert mine.post("/v1/events", b"[1]") == {"accepted": 1, "duplicates": 0, "rejected": []}
     mine.close()
     ((path, headers, body),) = shop.asked
     assert (path, body) == ("/behind/v1/events", b"[1]")
@@ -95,16 +95,16 @@ def test_events_are_posted_once_with_the_token(shop: Shop, naps: Naps) -> None:
 def test_a_busy_server_gets_the_time_it_asks_for(shop: Shop, naps: Naps) -> None:
     busy = b'{"error":{"reason":"backlog","message":"wait"}}'
     shop.answers = [(429, {"retry-after": "3"}, busy), (503, {}, busy), (503, {"retry-after": "99"}, busy), GOOD]
-    sender(shop.url, naps).send(b"[]")
+    client(shop.url, naps).post("/v1/events", b"[]")
     assert naps.taken == [3.0, 0.2, 10.0]
     assert len(shop.asked) == 4
 
 
 def test_a_connection_that_breaks_is_opened_again(shop: Shop, naps: Naps) -> None:
     shop.answers = [(0, {}, b""), GOOD]
-    mine = sender(shop.url, naps)
-    mine.send(b"[]")
-    mine.send(b"[]")
+    mine = client(shop.url, naps)
+    mine.post("/v1/events", b"[]")
+    mine.post("/v1/events", b"[]")
     assert len(naps.taken) == 1
     assert len(shop.asked) == 3
 
@@ -112,7 +112,7 @@ def test_a_connection_that_breaks_is_opened_again(shop: Shop, naps: Naps) -> Non
 def test_patience_ends(shop: Shop, naps: Naps) -> None:
     shop.answers = [(503, {"retry-after": "5"}, b'{"error":{"reason":"disk","message":"no room"}}')]
     with pytest.raises(Failure, match="within 12 s: no room"):
-        sender(shop.url, naps, patience=12).send(b"[]")
+        client(shop.url, naps, patience=12).post("/v1/events", b"[]")
     assert naps.taken == [5.0, 5.0]
 
 
@@ -120,8 +120,8 @@ def test_a_server_that_is_away_is_named(naps: Naps) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{probe.getsockname()[1]}"
-    with pytest.raises(Failure, match=f"http://{url} did not take.*is `stream-reco serve` running there"):
-        sender(url, naps, patience=1).send(b"[]")
+    with pytest.raises(Failure, match=f"http://{url} did not answer.*is `stream-reco serve` running there"):
+        client(url, naps, patience=1).post("/v1/events", b"[]")
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_a_refusal_is_not_tried_again(
 ) -> None:
     shop.answers = [answer]
     with pytest.raises(Failure, match=complaint):
-        sender(shop.url, naps).send(b"[]")
+        client(shop.url, naps).post("/v1/events", b"[]")
     assert len(shop.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere", "http://", "http://a:b", ""])
 def test_addresses_that_are_none_are_misuse(url: str) -> None:
     with pytest.raises(Misuse, match="--url"):
-        Sender(url)
+        Client(url)
 
 
 def test_bodies_are_bounded_in_events_and_bytes() -> None:

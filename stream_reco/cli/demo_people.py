@@ -1,0 +1,107 @@
+"""The people of a simulated world, who use the server as real ones would: over HTTP, in real time."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import deque
+from itertools import count
+
+from stream_reco.cli.sending import Client, Sent, bodies
+from stream_reco.events import Event
+from stream_reco.metrics import PROGRESSIVE
+from stream_reco.simulate import Delay, Request, World
+
+MINUTE_MS = 60_000
+SLATE = 10
+RECENT = 1_000
+SETTINGS: dict[str, object] = {
+    "labels.window_days": 1 / (24 * 60),
+    "labels.lateness_seconds": 2.0,
+    "slate.exploration": 0.05,
+}
+"""Days pass in minutes here, so that one sees labels mature, tastes drift and items come and go."""
+
+
+def world_of(seed: int, now: int) -> World:
+    """A small and quick world that begins at `now` (ms)."""
+    return World(
+        seed,
+        users=300,
+        items=300,
+        interest_life_ms=10 * MINUTE_MS,
+        item_life_ms=10 * MINUTE_MS,
+        requests_per_second=20.0,
+        click_delay=Delay(median_ms=2_000, sigma=0.7, most_ms=30_000),
+        purchase_delay=Delay(median_ms=10_000, sigma=0.7, most_ms=50_000),
+        start_ms=now,
+    )
+
+
+class Score:
+    """Expected clicks a slate over the last requests: of what was served, of chance, and the most that was possible."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=RECENT)
+
+    def add(self, served: float, by_chance: float, best: float) -> None:
+        """Count one request."""
+        self.requests += 1
+        self._recent.append((served, by_chance, best))
+
+    def means(self) -> tuple[float, float, float]:
+        """Mean expected clicks a slate: served, by chance, best; zeros before the first."""
+        if not self._recent:
+            return 0.0, 0.0, 0.0
+        served, by_chance, best = (sum(column) / len(self._recent) for column in zip(*self._recent, strict=True))
+        return served, by_chance, best
+
+    def show(self) -> None:
+        """Set the gauges that the dashboard draws."""
+        served, by_chance, best = self.means()
+        PROGRESSIVE.labels("regret").set(best - served)
+        PROGRESSIVE.labels("regret_of_chance").set(best - by_chance)
+
+
+class People:
+    """Everybody in the world; `step` lets them do all that was due since the step before."""
+
+    def __init__(self, world: World, client: Client) -> None:
+        self.score = Score()
+        self.sent = Sent()
+        self._world, self._client = world, client
+        self._looked: int | None = None
+        self._later: list[tuple[int, int, Event]] = []
+        self._order = count()
+
+    def step(self, now: int) -> None:
+        """Items appear and go, people ask and look, and those who clicked earlier get round to it; `now` in ms."""
+        events = self._world.item_events(self._looked, now)
+        self._looked = now
+        for request in self._world.step(now):
+            events += self._ask(request)
+        while self._later and self._later[0][0] <= now:
+            events.append(heapq.heappop(self._later)[2])
+        for size, body in bodies(events, 1_000):
+            self.sent.add(size, self._client.post("/v1/events", body))
+        self.score.show()
+
+    def _ask(self, request: Request) -> list[Event]:
+        """Ask for a slate; returns its impressions and keeps the responses for later."""
+        user, at, world = request.user_id, request.timestamp, self._world
+        asked = {"user_id": user, "k": SLATE, "context": request.context}
+        slate = self._client.post("/v1/recommend", json.dumps(asked).encode())
+        items = [item["item_id"] for item in slate["items"]]
+        self.score.add(
+            world.expected_clicks(user, items, at),
+            world.expected_clicks(user, world.random_slate(user, SLATE, at), at),
+            world.expected_clicks(user, world.oracle_slate(user, SLATE, at), at),
+        )
+        propensities = [item.get("propensity") for item in slate["items"]]
+        events = world.respond(
+            user, items, at, request_id=slate["request_id"], propensities=propensities, context=request.context
+        )
+        for event in events[len(items) :]:
+            heapq.heappush(self._later, (event.timestamp, next(self._order), event))
+        return events[: len(items)]

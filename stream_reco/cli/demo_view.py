@@ -1,0 +1,65 @@
+"""How the demo shows itself: a live table on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from stream_reco.cli.demo_people import RECENT, Score
+
+_LINE_SECONDS = 5.0
+
+
+class DemoView:
+    """Shows the score and the server's status; a context manager."""
+
+    def __init__(self, console: Console, url: str) -> None:
+        self._console, self._url = console, url
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._shown = -_LINE_SECONDS
+
+    def update(self, seconds: float, score: Score, status: Mapping[str, object]) -> None:
+        """Show how things are after so many seconds."""
+        if self._live is not None:
+            self._live.update(self._table(seconds, score, status), refresh=True)
+        elif seconds - self._shown >= _LINE_SECONDS:
+            self._shown = seconds
+            self._console.print(self._line(seconds, score, status), highlight=False, soft_wrap=True)
+
+    def _table(self, seconds: float, score: Score, status: Mapping[str, object]) -> Table:
+        served, by_chance, best = score.means()
+        table = Table("", "", box=None, show_header=False, pad_edge=False)
+        table.add_row("time", f"{seconds:,.0f} s")
+        for name in ("events", "examples", "version", "rows"):
+            table.add_row(name, f"{status[name]:,}")
+        table.add_row("slates asked for", f"{score.requests:,}")
+        table.add_row(f"expected clicks a slate, last {RECENT:,}", "")
+        for name, value in (("  served", served), ("  by chance", by_chance), ("  the best possible", best)):
+            table.add_row(name, f"{value:.3f}  {_bar(value, best)}")
+        table.add_row("dashboard", f"{self._url}/dashboard")
+        table.add_row("", "Ctrl-C ends it")
+        return table
+
+    def _line(self, seconds: float, score: Score, status: Mapping[str, object]) -> str:
+        served, by_chance, best = score.means()
+        return (
+            f"{seconds:,.0f} s: {status['events']:,} events, {status['examples']:,} examples, version"
+            f" {status['version']}, {score.requests:,} slates; expected clicks a slate: {served:.3f} served,"
+            f" {by_chance:.3f} by chance, {best:.3f} at best"
+        )
+
+    def __enter__(self) -> DemoView:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def _bar(value: float, most: float) -> str:
+    return "█" * round(30 * value / most) if most > 0 else ""

@@ -1,0 +1,34 @@
+"""Rolling quality of what is served, for dashboards: predicted first, learned from after."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.measure.binary import RollingBinaryMetrics
+from stream_reco.metrics import PROGRESSIVE
+
+
+class ProgressiveQuality:
+    """Observes an engine and keeps the gauges of AUC, log loss and calibration over the last `window` examples.
+
+    Ranks of a whole window cost a sort, so the gauges are set after every `every` examples only.
+    """
+
+    def __init__(self, window: int = 20_000, every: int = 2_000) -> None:
+        self._recent = RollingBinaryMetrics(window)
+        self._every = every
+        self._fresh = 0
+
+    def examples(
+        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
+    ) -> None:
+        """Count float32[n] labels, probabilities and weights; `sampled` negatives count like those that were shown."""
+        del sampled
+        self._recent.add(predictions, labels, weights)
+        self._fresh += len(labels)
+        if self._fresh >= self._every:
+            self._fresh = 0
+            for name, value in self._recent.metrics().as_dict().items():
+                if value is not None:
+                    PROGRESSIVE.labels(name).set(value)
