@@ -17,13 +17,11 @@ from stream_reco.config import Settings
 from stream_reco.embedded import records
 from stream_reco.embedded.entrance import Entrance
 from stream_reco.embedded.journal import Journal
-from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.recovery import Storage, recover
 from stream_reco.embedded.users import moments
 from stream_reco.events import Event, Id, encode_batch
-from stream_reco.serve.api_service import Accepted as Ingested
-from stream_reco.serve.api_service import Interest, Neighbour
+from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.request import Request
@@ -34,6 +32,7 @@ from stream_reco.train.trainer import TrainingBatch, predictions
 
 _LOGGER = logging.getLogger(__name__)
 _MODEL = "stream-reco"
+Ingested = Accepted
 
 
 class Observer(Protocol):
@@ -92,7 +91,7 @@ class Engine:
         def watch(batch: TrainingBatch) -> None:
             served = self.publishing.served
             if served.replica.version:
-                chances = predictions(served.ranker, batch, served.replica.tables)
+                chances = predictions(served.ranker, batch, dict(served.replica.tables))
                 sampled = len(batch.labels) > len(batch.weights)
                 observer.examples(batch.labels.numpy(), chances, batch.weights.numpy()[batch.batch.owners], sampled)
 

@@ -25,7 +25,7 @@ START = "start"
 """An engine began to write here; its position is the epoch of that engine's publications."""
 
 
-PART = 8
+PART = 1
 """Events of one part. A replay has to cut the same parts: another number needs another kind of record."""
 
 

@@ -24,7 +24,7 @@ from stream_reco.serve.slate import Slate
 from stream_reco.train.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
-_SWITCH_SECONDS = 1e-4
+_SWITCH_SECONDS = 5e-5
 """How long a thread may keep the interpreter from another one; Python's own 5 ms would add up within one request."""
 _LEAVE_SECONDS = 2.0
 _NOT_YET: Mapping[str, object] = {
@@ -139,7 +139,9 @@ class EngineService:
         with self._courtesy.asking():
             return engine.recommend(user_id, k, context=context, exclude=exclude, filters=filters)
 
-    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None) -> Sequence[float]:
+    def score(
+        self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
+    ) -> Sequence[float]:
         """Probabilities, one for each of `item_ids`."""
         engine, _, _ = self._running()
         with self._courtesy.asking():

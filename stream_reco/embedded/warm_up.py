@@ -33,12 +33,12 @@ def warm_up(settings: Settings) -> None:
 
 
 def _event(number: int) -> Event:
-    at, user, item = _START + number * _STEP_MS, number % 7, number * 3 % 20
+    name, at, user, item = f"warm-{number}", _START + number * _STEP_MS, number % 7, number * 3 % 20
     if number < 5:
         return ItemEvent(item_id=number, timestamp=at, features={"topic": "a", "year": 1999})
     if number % 3 == 0:
-        return Impression(user_id=user, item_id=item, timestamp=at, request_id=f"warm-{number}", position=number % 5 + 1)
+        return Impression(user_id=user, item_id=item, timestamp=at, request_id=name, position=number % 5 + 1)
     # Some a day apart, so that whole histories are clustered too.
     at += 90_000_000 if number > _EVENTS // 2 else 0
-    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=f"warm-{number}",
+    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=name,
                   context={"device": "phone"})

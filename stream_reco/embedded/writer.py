@@ -21,13 +21,15 @@ _LOGGER = logging.getLogger(__name__)
 MOST_EVENTS = 512
 """Events of one record; a learner that is told to stop finishes the record at hand."""
 
+_NOTHING = Accepted(0, 0)
+
 
 @dataclass(eq=False)
 class Ticket:
     """Something on its way into the journal: events of one caller, or one record of another kind."""
 
     events: Sequence[Event] = ()
-    answer: Accepted = Accepted(0, 0)
+    answer: Accepted = _NOTHING
     record: tuple[str, bytes] | None = None
     done: Future[Accepted] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
