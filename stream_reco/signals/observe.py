@@ -64,7 +64,8 @@ def tallied(tally: Tally, place: int, now: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _pair(
-    pairs: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int, touched: NDArray[np.bool_]
+    pairs: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int, live: NDArray[np.bool_],
+    touched: NDArray[np.bool_],
 ) -> None:
     """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it."""
     paired = 0
@@ -73,7 +74,7 @@ def _pair(
         after = now - times[place]
         if other < 0 or paired == PAIRED_ITEMS or after > _PAIRED_WITHIN_MS:
             break
-        if after < -_PAIRED_WITHIN_MS:
+        if after < -_PAIRED_WITHIN_MS or not live[other]:
             continue
         if other != slot:
             # The later of the two makes the pair.
@@ -87,17 +88,18 @@ def _pair(
 @njit(cache=True, nogil=True)
 def count(
     counts: Counts, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32], now: int,
-    touched: NDArray[np.bool_], touched_values: NDArray[np.bool_],
+    live: NDArray[np.bool_], touched: NDArray[np.bool_], touched_values: NDArray[np.bool_],
 ) -> None:
     """Count an action on `slot` by a user whose newest earlier actions are `recent` at `times`, newest first.
 
-    `values` are the context's value numbers by field, −1 where absent. The item slots and the values whose counts
-    change are marked in `touched` bool[slots] and `touched_values` bool[values].
+    `values` are the context's value numbers by field, −1 where absent. Of `recent` only the slots that are `live`
+    bool[slots] count. The item slots and the values whose counts change are marked in `touched` bool[slots] and
+    `touched_values` bool[values].
     """
     count_action(counts.items, slot, now)
     count_action(counts.everything, 0, now)
     touched[slot] = True
-    _pair(counts.pairs, slot, recent, times, now, touched)
+    _pair(counts.pairs, slot, recent, times, now, live, touched)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:

@@ -69,7 +69,8 @@ class Signals:
         self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int
     ) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        count(self.counts, slot, recent, times, context.values, now, self._touched, self._touched_values)
+        count(self.counts, slot, recent, times, context.values, now, self.catalogue.live, self._touched,
+              self._touched_values)
 
     def show(self, slot: int, now: int) -> None:
         """Count an impression."""
