@@ -16,6 +16,7 @@ from stream_reco.model.feature_names import FAMILIES, FEATURES, LEARNED_FAMILIES
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Rows
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.standardise import Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
 POSITIONS = 64
@@ -51,8 +52,10 @@ class Ranker(nn.Module):
         self.user_tower = nn.Sequential(
             nn.Linear(tower + contexts + settings.user_dim, 2 * tower), nn.ReLU(), nn.Linear(2 * tower, tower)
         )
-        width = len(FEATURES) + settings.item_dim + settings.user_dim + contexts + 1
-        self.standardise = nn.BatchNorm1d(len(FEATURES), momentum=0.01, affine=False)
+        # What all candidates of a request share is condensed once a request, not once a candidate.
+        self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
+        width = len(FEATURES) + settings.item_dim + settings.request_dim + 1
+        self.standardise = Standardise(len(FEATURES))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
         self.deep = nn.Sequential(
             nn.Linear(width, settings.hidden), nn.ReLU(),
@@ -85,7 +88,7 @@ class Ranker(nn.Module):
         target = self.targets(candidates)
         match = (user_vectors[owners] * target).sum(dim=1, keepdim=True)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP) * self.keep
-        shared = torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE
+        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
         first = torch.cat([dense, item, shared[owners], match], dim=1)
         x = first
         for cross in self.crosses:

@@ -15,6 +15,8 @@ class ModelSettings:
     """Part of an item's row that says what it is near to, and as much again that says what it leads to."""
     user_dim: int = 8
     context_dim: int = 8
+    request_dim: int = 16
+    """What the ranker reads of user and context together."""
     cross_layers: int = 2
     cross_rank: int = 32
     hidden: int = 128

@@ -121,8 +121,7 @@ class Trainer:
             return self._step(batch)
 
     def _step(self, batch: TrainingBatch) -> float:
-        # One row has no spread to standardise by.
-        self.ranker.train(len(batch.labels) > 1)
+        self.ranker.train()
         self._admit(batch)
         rows = gather(batch.batch, self.tables, training=True)
         users = self.ranker.user_vectors(batch.batch, rows)

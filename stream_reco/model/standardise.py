@@ -1,0 +1,46 @@
+"""Features with mean 0 and variance 1, by running averages."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_SLOWEST = 0.01
+_EPSILON = 1e-5
+
+
+class Standardise(nn.Module):
+    """Subtracts the running mean and divides by the running deviation, when training and when serving alike.
+
+    Batch normalisation (Ioffe and Szegedy 2015) trains on the averages of each batch and serves on running ones; with
+    batches of a few requests those differ a lot, in the features that all candidates of a request share most of all.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("variance", torch.ones(features))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32[n, features] of the same shape; while training, the averages take the batch in first."""
+        if self.training:
+            self._learn(x)
+        return (x - self.mean) * torch.rsqrt(self.variance + _EPSILON)
+
+    def _learn(self, x: Tensor) -> None:
+        with torch.no_grad():
+            # The first hundred batches weigh alike; from then on the averages forget.
+            self.batches += 1
+            share = torch.clamp(1.0 / self.batches, min=_SLOWEST)
+            step = x.mean(dim=0) - self.mean
+            self.mean += share * step
+            spread = (x - self.mean).square().mean(dim=0)
+            if self.batches == 1:
+                self.variance.copy_(spread)
+            else:
+                self.variance += share * (spread - self.variance)
