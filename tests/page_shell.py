@@ -24,6 +24,7 @@ _ADDRESS = "127.0.0.1:8080"
 _SERVER = re.compile(r"stream-reco (serve|demo)(?!.*--seconds)")
 _READY_SECONDS = 240
 _END_SECONDS = 60
+_PATIENCE_SECONDS = 30
 _VARIES = frozenset({"request_id", "version", "score", "scores", "importance", "source"})
 
 
@@ -55,7 +56,7 @@ class PageShell:
             self._start(block)
             return ""
         if _ADDRESS in block.text or "stream-reco ingest" in block.text:
-            self._wait_until_ready()
+            self._wait_for("ready")
         text = block.text.replace(_ADDRESS, f"127.0.0.1:{self._port}")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
@@ -63,6 +64,16 @@ class PageShell:
         )  # fmt: skip
         assert done.returncode == 0, f"line {block.line} failed:\n{text}{done.stdout}{done.stderr}"
         return done.stdout
+
+    def check_answer(self, asked: Block, printed: str, shown: Block) -> None:
+        """Hold what a block printed to the answer that the page shows.
+
+        A block that begins with `sleep` waits for the loop, and may have to wait longer on a busy machine.
+        """
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while essence(printed) != essence(shown.text) and asked.text.startswith("sleep ") and time.monotonic() < end:
+            printed = self.run(asked)
+        assert essence(printed) == essence(shown.text), f"line {shown.line}; the answer was {printed}"
 
     def _start(self, block: Block) -> None:
         assert self._server is None, f"line {block.line} starts a second server on the same port"
@@ -75,16 +86,16 @@ class PageShell:
     def _said(self) -> str:
         return (self.folder / "server.log").read_text()
 
-    def _wait_until_ready(self) -> None:
+    def _wait_for(self, state: str) -> None:
         assert self._server is not None, "the page asks a server before it has started one"
         end = time.monotonic() + _READY_SECONDS
         while time.monotonic() < end and self._server.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/ready", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/{state}", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
-        raise AssertionError(f"the server is not ready; it said: {self._said()}")
+        raise AssertionError(f"the server is not {state}; it said: {self._said()}")
 
     def __enter__(self) -> Self:
         return self
@@ -94,9 +105,10 @@ class PageShell:
     ) -> None:
         if self._server is None:
             return
-        if self._server.poll() is None:
-            self._server.send_signal(signal.SIGINT)
         try:
+            # Before it answers it has not learned yet how to end cleanly.
+            self._wait_for("live")
+            self._server.send_signal(signal.SIGINT)
             status = self._server.wait(_END_SECONDS)
         finally:
             self._server.kill()

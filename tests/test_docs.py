@@ -22,7 +22,7 @@ from stream_reco.events import BadEvent, decode_many
 from stream_reco.events.schema import KINDS
 from stream_reco.serve.api_schema import ERRORS, openapi
 from stream_reco.serve.settings import ServeSettings
-from tests.page_shell import PageShell, essence
+from tests.page_shell import PageShell
 from tests.pages import ROOT, Page, bare, page, pages
 from tests.test_architecture import ALL, MAY_IMPORT
 
@@ -255,14 +255,14 @@ def test_example_events_decode() -> None:
 @pytest.mark.parametrize("one", [EVENTS, OPERATIONS], ids=lambda one: one.name)
 def test_examples_run_as_they_stand(one: Page, tmp_path: Path) -> None:
     with PageShell(tmp_path, tmp_path) as shell:
-        printed = ""
+        asked, printed = None, ""
         for block in one.blocks:
             if block.language == "sh":
-                printed = shell.run(block)
+                asked, printed = block, shell.run(block)
             elif block.language == "toml":
                 (tmp_path / block.text.split()[1]).write_text(block.text)
-            elif printed:
-                assert essence(printed) == essence(block.text), f"line {block.line}; the answer was {printed}"
+            elif asked is not None and printed:
+                shell.check_answer(asked, printed, block)
                 printed = ""
 
 
