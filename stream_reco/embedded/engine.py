@@ -85,7 +85,8 @@ class Engine:
         if self._observer is not None:
             self.learner.watch = self._watch(self._observer)
         if self.learner.events:
-            self.sync()
+            # What waits for a training step goes on waiting, as it would have without the restart.
+            self.publish()
 
     def _watch(self, observer: Observer) -> Callable[[TrainingBatch], None]:
         def watch(batch: TrainingBatch) -> None:

@@ -18,7 +18,7 @@ from stream_reco.events import Event, encode_batch
 from stream_reco.serve.api_service import Accepted, UnavailableError
 
 _LOGGER = logging.getLogger(__name__)
-MOST_EVENTS = 512
+MOST_EVENTS = 128
 """Events of one record; a learner that is told to stop finishes the record at hand."""
 
 _NOTHING = Accepted(0, 0)
