@@ -23,20 +23,21 @@ class Retriever:
     """Collects the candidates of a request from all sources; any number of threads may ask it."""
 
     def __init__(self, settings: RetrieveSettings) -> None:
-        """Raises ValueError where `without` names no source, or a quota is negative."""
+        """Raises ValueError where `without` names no source, or a number is negative."""
         unknown = sorted(set(settings.without) - set(SOURCES))
         if unknown:
             raise ValueError(f"retrieve.without names {unknown}; the sources are {sorted(SOURCES)}")
+        for name in (*SOURCES, "limit"):
+            number = getattr(settings, name)
+            if number < 0:
+                raise ValueError(f"retrieve.{name} is {number}: it must not be negative; 0 turns it off")
         self._settings = settings
         self._gather = Gatherer(settings.limit, (
             self._quota("trending"), self._quota("covisits"), self._quota("context"), self._quota("fresh"),
         ))
 
     def _quota(self, source: str) -> int:
-        quota = 0 if source in self._settings.without else int(getattr(self._settings, source))
-        if quota < 0:
-            raise ValueError(f"retrieve.{source} is {quota}: it must not be negative; 0 leaves the source out")
-        return quota
+        return 0 if source in self._settings.without else int(getattr(self._settings, source))
 
     def near(
         self, index: VectorIndex, users: NDArray[np.float32], medoids: list[NDArray[np.float32]]
