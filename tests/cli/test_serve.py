@@ -1,0 +1,213 @@
+"""`serve`, `ingest` and `demo` as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stream_reco.cli.app import main
+from stream_reco.cli.demo_people import People, Score, world_of
+from stream_reco.cli.sending import Client
+from stream_reco.datasets import write_events
+from stream_reco.simulate import generate
+
+ROOT = Path(__file__).parents[2]
+ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+COMMAND = [sys.executable, "-m", "stream_reco.cli"]
+T = 1_700_000_000_000
+
+
+@contextmanager
+def server(data: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """A server on a free port, ready."""
+    command = [*COMMAND, "serve", "--data", str(data), "--port", "0", "--sync-interval", "0.1"]
+    process = subprocess.Popen(command, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://[\d.:]+", process.stdout.readline())
+        assert found, process.communicate()[1]
+        with httpx.Client(base_url=found[0], timeout=30) as client:
+            until(lambda: client.get("/health/ready").status_code == 200, 200)
+            yield process, client
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: object, seconds: float) -> None:
+    """Wait until a condition holds."""
+    assert callable(condition)
+    for _ in range(round(seconds / 0.1)):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send a signal and wait; returns what else it printed."""
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    return output
+
+
+def test_what_is_ingested_is_served_and_survives_a_restart(tmp_path: Path) -> None:
+    log, data = tmp_path / "log.jsonl", tmp_path / "shop"
+    write_events(log, generate(500, 0, items=20))
+    with server(data) as (process, client):
+        command = [*COMMAND, "ingest", str(log), "--format", "events", "--url", str(client.base_url)]
+        first, second = (
+            subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=True).stdout for _ in range(2)
+        )
+        assert "500 events sent: 500 accepted, 0 duplicates, 0 rejected" in first
+        assert "500 events sent: 0 accepted, 500 duplicates, 0 rejected" in second
+        until(lambda: client.post("/v1/recommend", json={"user_id": "new", "k": 5}).json()["items"], 20)
+        assert client.get("/v1/status").json()["events"] == 500
+        assert "stream_reco_progressive_quality" in client.get("/metrics").text
+        assert "everything is safe" in end(process, signal.SIGTERM)
+    with server(data) as (process, client):
+        assert client.get("/v1/status").json()["events"] == 500
+        assert len(client.post("/v1/recommend", json={"user_id": "new", "k": 5}).json()["items"]) == 5
+        end(process, signal.SIGINT)
+
+
+def test_a_server_that_is_stopped_while_it_gets_ready_ends_well(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--data", str(tmp_path), "--port", "0"],
+        env=ENVIRON,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "Getting ready" in process.stdout.readline()
+    end(process, signal.SIGTERM)
+
+
+def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--port", "0", "--seconds", "3"],
+        env=ENVIRON | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"([\d,]+) slates, ([\d,]+) events", done.stdout)
+    assert found, done.stdout
+    assert int(found[1].replace(",", "")) > 5
+    assert int(found[2].replace(",", "")) > 300
+    # torch keeps a cache of its own there
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torch")]
+    assert left == []
+
+
+def misused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["stream-reco", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_a_port_in_use_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert misused(["serve", "--data", str(tmp_path), "--port", port], monkeypatch) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stream_reco.embedded.recovery import Storage
+
+    storage = Storage(tmp_path)
+    assert misused(["serve", "--data", str(tmp_path), "--port", "0"], monkeypatch) == 1
+    storage.close()
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert misused(["serve", "--data", str(tmp_path / "file"), "--port", "0"], monkeypatch) == 1
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_nobody_else_may_reach_a_server_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert misused(["serve", "--data", str(tmp_path), "--host", "0.0.0.0", "--port", "0"], monkeypatch) == 2
+    assert "STREAM_RECO_SERVE_TOKEN" in capsys.readouterr().err
+
+
+class ToyServer(Client):
+    """Recommends the first items of the world; keeps what is posted."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.posted: list[dict[str, object]] = []
+        self.asked = 0
+
+    def post(self, route: str, body: bytes) -> object:
+        content = json.loads(body)
+        if route == "/v1/events":
+            self.posted += content
+            return {"accepted": len(content), "duplicates": 0, "rejected": []}
+        self.asked += 1
+        items = [{"item_id": item, "score": 0.5, "source": "toy"} for item in range(content["k"])]
+        return {"request_id": f"r{self.asked}", "version": 1, "items": items}
+
+
+def test_the_people_of_the_demo_do_everything_in_its_time() -> None:
+    toy = ToyServer()
+    people = People(world_of(0, T), toy)
+    for now in range(T, T + 30_000, 500):
+        before = len(toy.posted)
+        people.step(now)
+        for event in toy.posted[before:]:
+            timestamp = event["timestamp"]
+            assert isinstance(timestamp, int)
+            assert now - 500 < timestamp <= now
+    kinds = [event["type"] for event in toy.posted]
+    assert kinds.count("item") >= 300
+    assert kinds.count("impression") == 10 * toy.asked > 0
+    impressions = {(one["request_id"], one["item_id"]) for one in toy.posted if one["type"] == "impression"}
+    actions = [one for one in toy.posted if one["type"] == "action"]
+    assert actions
+    assert {(one["request_id"], one["item_id"]) for one in actions} <= impressions
+    ids = [event["event_id"] for event in toy.posted]
+    assert len(set(ids)) == len(ids) == people.sent.accepted
+    served, by_chance, best = people.score.means()
+    assert 0 < served < best
+    assert 0 < by_chance < best
+
+
+def test_scores_are_means() -> None:
+    score = Score()
+    assert score.means() == (0.0, 0.0, 0.0)
+    score.add(1.0, 0.5, 2.0)
+    score.add(2.0, 0.5, 4.0)
+    assert score.means() == (1.5, 0.5, 3.0)
+    assert score.requests == 2
