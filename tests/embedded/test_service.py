@@ -1,0 +1,250 @@
+"""The threads around the log: what was acknowledged, in which order, and what a restart makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_reco.clock import SystemClock
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.embedded.courtesy import Courtesy
+from stream_reco.embedded.entrance import Entrance
+from stream_reco.embedded.journal import Journal
+from stream_reco.embedded.log import EventLog
+from stream_reco.embedded.log_errors import LogFull
+from stream_reco.embedded.service import EngineService
+from stream_reco.embedded.writer import MOST_EVENTS, Arrival, Writer
+from stream_reco.events import Action, Event, Id, decode_batch
+from stream_reco.serve.api_service import UnavailableError
+
+NOW = 1_700_000_000_000
+PATIENCE = 60.0
+
+
+def click(number: int, *, user: Id | None = None, item: Id | None = None, at: int | None = None) -> Action:
+    return Action(user_id=number % 10 if user is None else user, item_id=number * 7 % 30 if item is None else item,
+                  action="click", timestamp=NOW + number * 100 if at is None else at, event_id=f"e{number}")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+def started(folder: Path | None, sync_seconds: float = 0.1) -> EngineService:
+    service = EngineService(lambda: Engine(folder, Settings()), sync_seconds=sync_seconds)
+    service.start()
+    service.opened.result(PATIENCE)
+    return service
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[EngineService]:
+    service = started(None)
+    yield service
+    service.close()
+
+
+class FullLog(EventLog):
+    """A log that has room for so many bytes."""
+
+    room = 10**9
+
+    def append_many(self, records: Sequence[tuple[str, bytes]]) -> range:
+        if sum(len(payload) for _, payload in records) > self.room:
+            raise LogFull("no room: free some")
+        return super().append_many(records)
+
+
+class Seen:
+    """What was learned from, and what the writer said about arrivals."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.ids: set[Id] = set()
+        self.arrivals: list[Arrival] = []
+        self.journal = Journal(log, log.last)
+        self.entrance = Entrance(self.ids.__contains__, 300_000)
+        self.writer = Writer(self.journal, self.entrance, self.arrivals.extend)
+
+    def written(self) -> list[tuple[str, list[Event]]]:
+        return [(one.kind, decode_batch(one.payload) if one.kind == "events" else [])
+                for one in self.journal.read(0, 10_000)]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[FullLog]:
+    with FullLog(tmp_path) as log:
+        yield log
+
+
+def test_the_log_has_what_was_submitted_in_its_order(log: FullLog) -> None:
+    seen = Seen(log)
+    waiting = [seen.writer.submit([click(1), click(2)], NOW), seen.writer.record("flush"),
+               seen.writer.submit([click(number) for number in range(3, 3 + 2 * MOST_EVENTS)], NOW),
+               seen.writer.submit([click(1000)], NOW), seen.writer.record("tick", b"5")]
+    seen.writer.start()  # all of them share one commit
+    assert [one.result(PATIENCE).accepted for one in waiting] == [2, 0, 2 * MOST_EVENTS, 1, 0]
+    seen.writer.close()
+    written = seen.written()
+    assert [kind for kind, _ in written] == ["events", "flush", "events", "events", "events", "tick"]
+    assert [one.event_id for _, events in written for one in events] == [
+        *(f"e{number}" for number in range(1, 3 + 2 * MOST_EVENTS)), "e1000"]
+    assert [(one.position, one.events) for one in seen.arrivals] == [(1, 2), (4, 2 * MOST_EVENTS), (5, 1)]
+
+
+def test_a_full_disk_takes_nothing_and_what_leans_on_it_fails_too(log: FullLog) -> None:
+    seen = Seen(log)
+    log.room = 1500
+    big = [click(number) for number in range(100)]
+    refused, repeated = seen.writer.submit(big, NOW), seen.writer.submit([click(5), click(500)], NOW)
+    small = seen.writer.submit([click(600)], NOW)
+    seen.writer.start()
+    for future in (refused, repeated):
+        with pytest.raises(UnavailableError) as caught:
+            future.result(PATIENCE)
+        assert caught.value.reason == "disk_full"
+    assert small.result(PATIENCE).accepted == 1
+    log.room = 10**9
+    # Their ids are free again: the same events are new, not duplicates that were never kept.
+    again = seen.writer.submit([*big, click(5), click(500)], NOW).result(PATIENCE)
+    assert (again.accepted, again.duplicates) == (101, 1)
+    seen.writer.close()
+    ids = [one.event_id for _, events in seen.written() for one in events]
+    assert len(ids) == len(set(ids)) == 102
+    with pytest.raises(UnavailableError):
+        seen.writer.submit([click(7)], NOW)
+
+
+def test_a_duplicate_is_not_acknowledged_before_the_first(log: FullLog) -> None:
+    seen = Seen(log)
+    first, second = seen.writer.submit([click(1)], NOW), seen.writer.submit([click(1)], NOW)
+    assert not first.done()
+    assert not second.done()
+    seen.writer.start()
+    assert second.result(PATIENCE).duplicates == 1
+    assert first.done()
+    seen.writer.close()
+
+
+def test_many_threads_at_once_lose_and_double_nothing(service: EngineService) -> None:
+    before = service.status()["events"]
+    assert isinstance(before, int)
+    answers: list[tuple[int, int]] = []
+
+    def post(offset: int) -> None:
+        for number in range(10):
+            events = [click(100_000 + (offset * 5 + number) * 10 + each) for each in range(10)]
+            taken = service.submit(events).result(PATIENCE)
+            answers.append((taken.accepted, taken.duplicates))
+
+    threads = [threading.Thread(target=post, args=(offset,)) for offset in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Ranges of neighbours overlap by half.
+    assert sum(accepted for accepted, _ in answers) == 250
+    assert sum(map(sum, answers)) == 400
+    wait_for(lambda: service.backlog == 0)
+    assert service.status()["events"] == before + 250
+
+
+def test_answers_change_within_the_sync_interval(service: EngineService) -> None:
+    at = max(NOW + 20_000_000, int(str(service.status()["stream_time"])))
+    service.submit([click(number, at=at) for number in range(300_000, 300_300)]).result(PATIENCE)
+    wait_for(lambda: service.backlog == 0)
+    posted = time.monotonic()
+    service.submit([click(400_000 + number, user=f"v{number}", item="new", at=at + 1) for number in range(20)])
+    wait_for(lambda: "new" in [one.item_id for one in service.recommend("stranger", 20).items])
+    assert time.monotonic() - posted < 5.0  # 0.3 s on an idle machine
+    assert service.status()["backlog"] == 0
+
+
+def test_accept_and_forget_on_an_event_loop(service: EngineService) -> None:
+    async def talk() -> int:
+        taken = await service.accept([click(500_000, user="gone", item=3), click(500_000, user="gone", item=3),
+                                      Action(user_id="x", item_id=1, action="click", timestamp=5)])
+        assert [one.reason for one in taken.rejected] == ["timestamp"]
+        assert taken.rejected[0].index == 2
+        await asyncio.to_thread(wait_for, lambda: service.backlog == 0)
+        assert service.interests("gone")
+        await service.forget("gone")
+        return taken.accepted * 10 + taken.duplicates
+
+    assert asyncio.run(talk()) == 11
+    wait_for(lambda: not service.interests("gone"))
+
+
+def test_negatives_mature_with_no_events_once_time_is_live(service: EngineService) -> None:
+    now = SystemClock().now_ms()
+    service.submit([click(600_000, at=now - 10_000)]).result(PATIENCE)
+    wait_for(lambda: int(str(service.status()["stream_time"])) >= now)
+
+
+def test_a_restart_ends_where_an_undisturbed_replay_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = started(tmp_path)
+    acknowledged = 0
+    for start in range(0, 400, 20):
+        acknowledged += service.submit([click(number) for number in range(start, start + 20)]).result(PATIENCE).accepted
+        time.sleep(0.01)
+    wait_for(lambda: service.backlog == 0)
+    engine = service.opened.result()
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "checkpoint", lambda _: None)
+        service.close()
+    with Engine(tmp_path, Settings()) as replayed:  # the whole log again, flushes and all
+        assert replayed.status()["events"] == acknowledged == 400
+        assert_same(engine, replayed)
+        replayed.checkpoint()
+    with Engine(tmp_path, Settings()) as restored:
+        assert restored.status()["events"] == 400
+        assert_same(engine, restored)
+
+
+def assert_same(one: Engine, other: Engine) -> None:
+    for name, table in one.learner.trainer.tables.items():
+        mine, theirs = table.state(), other.learner.trainer.tables[name].snapshot()
+        assert mine
+        assert np.array_equal(table.snapshot().keys, theirs.keys)
+        assert np.array_equal(table.snapshot().vectors, theirs.vectors)
+    mine, theirs_parts = one.learner.trainer.state(), other.learner.trainer.state()
+    assert mine.keys() == theirs_parts.keys()
+    assert all(np.array_equal(mine[name], theirs_parts[name]) for name in mine)
+
+
+def test_a_folder_in_use_is_told_by_opened(tmp_path: Path) -> None:
+    with Engine(tmp_path, Settings()):
+        second = EngineService(lambda: Engine(tmp_path, Settings()))
+        second.start()
+        assert "in use" in str(second.opened.exception(PATIENCE))
+        assert not second.ready()
+        assert second.status()["state"] == "failed"
+        second.close()
+
+
+def test_an_interval_that_is_too_short_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least 0\.1"):
+        EngineService(Engine, sync_seconds=0.01)
+
+
+def test_stepping_aside_waits_for_who_asks_but_not_for_ever() -> None:
+    courtesy = Courtesy(most_seconds=0.05)
+    started_at = time.monotonic()
+    courtesy.step_aside()
+    assert time.monotonic() - started_at < 0.04
+    with courtesy.asking(), courtesy.asking():
+        started_at = time.monotonic()
+        courtesy.step_aside()
+        assert time.monotonic() - started_at >= 0.04
+    started_at = time.monotonic()
+    courtesy.step_aside()
+    assert time.monotonic() - started_at < 0.04
