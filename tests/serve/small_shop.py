@@ -1,0 +1,82 @@
+"""A trainer's state made by hand, published to what a scorer serves from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Id, key_of
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import weights_of
+from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.serve.rank import Scorer
+from stream_reco.serve.request import Moment
+from stream_reco.serve.served import Served
+from stream_reco.serve.settings import SlateSettings
+from stream_reco.signals.context import ContextValue
+from stream_reco.signals.history import Histories
+from stream_reco.signals.settings import RECENT, SignalSettings
+from stream_reco.signals.signals import Signals
+from stream_reco.sync import Contents, InProcessChannel, Publisher, drain_tables
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import Trainer
+
+NOW = 1_600_000_000_000
+MODEL = ModelSettings(item_dim=4, tower_dim=4, user_dim=2, context_dim=2, cross_rank=4, hidden=8)
+NOTHING = np.empty(0, dtype=np.int32)
+
+
+class SmallShop:
+    """Items, users and what they did; `sync` lets the scorer see it."""
+
+    def __init__(self, slate: SlateSettings | None = None, retrieve: RetrieveSettings | None = None) -> None:
+        self.signals = Signals(SignalSettings())
+        self.histories = Histories(SignalSettings())
+        self.trainer = Trainer(MODEL, TrainSettings())
+        self.medoids: dict[Id, list[int]] = {}
+        self.channel = InProcessChannel()
+        self.publisher = Publisher("shop", 3)
+        self.served = Served(MODEL, SignalSettings(), "shop")
+        self.scorer = Scorer(self.served, self.moment, retrieve or RetrieveSettings(), slate or SlateSettings(), 0)
+
+    def act(self, user: Id, item: Id, now: int = NOW, context: Mapping[str, ContextValue] | None = None) -> None:
+        slot = self.signals.admit(item)
+        self.signals.learn_context(context)
+        moment = self.moment(user, now)
+        self.signals.act(slot, moment.recent, moment.times, self.signals.coder.encode(context, now), now)
+        self.histories.add(user, slot, now)
+
+    def describe(self, item: Id, features: dict[str, Any], *, available: bool = True) -> None:
+        self.signals.describe(item, features, available=available, now=NOW)
+
+    def train(self, items: list[Id]) -> None:
+        """Give items a row, and with it a vector."""
+        self.trainer.tables["item"].train_rows(np.array([key_of(item, "item") for item in items]), NOW)
+
+    def moment(self, user: Id, now: int) -> Moment:
+        assert now > 0
+        row = self.histories.row_of(user)
+        key = key_of(user, "user")
+        medoids = np.array(self.medoids.get(user, []), dtype=np.int64)
+        if row < 0:
+            return Moment(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids)
+        recent, times = self.histories.items[row].copy(), self.histories.times[row].copy()
+        return Moment(key, recent, times, self.histories.seen(row), medoids)
+
+    def sync(self) -> int:
+        self.publisher.publish(self.channel, self._contents)
+        self.served.replica.poll(self.channel)
+        return self.served.replica.version
+
+    def _contents(self, snapshot: bool) -> Contents:
+        tables, restore = drain_tables(self.trainer.tables.values(), snapshot)
+        signals, catalogue = self.signals.drain()
+        if snapshot:
+            signals, catalogue = self.signals.snapshot()
+        return Contents(tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore)
+
+    def slots(self, items: list[Id]) -> NDArray[np.int32]:
+        return np.array([self.signals.catalogue.slot_of(item) for item in items], dtype=np.int32)
