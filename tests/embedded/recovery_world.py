@@ -1,0 +1,139 @@
+"""A stream with everything in it, cut into steps, and the whole state that it must end in: for tests of recovery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_reco.clock import ManualClock
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.embedded.learner_state import parts_of
+from stream_reco.embedding import index as scalars
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
+from stream_reco.labels.settings import LabelSettings
+from stream_reco.labels.state import MemoryState
+from stream_reco.model.settings import ModelSettings
+from stream_reco.signals.settings import SignalSettings
+from stream_reco.train.settings import TrainSettings
+
+NOW = 1_760_000_000_000
+MINUTE = 60_000
+DAY = 86_400_000
+Step = list[Event] | int | str
+"""A batch to ingest, a time to tick to, or a user to forget. Doing a step twice must be the same as doing it once."""
+
+SETTINGS = Settings(
+    labels=LabelSettings(window_days=0.5),
+    signals=SignalSettings(item_idle_days=1.5, user_idle_days=1.5),
+    model=ModelSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8),
+    training=TrainSettings(batch=16, checkpoint_events=130, row_idle_days=1.5),
+)
+_PASSING = {"touched", "touched_values", "marks", "bits", "tombstones", "default_touched"}
+"""What depends on when was published, as it should."""
+
+
+def opened(folder: Path | None, settings: Settings = SETTINGS) -> Engine:
+    return Engine(folder, settings, clock=ManualClock(NOW))
+
+
+def steps(seed: int, count: int) -> list[Step]:
+    """`count` steps over some days; users and items come and go, so that rows and slots are freed and used again."""
+    rng = np.random.default_rng(seed)
+    return [_step(rng, number, NOW - 4 * DAY + number * (4 * DAY // count)) for number in range(count)]
+
+
+def do(engine: Engine, step: Step) -> None:
+    """One step, ending with nothing that waits for a later one: a restart may fall between any two."""
+    if isinstance(step, list):
+        engine.ingest(step)
+    elif isinstance(step, int):
+        engine.tick(step)
+        engine.sync()
+    else:
+        engine.forget(step)
+
+
+def _step(rng: np.random.Generator, number: int, start: int) -> Step:
+    kind = rng.random()
+    if kind < 0.06:
+        return start
+    if kind < 0.1:
+        return _user(rng, start)
+    return [_event(rng, f"{number}-{place}", start + place * MINUTE) for place in range(int(rng.integers(1, 25)))]
+
+
+def _user(rng: np.random.Generator, time: int) -> str:
+    return f"user{time // (DAY // 2) * 4 + int(rng.integers(8))}"
+
+
+def _event(rng: np.random.Generator, name: str, time: int) -> Event:
+    time -= int(rng.integers(0, 20)) * MINUTE * int(rng.random() < 0.2)
+    user = _user(rng, time)
+    drawn = time // (DAY // 2) * 5 + int(rng.integers(12))
+    item: Id = drawn - 2**62 if drawn % 3 else f"item{drawn}"
+    request = f"r{time // (10 * MINUTE)}-{user}"
+    context: dict[str, str | int | float | bool | None] = {"device": f"d{drawn % 4}", "new": bool(drawn % 2)}
+    kind = rng.random()
+    if kind < 0.4:
+        return Impression(
+            user_id=user, item_id=item, timestamp=time, event_id=name, request_id=request, position=drawn % 5,
+            context=context,
+        )  # fmt: skip
+    if kind < 0.9:
+        known = request if rng.random() < 0.5 else None
+        return Action(
+            user_id=user, item_id=item, action="buy" if drawn % 4 else "click", value=float(drawn % 7), timestamp=time,
+            event_id=name, request_id=known, context=context,
+        )  # fmt: skip
+    if kind < 0.94:
+        earlier = name.split("-")[0]
+        return Retraction(retracts=f"{earlier}-{int(rng.integers(20))}", timestamp=time, event_id=name, user_id=user)
+    if kind < 0.98:
+        return ItemEvent(
+            item_id=item, timestamp=time, event_id=name, features={"kind": drawn % 3}, available=drawn % 2 == 0
+        )
+    return UserEvent(user_id=user, timestamp=time, event_id=name, features={"age": drawn % 90})
+
+
+def whole_state(engine: Engine) -> dict[str, Any]:
+    """Everything that is learned, in a form that can be compared; what only says what is published is left out."""
+    parts: dict[str, Any] = {}
+    for name, part in parts_of(engine.learner).items():
+        if name == "labels":
+            parts |= _labels(engine)
+        elif isinstance(part, bytes):
+            parts[name] = msgspec.msgpack.decode(part)
+        else:
+            parts |= {f"{name}.{key}": value for key, value in part.items() if key not in _PASSING}
+    for table in engine.learner.trainer.tables.values():
+        parts[f"table.{table.name}.head"][scalars.TOUCHED] = 0
+        keys = table.keys()
+        order = np.argsort(keys)
+        parts[f"keys.{table.name}"] = keys[order]
+        parts[f"vectors.{table.name}"] = table.lookup(keys[order])
+    return parts
+
+
+def _labels(engine: Engine) -> dict[str, Any]:
+    """The joiner's state by field; what it finds by key only has no order."""
+    version, settings, memory = msgspec.msgpack.decode(engine.learner.joiner.state())
+    parts = dict(zip((f"labels.{name}" for name in MemoryState.__struct_fields__), memory, strict=True))
+    parts["labels.responses"].sort(key=repr)
+    parts["labels.due"].sort(key=repr)
+    return parts | {"labels.settings": (version, settings)}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Names of the parts that are not equal to the bit."""
+    names = sorted(one.keys() | other.keys())
+    return [name for name in names if name not in one or name not in other or not _same(one[name], other[name])]
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return type(one) is type(other) and one == other
