@@ -133,7 +133,8 @@ class Learner:
         now = self.stream_time
         with self.user_lock:
             self.histories.evict(now)
-        self.signals.evict(now)
+            # A freed slot goes to another item: to whoever acted on the old one, that would look seen.
+            self.histories.forget_items(self.signals.evict(now))
         self.trainer.evict(now)
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:

@@ -18,6 +18,7 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retract
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.serve.request import Request
 from stream_reco.serve.slate import Slate
+from stream_reco.signals.settings import SignalSettings
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -551,3 +552,19 @@ def test_one_folder_has_one_engine(tmp_path: Path) -> None:
         engine.close()
         with pytest.raises(LogError, match="is closed"):
             engine.ingest([click("u", "c")])
+
+
+# --- items leave
+
+
+def test_an_item_in_the_place_of_one_that_left_is_not_taken_for_seen() -> None:
+    days = Settings(signals=SignalSettings(item_idle_days=1.0))
+    with opened(settings=days) as engine:
+        engine.ingest(clicks(["u"], list("abc"), NOW - 9 * DAY))
+        for day in (6, 5):
+            engine.ingest(clicks(["v"], ["d"], NOW - day * DAY))
+        assert engine.status()["items"] == 1
+        engine.ingest(clicks(["v"], list("efg"), NOW - 4 * DAY))
+        engine.sync()
+        assert engine.learner.signals.catalogue.size == 4, "the places of those that left are used again"
+        assert sorted(map(str, ids(engine.recommend("u", 10)))) == list("defg")
