@@ -59,9 +59,9 @@ def do(engine: Engine, step: Step) -> None:
 
 def _step(rng: np.random.Generator, number: int, start: int) -> Step:
     kind = rng.random()
-    if kind < 0.06:
+    if kind < 0.08:
         return start
-    if kind < 0.1:
+    if kind < 0.2:
         return _user(rng, start)
     return [_event(rng, f"{number}-{place}", start + place * MINUTE) for place in range(int(rng.integers(1, 25)))]
 
@@ -122,8 +122,8 @@ def _labels(engine: Engine) -> dict[str, Any]:
     """The joiner's state by field; what it finds by key only has no order."""
     version, settings, memory = msgspec.msgpack.decode(engine.learner.joiner.state())
     parts = dict(zip((f"labels.{name}" for name in MemoryState.__struct_fields__), memory, strict=True))
-    parts["labels.responses"].sort(key=repr)
-    parts["labels.due"].sort(key=repr)
+    for name in ("waiting", "unprompted", "responses", "due"):
+        parts[f"labels.{name}"].sort(key=repr)
     return parts | {"labels.settings": (version, settings)}
 
 
