@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from stream_reco.cli import machine
+
 OLDEST = (3, 11)
 _LEAST_FREE_BYTES = 1 << 30
 # Those with compiled parts: what breaks, breaks when they are loaded.
@@ -68,7 +70,7 @@ def packages() -> Iterator[Finding]:
 
 def cores() -> Finding:
     """Processors that this process may use."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = machine.cores()
     if count < 2:
         return Finding("warning", "processors", f"{count}: learning and answering will share it; 2 are better")
     return Finding("good", "processors", str(count))
