@@ -12,6 +12,7 @@ from stream_reco.cli.doctor import doctor
 from stream_reco.cli.failure import Failure
 from stream_reco.cli.ingest import ingest
 from stream_reco.cli.replay import replay
+from stream_reco.cli.reproduce import reproduce
 from stream_reco.cli.serve import serve
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, replay, ingest, doctor, bench):
+for command in (demo, serve, replay, ingest, reproduce, doctor, bench):
     app.command()(command)
 
 

@@ -1,0 +1,123 @@
+"""`stream-reco reproduce`: the experiments on a real log, from their replays to the pages in docs/results."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.reproduce_page import Found, figures_of, page_of
+from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size
+from stream_reco.cli.reproduce_runs import Pool
+from stream_reco.cli.reproduce_store import Result, Store
+
+ALL = "all"
+Name = StrEnum("Name", [*EXPERIMENTS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+_STOPPED = 130
+
+
+def reproduce(
+    name: Annotated[Name, typer.Argument(help="Which experiment.")],
+    data: Annotated[
+        Path | None, typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}.", metavar="DIR")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = 300_000,
+    warm_up: Annotated[
+        int, typer.Option(min=0, help="Events that are learned but not evaluated.", metavar="N")
+    ] = 100_000,
+    jobs: Annotated[int, typer.Option(min=1, help="Replays at a time.", metavar="N")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the pages.", metavar="DIR")] = Path("docs/results"),
+    work: Annotated[
+        Path | None, typer.Option(help="Keeps finished replays; in the cache folder by default.", metavar="DIR")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is kept from an earlier time.")] = False,
+) -> None:
+    """Run the replays of an experiment and write what they found: a page, its figures, a plot.
+
+    Replays have the default settings. Those that are finished are kept, so the same command goes on where it stopped.
+    """
+    if warm_up >= limit:
+        raise Misuse(f"--warm-up {warm_up} leaves nothing of --limit {limit} to evaluate; give a smaller one")
+    store = Store(_work_folder(work), _log(data), Size(limit, warm_up))
+    _make(out)
+    chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
+    run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
+    for one in chosen:
+        for path in write(one, store, out):
+            typer.echo(f"wrote {path}")
+
+
+def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
+    """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
+    from stream_reco.cli.reproduce_view import Progress
+    from stream_reco.cli.stopping import stopping
+
+    distinct = list(dict.fromkeys(runs))
+    kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}
+    with stopping() as stop, Progress(len(distinct), store.size.limit) as progress:
+        for run, result in kept.items():
+            progress.kept(run, result)
+        pool = Pool(store, jobs, progress, stop)
+        pool.run([run for run in distinct if run not in kept])
+    again = "what is finished is kept: the same command goes on from there"
+    if stop.is_set():
+        typer.echo(f"stopped; {again}", err=True)
+        raise typer.Exit(_STOPPED)
+    if pool.failures:
+        told = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
+        raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {told}")
+
+
+def write(experiment: Experiment, store: Store, out: Path) -> list[Path]:
+    """Write the page of an experiment whose runs are all in the store, its figures and its plot; returns the files."""
+    found = Found(experiment, {run: _found(store, run) for run in experiment.everything})
+    from stream_reco.cli.reproduce_plot import plot_of
+
+    picture = plot_of(found)
+    name = experiment.name
+    contents = {
+        f"{name}.md": page_of(found, f"{name}.svg" if picture else None).encode(),
+        f"{name}.json": (json.dumps(figures_of(found), indent=1) + "\n").encode(),
+    }
+    if picture is None:
+        typer.echo("no plot without matplotlib: pip install matplotlib", err=True)
+    else:
+        contents[f"{name}.svg"] = picture
+    for file, content in contents.items():
+        try:
+            (out / file).write_bytes(content)
+        except OSError as error:
+            raise Failure(f"cannot write {out / file}: {error.strerror}; name another folder with --out") from error
+    return [out / file for file in contents]
+
+
+def _found(store: Store, run: Run) -> Result:
+    result = store.find(run)
+    assert result is not None
+    return result
+
+
+def _log(data: Path | None) -> Path:
+    from stream_reco.datasets import globo
+
+    if data is None:
+        where = (globo.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
+        raise Misuse(f"say with --data or STREAM_RECO_DATA which folder holds {LOG}; the clicks are at {where}")
+    return data / LOG
+
+
+def _work_folder(work: Path | None) -> Path:
+    from platformdirs import user_cache_path
+
+    return (work or user_cache_path("stream-reco") / "reproduce").absolute()
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"cannot make {out}: {error.strerror}; name another folder with --out") from error

@@ -1,0 +1,97 @@
+"""Which replays an experiment is made of, and the command of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+LOG = "globo_clicks.parquet"
+INTERVALS = ("10", "60", "600", "3600", "never")
+SEEDS = (1, 2)
+"""Besides 0, which every other run has: three runs of the full loop tell how much chance alone moves the figures."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`."""
+
+    title: str
+    options: tuple[str, ...]
+    group: str = ""
+    seed: int = 0
+
+    @property
+    def slug(self) -> str:
+        """Its name as a part of a file name."""
+        return self.title.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the log is replayed, and how much of that only to learn."""
+
+    limit: int
+    warm_up: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`runs`, in the order of tables, are compared with `full`, one of them; `seeds` differ from it in that alone."""
+
+    name: str
+    full: Run
+    runs: tuple[Run, ...]
+    seeds: tuple[Run, ...]
+
+    @property
+    def everything(self) -> tuple[Run, ...]:
+        """All runs."""
+        return (*self.runs, *self.seeds)
+
+
+def command_of(run: Run, log: str, size: Size) -> list[str]:
+    """The arguments of `stream-reco` that make this run of the log at the path `log`."""
+    config = ("--config", config_name(run)) if run.seed else ()
+    sizes = ("--limit", str(size.limit), "--warm-up", str(size.warm_up))
+    return ["replay", log, "--format", "globo", *sizes, *run.options, *config]
+
+
+def config_name(run: Run) -> str:
+    """The name of the file with the settings of a run that has other ones than the default."""
+    return f"seed-{run.seed}.toml"
+
+
+def config_text(run: Run) -> str:
+    """What that file holds."""
+    return f"[training]\nseed = {run.seed}\n"
+
+
+def sync() -> Experiment:
+    """How quality falls as publications become rarer."""
+    return Experiment("sync", FULL, tuple(_every(interval) for interval in INTERVALS), _seeds())
+
+
+def ablations() -> Experiment:
+    """What each candidate source and each feature family is worth: the loop without it."""
+    from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+    from stream_reco.retrieve.sources import SOURCES
+
+    left_out = (*_without("source", list(SOURCES)), *_without("features", [*FAMILIES, *LEARNED_FAMILIES]))
+    return Experiment("ablations", FULL, (FULL, *left_out), _seeds())
+
+
+def _every(interval: str) -> Run:
+    return Run(f"sync {interval}", ("--sync-interval", interval))
+
+
+def _without(kind: str, names: Sequence[str]) -> tuple[Run, ...]:
+    return tuple(Run(f"without {kind} {name}", (*FULL.options, f"--without-{kind}", name), kind) for name in names)
+
+
+def _seeds() -> tuple[Run, ...]:
+    return tuple(Run(f"seed {seed}", FULL.options, seed=seed) for seed in SEEDS)
+
+
+FULL = _every("60")
+"""What the others are compared with."""
+EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {"sync": sync, "ablations": ablations}

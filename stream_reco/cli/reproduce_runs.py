@@ -1,0 +1,138 @@
+"""Replays as processes of their own, several at a time; what one does wrong does not stop the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.machine import cores
+from stream_reco.cli.reproduce_plan import Run
+from stream_reco.cli.reproduce_store import Result, Store
+
+_POLL_SECONDS = 0.2
+_END_SECONDS = 10
+_TAIL_BYTES = 4096
+_DONE = re.compile(r"^([\d,]+)/[\d,]+ events", re.MULTILINE)
+_SOURCE = Path(__file__).parents[2]
+
+
+@dataclass
+class Running:
+    """A replay under way; all that it prints goes to the file `told`."""
+
+    run: Run
+    told: Path
+    process: subprocess.Popen[bytes]
+
+    def events(self) -> int:
+        """How many events it has done, as it says every few seconds."""
+        found = _DONE.findall(_tail(self.told))
+        return int(found[-1].replace(",", "")) if found else 0
+
+    def why(self) -> str:
+        """Why it failed: its last words."""
+        lines = [line for line in _tail(self.told).splitlines() if line.strip()]
+        last = lines[-1] if lines else "it said nothing"
+        status = self.process.returncode
+        ended = f"signal {-status}, perhaps for want of memory" if status < 0 else f"status {status}"
+        return f"{last} ({ended}; all that it said is in {self.told})"
+
+
+class Watch(Protocol):
+    """Told as replays start, go on and end."""
+
+    def started(self, run: Run) -> None: ...
+
+    def went_on(self, run: Run, events: int) -> None: ...
+
+    def finished(self, run: Run, result: Result) -> None: ...
+
+    def failed(self, run: Run, why: str) -> None: ...
+
+
+@dataclass
+class Pool:
+    """At most `jobs` replays at a time; `stop` ends them all."""
+
+    store: Store
+    jobs: int
+    watch: Watch
+    stop: threading.Event
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def run(self, runs: Sequence[Run]) -> None:
+        """Run them all; results go to the store, titles of those that failed to `failures`, with the reason."""
+        waiting, active = list(runs), list[Running]()
+        try:
+            while (waiting or active) and not self.stop.wait(_POLL_SECONDS if active else 0):
+                while waiting and len(active) < self.jobs:
+                    active.append(self._start(waiting.pop(0)))
+                active = [one for one in active if not self._ended(one)]
+        finally:
+            for one in active:
+                _end(one.process)
+                self.store.part(one.run).unlink(missing_ok=True)
+
+    def _start(self, run: Run) -> Running:
+        told = self.store.file(run, "log")
+        command = [sys.executable, "-m", "stream_reco.cli", *self.store.arguments(run)]
+        with told.open("wb") as output:
+            process = self._open(command, output)
+        self.watch.started(run)
+        return Running(run, told, process)
+
+    def _open(self, command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, cwd=self.store.folder, env=environment(self.jobs), stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def _ended(self, one: Running) -> bool:
+        if one.process.poll() is None:
+            self.watch.went_on(one.run, one.events())
+            return False
+        why = one.why() if one.process.returncode else self._kept(one.run)
+        self.store.part(one.run).unlink(missing_ok=True)
+        if why:
+            self.failures[one.run.title] = why
+            self.watch.failed(one.run, why)
+        return True
+
+    def _kept(self, run: Run) -> str:
+        try:
+            self.watch.finished(run, self.store.keep(run, self.jobs))
+        except (Failure, OSError, ValueError, KeyError) as error:
+            return f"its figures are of no use: {error}"
+        return ""
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """The environment of a replay: no settings but the defaults, and its share of the cores where none is set."""
+    threads = str(max(1, cores() // jobs))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
+    path = os.pathsep.join(filter(None, [str(_SOURCE), inherited.get("PYTHONPATH")]))
+    shares = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
+    return shares | inherited | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

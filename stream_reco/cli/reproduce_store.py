@@ -1,0 +1,79 @@
+"""Finished replays in a folder, so that hours of work go on where they stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.json_output import write_json
+from stream_reco.cli.machine import machine
+from stream_reco.cli.reproduce_plan import LOG, Run, Size, command_of, config_name, config_text
+
+SHOWN_LOG = f"$STREAM_RECO_DATA/{LOG}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished replay: its command as people would type it, where it ran beside how many others, its figures."""
+
+    command: str
+    machine: Mapping[str, str]
+    jobs: int
+    report: Mapping[str, Any]
+
+
+class Store:
+    """Results by what they were asked for: the command, the settings' seed and the bytes of the log."""
+
+    def __init__(self, folder: Path, log: Path, size: Size) -> None:
+        """Raises `Failure` where the log cannot be read or the folder not be made."""
+        self.folder, self.log, self.size = folder, log, size
+        try:
+            with log.open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"{error.filename}: {error.strerror}; check --data and --work") from error
+
+    def command(self, run: Run) -> str:
+        """The command of a run as people would type it."""
+        return " ".join(["stream-reco", *command_of(run, SHOWN_LOG, self.size)])
+
+    def file(self, run: Run, ending: str) -> Path:
+        """Where something of a run is kept."""
+        asked = json.dumps([self.command(run), config_text(run), self._digest])
+        return self.folder / f"{run.slug}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.{ending}"
+
+    def arguments(self, run: Run) -> list[str]:
+        """The arguments of `stream-reco` for a run that is started in this folder."""
+        if run.seed:
+            (self.folder / config_name(run)).write_text(config_text(run))
+        return [*command_of(run, str(self.log.absolute()), self.size), "--json", self.part(run).name]
+
+    def part(self, run: Run) -> Path:
+        """Where a run under way writes its figures; another `reproduce` in this folder writes elsewhere."""
+        return self.file(run, f"{os.getpid()}.part")
+
+    def find(self, run: Run) -> Result | None:
+        """The result of an earlier time; what cannot be read is none."""
+        try:
+            return Result(**json.loads(self.file(run, "json").read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep(self, run: Run, jobs: int) -> Result:
+        """Make the figures that a run has just written its result, whole or not at all."""
+        part = self.part(run)
+        result = Result(self.command(run), machine(), jobs, json.loads(part.read_bytes()))
+        if not result.report["evaluated"]:
+            events = result.report["events"]
+            raise Failure(f"nothing was evaluated: the log has {events:,} events and --warm-up takes all of them")
+        write_json(part, asdict(result))
+        part.replace(self.file(run, "json"))
+        return result

@@ -1,0 +1,74 @@
+"""How far an experiment has come: bars on a terminal, a line for each start and end everywhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich import progress
+from rich.console import Console
+
+from stream_reco.cli.reproduce_plan import Run
+from stream_reco.cli.reproduce_store import Result
+
+
+class Progress:
+    """Shows `total` replays of `events` each."""
+
+    def __init__(self, total: int, events: int) -> None:
+        self._console = Console()
+        self._total, self._events, self._done = total, events, 0
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+        )
+        self._bars = progress.Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._all = self._bars.add_task("replays", total=total)
+        self._tasks: dict[Run, progress.TaskID] = {}
+
+    def kept(self, run: Run, result: Result) -> None:
+        """One that was run at an earlier time."""
+        self._count(run, f"kept from commit {str(result.report['git_commit'])[:10]}: {_figures(result)}")
+
+    def started(self, run: Run) -> None:
+        """A replay began."""
+        self._tasks[run] = self._bars.add_task(run.title, total=self._events)
+        if not self._console.is_terminal:
+            self._say(f"{run.title}: started")
+
+    def went_on(self, run: Run, events: int) -> None:
+        """It has done so many events."""
+        self._bars.update(self._tasks[run], completed=events)
+
+    def finished(self, run: Run, result: Result) -> None:
+        """It ended well."""
+        self._count(run, f"{_figures(result)}, in {result.report['seconds']:,.0f} s")
+
+    def failed(self, run: Run, why: str) -> None:
+        """It did not."""
+        self._count(run, f"failed: {why}")
+
+    def _count(self, run: Run, text: str) -> None:
+        self._done += 1
+        self._bars.update(self._all, completed=self._done)
+        if run in self._tasks:
+            self._bars.remove_task(self._tasks.pop(run))
+        self._say(f"{self._done}/{self._total} {run.title}: {text}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+def _figures(result: Result) -> str:
+    return ", ".join(f"{name} {result.report[name]:.4f}" for name in ("hr@10", "ndcg@10"))
