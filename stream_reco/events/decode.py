@@ -14,7 +14,7 @@ import msgspec
 from stream_reco.events.bad import BadEvent, shown
 from stream_reco.events.ids import check_id, too_long
 from stream_reco.events.schema import INT64_MAX, INT64_MIN, KINDS, Event
-from stream_reco.events.wire import encode
+from stream_reco.events.wire import decode_batch, encode, encode_batch
 
 MAX_EVENT_BYTES = 1 << 20
 MAX_BODY_BYTES = 64 << 20
@@ -165,6 +165,8 @@ def _sized(event: Event) -> Event:
 
 def validate(event: Event) -> None:
     """Hold an event that was built in Python to the same rules as one that was decoded. Raises BadEvent."""
+    if type(event) not in _IDS_OF_TYPE:
+        raise BadEvent("type", f"{shown(event)} is no event: it must be one of {', '.join(KINDS)}")
     for field in _IDS_OF_TYPE[type(event)]:
         value = getattr(event, field)
         if value is not None:
@@ -176,6 +178,11 @@ def validate(event: Event) -> None:
     except (TypeError, ValueError, OverflowError) as error:
         raise BadEvent("value", f"{error} in {shown(event)}") from None
     decode(data)
+    try:
+        # JSON makes text of what the log keeps as it is, such as a key that is a number: it could not be read again.
+        decode_batch(encode_batch([event]))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadEvent("schema", f"{error} in {shown(event)}") from None
 
 
 def check_time(event: Event, now: int, future_ms: int) -> None:
