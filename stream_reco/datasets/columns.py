@@ -121,7 +121,7 @@ def numbers(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
         values, missing = _numpy(array.cast(pa.float64())), _nulls(array)
     else:
         column = text(array, typed=True)
-        parsed = np.array([*(_float(word) if word else 0.0 for word in column.words or []), 0.0])
+        parsed = np.array([*(to_float(word) if word else 0.0 for word in column.words or []), 0.0])
         empty = np.array([*(not word for word in column.words or []), True])
         values, missing = parsed[column.values], empty[column.values]
     values = np.where(missing, 0.0, values.astype(np.float64))
@@ -148,21 +148,26 @@ def propensities(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]
 def context(array: Any, *, typed: bool) -> Column:
     """Return values for a context: Parquet keeps its type; a CSV column is of integers, else floats, else text."""
     kind = array.type
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    if whole and not _beyond_int64(array):
         return _with_missing(_numpy(array), _nulls(array))
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = _numpy(array.cast(pa.float64()))
+    if whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = _numpy(array.cast(pa.float64(), safe=False))
         return _with_missing(np.nan_to_num(values, posinf=0, neginf=0), _nulls(array) | ~np.isfinite(values))
     if pa.types.is_temporal(kind):
         array = array.cast(pa.string())
     column = text(array, typed=typed)
     if typed or not column.words:
         return column
-    whole = _integers(column.words)
-    if whole is not None:
-        return Column(column.values, whole.tolist())
-    floats = [_float(word) for word in column.words]
+    integers = _integers(column.words)
+    if integers is not None:
+        return Column(column.values, integers.tolist())
+    floats = [to_float(word) for word in column.words]
     return Column(column.values, floats) if np.isfinite(floats).all() else column
+
+
+def _beyond_int64(array: Any) -> bool:
+    return pa.types.is_uint64(array.type) and bool((_numpy(array) > np.uint64(np.iinfo(np.int64).max)).any())
 
 
 def _empty(array: Any, *, typed: bool) -> NDArray[np.bool_]:
@@ -193,9 +198,10 @@ def _decoded(word: str | bytes | None) -> str | None:
         return None
 
 
-def _float(word: str) -> float:
+def to_float(word: str) -> float:
+    """Return the number that a text is, NaN if it is none; Python's own 1_000 is none in files."""
     try:
-        return float(word)
+        return float(word) if "_" not in word else float("nan")
     except ValueError:
         return float("nan")
 

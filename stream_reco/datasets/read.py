@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from stream_reco.datasets.arrays import one_array
 from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.errors import DatasetError, shortened
 
@@ -27,6 +29,9 @@ _SEPARATORS = (",", "\t", ";", "|")
 _NAMED_TEXT, _NAMED_PARQUET = {".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json"}, {".parquet", ".pq"}
 # A quoted cell may hold newlines, so a row must fit a block.
 _BLOCK_BYTES = 16 << 20
+# What Arrow raises over damaged bytes: names that are not UTF-8 and sizes that no memory holds come as Python's own.
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+_END_OF_LINE = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def columns_of(path: Path) -> list[str]:
         return _separator(_header(path, data), (), headless=False)[1]
     try:
         return list(pa.parquet.read_schema(pa.BufferReader(data)).names)
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
@@ -119,11 +124,14 @@ def _read_parquet(path: Path, data: bytes, wanted: Sequence[str], *, rest: bool)
     try:
         file = pa.parquet.ParquetFile(pa.BufferReader(data))
         there = file.schema_arrow.names
-        chosen = _chosen(path, wanted, there, rest=rest)
-        table = file.read(columns=chosen)
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
-    columns = {name: _one_array(table.column(name)) for name in chosen}
+    chosen = _chosen(path, wanted, there, rest=rest)
+    try:
+        table = file.read(columns=chosen)
+        columns = {name: one_array(table.column(name)) for name in chosen}
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
     return _frame(path, columns, np.arange(table.num_rows, dtype=np.int64), typed=True)
 
 
@@ -134,7 +142,11 @@ def _read_text(
         why = f"it starts with {shortened(data[:16])}"
         raise DatasetError(path, "neither text in UTF-8 nor Parquet", why, "Export it as UTF-8 CSV or as Parquet.")
     header = _header(path, data)
-    separator, there = _separator(header, list(names) or wanted, headless=bool(names))
+    try:
+        separator, there = _separator(header, list(names) or wanted, headless=bool(names))
+    except csv.Error as error:
+        fix = "If it is a table, its first line holds the names of its columns."
+        raise DatasetError(path, "cannot read the header", str(error), fix) from error
     there = list(names) or there
     chosen = _chosen(path, wanted, there, rest=rest)
     broken: list[Any] = []
@@ -146,8 +158,11 @@ def _read_text(
     first_line = 1 if names else 2
     bad = np.array([row.number - first_line for row in broken], dtype=np.int64)
     rows = np.delete(np.arange(table.num_rows + len(bad), dtype=np.int64), bad[bad < table.num_rows + len(bad)])
+    if broken and not len(rows):
+        why = f"no row is like its header, the first: {_miscounted(broken[0])}"
+        raise DatasetError(path, "cannot read the log", why, "Check its header, separators and quotes.")
     dead.add_rows("schema", path.name, bad, lambda i: _miscounted(broken[i]))
-    return _frame(path, {name: _one_array(table.column(name)) for name in chosen}, rows, typed=False)
+    return _frame(path, {name: one_array(table.column(name)) for name in chosen}, rows, typed=False)
 
 
 def _miscounted(row: Any) -> str:
@@ -175,7 +190,7 @@ def _parse(data: bytes, separator: str, names: Sequence[str], chosen: Sequence[s
 
 
 def _header(path: Path, data: bytes) -> str:
-    line = data.lstrip(b"\r\n").split(b"\n", 1)[0].rstrip(b"\r")
+    line = _END_OF_LINE.split(data.lstrip(b"\r\n"), maxsplit=1)[0]
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -204,13 +219,6 @@ def _chosen(path: Path, wanted: Sequence[str], there: Sequence[str], *, rest: bo
     if twice:
         raise DatasetError(path, "cannot read the log", f"two columns are called {twice[0]!r}", "Rename one of them.")
     return chosen
-
-
-def _one_array(column: Any) -> Any:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _frame(path: Path, columns: dict[str, Any], rows: NDArray[np.int64], *, typed: bool) -> Frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stream_reco.datasets.columns import to_float
 from stream_reco.datasets.errors import shortened
 
 EARLIEST_MS: Final = 631_152_000_000  # 1990-01-01: what lies before is seconds taken for milliseconds
 _LATEST_GUESS_MS: Final = 4_102_444_800_000  # 2100-01-01
 _MS_PER_UNIT: Final = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 UNITS: Final = (*_MS_PER_UNIT, "iso")
+_SPACED_OFFSET: Final = re.compile(r" ([+-]\d\d:?\d\d)$")
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _NO_TIME: Final = np.iinfo(np.int64).min
 
@@ -78,7 +81,7 @@ def _from_text(column: Any, unit: str | None) -> NDArray[np.int64]:
             except pa.ArrowInvalid:
                 continue
     words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in column.to_pylist()]
-    numbers = np.array([_number(word) for word in words], dtype=np.float64)
+    numbers = np.array([to_float(word or "") for word in words], dtype=np.float64)
     if unit in _MS_PER_UNIT or (unit is None and np.isfinite(numbers).sum() * 2 > len(words)):
         return _from_numbers(numbers, unit)
     times = np.array([_iso(word) for word in words], dtype=np.int64)
@@ -87,16 +90,9 @@ def _from_text(column: Any, unit: str | None) -> NDArray[np.int64]:
     return times
 
 
-def _number(word: str | None) -> float:
-    try:
-        return float(word or "nan")
-    except ValueError:
-        return float("nan")
-
-
 def _iso(word: str | None) -> int:
     try:
-        at = datetime.fromisoformat((word or "").strip().removesuffix(" UTC"))
+        at = datetime.fromisoformat(_SPACED_OFFSET.sub(r"\1", (word or "").strip().removesuffix(" UTC")))
     except ValueError:
         return _NO_TIME
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND

@@ -30,8 +30,8 @@ def table(path: Path, text: str | bytes, **options: Any) -> Log:
     return load(path, "table", **{"columns": COLUMNS, **options})
 
 
-def parquet(path: Path, columns: dict[str, Any], **options: Any) -> Log:
-    pq.write_table(pa.table(columns), path)
+def parquet(path: Path, cells: dict[str, Any], **options: Any) -> Log:
+    pq.write_table(pa.table(cells), path)
     return load(path, "table", **{"columns": COLUMNS, **options})
 
 
@@ -125,6 +125,7 @@ def test_bytes_that_are_not_utf8_spoil_their_row_alone(tmp_path: Path) -> None:
         ("us", ["1507000000000000", "1507000001000999"]),
         ("iso", ["2017-10-03T03:06:40Z", "2017-10-03T03:06:41Z"]),
         ("iso", ["2017-10-03 03:06:40", "2017-10-03 05:06:41.000+02:00"]),
+        ("iso", ["2017-10-03 03:06:40 +0000", "2017-10-03 05:06:41 +02:00"]),
         ("iso", ["2017-10-03 03:06:40 UTC", "2017-10-03T03:06:41.000000999"]),
     ],
 )
@@ -268,6 +269,8 @@ def test_rows_with_missing_or_surplus_cells_are_dead_and_the_others_keep_their_n
         ("a.csv", "u,i,t\n1,2,3\n".encode("utf-16"), "UTF-8"),
         ("a.csv", b"\xff\xfa,i,t\n1,2,3\n", "UTF-8"),
         ("a.csv", b"u,u,i,t\n1,1,2,3\n", "two columns"),
+        ("a.csv", b"u,i,t\n1,2\n3\n", "no row is like its header, the first: 2 cells instead of 3"),
+        ("a.csv", b"[" + b'"x",' * 99_999, "field larger than field limit"),
     ],
 )
 def test_hopeless_files_are_named_with_a_reason(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -298,6 +301,84 @@ def test_files_that_are_not_there_and_folders(tmp_path: Path) -> None:
 def test_columns_of_types_that_hold_no_ids(tmp_path: Path, column: Any) -> None:
     with pytest.raises(DatasetError, match="cannot read 'u' as user_id"):
         parquet(tmp_path / "a.parquet", {"u": column, "i": [1], "t": [T]})
+
+
+@pytest.mark.parametrize(
+    ("column", "users"),
+    [
+        (pa.array(["a", "b"], pa.string_view()), ["a", "b"]),
+        (pa.array([b"a", b"b"], pa.large_binary()), ["a", "b"]),
+        (pa.array([5, 2**53 + 1], pa.decimal128(38, 0)), [5, 2**53 + 1]),
+        (pa.array([5, 2**63], pa.decimal128(38, 0)), ["5", str(2**63)]),
+        (pa.nulls(2), []),
+    ],
+)
+def test_columns_of_kinds_that_other_writers_choose(tmp_path: Path, column: Any, users: list[int | str]) -> None:
+    log = parquet(tmp_path / "a.parquet", {"u": column, "i": [1, 2], "t": [T, T]})
+    assert [e.user_id for e in actions(log)] == users
+    assert log.dead_letters.counts.total() == 2 - len(users)
+
+
+def test_columns_of_nulls_are_missing_values(tmp_path: Path) -> None:
+    columns = {**COLUMNS, "value": "v", "request_id": "r", "context": "c"}
+    nothing = {name: pa.nulls(1) for name in "vrc"}
+    (event,) = actions(parquet(tmp_path / "a.parquet", {"u": [1], "i": [1], "t": [T], **nothing}, columns=columns))
+    assert (event.value, event.request_id, event.context) == (None, None, {"c": None})
+
+
+def test_context_of_unsigned_integers_beyond_int64_is_of_floats(tmp_path: Path) -> None:
+    context = pa.array([2**64 - 1, 5, None], pa.uint64())
+    log = parquet(
+        tmp_path / "a.parquet",
+        {"u": [1] * 3, "i": [1] * 3, "t": [T] * 3, "c": context},
+        columns={**COLUMNS, "context": "c"},
+    )
+    assert [e.context for e in actions(log)] == [{"c": 2.0**64}, {"c": 5.0}, {"c": None}]
+    for event in log:
+        validate(event)
+
+
+def test_damaged_text_in_parquet_spoils_its_row_alone(tmp_path: Path) -> None:
+    columns = {"u": ["good one", "bad one!"], "i": [1, 2], "t": [T, T]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    data = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(data.replace(b"bad one!", b"bad \xff\xfe!!"))
+    log = load(tmp_path / "a.parquet", "table", columns=COLUMNS)
+    assert [e.user_id for e in actions(log)] == ["good one"]
+    assert log.dead_letters.counts == {"id": 1}
+
+
+def test_parquet_with_flipped_bytes_is_read_or_refused(tmp_path: Path) -> None:
+    columns = {"u": [f"user {row % 9}" for row in range(60)], "i": list(range(60)), "t": [T] * 60}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", compression="none")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    refused = 0
+    for at in range(4, len(whole), 7):
+        (tmp_path / "b.parquet").write_bytes(whole[:at] + bytes([whole[at] ^ 0x83]) + whole[at + 1 :])
+        try:
+            for event in load(tmp_path / "b.parquet", "table", columns=COLUMNS, time_unit="ms"):
+                validate(event)
+        except DatasetError:
+            refused += 1
+    assert refused > 50
+
+
+def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
+    log = table(tmp_path / "a.csv", f"u,i,t\r1,2,{T}\r3,4,{T}\r")
+    assert [(e.user_id, e.item_id) for e in actions(log)] == [(1, 2), (3, 4)]
+
+
+def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    log = table(tmp_path / "a.csv", f"\n\nu,i,t\n\n1,2,{T}\n\n1,2\n\n\n3,4,{T}\n\n")
+    assert [(e.user_id, e.event_id) for e in log if isinstance(e, Action)] == [(1, "a.csv:0"), (3, "a.csv:2")]
+    assert [letter.where for letter in log.dead_letters.examples] == ["a.csv:1"]
+
+
+def test_numbers_are_those_of_files_not_of_python(tmp_path: Path) -> None:
+    text = f"u,i,t,v\n1,2,{T},1_0\n1,2,1_507_000_000_000,1\n1,2,{T},10\n1,2,{T},11\n"
+    log = table(tmp_path / "a.csv", text, columns={**COLUMNS, "value": "v"})
+    assert [e.value for e in actions(log)] == [10.0, 11.0]
+    assert log.dead_letters.counts == {"value": 1, "timestamp": 1}
 
 
 def test_arguments_that_make_no_sense(tmp_path: Path) -> None:
