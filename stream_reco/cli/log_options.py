@@ -78,7 +78,7 @@ class LogChoice:
         if self.format is not Format.table and (columns is not None or self.time_unit is not None):
             raise Misuse(f"--columns and --time-unit are for --format table; {self.format} has its own")
         try:
-            return load(
+            log = load(
                 self.path,
                 self.format,
                 columns=columns,
@@ -88,3 +88,13 @@ class LogChoice:
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
+        if not len(log):
+            raise Failure(_nothing_in(log))
+        return log
+
+
+def _nothing_in(log: Log) -> str:
+    dead = log.dead_letters
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dead.counts.most_common())
+    first = "; ".join(f"{letter.where}: {letter.text}" for letter in dead.examples[:1])
+    return f"{log.name}: nothing in it is an event ({reasons or 'it is empty'}); the first: {first or 'none'}"

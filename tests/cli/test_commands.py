@@ -105,6 +105,26 @@ def test_no_traceback_reaches_people() -> None:
     assert output == ""
 
 
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ("1,2,2024-03-01T12:00:00Z\n", "nothing in it is an event (1 timestamp); the first: log.csv:0: t is b'2024-"),
+        (",2,5\n1,,5\n1,2,6\n", "nothing in it is an event (2 id, 1 timestamp); the first: log.csv:0: u is b''"),
+        ("", "it has no rows"),
+    ],
+)
+def test_a_log_without_one_event_is_the_wrong_log(
+    rows: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.csv").write_text("u,i,t\n" + rows)
+    table = ("--format", "table", "--columns", "user=u,item=i,timestamp=t", "--time-unit", "ms")
+    monkeypatch.setattr(sys, "argv", ["stream-reco", "replay", str(tmp_path / "log.csv"), *table])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert complaint in capsys.readouterr().err
+
+
 def test_every_problem_with_the_settings_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[serve]\nport = 99999\n[labels]\nwindow = 3\n")
     arguments = ("replay", "x", "--format", "globo", "--config", tmp_path / "bad.toml")
