@@ -1,6 +1,7 @@
 """Run by test_log.py: children append to one log and are killed at random; what they were promised must be there.
 
-The parent forks, so that the many rounds pay for one start of Python. Prints the number of rounds and records.
+The parent forks, so that the many rounds pay for one start of Python. Arguments: a folder, and seeds.
+Prints the number of rounds and records for each.
 """
 
 import os
@@ -74,4 +75,5 @@ def main(folder: Path, seed: int) -> None:
     sys.stdout.write(f"{ROUNDS} rounds, {newest} records\n")
 
 
-main(Path(sys.argv[1]), int(sys.argv[2]))
+for each in sys.argv[2:]:
+    main(Path(sys.argv[1]) / each, int(each))

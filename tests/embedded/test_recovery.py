@@ -61,11 +61,11 @@ def newest(folder: Path) -> Path:
 
 
 def test_engines_killed_at_any_moment_end_as_if_undisturbed(tmp_path: Path) -> None:
-    script = [sys.executable, str(HERE / "engine_until_killed.py"), str(tmp_path), "11", "1", "2"]
+    script = [sys.executable, str(HERE / "engine_until_killed.py"), str(tmp_path), "9", "1", "2"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("11 rounds, ") == 2
+    assert done.stdout.count("9 rounds, ") == 2
     for kind in ("open", "step", "checkpoint"):
         assert f"'{kind}'" in done.stdout, f"never interrupted: {kind}"
 
