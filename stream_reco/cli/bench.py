@@ -46,7 +46,10 @@ def names_in(folder: Path) -> list[str]:
 
 def _measure(path: Path) -> Callable[[], Mapping[str, Any]]:
     import importlib.util
+    import sys
 
+    # Benchmarks import what they share as a part of the checkout, which need not be what is installed.
+    sys.path.insert(0, str(FOLDER.parents[1]))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
