@@ -85,8 +85,7 @@ class Engine:
         if self._observer is not None:
             self.learner.watch = self._watch(self._observer)
         if self.learner.events:
-            # What waits for a training step goes on waiting, as it would have without the restart.
-            self.publish()
+            self.sync()
 
     def _watch(self, observer: Observer) -> Callable[[TrainingBatch], None]:
         def watch(batch: TrainingBatch) -> None:
@@ -107,9 +106,9 @@ class Engine:
         new, duplicates, rejected = self.entrance.admit(events, self._clock.now_ms())
         try:
             if new:
-                self._append(records.BATCH, encode_batch(new))
+                self._append(records.EVENTS, encode_batch(new))
                 self.entrance.took(new, duplicates)
-                self.learner.learn(new, flush=True)
+                self.learner.learn(new)
         finally:
             self.entrance.learned_all(new)
         self.checkpoint_if_due()
@@ -156,13 +155,10 @@ class Engine:
         self._record(records.FORGET, msgspec.json.encode(user_id))
 
     def sync(self) -> int:
-        """Publish what was learned and serve it; returns the version."""
-        if self.learner.waiting:
-            self._record(records.FLUSH)
-        return self.publish()
+        """Publish what was learned and serve it; returns the version.
 
-    def publish(self) -> int:
-        """Serve what was learned so far, without the examples that wait for a training step; returns the version."""
+        Nothing of what is learned depends on it: a few examples may go on waiting for a training step.
+        """
         return self.publishing.sync(self._clock.now_ms())
 
     def tick(self, now: int) -> None:

@@ -27,6 +27,7 @@ from stream_reco.train.trainer import Labelled, Trainer, TrainingBatch, training
 
 _LOGGER = logging.getLogger(__name__)
 Watcher = Callable[[TrainingBatch], None]
+_END_OF_TIME = 1 << 62
 
 
 class Learner:
@@ -45,6 +46,8 @@ class Learner:
         self.trainer = Trainer(settings.model, settings.training)
         self.waiting: list[Labelled] = []
         """Examples that the next training step will take."""
+        self.waiting_since = 0
+        """Stream time at which the first of them came, ms."""
         self.stream_time = 0
         self.events = 0
         """Distinct events so far."""
@@ -61,15 +64,17 @@ class Learner:
         """Read from the signals and histories that are set now."""
         self._present = Present(self.signals, self.histories, NegativeSampler(self.settings.training))
 
-    def learn(self, events: Sequence[Event], *, flush: bool) -> None:
-        """Take events in; with `flush` the trainer learns from all of them before this returns."""
-        rng = self._rng(1)
+    def learn(self, events: Sequence[Event], between: Callable[[], None] = lambda: None) -> None:
+        """Take events in, with a pause for others `between` them; how they are portioned changes nothing.
+
+        The trainer learns from each full batch of examples; the rest waits for more, or for stream time to pass.
+        """
         with metrics.LEARN_SECONDS.time():
             for event in events:
-                self._take_safely(event, rng)
-            self._mature()
-            if flush:
-                self.flush()
+                self._take_safely(event, self._rng(1))
+                self._mature()
+                self._train(self.stream_time)
+                between()
         metrics.STREAM_TIME.set(self.stream_time / 1000)
         metrics.PENDING.set(self.joiner.pending)
 
@@ -77,12 +82,7 @@ class Learner:
         """Let stream time reach `now` (ms) without an event."""
         self.stream_time = max(self.stream_time, now)
         self._mature()
-
-    def flush(self) -> None:
-        """Train on what is waiting for a batch."""
-        if self.waiting:
-            self._step(self.waiting)
-            self.waiting = []
+        self._train(self.stream_time)
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user: history, interests, pending examples. The user's row fades with its TTL."""
@@ -94,7 +94,7 @@ class Learner:
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log."""
         self._label(self.joiner.advance(self.stream_time + 2 * self.settings.labels.window_ms + DAY_MS))
-        self.flush()
+        self._train(_END_OF_TIME)
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
         # An event that was accepted must not stop those behind it, now or in any replay of the log.
@@ -190,11 +190,16 @@ class Learner:
         for example in examples:
             self.examples += 1
             metrics.EXAMPLES.labels(example.reason, str(example.label)).inc()
+            if not self.waiting:
+                self.waiting_since = self.stream_time
             self.waiting.append(self._labelled(example))
-        size = self.settings.training.batch
-        while len(self.waiting) >= size:
-            batch, self.waiting = self.waiting[:size], self.waiting[size:]
-            self._step(batch)
+            if len(self.waiting) == self.settings.training.batch:
+                self._step()
+
+    def _train(self, now: int) -> None:
+        """Take a step with fewer examples than a batch where the first of them has waited long enough."""
+        if self.waiting and now - self.waiting_since >= self.settings.training.wait_seconds * 1000:
+            self._step()
 
     def _labelled(self, example: Example) -> Labelled:
         features = example.features
@@ -206,7 +211,8 @@ class Learner:
         position = 0 if example.position is None else example.position + 1
         return Labelled(features, example.label, example.weight, example.label_time, position)
 
-    def _step(self, examples: list[Labelled]) -> None:
+    def _step(self) -> None:
+        examples, self.waiting = self.waiting, []
         if self.watch is not None:
             self.watch(training_batch(examples))
         self.trainer.step(training_batch(examples, self._rng(2)))

@@ -23,6 +23,7 @@ from stream_reco.train.trainer import Labelled
 
 class _Progress(msgspec.Struct, frozen=True):
     waiting: list[Labelled]
+    waiting_since: int
     stream_time: int
     events: int
     examples: int
@@ -33,7 +34,8 @@ class _Progress(msgspec.Struct, frozen=True):
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on."""
     progress = _Progress(
-        learner.waiting, learner.stream_time, learner.events, learner.examples, learner.steps, learner.day
+        learner.waiting, learner.waiting_since, learner.stream_time, learner.events, learner.examples, learner.steps,
+        learner.day,
     )
     tables = {f"table.{name}": learner.trainer.tables[name].state() for name in TABLES}
     return {
@@ -51,7 +53,7 @@ def learner_from(settings: Settings, parts: Mapping[str, Part]) -> Learner:
     """The learner that `parts_of` was taken from. Raises ValueError where the settings do not fit the parts."""
     learner = Learner(settings)
     progress = msgspec.msgpack.decode(_raw(parts["progress"]), type=_Progress)
-    learner.waiting = progress.waiting
+    learner.waiting, learner.waiting_since = progress.waiting, progress.waiting_since
     learner.stream_time, learner.events = progress.stream_time, progress.events
     learner.examples, learner.steps, learner.day = progress.examples, progress.steps, progress.day
     learner.joiner = LabelJoiner.from_state(_raw(parts["labels"]))

@@ -46,7 +46,6 @@ class Learning:
         self.events = engine.learner.events
         """Distinct events that are durable, learned from or not."""
         self._stopping = False
-        self._flush: Future[Accepted] | None = None
         self._fresh = False
         self._synced = self._ticked = time.monotonic()
         self.problem: str | None = None
@@ -111,7 +110,7 @@ class Learning:
         learner = self._engine.learner
         if record.kind == records.EVENTS:
             events = decode_batch(record.payload)
-            records.learn_in_parts(learner, events, self._between)
+            learner.learn(events, self._between)
             self._engine.entrance.learned_all(events)
             with self._changed:
                 self._behind -= len(events)
@@ -120,8 +119,6 @@ class Learning:
             records.apply(learner, record.kind, record.payload)
         self._engine.applied = record.position
         self._fresh = True
-        if record.kind == records.FLUSH:
-            self._publish()
         self._engine.checkpoint_if_due()
 
     def _between(self) -> None:
@@ -132,21 +129,10 @@ class Learning:
         now = time.monotonic()
         if now - self._synced < (self._sync_seconds if self._fresh else max(self._sync_seconds, _IDLE_SYNC_SECONDS)):
             return
-        if self._flush is not None and not (self._flush.done() and self._flush.exception()):
-            # The flush is on its way; its record brings the publication, unless too much came before it.
-            if now - self._synced < 2 * self._sync_seconds:
-                return
-        elif self._engine.learner.waiting and self._engine.journal.last <= self._engine.applied and not self._stopping:
-            # Where more records wait, a step will be full soon, and a flush would come behind all of them.
-            if self._flush is None:
-                self._flush = self._ask(records.FLUSH, b"")
-                return
-            self._flush = None  # it could not be written: the publication goes without
         self._publish()
 
     def _publish(self) -> None:
-        self._flush = None
-        self._engine.publish()
+        self._engine.sync()
         self._synced, self._fresh = time.monotonic(), False
         applied = self._engine.applied
         with self._changed:

@@ -67,7 +67,7 @@ class EngineService:
         try:
             engine = self._open_engine()
             if not engine.status()["version"]:
-                engine.publish()
+                engine.sync()
             engine.journal.follow()
             writer = Writer(engine.journal, engine.entrance, lambda arrivals: learning.committed(arrivals))
             learning = Learning(engine, self._clock, self._sync_seconds, writer.record, self._courtesy)

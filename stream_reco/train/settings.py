@@ -10,11 +10,13 @@ class TrainSettings:
     """How the model learns."""
 
     seed: int = 0
-    batch: int = 64
-    """Examples a training step waits for; a publication does not wait."""
+    batch: int = 16
+    """Examples that a training step waits for. Small steps follow the stream more closely."""
+    wait_seconds: float = 5.0
+    """Stream time after which a training step waits no longer for a full batch."""
     learning_rate: float = 1e-3
     """Of the dense weights (Adam)."""
-    row_learning_rate: float = 0.05
+    row_learning_rate: float = 0.2
     """Of the embedding rows (Adagrad)."""
     hard_negatives: int = 32
     """Negatives drawn from the candidates that the signals propose for the same request."""

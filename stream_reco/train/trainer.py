@@ -128,17 +128,19 @@ class Trainer:
         logits = self.ranker(batch.batch, rows, users, batch.positions) - batch.log_rates
         loss = self._loss(batch, rows, users, logits)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # A step that did not wait for a full batch must not weigh each of its examples more.
+        (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         for name, gathered in rows.by_table().items():
             if gathered.rows.grad is not None:
                 self.tables[name].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
         count = len(batch.weights)
+        mean = float(loss.detach()) / count
         self.examples += count
         metrics.TRAINED_EXAMPLES.labels("labelled").inc(count)
         metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
-        metrics.TRAIN_LOSS.labels("ranker").set(float(loss.detach()))
-        return float(loss.detach())
+        metrics.TRAIN_LOSS.labels("ranker").set(mean)
+        return mean
 
     def _admit(self, batch: TrainingBatch) -> None:
         """Give rows to what acted and what was acted on; a sampled negative alone earns no row."""
@@ -157,8 +159,7 @@ class Trainer:
         # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
         alone = (pointwise * batch.weights[owners])[~sampled[owners]].sum()
         loss = listwise + settings.odds_weight * odds + (1.0 - settings.odds_weight) * alone
-        loss = loss + settings.tower_weight * self._tower_loss(batch, rows, users)
-        return loss / len(batch.weights)
+        return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
 
     def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
         """Softmax of each positive against all candidates of the batch."""

@@ -19,6 +19,7 @@ from stream_reco.labels.settings import LabelSettings
 from stream_reco.serve.request import Request
 from stream_reco.serve.slate import Slate
 from stream_reco.signals.settings import SignalSettings
+from stream_reco.train.settings import TrainSettings
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -26,7 +27,8 @@ DAY = 24 * HOUR
 NOW = 1_760_000_000_000
 """The wall clock of these tests, ms."""
 START = NOW - 2 * HOUR
-SHORT = Settings(labels=LabelSettings(window_days=1 / 24))
+AT_ONCE = TrainSettings(wait_seconds=0.0)
+SHORT = Settings(labels=LabelSettings(window_days=1 / 24), training=AT_ONCE)
 """Impressions wait an hour."""
 STRANGE_IDS: list[Id] = [
     -(2**63), 2**63 - 1, 2**53 + 1, 2**53, -1, 0, 5, "5", "-1", "0", "9007199254740993", "🦊", "é", "e\u0301", " ",
@@ -35,7 +37,7 @@ STRANGE_IDS: list[Id] = [
 
 
 def opened(folder: Path | None = None, settings: Settings | None = None) -> Engine:
-    return Engine(folder, settings, clock=ManualClock(NOW))
+    return Engine(folder, settings or Settings(training=AT_ONCE), clock=ManualClock(NOW))
 
 
 @pytest.fixture

@@ -88,14 +88,14 @@ def log(tmp_path: Path) -> Iterator[FullLog]:
 
 def test_the_log_has_what_was_submitted_in_its_order(log: FullLog) -> None:
     seen = Seen(log)
-    waiting = [seen.writer.submit([click(1), click(2)], NOW), seen.writer.record("flush"),
+    waiting = [seen.writer.submit([click(1), click(2)], NOW), seen.writer.record("finish"),
                seen.writer.submit([click(number) for number in range(3, 3 + 2 * MOST_EVENTS)], NOW),
                seen.writer.submit([click(1000)], NOW), seen.writer.record("tick", b"5")]
     seen.writer.start()  # all of them share one commit
     assert [one.result(PATIENCE).accepted for one in waiting] == [2, 0, 2 * MOST_EVENTS, 1, 0]
     seen.writer.close()
     written = seen.written()
-    assert [kind for kind, _ in written] == ["events", "flush", "events", "events", "events", "tick"]
+    assert [kind for kind, _ in written] == ["events", "finish", "events", "events", "events", "tick"]
     assert [one.event_id for _, events in written for one in events] == [
         *(f"e{number}" for number in range(1, 3 + 2 * MOST_EVENTS)), "e1000"]
     assert [(one.position, one.events) for one in seen.arrivals] == [(1, 2), (4, 2 * MOST_EVENTS), (5, 1)]
@@ -201,7 +201,7 @@ def test_a_restart_ends_where_an_undisturbed_replay_does(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "checkpoint", lambda _: None)
         service.close()
-    with Engine(tmp_path, Settings()) as replayed:  # the whole log again, flushes and all
+    with Engine(tmp_path, Settings()) as replayed:  # the whole log again, ticks and all
         assert replayed.status()["events"] == acknowledged == 400
         assert_same(engine, replayed)
         replayed.checkpoint()
