@@ -19,8 +19,10 @@ _INTROS = {
     ),
     "ablations": (
         "What each part is worth",
-        ("The same clicks, replayed with one part left out at a time: a source of candidates, or a family of features"
-         " that the model then neither trains with nor sees."),
+        ("The same clicks, replayed with one part left out at a time. A source of candidates is left out of what is"
+         " served alone: training draws its negatives as before, so the model is the same and its AUC, logloss and"
+         " calibration are too. A family of features is hidden from the model in training and in serving. What one part"
+         " less costs is what the others cannot make up for, not what it would do alone."),
     ),
 }
 _HEADINGS = {"source": "Without a candidate source", "features": "Without a feature family"}
@@ -131,7 +133,10 @@ def _cells(found: Found, run: Run) -> Iterator[str]:
 def _change(found: Found, run: Run, name: str) -> str:
     if run == found.experiment.full:
         return ""
-    return ("≈ " if found.is_noise(run, name) else "") + signed(found.difference(run, name))
+    difference = found.difference(run, name)
+    if difference == 0:
+        return "="
+    return ("≈ " if found.is_noise(run, name) else "") + signed(difference)
 
 
 def signed(value: float) -> str:
@@ -148,7 +153,7 @@ def _noise(found: Found) -> Iterator[str]:
     yield (
         f"Chance: the full loop with the seeds {seeds} (of weights, rows and negatives; the clicks are the same) gets"
         f" {' and '.join(told)}. Differences to the full loop that are no larger than this range are marked ≈: one run"
-        " each cannot tell them from none."
+        " each cannot tell them from none. Where = stands the figure is the very same: the part changed nothing here."
     )
     yield ""
 
@@ -157,8 +162,7 @@ def _reading() -> Iterator[str]:
     yield (
         "HR@10 and NDCG@10 are of slates that were asked for before each click was learned from, out of all items there"
         " were, with one target each. AUC, logloss and calibration are of the predictions for clicks and sampled"
-        " negatives; a part of these is drawn from the loop's own candidates, so that they compare runs with the same"
-        " candidates only."
+        " negatives, not for what was served; training draws these from its own signals, whatever the slates hold."
     )
     yield ""
 

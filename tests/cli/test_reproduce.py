@@ -29,8 +29,13 @@ from stream_reco.cli.reproduce_plan import FULL, LOG, SEEDS, Experiment, Run, Si
 from stream_reco.cli.reproduce_plot import plot_of
 from stream_reco.cli.reproduce_runs import environment
 from stream_reco.cli.reproduce_store import Result, Store
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.events import Action
 from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES
+from stream_reco.serve.request import Request
 from tests.pages import Page
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +235,8 @@ def test_differences_are_to_the_full_loop_and_chance_is_marked() -> None:
     assert rows["– (full loop)"] == ["0.7000", "", "0.3500", ""]
     assert rows["fresh"] == ["0.7100", "≈ +0.0100", "0.3550", "≈ +0.0050"]
     assert rows["tower"] == ["0.6800", "−0.0200", "0.3400", "−0.0100"]
+    same = made_up(ablations(), ABLATED | {"without source tower": 0.7})
+    assert {row[0]: row[2] for row in Page("x.md", page_of(same, None)).table("without")}["tower"] == "="
     assert list(rows)[-1] == "fresh"  # the most important part comes first
     assert "seeds 0, 1, 2" in page.text
     assert "HR@10 from 0.6950 to 0.7100 and NDCG@10 from 0.3475 to 0.3550" in page.text
@@ -285,6 +292,26 @@ def test_without_matplotlib_there_is_a_page_all_the_same(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert plot_of(EXPERIMENTS[0]) is None
     assert "svg" not in page_of(EXPERIMENTS[0], None)
+
+
+def test_a_source_that_is_left_out_leaves_training_as_it_was() -> None:
+    """What the page says of it: the same examples and the same weights, but other candidates."""
+    shown, weights = [], []
+    for without in ((), ("trending", "covisits", "context")):
+        # With the quotas of a large shop any one source would propose all of these few items.
+        retrieve = RetrieveSettings(fresh=3, tower=3, interests=3, without=without)
+        with Engine(None, Settings(retrieve=retrieve)) as engine:
+            engine.ingest([
+                Action(user_id=n % 9, item_id=n * 7 % 40, action="click", timestamp=1_507_000_000_000 + n * 1000)
+                for n in range(200)
+            ])  # fmt: skip
+            engine.sync()
+            engine.recommend_many([Request(user) for user in range(9)])
+            shown.append(engine.candidates_ranked)
+            weights.append(engine.learner.trainer.state())
+    assert shown[1] < shown[0]
+    assert weights[0].keys() == weights[1].keys()
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
 def test_the_options_are_those_of_replay() -> None:
