@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,13 @@ from stream_reco.signals.signals import Signals
 from stream_reco.train.checkpoint import Part
 from stream_reco.train.trainer import Labelled
 
+_LOGGER = logging.getLogger(__name__)
+_FIXED = ("labels.window_days", "labels.order", "training.row_learning_rate", "training.row_idle_days")
+"""Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
+
 
 class _Progress(msgspec.Struct, frozen=True):
+    fixed: dict[str, float | str]
     waiting: list[Labelled]
     waiting_since: int
     stream_time: int
@@ -34,8 +40,8 @@ class _Progress(msgspec.Struct, frozen=True):
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on."""
     progress = _Progress(
-        learner.waiting, learner.waiting_since, learner.stream_time, learner.events, learner.examples, learner.steps,
-        learner.day,
+        _fixed(learner.settings), learner.waiting, learner.waiting_since, learner.stream_time, learner.events,
+        learner.examples, learner.steps, learner.day,
     )
     tables = {f"table.{name}": learner.trainer.tables[name].state() for name in TABLES}
     return {
@@ -53,10 +59,16 @@ def learner_from(settings: Settings, parts: Mapping[str, Part]) -> Learner:
     """The learner that `parts_of` was taken from. Raises ValueError where the settings do not fit the parts."""
     learner = Learner(settings)
     progress = msgspec.msgpack.decode(_raw(parts["progress"]), type=_Progress)
+    _warn_of_changes(progress.fixed, _fixed(settings))
     learner.waiting, learner.waiting_since = progress.waiting, progress.waiting_since
     learner.stream_time, learner.events = progress.stream_time, progress.events
     learner.examples, learner.steps, learner.day = progress.examples, progress.steps, progress.day
+    weights, positive_from, lateness = (
+        learner.joiner.action_weights, learner.joiner.positive_from, learner.joiner.lateness_ms,
+    )
     learner.joiner = LabelJoiner.from_state(_raw(parts["labels"]))
+    learner.joiner.action_weights, learner.joiner.positive_from = weights, positive_from
+    learner.joiner.lateness_ms = lateness
     learner.signals = Signals.from_state(settings.signals, _arrays(parts["signals"]))
     learner.histories = Histories.from_state(settings.signals, _arrays(parts["histories"]))
     learner.interests = Interests.from_state(settings.interests, _arrays(parts["interests"]))
@@ -64,6 +76,17 @@ def learner_from(settings: Settings, parts: Mapping[str, Part]) -> Learner:
     learner.trainer.restore(_arrays(parts["trainer"]), tables)
     learner.reconnect()
     return learner
+
+
+def _fixed(settings: Settings) -> dict[str, float | str]:
+    return {name: getattr(getattr(settings, room), field) for name in _FIXED for room, field in [name.split(".")]}
+
+
+def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float | str]) -> None:
+    for name, value in wanted.items():
+        if kept.get(name, value) != value:
+            _LOGGER.warning("%s is set to %r, but the data folder was begun with %r, which stays: start with a new data"
+                            " folder to change it", name, value, kept[name])
 
 
 def _raw(part: Part) -> bytes:

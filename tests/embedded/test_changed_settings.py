@@ -1,0 +1,57 @@
+"""A data folder that is opened with other settings than it was begun with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stream_reco.clock import ManualClock
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.events import Action
+from stream_reco.labels.settings import LabelSettings
+from stream_reco.train.settings import TrainSettings
+
+NOW = 1_700_000_000_000
+BEFORE = Settings()
+
+
+def begun(folder: Path) -> None:
+    with Engine(folder, BEFORE, clock=ManualClock(NOW)) as engine:
+        engine.ingest([Action(user_id=1, item_id="a", action="view", timestamp=NOW)])
+        engine.checkpoint()
+
+
+def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun(tmp_path)
+    other = replace(
+        BEFORE,
+        labels=replace(BEFORE.labels, window_days=3.0, order="none"),
+        training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0),
+    )
+    with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
+        told = [record.getMessage() for record in caplog.records]
+    assert [message.split()[0] for message in told] == [
+        "labels.window_days", "labels.order", "training.row_learning_rate", "training.row_idle_days",
+    ]
+    assert "set to 3.0" in told[0]
+    assert "begun with 14.0" in told[0]
+
+
+def test_equal_settings_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun(tmp_path)
+    with caplog.at_level(logging.WARNING), Engine(tmp_path, BEFORE, clock=ManualClock(NOW)):
+        assert not caplog.records
+
+
+def test_weights_of_actions_change_with_the_settings(tmp_path: Path) -> None:
+    begun(tmp_path)
+    other = replace(BEFORE, labels=LabelSettings(action_weights={"view": 0.0}, lateness_seconds=5.0))
+    with Engine(tmp_path, other, clock=ManualClock(NOW)) as engine:
+        before = engine.status()["examples"]
+        engine.ingest([Action(user_id=2, item_id="a", action="view", timestamp=NOW + 1)])
+        assert engine.status()["examples"] == before == 1
+        assert engine.learner.joiner.lateness_ms == 5_000
