@@ -79,10 +79,10 @@ class Learner:
         metrics.PENDING.set(self.joiner.pending)
 
     def tick(self, now: int) -> None:
-        """Let stream time reach `now` (ms) without an event."""
+        """Let stream time reach `now` (ms) without an event, and learn from what waits for more events."""
         self.stream_time = max(self.stream_time, now)
         self._mature()
-        self._train(self.stream_time)
+        self._train(_END_OF_TIME)
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user: history, interests, pending examples. The user's row fades with its TTL."""

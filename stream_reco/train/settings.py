@@ -13,10 +13,10 @@ class TrainSettings:
     batch: int = 16
     """Examples that a training step waits for. Small steps follow the stream more closely."""
     wait_seconds: float = 5.0
-    """Stream time after which a training step waits no longer for a full batch."""
+    """Stream time after which a training step waits no longer for a full batch. A live server never waits over 1 s."""
     learning_rate: float = 1e-3
     """Of the dense weights (Adam)."""
-    row_learning_rate: float = 0.2
+    row_learning_rate: float = 0.4
     """Of the embedding rows (Adagrad)."""
     hard_negatives: int = 32
     """Negatives drawn from the candidates that the signals propose for the same request."""
