@@ -38,7 +38,7 @@ class Publishing:
         drained, steps = signals, self._published_steps
         if snapshot:
             signals, catalogue = learner.signals.snapshot()
-        dense = weights_of(learner.trainer.ranker) if snapshot or learner.steps != steps else {}
+        dense = weights_of(learner.trainer.averaged) if snapshot or learner.steps != steps else {}
         self._published_steps = learner.steps
 
         def restore() -> None:

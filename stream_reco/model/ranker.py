@@ -2,7 +2,8 @@
 
 Cross layers with a low-rank matrix are DCN-v2 (Wang et al. 2021, §3.3 and §5): x ← x + x₀ ⊙ (V U x + b). The towers
 are a dot product of a user vector, made of the history, the context and the user's row, with an item's row (Covington
-et al. 2016, §3.2; Yi et al. 2019).
+et al. 2016, §3.2; Yi et al. 2019). What the average of a history hides, the ranker reads from the matches of a
+candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, weigh a history by them).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ POSITIONS = 64
 """Position biases; place 0 says that the position is unknown, later positions share the last place."""
 _ROW_SCALE = 4.0
 _CLIP = 5.0
+_NO_MATCH = -4.0
+_MATCHES = 3
 
 
 class Cross(nn.Module):
@@ -54,7 +57,8 @@ class Ranker(nn.Module):
         )
         # What all candidates of a request share is condensed once a request, not once a candidate.
         self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
-        width = len(FEATURES) + settings.item_dim + settings.request_dim + 1
+        self.leads_to = nn.Linear(tower, tower, bias=False)
+        width = len(FEATURES) + settings.item_dim + settings.request_dim + 1 + _MATCHES
         self.standardise = Standardise(len(FEATURES))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
         self.deep = nn.Sequential(
@@ -73,8 +77,7 @@ class Ranker(nn.Module):
         ages = torch.from_numpy(batch.history_ages)
         weights = torch.where(ages >= 0, torch.exp(-ages), 0.0)
         weights = weights / (weights.sum(dim=1, keepdim=True) + 1e-6)
-        history = rows.items.rows[rows.items.places[len(batch.item_keys):], -self.settings.tower_dim:]
-        pooled = (history.view(*ages.shape, -1) * weights.unsqueeze(2)).sum(dim=1)
+        pooled = (self._history(batch, rows) * weights.unsqueeze(2)).sum(dim=1)
         if not self.uses["history"]:
             pooled = torch.zeros_like(pooled)
         result: Tensor = self.user_tower(torch.cat([pooled, self._contexts(batch, rows), self._users(rows)], dim=1))
@@ -89,7 +92,8 @@ class Ranker(nn.Module):
         match = (user_vectors[owners] * target).sum(dim=1, keepdim=True)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP) * self.keep
         shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
-        first = torch.cat([dense, item, shared[owners], match], dim=1)
+        matches = self._matches(batch, rows, target)
+        first = torch.cat([dense, item, shared[owners], match, matches], dim=1)
         x = first
         for cross in self.crosses:
             x = cross(first, x)
@@ -98,6 +102,26 @@ class Ranker(nn.Module):
         logits = logits + (self.position_bias.weight[0] if positions is None else self.position_bias(positions))
         result: Tensor = logits.squeeze(1)
         return result
+
+    def _history(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
+        history = rows.items.rows[rows.items.places[len(batch.item_keys):], -self.settings.tower_dim:]
+        return history.view(*batch.history_ages.shape, -1)
+
+    def _matches(self, batch: Batch, rows: Rows, target: Tensor) -> Tensor:
+        """float32[n, 3]: match of each candidate with the newest item of its history, with the best one, with all."""
+        known = torch.from_numpy(batch.history_ages >= 0)
+        leads_to = self.leads_to(self._history(batch, rows))
+        # Candidates of one request side by side, so that one product serves all of them.
+        longest = int(np.bincount(batch.owners).max())
+        places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners] + batch.owners * longest)
+        padded = target.new_zeros(len(leads_to) * longest, target.shape[1]).index_copy(0, places, target)
+        products = torch.bmm(padded.view(len(leads_to), longest, -1), leads_to.transpose(1, 2))
+        matches = torch.where(known.unsqueeze(1), products, _NO_MATCH)
+        if not self.uses["history"]:
+            matches = torch.full_like(matches, _NO_MATCH)
+        told = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
+        return told.view(-1, _MATCHES)[places]
 
     def targets(self, item_rows: Tensor) -> Tensor:
         """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""

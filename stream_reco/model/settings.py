@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class ModelSettings:
     """Sizes of the model. Changing one makes a checkpoint unreadable; the error says so."""
 
-    item_dim: int = 16
+    item_dim: int = 32
     """Part of an item's row that the ranker reads."""
     tower_dim: int = 32
     """Part of an item's row that says what it is near to, and as much again that says what it leads to."""

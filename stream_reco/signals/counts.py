@@ -14,7 +14,7 @@ from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
 from stream_reco.signals.observe import Counts, Tally
 from stream_reco.signals.settings import CONTEXT_FIELDS, CONTEXT_HALF_LIVES_MS, PAIR_HALF_LIVES_MS, SignalSettings
 
-_CONTEXT_WIDTH = 24
+_CONTEXT_WIDTH = 64
 _POPULAR_WIDTH = 64
 _ONE_ROW = np.zeros(1, dtype=np.int32)
 _FIELD_ROWS = np.arange(CONTEXT_FIELDS, dtype=np.int32)

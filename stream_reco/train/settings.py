@@ -16,6 +16,8 @@ class TrainSettings:
     """Stream time after which a training step waits no longer for a full batch. A live server never waits over 1 s."""
     learning_rate: float = 1e-3
     """Of the dense weights (Adam)."""
+    average_steps: int = 100
+    """Steps over which the dense weights are averaged before they are published (Polyak and Juditsky 1992); 1: none."""
     row_learning_rate: float = 0.4
     """Of the embedding rows (Adagrad)."""
     hard_negatives: int = 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -105,7 +106,10 @@ class Trainer:
                                  init_scale=_ROW_RANGE, seed=settings.seed)
             for name, dim in table_dims(model).items()
         }
-        self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate)
+        self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)
+        self.averaged = deepcopy(self.ranker)
+        """The ranker to publish: its weights are averages over the last steps, which are less noisy than the last."""
+        self._steps = 0
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -131,6 +135,7 @@ class Trainer:
         # A step that did not wait for a full batch must not weigh each of its examples more.
         (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        self._average()
         for name, gathered in rows.by_table().items():
             if gathered.rows.grad is not None:
                 self.tables[name].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
@@ -141,6 +146,16 @@ class Trainer:
         metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
         metrics.TRAIN_LOSS.labels("ranker").set(mean)
         return mean
+
+    def _average(self) -> None:
+        self._steps += 1
+        # The first steps are averaged over as many as there were.
+        share = max(1.0 / self._steps, 1.0 / self.settings.average_steps)
+        with torch.no_grad():
+            for mean, weight in zip(self.averaged.parameters(), self.ranker.parameters(), strict=True):
+                mean.lerp_(weight, share)
+            for copy, value in zip(self.averaged.buffers(), self.ranker.buffers(), strict=True):
+                copy.copy_(value)
 
     def _admit(self, batch: TrainingBatch) -> None:
         """Give rows to what acted and what was acted on; a sampled negative alone earns no row."""
@@ -178,14 +193,16 @@ class Trainer:
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables have `state` of their own."""
         parts = {f"weights.{name}": value for name, value in weights_of(self.ranker).items()}
+        parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged).items()}
         for number, entry in self._optimizer.state_dict()["state"].items():
             parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
-        return parts | {"examples": np.array([self.examples], dtype=np.int64)}
+        return parts | {"progress": np.array([self.examples, self._steps], dtype=np.int64)}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` and the tables' states gave. Raises ValueError where the model has other sizes."""
-        load_weights(self.ranker, {name.removeprefix("weights."): value for name, value in parts.items()
-                                   if name.startswith("weights.")})
+        for prefix, ranker in (("weights.", self.ranker), ("averaged.", self.averaged)):
+            load_weights(ranker, {name.removeprefix(prefix): value for name, value in parts.items()
+                                  if name.startswith(prefix)})
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.items():
             if name.startswith("adam."):
@@ -193,7 +210,7 @@ class Trainer:
                 state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         self.tables = tables
-        self.examples = int(parts["examples"][0])
+        self.examples, self._steps = map(int, parts["progress"])
 
 
 def _is_sound(batch: TrainingBatch) -> bool:

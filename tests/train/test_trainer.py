@@ -16,6 +16,7 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.ranker import POSITIONS
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import weights_of
 from stream_reco.train.trainer import Labelled, Trainer, training_batch
 from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups
 
@@ -251,6 +252,33 @@ def test_only_what_acted_or_was_acted_on_gets_a_row() -> None:
 def test_an_example_alone_is_a_batch() -> None:
     for one in (example(0, [0]), example(0, [0], 0), example(0, [0, 1, 2])):
         assert math.isfinite(Trainer(MODEL, SETTINGS).step(training_batch([one])))
+
+
+def test_what_is_published_is_the_average_of_the_last_steps() -> None:
+    trainer = Trainer(MODEL, replace(SETTINGS, average_steps=4))
+    name, mean = "deep.0.weight", np.zeros(())
+    for step, one in enumerate(two_groups(12, np.random.default_rng(4)), start=1):
+        learn(trainer, [one])
+        share = max(1 / step, 1 / 4)
+        mean = (1 - share) * mean + share * weights_of(trainer.ranker)[name].astype(np.float64)
+        assert weights_of(trainer.averaged)[name] == pytest.approx(mean, rel=1e-4, abs=1e-6)
+        assert np.array_equal(weights_of(trainer.averaged)["standardise.mean"],
+                              weights_of(trainer.ranker)["standardise.mean"])
+    assert not np.array_equal(mean, weights_of(trainer.ranker)[name])
+
+
+def test_an_example_weighs_the_same_in_a_short_step() -> None:
+    """The row of a user is moved as far by one example alone as by the same one beside others of other users."""
+    examples = [example(user, [user]) for user in range(8)]
+    rows = []
+    for shown in (examples[:1], examples):
+        trainer = Trainer(MODEL, SETTINGS)
+        before = trainer.tables["item"].lookup(np.zeros(1, dtype=np.int64)).copy()
+        trainer.step(training_batch(shown))
+        rows.append(trainer.tables["item"].lookup(np.zeros(1, dtype=np.int64)) - before)
+    ranker_part = slice(0, MODEL.item_dim)
+    assert np.abs(rows[0][0, ranker_part]).max() > 0
+    assert rows[0][0, ranker_part] == pytest.approx(rows[1][0, ranker_part], rel=0.05)
 
 
 def test_rows_leave_after_their_idle_time() -> None:
