@@ -33,17 +33,6 @@ _FASTEST_STRANGER = 16.0
 
 
 @njit(cache=True, nogil=True)
-def _weight(lists: Lists, row: int, key: int, kind: int) -> float:
-    for place in range(lists.keys.shape[1]):
-        if lists.keys[row, place] == key:
-            weight: float = lists.weights[row, place, kind]
-            return weight
-        if lists.keys[row, place] == EMPTY:
-            break
-    return 0.0
-
-
-@njit(cache=True, nogil=True)
 def _decay(lists: Lists, row: int, kind: int, now: int) -> float:
     factor: float = np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
     return factor
@@ -97,8 +86,32 @@ def _seed_masses(pairs: Lists, recent: NDArray[np.int32], now: int) -> NDArray[n
 
 
 @njit(cache=True, nogil=True)
+def _visits(pairs: Lists, recent: NDArray[np.int32], slots: NDArray[np.int32]) -> NDArray[np.float32]:
+    """float32[n, seeds, 2]: weights of each candidate in the list of each seed, as of that list's stamp."""
+    found = np.zeros((slots.shape[0], _SEEDS, 2), dtype=np.float32)
+    # Few of the listed items are candidates: to look the lists up among the candidates is much less work than the
+    # other way round.
+    order = np.argsort(slots)
+    ascending = slots[order]
+    for seed in range(_SEEDS):
+        row = recent[seed]
+        if row < 0:
+            break
+        for place in range(pairs.keys.shape[1]):
+            key = pairs.keys[row, place]
+            if key == EMPTY:
+                break
+            at = np.searchsorted(ascending, key)
+            while at < slots.shape[0] and ascending[at] == key:
+                found[order[at], seed, 0] = pairs.weights[row, place, 0]
+                found[order[at], seed, 1] = pairs.weights[row, place, 1]
+                at += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _covisit_columns(
-    pairs: Lists, slot: int, recent: NDArray[np.int32], fading: NDArray[np.float32], masses: NDArray[np.float32],
+    visits: NDArray[np.float32], recent: NDArray[np.int32], fading: NDArray[np.float32], masses: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     fast, slow, share, best = 0.0, 0.0, 0.0, 0.0
@@ -106,8 +119,8 @@ def _covisit_columns(
         row = recent[seed]
         if row < 0:
             break
-        quick = _weight(pairs, row, slot, 0) * masses[seed, 0]
-        steady = _weight(pairs, row, slot, 1) * masses[seed, 1]
+        quick = visits[seed, 0] * masses[seed, 0]
+        steady = visits[seed, 1] * masses[seed, 1]
         part = quick / (masses[seed, 2] + 5.0)
         if seed < 3:
             out[_COVISITS + 2 * seed] = math.log1p(quick)
@@ -128,16 +141,22 @@ def _covisit_columns(
 
 @njit(cache=True, nogil=True)
 def _context_columns(
-    counts: Counts, slot: int, values: NDArray[np.int32], priors: NDArray[np.float32], clicks: float, now: int,
-    out: NDArray[np.float32],
+    contexts: Lists, slot: int, values: NDArray[np.int32], field_of: NDArray[np.int8], priors: NDArray[np.float32],
+    clicks: float, now: int, out: NDArray[np.float32],
 ) -> None:
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
-    fade = _decay(counts.contexts, slot, 1, now)
+    fade = _decay(contexts, slot, 1, now)
+    inside = np.zeros(values.shape[0], dtype=np.float32)
+    for place in range(contexts.keys.shape[1]):
+        value = contexts.keys[slot, place]
+        if value == EMPTY:
+            break
+        if field_of[value] >= 0:
+            inside[field_of[value]] = contexts.weights[slot, place, 1]
     total = 0.0
     for field in range(values.shape[0]):
         if values[field] >= 0:
-            inside = _weight(counts.contexts, slot, values[field], 1) * fade
-            lift = math.log((inside + 3.0 * priors[field]) / (clicks + 3.0) / priors[field])
+            lift = math.log((inside[field] * fade + 3.0 * priors[field]) / (clicks + 3.0) / priors[field])
             out[_CONTEXT + field] = lift
             total += lift
     out[_CONTEXT + values.shape[0]] = total
@@ -184,12 +203,17 @@ def fill(
         fading[seed] = 1.0 / (1.0 + max(0, now - times[seed]) / HOUR_MS)
     masses = _seed_masses(counts.pairs, recent, now)
     priors = _priors(counts, values, now)
+    visits = _visits(counts.pairs, recent, slots)
+    field_of = np.full(counts.values.stamps.shape[0], -1, dtype=np.int8)
+    for field in range(values.shape[0]):
+        if values[field] >= 0:
+            field_of[values[field]] = field
     for place in range(slots.shape[0]):
         row = out[place]
         row[:] = 0.0
         clicks = _item_columns(counts, slots[place], now, totals, row)
-        _covisit_columns(counts.pairs, slots[place], recent, fading, masses, row)
-        _context_columns(counts, slots[place], values, priors, clicks, now, row)
+        _covisit_columns(visits[place], recent, fading, masses, row)
+        _context_columns(counts.contexts, slots[place], values, field_of, priors, clicks, now, row)
         _recency_columns(recent, times, ages, now, row)
 
 

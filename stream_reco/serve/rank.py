@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,8 +33,10 @@ _NO_KEYS = np.empty(0, dtype=np.int64)
 _NO_RATES = np.empty(0, dtype=np.float32)
 _NO_ROWS = np.empty((0, len(FEATURES)), dtype=np.float32)
 Integer = TypeVar("Integer", np.int32, np.int64)
-_ROWS_AT_ONCE = 6_000
-_TYPICAL_CANDIDATES = 300
+_AT_ONCE = 20
+"""Requests that are ranked in one forward pass: with a few hundred candidates each its arrays stay in the cache."""
+_THREADS = 2
+"""Threads that share many requests; the kernels and torch run beside each other."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,14 @@ class _Asked:
     user: Inputs
 
 
-class _Scratch(threading.local):
-    """A retriever for each thread: its work space must not be shared, its kernels run beside each other."""
+@dataclass(frozen=True)
+class _Ranked:
+    """The candidates of a request and what the ranker says of them."""
 
-    def __init__(self, settings: RetrieveSettings) -> None:
-        super().__init__()
-        self.retriever = Retriever(settings)
+    asked: _Asked
+    slots: NDArray[np.int32]
+    sources: NDArray[np.int32]
+    scores: NDArray[np.float32]
 
 
 class Scorer:
@@ -71,7 +75,7 @@ class Scorer:
         self._served = served
         self._moment_of = moment_of
         self._settings = settings
-        self._scratch = _Scratch(retrieve)
+        self._retriever = Retriever(retrieve)
         self._rerank = Reranker(settings, seed)
         self._numbers = itertools.count(1)
         self.candidates = 0
@@ -79,14 +83,13 @@ class Scorer:
 
     def recommend_many(self, requests: Sequence[Request], now: int) -> list[Slate]:
         """One slate for each request, all of one version; `now` (ms) is used where a request has no time of its own."""
-        slates: list[Slate] = []
-        step = max(1, _ROWS_AT_ONCE // _TYPICAL_CANDIDATES)
         with self._served.replica.reading():
             if not self._served.replica.version:
                 return [self._numbered([]) for _ in requests]
-            for first in range(0, len(requests), step):
-                slates += self._answer([self._understand(one, now) for one in requests[first : first + step]])
-        return slates
+            asked = [self._understand(one, now) for one in requests]
+            portions = [asked[first : first + _AT_ONCE] for first in range(0, len(asked), _AT_ONCE)]
+            # Slates are made in order, whichever portion is ranked first: exploration draws from one generator.
+            return [self._slate(one) for portion in self._rank_all(portions) for one in portion]
 
     def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
         """float32[n]: probabilities of the items for the request's user; 0 for items that are not served yet."""
@@ -113,11 +116,17 @@ class Scorer:
         user = Inputs(moment.user_key, context.keys, keys, ages, _NO_KEYS, _NO_ROWS, _NO_RATES)
         return _Asked(request, now, context, moment, recent, times, user)
 
-    def _answer(self, asked: list[_Asked]) -> list[Slate]:
+    def _rank_all(self, portions: list[list[_Asked]]) -> list[list[_Ranked]]:
+        if len(portions) < 2 * _THREADS:
+            return [self._rank(portion) for portion in portions]
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return list(threads.map(self._rank, portions))
+
+    def _rank(self, asked: list[_Asked]) -> list[_Ranked]:
         users = self._user_vectors(asked)
         found = self._retrieve(asked, users)
         scores = self._score(asked, [slots for slots, _ in found], users)
-        return [self._slate(one, slots, sources, mine)
+        return [_Ranked(one, slots, sources, mine)
                 for one, (slots, sources), mine in zip(asked, found, scores, strict=True)]
 
     def _user_vectors(self, asked: list[_Asked]) -> torch.Tensor:
@@ -128,7 +137,7 @@ class Scorer:
     def _retrieve(
         self, asked: list[_Asked], users: torch.Tensor
     ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        served, retriever = self._served, self._scratch.retriever
+        served, retriever = self._served, self._retriever
         medoids = [_unit(served.index.vectors_of(
             served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist()).astype(np.int64))) for one in asked]
         near = retriever.near(served.index, users.numpy(), medoids)
@@ -142,7 +151,6 @@ class Scorer:
                 keep = passing(served.signals.catalogue, slots, one.request.filters)
                 slots, sources = slots[keep], sources[keep]
             found.append((slots, sources))
-            self.candidates += len(slots)
         return found
 
     def _score(
@@ -167,11 +175,11 @@ class Scorer:
             result: NDArray[np.float32] = torch.sigmoid(self._served.ranker(batch, rows, users)).numpy()
         return result
 
-    def _slate(
-        self, asked: _Asked, slots: NDArray[np.int32], sources: NDArray[np.int32], scores: NDArray[np.float32]
-    ) -> Slate:
-        served = self._served
-        chosen: list[Chosen] = self._rerank(slots, scores, asked.request.k, served.index, served.signals.catalogue)
+    def _slate(self, ranked: _Ranked) -> Slate:
+        served, slots, sources, scores = self._served, ranked.slots, ranked.sources, ranked.scores
+        self.candidates += len(slots)
+        chosen: list[Chosen] = self._rerank(slots, scores, ranked.asked.request.k, served.index,
+                                            served.signals.catalogue)
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]

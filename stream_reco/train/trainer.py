@@ -109,6 +109,8 @@ class Trainer:
         self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)
         self.averaged = deepcopy(self.ranker)
         """The ranker to publish: its weights are averages over the last steps, which are less noisy than the last."""
+        self._weights = list(zip(self.averaged.parameters(), self.ranker.parameters(), strict=True))
+        self._buffers = list(zip(self.averaged.buffers(), self.ranker.buffers(), strict=True))
         self._steps = 0
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
@@ -152,9 +154,9 @@ class Trainer:
         # The first steps are averaged over as many as there were.
         share = max(1.0 / self._steps, 1.0 / self.settings.average_steps)
         with torch.no_grad():
-            for mean, weight in zip(self.averaged.parameters(), self.ranker.parameters(), strict=True):
+            for mean, weight in self._weights:
                 mean.lerp_(weight, share)
-            for copy, value in zip(self.averaged.buffers(), self.ranker.buffers(), strict=True):
+            for copy, value in self._buffers:
                 copy.copy_(value)
 
     def _admit(self, batch: TrainingBatch) -> None:
