@@ -20,9 +20,9 @@ class TrainSettings:
     """Steps over which the dense weights are averaged before they are published (Polyak and Juditsky 1992); 1: none."""
     row_learning_rate: float = 0.4
     """Of the embedding rows (Adagrad)."""
-    hard_negatives: int = 32
+    hard_negatives: int = 40
     """Negatives drawn from the candidates that the signals propose for the same request."""
-    popular_negatives: int = 16
+    popular_negatives: int = 20
     """Negatives drawn from all active items, with probability ∝ √activity."""
     odds_weight: float = 0.3
     """Weight of the pointwise loss, which calibrates, beside the listwise one, which ranks."""
