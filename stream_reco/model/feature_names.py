@@ -15,6 +15,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "after_1_2h", "after_1_7d", "after_2_2h", "after_2_7d", "after_3_2h", "after_3_7d",
         "after_all_2h", "after_all_7d", "after_1_share", "after_all_share", "after_best_share",
     ),
+    "next": (
+        "next_1_20m", "next_1_2h", "next_1_7d", "next_all_2h", "next_1_20m_share", "next_1_2h_share", "next_all_share",
+    ),
     "context": (*(f"lift_{field}" for field in range(CONTEXT_FIELDS)), "lift_all"),
     "recency": ("since_action", "actions", "actions_1h", *(f"age_{field}" for field in range(TIME_FIELDS))),
 }

@@ -27,9 +27,16 @@ _DAY = 4
 _SEEDS = 8
 _POPULARITY, _WINDOW, _SHARE = start_of("popularity"), start_of("windows"), start_of("share")
 _VELOCITY, _AGE, _SHOWN_AT = start_of("velocity"), start_of("age"), start_of("shown")
-_COVISITS, _CONTEXT, _RECENCY = start_of("covisits"), start_of("context"), start_of("recency")
+_COVISITS, _NEXT = start_of("covisits"), start_of("next")
+_CONTEXT, _RECENCY = start_of("context"), start_of("recency")
 _FASTEST_STRANGER = 16.0
 """log(1 + seconds) since the last action of a user without any: about three months."""
+
+
+@njit(cache=True, nogil=True)
+def _log1p(x: float) -> float:
+    # math.log1p takes thrice as long, for digits beyond those of a float32 feature.
+    return math.log(1.0 + x)
 
 
 @njit(cache=True, nogil=True)
@@ -47,21 +54,21 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
     for kind in range(DECAYS):
         decayed[kind] = items.decayed[slot, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
     for kind in range(_ACTIONS):
-        out[_POPULARITY + kind] = math.log1p(decayed[kind])
-    out[_POPULARITY + _ACTIONS] = math.log1p(items.totals[slot])
+        out[_POPULARITY + kind] = _log1p(decayed[kind])
+    out[_POPULARITY + _ACTIONS] = _log1p(items.totals[slot])
     for kind in range(3):
         out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
     for window in range(_WINDOWS):
-        out[_WINDOW + window] = math.log1p(windowed(items, slot, window, now))
+        out[_WINDOW + window] = _log1p(windowed(items, slot, window, now))
     out[_VELOCITY] = out[_POPULARITY] - out[_POPULARITY + 1]
     out[_VELOCITY + 1] = out[_POPULARITY + 1] - out[_POPULARITY + 2]
     out[_VELOCITY + 2] = out[_POPULARITY + 2] - out[_POPULARITY + _DAY]
     first = items.first_seen[slot]
-    out[_AGE] = math.log1p(max(0, now - first) / 60_000.0) if first >= 0 else 0.0
-    out[_AGE + 1] = math.log1p(elapsed / 1000.0)
+    out[_AGE] = _log1p(max(0, now - first) / 60_000.0) if first >= 0 else 0.0
+    out[_AGE + 1] = _log1p(elapsed / 1000.0)
     for kind in range(_SHOWN):
         shown = decayed[_ACTIONS + kind]
-        out[_SHOWN_AT + kind] = math.log1p(shown)
+        out[_SHOWN_AT + kind] = _log1p(shown)
         acted = min(decayed[_SAME_HALF_LIFE[kind]], shown)
         out[_SHOWN_AT + _SHOWN + kind] = math.log((acted + 0.5) / (shown + 10.0)) + 3.0 if shown > 0 else 0.0
     clicks: float = decayed[_DAY]
@@ -69,74 +76,87 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
 
 
 @njit(cache=True, nogil=True)
-def _seed_masses(pairs: Lists, recent: NDArray[np.int32], now: int) -> NDArray[np.float32]:
-    """float32[seeds, 3]: decay factors at both half-lives and the co-visit mass at the shorter one."""
-    masses = np.zeros((_SEEDS, 3), dtype=np.float32)
-    for seed in range(_SEEDS):
-        row = recent[seed]
-        if row < 0:
-            break
-        masses[seed, 0] = _decay(pairs, row, 0, now)
-        masses[seed, 1] = _decay(pairs, row, 1, now)
-        for place in range(pairs.keys.shape[1]):
-            if pairs.keys[row, place] == EMPTY:
-                break
-            masses[seed, 2] += pairs.weights[row, place, 0] * masses[seed, 0]
-    return masses
+def _found(
+    lists: Lists, recent: NDArray[np.int32], slots: NDArray[np.int32], now: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights as of `now` of each candidate in the list of each seed, and of all that the list holds.
 
-
-@njit(cache=True, nogil=True)
-def _visits(pairs: Lists, recent: NDArray[np.int32], slots: NDArray[np.int32]) -> NDArray[np.float32]:
-    """float32[n, seeds, 2]: weights of each candidate in the list of each seed, as of that list's stamp."""
-    found = np.zeros((slots.shape[0], _SEEDS, 2), dtype=np.float32)
+    float32[n, seeds, half-lives] and float32[seeds, half-lives].
+    """
+    kinds = lists.rates.shape[0]
+    found = np.zeros((slots.shape[0], _SEEDS, kinds), dtype=np.float32)
+    masses = np.zeros((_SEEDS, kinds), dtype=np.float32)
     # Few of the listed items are candidates: to look the lists up among the candidates is much less work than the
     # other way round.
     order = np.argsort(slots)
     ascending = slots[order]
+    fades = np.empty(kinds, dtype=np.float32)
     for seed in range(_SEEDS):
         row = recent[seed]
         if row < 0:
             break
-        for place in range(pairs.keys.shape[1]):
-            key = pairs.keys[row, place]
+        for kind in range(kinds):
+            fades[kind] = _decay(lists, row, kind, now)
+        for place in range(lists.keys.shape[1]):
+            key = lists.keys[row, place]
             if key == EMPTY:
                 break
+            weights = lists.weights[row, place] * fades
+            masses[seed] += weights
             at = np.searchsorted(ascending, key)
             while at < slots.shape[0] and ascending[at] == key:
-                found[order[at], seed, 0] = pairs.weights[row, place, 0]
-                found[order[at], seed, 1] = pairs.weights[row, place, 1]
+                found[order[at], seed] = weights
                 at += 1
-    return found
+    return found, masses
+
+
+@njit(cache=True, nogil=True)
+def _log_share(share: float) -> float:
+    return math.log(share + 1e-3) + 7.0
 
 
 @njit(cache=True, nogil=True)
 def _covisit_columns(
-    visits: NDArray[np.float32], recent: NDArray[np.int32], fading: NDArray[np.float32], masses: NDArray[np.float32],
+    visits: NDArray[np.float32], masses: NDArray[np.float32], known: int, fading: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    fast, slow, share, best = 0.0, 0.0, 0.0, 0.0
-    for seed in range(_SEEDS):
-        row = recent[seed]
-        if row < 0:
-            break
-        quick = visits[seed, 0] * masses[seed, 0]
-        steady = visits[seed, 1] * masses[seed, 1]
-        part = quick / (masses[seed, 2] + 5.0)
+    """Fill what co-visits with each of the `known` seeds say of a candidate; `visits` float32[seeds, 2]."""
+    fast, slow, share, first, best = 0.0, 0.0, 0.0, 0.0, 0.0
+    for seed in range(known):
+        quick, steady = visits[seed, 0], visits[seed, 1]
+        part = quick / (masses[seed, 0] + 5.0)
         if seed < 3:
-            out[_COVISITS + 2 * seed] = math.log1p(quick)
-            out[_COVISITS + 2 * seed + 1] = math.log1p(steady)
+            out[_COVISITS + 2 * seed] = _log1p(quick)
+            out[_COVISITS + 2 * seed + 1] = _log1p(steady)
         if seed == 0:
-            out[_COVISITS + 8] = math.log(part + 1e-3) + 7.0
+            first = part
         fast += quick * fading[seed]
         slow += steady * fading[seed]
         share += part * fading[seed]
         best = max(best, part)
-    if recent[0] < 0:
-        out[_COVISITS + 8] = math.log(1e-3) + 7.0
-    out[_COVISITS + 6] = math.log1p(fast)
-    out[_COVISITS + 7] = math.log1p(slow)
-    out[_COVISITS + 9] = math.log(share + 1e-3) + 7.0
-    out[_COVISITS + 10] = math.log(best + 1e-3) + 7.0
+    out[_COVISITS + 6] = _log1p(fast)
+    out[_COVISITS + 7] = _log1p(slow)
+    out[_COVISITS + 8] = _log_share(first)
+    out[_COVISITS + 9] = _log_share(share)
+    out[_COVISITS + 10] = _log_share(best)
+
+
+@njit(cache=True, nogil=True)
+def _next_columns(
+    steps: NDArray[np.float32], masses: NDArray[np.float32], known: int, fading: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Fill how often a candidate came directly after the seeds; `steps` float32[seeds, 3]."""
+    every, share = 0.0, 0.0
+    for seed in range(known):
+        every += steps[seed, 1] * fading[seed]
+        share += steps[seed, 1] / (masses[seed, 1] + 3.0) * fading[seed]
+    for kind in range(3):
+        out[_NEXT + kind] = _log1p(steps[0, kind])
+    out[_NEXT + 3] = _log1p(every)
+    out[_NEXT + 4] = _log_share(steps[0, 0] / (masses[0, 0] + 2.0))
+    out[_NEXT + 5] = _log_share(steps[0, 1] / (masses[0, 1] + 3.0))
+    out[_NEXT + 6] = _log_share(share)
 
 
 @njit(cache=True, nogil=True)
@@ -181,9 +201,9 @@ def _recency_columns(
     while known < RECENT and recent[known] >= 0:
         lately += 1 if now - times[known] < HOUR_MS else 0
         known += 1
-    out[_RECENCY] = math.log1p(max(0, now - times[0]) / 1000.0) if known else _FASTEST_STRANGER
-    out[_RECENCY + 1] = math.log1p(known)
-    out[_RECENCY + 2] = math.log1p(lately)
+    out[_RECENCY] = _log1p(max(0, now - times[0]) / 1000.0) if known else _FASTEST_STRANGER
+    out[_RECENCY + 1] = _log1p(known)
+    out[_RECENCY + 2] = _log1p(lately)
     for field in range(ages.shape[0]):
         out[_RECENCY + 3 + field] = ages[field]
 
@@ -197,13 +217,15 @@ def fill(
     totals = np.empty(3, dtype=np.float32)
     elapsed = max(0, now - counts.everything.stamps[0])
     for kind in range(3):
-        totals[kind] = math.log1p(counts.everything.decayed[0, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
+        totals[kind] = _log1p(counts.everything.decayed[0, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
     fading = np.zeros(_SEEDS, dtype=np.float32)
-    for seed in range(_SEEDS):
-        fading[seed] = 1.0 / (1.0 + max(0, now - times[seed]) / HOUR_MS)
-    masses = _seed_masses(counts.pairs, recent, now)
+    known = 0
+    while known < _SEEDS and recent[known] >= 0:
+        fading[known] = 1.0 / (1.0 + max(0, now - times[known]) / HOUR_MS)
+        known += 1
+    visits, visited = _found(counts.pairs, recent, slots, now)
+    steps, stepped = _found(counts.following, recent, slots, now)
     priors = _priors(counts, values, now)
-    visits = _visits(counts.pairs, recent, slots)
     field_of = np.full(counts.values.stamps.shape[0], -1, dtype=np.int8)
     for field in range(values.shape[0]):
         if values[field] >= 0:
@@ -212,7 +234,8 @@ def fill(
         row = out[place]
         row[:] = 0.0
         clicks = _item_columns(counts, slots[place], now, totals, row)
-        _covisit_columns(visits[place], recent, fading, masses, row)
+        _covisit_columns(visits[place], visited, known, fading, row)
+        _next_columns(steps[place], stepped, known, fading, row)
         _context_columns(counts.contexts, slots[place], values, field_of, priors, clicks, now, row)
         _recency_columns(recent, times, ages, now, row)
 

@@ -12,7 +12,13 @@ from stream_reco.signals.counters import Counters, clear_counters, empty_counter
 from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
 from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
 from stream_reco.signals.observe import Counts, Tally
-from stream_reco.signals.settings import CONTEXT_FIELDS, CONTEXT_HALF_LIVES_MS, PAIR_HALF_LIVES_MS, SignalSettings
+from stream_reco.signals.settings import (
+    CONTEXT_FIELDS,
+    CONTEXT_HALF_LIVES_MS,
+    NEXT_HALF_LIVES_MS,
+    PAIR_HALF_LIVES_MS,
+    SignalSettings,
+)
 
 _CONTEXT_WIDTH = 64
 _POPULAR_WIDTH = 64
@@ -27,6 +33,7 @@ def empty_counts(settings: SignalSettings) -> Counts:
         items=empty_counters(rows),
         everything=empty_counters(1),
         pairs=empty_lists(rows, settings.pair_width, PAIR_HALF_LIVES_MS),
+        following=empty_lists(rows, settings.pair_width, NEXT_HALF_LIVES_MS),
         contexts=empty_lists(rows, _CONTEXT_WIDTH, CONTEXT_HALF_LIVES_MS),
         popular=empty_lists(rows, _POPULAR_WIDTH, CONTEXT_HALF_LIVES_MS),
         values=Tally(np.zeros(rows, dtype=np.float64), np.zeros(rows, dtype=np.int64)),
@@ -41,6 +48,7 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
         counts = counts._replace(
             items=grown_counters(counts.items, room),
             pairs=grown_lists(counts.pairs, room),
+            following=grown_lists(counts.following, room),
             contexts=grown_lists(counts.contexts, room),
         )
     if values > len(counts.values.stamps):
@@ -59,8 +67,10 @@ def forget_items(
     gone = np.zeros(len(touched), dtype=np.bool_)
     gone[slots] = True
     drop_keys(counts.pairs, gone, touched)
+    drop_keys(counts.following, gone, touched)
     drop_keys(counts.popular, gone, touched_values)
     clear_rows(counts.pairs, slots)
+    clear_rows(counts.following, slots)
     clear_rows(counts.contexts, slots)
     clear_counters(counts.items, slots)
     touched[slots] = True
@@ -84,6 +94,7 @@ def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int3
     parts: Parts = {"rows": rows, "values": values}
     parts |= take(counts.items, Counters._fields, rows, "items.")
     parts |= take(counts.pairs, ROW_ARRAYS, rows, "pairs.")
+    parts |= take(counts.following, ROW_ARRAYS, rows, "following.")
     parts |= take(counts.contexts, ROW_ARRAYS, rows, "contexts.")
     parts |= take(counts.popular, ROW_ARRAYS, values, "popular.")
     parts |= take(counts.values, Tally._fields, values, "tally.")
@@ -96,6 +107,7 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
     rows, values = parts["rows"], parts["values"]
     put(counts.items, Counters._fields, rows, parts, "items.")
     put(counts.pairs, ROW_ARRAYS, rows, parts, "pairs.")
+    put(counts.following, ROW_ARRAYS, rows, parts, "following.")
     put(counts.contexts, ROW_ARRAYS, rows, parts, "contexts.")
     put(counts.popular, ROW_ARRAYS, values, parts, "popular.")
     put(counts.values, Tally._fields, values, parts, "tally.")

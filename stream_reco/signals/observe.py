@@ -36,6 +36,8 @@ class Counts(NamedTuple):
     """One row: all items together."""
     pairs: Lists
     """Row and key are item slots: what users did after, and at half weight before, the row's item."""
+    following: Lists
+    """Row and key are item slots: what users did directly after the row's item (first-order transitions)."""
     contexts: Lists
     """Row is an item slot, key a context value: the contexts that the item is acted on in."""
     popular: Lists
@@ -64,10 +66,13 @@ def tallied(tally: Tally, place: int, now: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _pair(
-    pairs: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int, live: NDArray[np.bool_],
-    touched: NDArray[np.bool_],
+    pairs: Lists, following: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int,
+    live: NDArray[np.bool_], touched: NDArray[np.bool_],
 ) -> None:
-    """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it."""
+    """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it.
+
+    It follows the newest of them directly, unless it comes late: then what was between the two is not known.
+    """
     paired = 0
     for place in range(recent.shape[0]):
         other = recent[place]
@@ -82,6 +87,8 @@ def _pair(
             add_weight(pairs, other, slot, 1.0 if after >= 0 else _BACKWARD, time)
             add_weight(pairs, slot, other, _BACKWARD if after >= 0 else 1.0, time)
             touched[other] = True
+            if paired == 0 and after >= 0:
+                add_weight(following, other, slot, 1.0, now)
         paired += 1
 
 
@@ -99,7 +106,7 @@ def count(
     count_action(counts.items, slot, now)
     count_action(counts.everything, 0, now)
     touched[slot] = True
-    _pair(counts.pairs, slot, recent, times, now, live, touched)
+    _pair(counts.pairs, counts.following, slot, recent, times, now, live, touched)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:

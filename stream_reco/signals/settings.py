@@ -19,6 +19,8 @@ WINDOWS_MS = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 """Spans of the sliding-window counters of an item."""
 PAIR_HALF_LIVES_MS = (2 * HOUR_MS, 7 * DAY_MS)
 """Half-lives of co-visits."""
+NEXT_HALF_LIVES_MS = (20 * MINUTE_MS, 2 * HOUR_MS, 7 * DAY_MS)
+"""Half-lives of direct successions."""
 CONTEXT_HALF_LIVES_MS = (HOUR_MS, DAY_MS)
 """Half-lives of item counters given a context value, and of trending within a context value."""
 CONTEXT_FIELDS = 8
@@ -38,7 +40,7 @@ class SignalSettings:
     """
 
     pair_width: int = 40
-    """Co-visited items kept for each item."""
+    """Co-visited items kept for each item, and as many of those that follow it directly."""
     context_values: int = 512
     """Live values of a context field that are counted; a field with more is no category and is dropped."""
     item_idle_days: float = 90.0

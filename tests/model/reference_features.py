@@ -48,6 +48,7 @@ class Reference:
         self.counts: defaultdict[int, Record] = defaultdict(Record)
         self.everything = Record()
         self.pairs: defaultdict[int, Record] = defaultdict(Record)
+        self.following: defaultdict[int, Record] = defaultdict(Record)
         self.inside: defaultdict[int, Record] = defaultdict(Record)
         self.values: defaultdict[tuple[str, ContextValue], Record] = defaultdict(Record)
         self.fields: defaultdict[str, Record] = defaultdict(Record)
@@ -75,13 +76,15 @@ class Reference:
 
     def _act(self, one: Happening) -> None:
         self.everything.add("act", 1.0, one.time)
-        for time, other in self.history[one.user][:PAIRED]:
+        for place, (time, other) in enumerate(self.history[one.user][:PAIRED]):
             if one.time - time > 12 * HOUR:
                 break
             if other != one.item:
                 after, latest = one.time >= time, max(one.time, time)
                 self.pairs[other].add(one.item, 1.0 if after else 0.5, latest)
                 self.pairs[one.item].add(other, 0.5 if after else 1.0, latest)
+                if place == 0 and after:
+                    self.following[other].add(one.item, 1.0, one.time)
         for field, value in one.context.items():
             if is_time(value):
                 self.times += [field] if field not in self.times else []
@@ -99,6 +102,7 @@ class Reference:
         return {
             **self._item(item, now),
             **self._covisits(item, user, now),
+            **self._next(item, user, now),
             **self._context(item, context, now),
             **self._recency(user, context, now),
         }
@@ -141,6 +145,24 @@ class Reference:
         row["after_all_share"] = math.log(dot(shares, fading) + 1e-3) + 7
         row["after_best_share"] = math.log(max(shares) + 1e-3) + 7
         return row
+
+    def _next(self, item: int, user: int, now: int) -> dict[str, float]:
+        halves = {"20m": 20 * MINUTE, "2h": 2 * HOUR, "7d": 7 * DAY}
+        counts: list[dict[str, float]] = []
+        shares: list[dict[str, float]] = []
+        fading = [1 / (1 + max(0, now - time) / HOUR) for time, _ in self.history[user][:SEEDS]]
+        for _, other in self.history[user][:SEEDS]:
+            record = self.following[other]
+            counts.append({name: record.decayed(half, now, item) for name, half in halves.items()})
+            shares.append({name: counts[-1][name] / (record.decayed(halves[name], now) + prior)
+                           for name, prior in (("20m", 2), ("2h", 3))})  # fmt: skip
+        last, share = (counts[0], shares[0]) if counts else (dict.fromkeys(halves, 0.0), dict.fromkeys(halves, 0.0))
+        return {
+            **{f"next_1_{name}": math.log1p(last[name]) for name in halves},
+            **{f"next_1_{name}_share": math.log(share[name] + 1e-3) + 7 for name in ("20m", "2h")},
+            "next_all_2h": math.log1p(dot([one["2h"] for one in counts], fading)),
+            "next_all_share": math.log(dot([one["2h"] for one in shares], fading) + 1e-3) + 7,
+        }
 
     def _context(self, item: int, context: dict[str, ContextValue], now: int) -> dict[str, float]:
         row = {f"lift_{place}": 0.0 for place in range(8)}

@@ -11,6 +11,7 @@ ACTIONS = (5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
 SHOWN = (6 * HOUR, 7 * DAY)
 WINDOWS = (5 * MINUTE, HOUR, DAY)
 PAIRS = (2 * HOUR, 7 * DAY)
+NEXT = (20 * MINUTE, 2 * HOUR, 7 * DAY)
 CONTEXTS = (HOUR, DAY)
 PAIRED, NEWEST, FIELDS = 5, 20, 8
 
@@ -41,6 +42,7 @@ class ItemRecord:
     available: bool = True
     features: dict[str, object] | None = None
     pairs: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
+    following: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
     contexts: dict[Value, list[tuple[int, float]]] = field(default_factory=dict)
 
     def event(self, now: int) -> None:
@@ -88,11 +90,13 @@ class ReferenceSignals:
                 break
             if time - now <= 12 * HOUR and other in self.items:
                 around.append((other, time))
-        for other, time in around:
+        for place, (other, time) in enumerate(around):
             if other != item:
                 later, ahead = max(now, time), now >= time
                 self.items[other].pairs.setdefault(item, []).append((later, 1.0 if ahead else 0.5))
                 record.pairs.setdefault(other, []).append((later, 0.5 if ahead else 1.0))
+                if place == 0 and ahead:
+                    self.items[other].following.setdefault(item, []).append((now, 1.0))
         for value in context.items():
             if value in self.values and value[0] not in self.dropped:
                 record.contexts.setdefault(value, []).append((now, 1.0))
@@ -122,7 +126,9 @@ class ReferenceSignals:
                 gone.add(item)
         for item in gone:
             del self.items[item]
-        for rows in [*(record.pairs for record in self.items.values()), *self.popular.values()]:
+        kept = self.items.values()
+        lists = [*(record.pairs for record in kept), *(record.following for record in kept), *self.popular.values()]
+        for rows in lists:
             for item in gone & set(rows):
                 del rows[item]
         self._forget_values(now - self.idle_ms)

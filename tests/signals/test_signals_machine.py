@@ -24,6 +24,7 @@ from tests.signals.reference_signals import (
     DAY,
     HOUR,
     MINUTE,
+    NEXT,
     PAIRS,
     SHOWN,
     WINDOWS,
@@ -214,6 +215,8 @@ class SignalsMachine(RuleBasedStateMachine):
             slot = catalogue.slot_of(item)
             pairs = {catalogue.slot_of(other): times for other, times in record.pairs.items()}
             self.list_agrees(counts.pairs, slot, pairs, PAIRS)
+            following = {catalogue.slot_of(other): times for other, times in record.following.items()}
+            self.list_agrees(counts.following, slot, following, NEXT)
             inside = {numbers[value]: times for value, times in record.contexts.items() if value in numbers}
             # The numbers of a dropped field stay in the lists until the next eviction; nobody can ask for them.
             hidden = [number for number in counts.contexts.keys[slot].tolist() if number not in inside]
