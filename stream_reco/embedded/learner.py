@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.config import Settings
+from stream_reco.embedded.randomness import Randomness
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner
@@ -58,6 +59,7 @@ class Learner:
         """Called with each batch before the trainer learns from it."""
         self.user_lock = threading.Lock()
         """Held while a user's history or interests change."""
+        self._randomness = Randomness(settings.training.seed)
         self.reconnect()
 
     def reconnect(self) -> None:
@@ -221,4 +223,4 @@ class Learner:
     def _rng(self, purpose: int) -> np.random.Generator:
         """Random numbers that depend on the seed and on how far the stream has come, and on nothing else."""
         progress = self.events if purpose == 1 else self.steps
-        return np.random.Generator(np.random.Philox(key=[self.settings.training.seed, progress * 4 + purpose]))
+        return self._randomness.at(progress * 4 + purpose)

@@ -86,14 +86,14 @@ class Ranker(nn.Module):
     def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
         """float32[n]: log-odds of each candidate; `positions` int64[n] in 1..POSITIONS−1, 0 or None: unknown."""
         owners = torch.from_numpy(batch.owners)
-        candidates = rows.items.rows[rows.items.places[: len(batch.item_keys)]]
+        candidates = rows.items.at(rows.items.places[: len(batch.item_keys)])
         item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
-        match = (user_vectors[owners] * target).sum(dim=1, keepdim=True)
+        match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP) * self.keep
         shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
         matches = self._matches(batch, rows, target)
-        first = torch.cat([dense, item, shared[owners], match, matches], dim=1)
+        first = torch.cat([dense, item, shared.index_select(0, owners), match, matches], dim=1)
         x = first
         for cross in self.crosses:
             x = cross(first, x)
@@ -105,8 +105,8 @@ class Ranker(nn.Module):
 
     def _history(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
-        history = rows.items.rows[rows.items.places[len(batch.item_keys):], -self.settings.tower_dim:]
-        return history.view(*batch.history_ages.shape, -1)
+        history = rows.items.at(rows.items.places[len(batch.item_keys):])[:, -self.settings.tower_dim:]
+        return history.reshape(*batch.history_ages.shape, -1)
 
     def _matches(self, batch: Batch, rows: Rows, target: Tensor) -> Tensor:
         """float32[n, 3]: match of each candidate with the newest item of its history, with the best one, with all."""
@@ -121,7 +121,7 @@ class Ranker(nn.Module):
         if not self.uses["history"]:
             matches = torch.full_like(matches, _NO_MATCH)
         told = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
-        return told.view(-1, _MATCHES)[places]
+        return told.view(-1, _MATCHES).index_select(0, places)
 
     def targets(self, item_rows: Tensor) -> Tensor:
         """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""
@@ -133,11 +133,12 @@ class Ranker(nn.Module):
 
     def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
         present = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
-        scale = 1.0 if self.uses["context_rows"] else 0.0
-        return (rows.contexts.used * present * scale).flatten(start_dim=1)
+        if not self.uses["context_rows"]:
+            present = torch.zeros_like(present)
+        return (rows.contexts.used * present).flatten(start_dim=1)
 
     def _users(self, rows: Rows) -> Tensor:
-        return rows.users.used * (1.0 if self.uses["user"] else 0.0)
+        return rows.users.used if self.uses["user"] else torch.zeros_like(rows.users.used)
 
 
 def _target_columns(settings: ModelSettings) -> slice:
