@@ -6,6 +6,7 @@ together and still be those of their moment. A batch ends where a user who is al
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,11 +17,13 @@ from stream_reco.cli.replay_tally import K, Tally
 from stream_reco.datasets import Log
 from stream_reco.events import Action, Event, Id, Retraction
 from stream_reco.measure import rank_of
+from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted
 from stream_reco.serve.request import Request
-from stream_reco.serve.slate import Slate
 
 MOST_EVENTS = 256
+MOST_ANSWERS = 16
+"""Batches that are ranked beside the learning before one of them is waited for."""
 _CHUNK = 8192
 
 
@@ -29,7 +32,7 @@ class Loop(Protocol):
 
     def ingest(self, events: Sequence[Event]) -> Accepted: ...
 
-    def recommend_many(self, requests: Sequence[Request]) -> list[Slate]: ...
+    def recommend_soon(self, requests: Sequence[Request]) -> Answers: ...
 
     def sync(self) -> int: ...
 
@@ -61,6 +64,7 @@ class Replay:
         self._users: set[Id] = set()
         self._anyone = False
         self._asked: list[Action] = []
+        self._answers: deque[tuple[list[Action], Answers]] = deque()
         self._unsynced: list[int] = []
         self._known: set[Id] = set()
 
@@ -122,15 +126,12 @@ class Replay:
         self._asked.append(action)
 
     def _flush(self) -> None:
-        """Answer for all who are asked for, then learn from all that happened."""
+        """Ask for all who are asked for, then learn from all that happened."""
         tally = self._tally
         if self._asked:
-            with tally.stage("recommend"):
-                slates = self._loop.recommend_many(
-                    [Request(one.user_id, K, one.timestamp, one.context) for one in self._asked]
-                )
-            for action, slate in zip(self._asked, slates, strict=True):
-                tally.ranked(rank_of(action.item_id, (item.item_id for item in slate.items)))
+            requests = [Request(one.user_id, K, one.timestamp, one.context) for one in self._asked]
+            self._answers.append((self._asked, self._loop.recommend_soon(requests)))
+            self._compare(MOST_ANSWERS)
         if self._batch:
             with tally.stage("ingest"):
                 done = self._loop.ingest(self._batch)
@@ -140,7 +141,16 @@ class Replay:
         self._batch, self._users, self._anyone, self._asked = [], set(), False, []
         self._watch()
 
+    def _compare(self, left: int = 0) -> None:
+        """Look at the answers, oldest first, all but the `left` newest batches of them."""
+        while len(self._answers) > left:
+            asked, answers = self._answers.popleft()
+            for action, slate in zip(asked, answers.slates(), strict=True):
+                self._tally.ranked(rank_of(action.item_id, (item.item_id for item in slate.items)))
+            self._tally.seconds["recommend"] += answers.seconds  # type: ignore[assignment] # a Counter of seconds
+
     def _sync(self) -> None:
+        self._compare()
         with self._tally.stage("sync"):
             self._loop.sync()
         self._tally.syncs += 1

@@ -33,7 +33,7 @@ class Tally:
         self.sampled = False
         """Whether any negative was drawn rather than shown."""
         self.seconds: Counter[str] = Counter()
-        """By stage: ingest (labels, signals and training), recommend, sync."""
+        """By stage: ingest (labels, signals and training), sync; recommend: of all threads that rank, together."""
         self._started = time.perf_counter()
 
     def examples(

@@ -43,7 +43,7 @@ def quality_of(tally: Tally) -> dict[str, tuple[float | None, float | None]]:
 
 
 def speeds_of(tally: Tally) -> dict[str, float]:
-    """What was done per second: of all events, of events in training alone, of slates in serving alone."""
+    """What was done per second: of all events, of events in training alone, of slates by one thread."""
     return {
         "events": tally.events / max(tally.elapsed, 1e-9),
         "ingest": tally.events / max(tally.seconds["ingest"], 1e-9),

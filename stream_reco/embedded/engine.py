@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -21,6 +22,7 @@ from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.recovery import Storage, recover
 from stream_reco.embedded.users import moments
 from stream_reco.events import Event, Id, encode_batch
+from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests
 from stream_reco.serve.rank import Scorer
@@ -63,7 +65,8 @@ class Engine:
         self._clock = clock or SystemClock()
         self._observer = observer
         torch.set_num_threads(self.settings.training.threads)
-        self._storage = None if data_dir is None else Storage(Path(data_dir))
+        self._open = ExitStack()
+        self._storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir))))
         try:
             self._begin()
         except BaseException:
@@ -82,6 +85,7 @@ class Engine:
         seed = self.settings.training.seed
         self._scorer = Scorer(self.publishing.served, moments(lambda: self.learner, seed), self.settings.retrieve,
                               self.settings.slate, seed)
+        self._open.callback(self._scorer.close)
         if self._observer is not None:
             self.learner.watch = self._watch(self._observer)
         if self.learner.events:
@@ -133,6 +137,13 @@ class Engine:
         """A slate for each request, all of one version."""
         return self._scorer.recommend_many(requests, self.learner.stream_time)
 
+    def recommend_soon(self, requests: Sequence[Request]) -> Answers:
+        """A slate for each request, as of now, made by threads beside the caller's: go on, and ask for them later.
+
+        Only for the thread that writes.
+        """
+        return self._scorer.recommend_soon(requests, self.learner.stream_time)
+
     def score(
         self, user_id: Id, item_ids: Sequence[Id], *, now: int | None = None,
         context: Mapping[str, ContextValue] | None = None,
@@ -159,6 +170,7 @@ class Engine:
 
         Nothing of what is learned depends on it: a few examples may go on waiting for a training step.
         """
+        self._scorer.settle()
         return self.publishing.sync(self._clock.now_ms())
 
     def tick(self, now: int) -> None:
@@ -226,8 +238,7 @@ class Engine:
 
     def close(self) -> None:
         """Give the data folder back; what was ingested is durable without it."""
-        if self._storage is not None:
-            self._storage.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from stream_reco.model.inputs import Batch, Inputs, collate, history_inputs
 from stream_reco.model.rows import gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
+from stream_reco.serve.answers import Answers
 from stream_reco.serve.filters import excluded_slots, passing
 from stream_reco.serve.request import Moment, Request
 from stream_reco.serve.rerank import Chosen, Reranker
@@ -78,6 +80,8 @@ class Scorer:
         self._retriever = Retriever(retrieve)
         self._rerank = Reranker(settings, seed)
         self._numbers = itertools.count(1)
+        self._threads = ThreadPoolExecutor(_THREADS, "rank")
+        self._unmade: list[Answers] = []
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
 
@@ -86,10 +90,37 @@ class Scorer:
         with self._served.replica.reading():
             if not self._served.replica.version:
                 return [self._numbered([]) for _ in requests]
-            asked = [self._understand(one, now) for one in requests]
-            portions = [asked[first : first + _AT_ONCE] for first in range(0, len(asked), _AT_ONCE)]
+            portions = self._portions(requests, now)
             # Slates are made in order, whichever portion is ranked first: exploration draws from one generator.
-            return [self._slate(one) for portion in self._rank_all(portions) for one in portion]
+            rank = map if len(portions) < 2 * _THREADS else self._threads.map
+            return [self._slate(one) for portion in rank(self._rank, portions) for one in portion]
+
+    def recommend_soon(self, requests: Sequence[Request], now: int) -> Answers:
+        """The same, ranked by threads beside the caller's, who goes on.
+
+        Only for the thread that lets the replica poll: it has to `settle` before.
+        """
+        if not self._served.replica.version:
+            return Answers(lambda: ([self._numbered([]) for _ in requests], 0.0))
+        ranked = [self._threads.submit(self._rank_timed, portion) for portion in self._portions(requests, now)]
+
+        def finish() -> tuple[list[Slate], float]:
+            done = [portion.result() for portion in ranked]
+            return [self._slate(one) for portion, _ in done for one in portion], sum(seconds for _, seconds in done)
+
+        answers = Answers(finish)
+        self._unmade = [*(one for one in self._unmade if not one.made), answers]
+        return answers
+
+    def settle(self) -> None:
+        """Make what `recommend_soon` was asked for and nobody has looked at yet."""
+        unmade, self._unmade = self._unmade, []
+        for answers in unmade:
+            answers.slates()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
 
     def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
         """float32[n]: probabilities of the items for the request's user; 0 for items that are not served yet."""
@@ -116,11 +147,14 @@ class Scorer:
         user = Inputs(moment.user_key, context.keys, keys, ages, _NO_KEYS, _NO_ROWS, _NO_RATES)
         return _Asked(request, now, context, moment, recent, times, user)
 
-    def _rank_all(self, portions: list[list[_Asked]]) -> list[list[_Ranked]]:
-        if len(portions) < 2 * _THREADS:
-            return [self._rank(portion) for portion in portions]
-        with ThreadPoolExecutor(_THREADS) as threads:
-            return list(threads.map(self._rank, portions))
+    def _portions(self, requests: Sequence[Request], now: int) -> list[list[_Asked]]:
+        asked = [self._understand(one, now) for one in requests]
+        return [asked[first : first + _AT_ONCE] for first in range(0, len(asked), _AT_ONCE)]
+
+    def _rank_timed(self, asked: list[_Asked]) -> tuple[list[_Ranked], float]:
+        start = perf_counter()
+        ranked = self._rank(asked)
+        return ranked, perf_counter() - start
 
     def _rank(self, asked: list[_Asked]) -> list[_Ranked]:
         users = self._user_vectors(asked)

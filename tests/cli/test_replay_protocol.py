@@ -16,6 +16,7 @@ from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
 from stream_reco.labels import LabelJoiner
+from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted
 from stream_reco.serve.request import Request
 from stream_reco.serve.slate import Slate, SlateItem
@@ -48,7 +49,7 @@ class ToyLoop:
                 self.acted = [action for action in self.acted if action.event_id != event.retracts]
         return Accepted(len(new), len(events) - len(new))
 
-    def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
+    def recommend_soon(self, requests: Sequence[Request]) -> Answers:
         self.done.append(f"recommend {len(requests)}")
         answers = []
         for request in requests:
@@ -57,7 +58,7 @@ class ToyLoop:
             assert request.now is not None
             self.slates.append((request.user_id, request.now, tuple(items)))
             answers.append(Slate("r", 1, [SlateItem(item, 0.5, "toy") for item in items]))
-        return answers
+        return Answers(lambda: (answers, 0.0))
 
     def sync(self) -> int:
         self.done.append("sync")
@@ -207,6 +208,6 @@ def _one_at_a_time(events: Sequence[Action], warm_up: int, seconds: float | None
             if (due := int((event.timestamp - start) // interval)) > version:
                 loop.sync()
                 version = due
-            loop.recommend_many([Request(event.user_id, 10, event.timestamp)])
+            loop.recommend_soon([Request(event.user_id, 10, event.timestamp)])
         loop.ingest([event])
     return loop

@@ -62,7 +62,7 @@ def ids(slate: Slate) -> list[Id]:
 
 def seen_by(engine: Engine, user: Id, among: Sequence[Id]) -> set[Id]:
     """The items that the engine knows a user to have acted on: those it never recommends to them."""
-    return set(among) - set(ids(engine.recommend(user, len(among))))
+    return set(among) - set(ids(engine.recommend(user, 100)))
 
 
 class Labels:
@@ -285,6 +285,25 @@ def test_many_requests_get_what_each_would_get_alone(engine: Engine) -> None:
     for one, other in zip(together, alone, strict=True):
         assert ids(one) == ids(other)
         assert np.allclose([item.score for item in one.items], [item.score for item in other.items], atol=1e-6)
+
+
+def test_slates_that_come_later_are_those_of_the_moment_they_were_asked_for(engine: Engine) -> None:
+    assert [slate.items for slate in engine.recommend_soon([Request("u")] * 3).slates()] == [[]] * 3
+    engine.ingest(clicks(range(10), range(0, 30, 2)))
+    engine.sync()
+    requests = [Request(user, 5) for user in range(50)]
+    expected = engine.recommend_many(requests)
+    soon, looked_at = engine.recommend_soon(requests), engine.recommend_soon(requests)
+    engine.ingest(clicks(range(5, 50), range(30), START + HOUR))
+    assert [ids(slate) for slate in looked_at.slates()] == [ids(slate) for slate in expected]
+    engine.sync()
+    found = soon.slates()
+    assert soon.slates() is found
+    assert [ids(slate) for slate in found] == [ids(slate) for slate in expected]
+    assert {slate.version for slate in found} == {slate.version for slate in expected}
+    assert soon.seconds > 0
+    assert [ids(slate) for slate in engine.recommend_many(requests)] != [ids(slate) for slate in expected]
+    assert engine.recommend_soon([]).slates() == []
 
 
 def test_scores_are_finite_whatever_the_moment_and_the_context(engine: Engine) -> None:
