@@ -6,14 +6,8 @@ does that holds both.
 
 from __future__ import annotations
 
-import http.client
-import json
-import re
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -27,20 +21,15 @@ import torch
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.warm_up import warm_up
-from stream_reco.events import Event, encode
+from stream_reco.events import Event
 from stream_reco.serve.request import Request
 from tests.bench.busy_shop import ITEMS, RETRIEVE, USERS, batches, catalogue, clicks, quantiles
+from tests.bench.running_server import CONTEXT, Client, events_of, has_learned, server, wait_until
 
 LOADED = 15_000
 K = 10
 SCORED = 200
 _REQUESTS = 600
-_CONFIG = "[retrieve]\n" + "".join(
-    f"{name} = {getattr(RETRIEVE, name)}\n" for name in ("trending", "tower", "interests", "fresh", "limit")
-)
-_READY_SECONDS = 240
-_ROOT = Path(__file__).parents[2]
-_CONTEXT = {"device": "phone"}
 
 
 # --- in this process
@@ -54,12 +43,12 @@ def bench_engine(loaded: int) -> dict[str, object]:
             engine.ingest(batch)
         engine.sync()
         users = np.random.default_rng(1).integers(USERS, size=_REQUESTS).tolist()
-        _timed(lambda user: engine.recommend(user, K, context=_CONTEXT), users[:50])
+        _timed(lambda user: engine.recommend(user, K, context=CONTEXT), users[:50])
         ranked = engine.candidates_ranked
-        single = _timed(lambda user: engine.recommend(user, K, context=_CONTEXT), users)
+        single = _timed(lambda user: engine.recommend(user, K, context=CONTEXT), users)
         candidates = (engine.candidates_ranked - ranked) / len(users)
         start = perf_counter()
-        engine.recommend_many([Request(user, K, context=_CONTEXT) for user in users])
+        engine.recommend_many([Request(user, K, context=CONTEXT) for user in users])
         many = perf_counter() - start
         return {
             "items": engine.status()["items"],
@@ -76,7 +65,7 @@ def bench_score(engine: Engine, repeats: int = 300) -> dict[str, float]:
     ranker = engine.publishing.served.ranker
     passed: list[tuple[Any, ...]] = []
     hook = ranker.register_forward_pre_hook(lambda _, arguments: passed.append(arguments))
-    engine.score(1, items, context=_CONTEXT)
+    engine.score(1, items, context=CONTEXT)
     hook.remove()
     batch, rows = passed[-1][:2]
 
@@ -87,7 +76,7 @@ def bench_score(engine: Engine, repeats: int = 300) -> dict[str, float]:
     ours, bare = 0.0, 0.0
     for _ in range(repeats):
         start = process_time()
-        engine.score(1, items, context=_CONTEXT)
+        engine.score(1, items, context=CONTEXT)
         between = process_time()
         forward()
         ours, bare = ours + between - start, bare + process_time() - between
@@ -106,50 +95,6 @@ def _timed(ask: Callable[[Any], object], what: Sequence[Any]) -> list[float]:
 # --- through the server
 
 
-@contextmanager
-def server(folder: Path) -> Iterator[int]:
-    """The real server on a free port, ready."""
-    (folder / "bench.toml").write_text(_CONFIG)
-    command = [sys.executable, "-m", "stream_reco.cli", "serve", "--data", str(folder / "data"), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--config", str(folder / "bench.toml")], cwd=_ROOT, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        found = re.search(r"http://[\d.]+:(\d+)", process.stdout.readline())
-        assert found, "the server did not start: what it said is above"
-        port = int(found[1])
-        _wait(lambda: Client(port).ask("GET", "/health/ready")[0] == 200)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-class Client:
-    """One connection that stays open."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def ask(self, method: str, route: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Status and answer."""
-        self._connection.request(method, route, body, {"content-type": "application/json"})
-        answer = self._connection.getresponse()
-        return answer.status, answer.read()
-
-    def recommend(self, user: int) -> None:
-        """One slate."""
-        body = json.dumps({"user_id": user, "k": K, "context": _CONTEXT}).encode()
-        status, answer = self.ask("POST", "/v1/recommend", body)
-        assert status == 200, answer
-
-    def send(self, events: Sequence[Event]) -> None:
-        """Events, durable when this returns."""
-        status, answer = self.ask("POST", "/v1/events", b"[" + b",".join(map(encode, events)) + b"]")
-        assert status == 200, answer
-
-
 def bench_http(loaded: int, seconds: float = 5.0) -> dict[str, object]:
     """Slates and events over HTTP: alone, by eight clients at once, and while events come in and are learned from."""
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as port:
@@ -161,7 +106,7 @@ def bench_http(loaded: int, seconds: float = 5.0) -> dict[str, object]:
             client.send(batch)
         sending = perf_counter() - start
         singles = _timed(lambda event: client.send([event]), events[loaded : loaded + 300])
-        _wait(lambda: _events_of(client) == ITEMS + loaded + 300 and _learned(client))
+        wait_until(lambda: events_of(client) == ITEMS + loaded + 300 and has_learned(client))
         loaded_seconds = perf_counter() - start
         _asking(port, 1, 1.0)
         figures: dict[str, object] = {
@@ -217,24 +162,6 @@ def _arriving(port: int, events: Sequence[Event], per_second: int) -> Iterator[N
     finally:
         stop.set()
         sender.join()
-
-
-def _events_of(client: Client) -> int:
-    return int(json.loads(client.ask("GET", "/v1/status")[1])["events"])
-
-
-def _learned(client: Client) -> bool:
-    found = re.search(rb"^stream_reco_backlog_events ([\d.e+]+)", client.ask("GET", "/metrics")[1], re.MULTILINE)
-    assert found, "there is no metric stream_reco_backlog_events"
-    return float(found[1]) == 0
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    for _ in range(_READY_SECONDS * 10):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"not within {_READY_SECONDS} s")
 
 
 def run(loaded: int = LOADED) -> dict[str, object]:

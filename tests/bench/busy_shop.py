@@ -16,16 +16,16 @@ ITEMS, USERS = 10_000, 5_000
 RETRIEVE = RetrieveSettings(trending=150, tower=250, interests=150, fresh=100, limit=600)
 
 
-def catalogue() -> list[Event]:
+def catalogue(start: int = START_MS) -> list[Event]:
     """Every item announced."""
     return [
-        ItemEvent(item_id=item, timestamp=START_MS, event_id=f"item-{item}", features={"topic": f"t{item % 50}"})
+        ItemEvent(item_id=item, timestamp=start, event_id=f"item-{item}", features={"topic": f"t{item % 50}"})
         for item in range(ITEMS)
     ]
 
 
-def clicks(count: int, seed: int = 0) -> list[Event]:
-    """`count` clicks, two a second of event time, on items of Zipf popularity near each user's taste."""
+def clicks(count: int, seed: int = 0, start: int = START_MS) -> list[Event]:
+    """`count` clicks from `start` (ms) on, two a second, on items of Zipf popularity near each user's taste."""
     rng = np.random.default_rng(seed)
     users = rng.integers(USERS, size=count).tolist()
     liked = (rng.zipf(1.15, size=count) - 1) % ITEMS
@@ -35,7 +35,7 @@ def clicks(count: int, seed: int = 0) -> list[Event]:
     devices = rng.choice(["phone", "desktop", "tablet"], size=count).tolist()
     return [
         Action(
-            user_id=user, item_id=item, action="click", timestamp=START_MS + place * CLICK_MS,
+            user_id=user, item_id=item, action="click", timestamp=start + place * CLICK_MS,
             event_id=f"{seed}-{place}", context={"device": device},
         )
         for place, (user, item, device) in enumerate(zip(users, items, devices, strict=True))

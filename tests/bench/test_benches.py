@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_reco.events import Action, ItemEvent, validate
-from tests.bench import bench_loop, bench_serve
+from tests.bench import bench_freshness, bench_loop, bench_serve
 from tests.bench.busy_shop import ITEMS, USERS, batches, catalogue, clicks
 
 
@@ -46,3 +46,11 @@ def test_the_benchmarks_in_this_process_tell_their_figures(monkeypatch: pytest.M
     assert score["over_forward"] > 1
     candidates: Any = engine["candidates_per_request"]
     assert 200 < candidates <= 600
+
+
+@pytest.mark.timeout(200)
+def test_answers_of_a_server_follow_what_people_do() -> None:
+    """It gives up, loudly, where an answer never changes."""
+    figures = bench_freshness.run(600, rounds=2)
+    assert len(figures) == 2
+    assert all(number > 0 for number in leaves(figures))
