@@ -23,6 +23,7 @@ from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.filters import excluded_slots, passing
+from stream_reco.serve.newcomers import newcomers
 from stream_reco.serve.request import Moment, Request
 from stream_reco.serve.rerank import Chosen, Reranker
 from stream_reco.serve.served import Served
@@ -212,13 +213,13 @@ class Scorer:
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scores = self._served, ranked.slots, ranked.sources, ranked.scores
         self.candidates += len(slots)
-        chosen: list[Chosen] = self._rerank(slots, scores, ranked.asked.request.k, served.index,
-                                            served.signals.catalogue)
+        new = newcomers(served.signals.counts.items, slots, ranked.asked.now)
+        chosen = self._rerank(slots, scores, ranked.asked.request.k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]
             assert item_id is not None
-            source = "exploration" if one.explored else source_name(int(sources[one.place]))
+            source = _source(one, int(sources[one.place]))
             metrics.SLATE_ITEMS.labels(source).inc()
             items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
         return self._numbered(items)
@@ -226,6 +227,12 @@ class Scorer:
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica
         return Slate(f"{replica.epoch:x}-{next(self._numbers):x}", replica.version, items)
+
+
+def _source(chosen: Chosen, sources: int) -> str:
+    if chosen.explored:
+        return "exploration"
+    return "newcomers" if chosen.newcomer else source_name(sources)
 
 
 def _packed(array: NDArray[Integer], fill: int, keep: NDArray[np.bool_]) -> NDArray[Integer]:

@@ -1,4 +1,4 @@
-"""From ranked candidates to a slate: near-duplicates, diversity, caps, exploration."""
+"""From ranked candidates to a slate: near-duplicates, diversity, caps, newcomers, exploration."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _POOL = 4
 """Diversity looks at so many times k candidates at once, and at the next so many where hard limits left too few."""
 
 
+_NOBODY = np.empty(0, dtype=np.int64)
+
+
 class Chosen(NamedTuple):
     """One place of a slate."""
 
@@ -24,6 +27,7 @@ class Chosen(NamedTuple):
     propensity: float | None = None
     """Probability in (0, 1] that this place shows this item, given the places above; None without exploration."""
     explored: bool = False
+    newcomer: bool = False
 
 
 class _Slate:
@@ -67,17 +71,20 @@ class Reranker:
         self._rng = np.random.default_rng(seed)
 
     def __call__(
-        self, slots: NDArray[np.int32], scores: NDArray[np.float32], k: int, index: VectorIndex, catalogue: Catalogue
+        self, slots: NDArray[np.int32], scores: NDArray[np.float32], k: int, index: VectorIndex, catalogue: Catalogue,
+        newcomers: NDArray[np.int64] = _NOBODY,
     ) -> list[Chosen]:
-        """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n]."""
+        """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n].
+
+        `newcomers` int64[m] are the indices of new candidates, those first that shall be shown first.
+        """
         ranked = _largest(scores, k if self._is_plain else len(scores))
         if self._is_plain or k <= 0:
-            return [Chosen(int(place)) for place in ranked[: max(k, 0)]]
+            return self._with_newcomers(ranked[: max(k, 0)].tolist(), newcomers, k, None)
         slate = _Slate(self._settings, slots, _unit(index.vectors_of(slots.astype(np.int64))), catalogue)
         ordered = self._diverse(ranked, scores, k, slate)
-        if self._settings.exploration == 0.0:
-            return [Chosen(place) for place in ordered]
-        return self._explore(ordered, ranked, slate)
+        chosen = self._with_newcomers(ordered, newcomers, k, slate)
+        return self._explore(chosen, ranked, slate) if self._settings.exploration > 0.0 else chosen
 
     @property
     def _is_plain(self) -> bool:
@@ -105,7 +112,21 @@ class Reranker:
                     chosen.append(place)
         return chosen
 
-    def _explore(self, ordered: list[int], ranked: NDArray[np.int64], slate: _Slate) -> list[Chosen]:
+    def _with_newcomers(
+        self, ordered: list[int], newcomers: NDArray[np.int64], k: int, slate: _Slate | None
+    ) -> list[Chosen]:
+        """Give the last places to newcomers that have none: what the model has not seen yet, only they can show it."""
+        kept, late = set(ordered), list[int]()
+        most = int(max(k, 0) * self._settings.newcomers)
+        for place in newcomers.tolist():
+            if len(late) < most and place not in kept and (slate is None or slate.allows(place)):
+                late.append(place)
+                if slate is not None:
+                    slate.take(place)
+        first = ordered[: k - len(late)] if late else ordered
+        return [*(Chosen(place) for place in first), *(Chosen(place, newcomer=True) for place in late)]
+
+    def _explore(self, ordered: list[Chosen], ranked: NDArray[np.int64], slate: _Slate) -> list[Chosen]:
         """ε-greedy by place: with probability ε the place goes to a candidate outside the slate, each equally likely.
 
         A propensity is that of the place given the places above it: 1 − ε for the ranked item, ε / m for one of the m
@@ -113,19 +134,19 @@ class Reranker:
         It is not the probability that the item is anywhere in the slate.
         """
         chance = self._settings.exploration
-        kept = set(ordered)
+        kept = {one.place for one in ordered}
         others = [place for place in ranked.tolist() if place not in kept and slate.allows(place)]
         explored: list[Chosen] = []
-        for place in ordered:
+        for one in ordered:
             if not others:
-                explored.append(Chosen(place, 1.0))
+                explored.append(one._replace(propensity=1.0))
             elif self._rng.random() < chance:
                 drawn = others[int(self._rng.integers(len(others)))]
                 explored.append(Chosen(drawn, chance / len(others), explored=True))
                 slate.take(drawn)
                 others = [other for other in others if other != drawn and slate.allows(other)]
             else:
-                explored.append(Chosen(place, 1.0 - chance))
+                explored.append(one._replace(propensity=1.0 - chance))
         return explored
 
 

@@ -61,5 +61,10 @@ class SlateSettings:
     cap_feature: str | None = None
     """An item feature, such as "brand", of which no value may fill more of a slate than `cap` places."""
     cap: Positive = 3
+    newcomers: Share = 0.05
+    """Share of a slate, at its end, that goes to new items that people act on and the ranker would not show yet.
+
+    Of 20 places one, of 10 none.
+    """
     exploration: Share = 0.0
     """Chance that a place of a slate goes to a candidate drawn at random; its propensity is reported."""

@@ -306,6 +306,17 @@ def test_slates_that_come_later_are_those_of_the_moment_they_were_asked_for(engi
     assert engine.recommend_soon([]).slates() == []
 
 
+def test_a_new_item_that_people_act_on_is_shown_to_strangers() -> None:
+    """In a shop where the same few items are bought all the time, so that nothing speaks for a new one."""
+    with opened() as engine:
+        for round_ in range(40):
+            engine.ingest(clicks([f"{round_}-{user}" for user in range(3)], range(30), START + round_ * 2 * MINUTE))
+        at = START + HOUR + 30 * MINUTE
+        engine.ingest([click(f"early{number}", "new", at + number) for number in range(20)])
+        engine.sync()
+        assert "new" in ids(engine.recommend("stranger", 20))
+
+
 def test_scores_are_finite_whatever_the_moment_and_the_context(engine: Engine) -> None:
     engine.ingest(clicks(range(10), range(15)))
     engine.sync()

@@ -147,6 +147,35 @@ def explored(count: int, settings_: SlateSettings, n: int, k: int, brands: list[
     return [rerank(np.arange(n, dtype=np.int32), scores, k, index, known) for _ in range(count)]
 
 
+@given(
+    scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40, unique=True), k=st.integers(0, 45),
+    share=st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]), data=st.data(),
+)
+def test_newcomers_have_the_last_places_and_no_more_than_their_share(
+    scores: list[float], k: int, share: float, data: st.DataObject
+) -> None:
+    new = data.draw(st.lists(st.integers(0, len(scores) - 1), unique=True))
+    n = len(scores)
+    found = Reranker(SlateSettings(newcomers=share), 0)(
+        np.arange(n, dtype=np.int32), np.array(scores, np.float32), k, index_of(np.zeros((n, 2), np.float32)),
+        catalogue([None] * n), np.array(new, dtype=np.int64),
+    )
+    best = sorted(range(n), key=lambda place: -scores[place])[:k]
+    late = [place for place in new if place not in best][: int(k * share)]
+    assert places(found) == (best[: k - len(late)] + late if late else best)
+    assert [one.newcomer for one in found] == [place in late for place in places(found)]
+
+
+def test_hard_limits_hold_for_newcomers_too() -> None:
+    n = 12
+    rerank = Reranker(SlateSettings(newcomers=0.5, cap_feature="brand", cap=2), 0)
+    brands = list("abcdef") + ["x"] * 5 + ["a"]
+    found = rerank(np.arange(n, dtype=np.int32), np.linspace(0.9, 0.1, n, dtype=np.float32), 6,
+                   index_of(np.zeros((n, 2), np.float32)), catalogue([{"brand": one} for one in brands]),
+                   np.arange(6, n))  # fmt: skip
+    assert places(found) == [0, 1, 2, 6, 7, 11]
+
+
 def test_propensities_are_how_often_a_place_shows_its_item() -> None:
     """Given the places above it, for every item that a place ever showed."""
     slates = explored(20_000, SlateSettings(exploration=0.4, cap_feature="brand", cap=2), 6, 2, list("abcdda"))
