@@ -16,10 +16,14 @@ def weights_of(ranker: Ranker) -> Parts:
 
 def load_weights(ranker: Ranker, weights: Parts) -> None:
     """Copy weights by name into a ranker; raises ValueError if one is missing or has another shape."""
-    try:
-        ranker.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
-    except RuntimeError as error:
+    wanted = {name: tuple(value.shape) for name, value in ranker.state_dict().items()}
+    given = {name: value.shape for name, value in weights.items()}
+    differ = [name for name in [*wanted, *(given.keys() - wanted.keys())] if given.get(name) != wanted.get(name)]
+    if differ:
+        first = f"{differ[0]} has shape {given.get(differ[0], 'none')} instead of {wanted.get(differ[0], 'none')}"
+        rest = f", and {len(differ) - 1} more do not fit" if differ[1:] else ""
         raise ValueError(
-            f"these weights are of a model with other sizes ({error}); start with a new data folder, or restore the"
-            " model settings that they were trained with"
-        ) from error
+            f"these weights are of a model with other sizes, or of another version: {first}{rest}; start with a new"
+            " data folder, or restore the model settings that they were trained with"
+        )
+    ranker.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})

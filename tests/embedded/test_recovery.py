@@ -182,7 +182,8 @@ def test_a_checkpoint_of_another_format_is_told(tmp_path: Path, few: list[Step])
 def test_a_checkpoint_of_other_model_sizes_is_told(tmp_path: Path, few: list[Step], name: str) -> None:
     ingested(tmp_path, few[:2], (2,))
     sizes: dict[str, Any] = {name: getattr(SETTINGS.model, name) * 2}
-    with pytest.raises(ValueError, match=r"(?s)with other sizes .*mismatch.*start with a new data folder, or restore"):
+    told = r"with other sizes.*: \S+ has shape \(.*\) instead of \(.*\).*; start with a new data folder, or restore"
+    with pytest.raises(ValueError, match=told):
         opened(tmp_path, replace(SETTINGS, model=replace(SETTINGS.model, **sizes)))
     with opened(tmp_path) as engine:
         assert engine.status()["events"], "the folder was given back, and is as it was"
