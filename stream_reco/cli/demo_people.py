@@ -12,25 +12,28 @@ from stream_reco.events import Event
 from stream_reco.metrics import PROGRESSIVE
 from stream_reco.simulate import Delay, Request, World
 
-MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+DEMO_DAY_MS = 120_000
 SLATE = 10
 RECENT = 1_000
 SETTINGS: dict[str, object] = {
-    "labels.window_days": 1 / (24 * 60),
+    "labels.window_days": 14 * DEMO_DAY_MS / DAY_MS,
     "labels.lateness_seconds": 2.0,
     "slate.exploration": 0.05,
 }
-"""Days pass in minutes here, so that one sees labels mature, tastes drift and items come and go."""
+"""A day lasts two minutes here, so that one sees tastes drift, items come and go, and labels mature in half an hour."""
 
 
 def world_of(seed: int, now: int) -> World:
-    """A small and quick world that begins at `now` (ms)."""
+    """A small and quick world that begins at `now` (ms): few topics, so that what few people do tells something."""
     return World(
         seed,
         users=300,
         items=300,
-        interest_life_ms=10 * MINUTE_MS,
-        item_life_ms=10 * MINUTE_MS,
+        topics=8,
+        interests=2,
+        interest_life_ms=15 * DEMO_DAY_MS,
+        item_life_ms=15 * DEMO_DAY_MS,
         requests_per_second=20.0,
         click_delay=Delay(median_ms=2_000, sigma=0.7, most_ms=30_000),
         purchase_delay=Delay(median_ms=10_000, sigma=0.7, most_ms=50_000),
