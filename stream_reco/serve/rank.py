@@ -25,7 +25,7 @@ from stream_reco.serve.answers import Answers
 from stream_reco.serve.filters import excluded_slots, passing
 from stream_reco.serve.newcomers import newcomers
 from stream_reco.serve.request import Moment, Request
-from stream_reco.serve.rerank import Chosen, Reranker
+from stream_reco.serve.rerank import NOBODY, Chosen, Reranker
 from stream_reco.serve.served import Served
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate import Slate, SlateItem
@@ -213,8 +213,10 @@ class Scorer:
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scores = self._served, ranked.slots, ranked.sources, ranked.scores
         self.candidates += len(slots)
-        new = newcomers(served.signals.counts.items, slots, ranked.asked.now)
-        chosen = self._rerank(slots, scores, ranked.asked.request.k, served.index, served.signals.catalogue, new)
+        k = ranked.asked.request.k
+        wanted = self._rerank.places_for_newcomers(k)
+        new = newcomers(served.signals.counts.items, slots, ranked.asked.now) if wanted else NOBODY
+        chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]

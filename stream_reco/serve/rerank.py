@@ -16,7 +16,7 @@ _POOL = 4
 """Diversity looks at so many times k candidates at once, and at the next so many where hard limits left too few."""
 
 
-_NOBODY = np.empty(0, dtype=np.int64)
+NOBODY = np.empty(0, dtype=np.int64)
 
 
 class Chosen(NamedTuple):
@@ -72,7 +72,7 @@ class Reranker:
 
     def __call__(
         self, slots: NDArray[np.int32], scores: NDArray[np.float32], k: int, index: VectorIndex, catalogue: Catalogue,
-        newcomers: NDArray[np.int64] = _NOBODY,
+        newcomers: NDArray[np.int64] = NOBODY,
     ) -> list[Chosen]:
         """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n].
 
@@ -85,6 +85,10 @@ class Reranker:
         ordered = self._diverse(ranked, scores, k, slate)
         chosen = self._with_newcomers(ordered, newcomers, k, slate)
         return self._explore(chosen, ranked, slate) if self._settings.exploration > 0.0 else chosen
+
+    def places_for_newcomers(self, k: int) -> int:
+        """How many of k places may go to newcomers."""
+        return int(max(k, 0) * self._settings.newcomers)
 
     @property
     def _is_plain(self) -> bool:
@@ -117,7 +121,7 @@ class Reranker:
     ) -> list[Chosen]:
         """Give the last places to newcomers that have none: what the model has not seen yet, only they can show it."""
         kept, late = set(ordered), list[int]()
-        most = int(max(k, 0) * self._settings.newcomers)
+        most = self.places_for_newcomers(k)
         for place in newcomers.tolist():
             if len(late) < most and place not in kept and (slate is None or slate.allows(place)):
                 late.append(place)
