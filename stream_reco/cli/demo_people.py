@@ -10,9 +10,9 @@ from itertools import count
 from stream_reco.cli.sending import Client, Sent, bodies
 from stream_reco.events import Event
 from stream_reco.metrics import PROGRESSIVE
+from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate import Delay, Request, World
 
-DAY_MS = 86_400_000
 DEMO_DAY_MS = 120_000
 SLATE = 10
 RECENT = 1_000

@@ -53,8 +53,9 @@ class Observer(Protocol):
 class Engine:
     """Learns from events and answers requests; durable in `data_dir`, in memory without one.
 
-    It has no threads of its own. One thread at a time may write (`ingest`, `sync`, `tick`, `checkpoint`, …), any
-    number may ask beside it. Opening a data folder replays what its last checkpoint does not hold.
+    It learns on the thread that calls it; only slates of many requests are ranked by two threads of its own. One thread
+    at a time may write (`ingest`, `sync`, `tick`, `checkpoint`, …), any number may ask beside it. Opening a data folder
+    replays what its last checkpoint does not hold.
     """
 
     def __init__(

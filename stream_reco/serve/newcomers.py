@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import DECAY_RATES, Counters
+from stream_reco.signals.counters import Counters, decayed_at
 from stream_reco.signals.settings import HOUR_MS
 
 _NEW_MS = HOUR_MS
 _LEAST_ACTIONS = 5
-_SHORTEST = 0
-"""The place of the shortest half-life among the decayed counters."""
 
 
 def newcomers(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np.int64]:
@@ -21,7 +19,6 @@ def newcomers(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np
     """
     first = items.first_seen[slots]
     new = np.flatnonzero((first > now - _NEW_MS) & (items.totals[slots] >= _LEAST_ACTIONS))
-    mine = slots[new]
-    fading = np.exp2(-np.maximum(0, now - items.stamps[mine]) * DECAY_RATES[_SHORTEST])
-    order: NDArray[np.int64] = new[np.argsort(-items.decayed[mine, _SHORTEST] * fading, kind="stable")]
+    lately = decayed_at(items, slots[new], 1, now)[:, 0]
+    order: NDArray[np.int64] = new[np.argsort(-lately, kind="stable")]
     return order

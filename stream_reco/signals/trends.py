@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import DECAY_RATES, Counters
+from stream_reco.signals.counters import Counters, decayed_at
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS
 
 ACTIVITY = ACTION_HALF_LIVES_MS.index(86_400_000)
@@ -47,9 +47,7 @@ def find_trends(
     if size == 0:
         return no_trends(width, fresh_width)
     kinds = len(ACTION_HALF_LIVES_MS)
-    elapsed = np.maximum(0, now - counters.stamps[:size])
-    decay = np.exp2(-elapsed[:, None] * DECAY_RATES[:kinds]) * available[:size, None]
-    counts = (counters.decayed[:size, :kinds] * decay).astype(np.float32)
+    counts = (decayed_at(counters, slice(size), kinds, now) * available[:size, None]).astype(np.float32)
     trending = np.stack([_largest(counts[:, kind], width) for kind in range(kinds)])
     ages = np.where(available[:size], counters.first_seen[:size], -1).astype(np.float64)
     fresh = _largest(ages + 1.0, fresh_width)
