@@ -7,14 +7,15 @@ watermark is not over yet. An action at exactly the deadline is within the windo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import rules
 from stream_reco.labels.example import Example
 from stream_reco.labels.groups import GroupKey, Order
-from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, FORGET, RESPONSE, WAITED, Memory
+from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, FORGET, ORPHAN, PRESUMED, RESPONSE, WAITED, Memory
 from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.settings import DAY_MS, check_order, check_weights, check_window
+from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
 from stream_reco.labels.state import pack, unpack
 from stream_reco.labels.unprompted import taken_back, unprompted
 
@@ -27,8 +28,9 @@ class LabelJoiner:
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
     `action_weights`: weight by kind of action, 1 where not named, 0 ignores it. `positive_from`: kinds that are
     positive only from a value on. Without `keep_unprompted_features` an unprompted action is held, for as long as it
-    can be retracted, without its features, and its retraction comes without. Raises ValueError where a setting makes no
-    sense.
+    can be retracted, without its features, and its retraction comes without. `presume_ms`: after so long without a
+    label an impression is presumed negative (reason `immediate`) until an action reverses that; None: never. Raises
+    ValueError where a setting makes no sense.
     """
 
     def __init__(
@@ -39,14 +41,17 @@ class LabelJoiner:
         action_weights: Mapping[str, float] | None = None,
         positive_from: Mapping[str, float] | None = None,
         keep_unprompted_features: bool = True,
+        presume_ms: int | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
+        check_presumption(presume_ms, window_ms)
         check_order(order)
         check_weights(action_weights or {}, positive_from or {})
         self.window_ms, self.order, self.lateness_ms = window_ms, order, lateness_ms
         self.action_weights, self.positive_from = dict(action_weights or {}), dict(positive_from or {})
         self.keep_unprompted_features = keep_unprompted_features
-        self._memory = Memory(window_ms, order)
+        self.presume_ms = presume_ms
+        self._memory = Memory(window_ms, order, presume_ms)
 
     @property
     def pending(self) -> int:
@@ -119,22 +124,10 @@ class LabelJoiner:
         out: list[Example] = []
         while (entry := memory.calendar.pop_before(watermark)) is not None:
             time, kind, seq, due = entry
-            if kind == DEADLINE:
-                self._mature(due, out)
-            elif kind == END:
-                if not due.dropped:
-                    memory.remove(due)
-            elif kind == WAITED:
-                if not due.dropped:
-                    memory.waiting.remove(due)
-                    self._unprompted(due, out)
-            elif kind == RESPONSE:
-                self._passed_over(due, time, out)
-            elif kind == FORGET:
-                memory.forget(due)
-            elif due in memory.retractions and memory.retractions[due][1] == seq:
-                del memory.retractions[due]
-                memory.orphans += 1
+            if kind <= DEADLINE:
+                self._label(kind, time, due, out)
+            else:
+                self._let_go(kind, seq, due, out)
         memory.remembered.expire(watermark)
         return out
 
@@ -150,7 +143,7 @@ class LabelJoiner:
         """Everything, settings included, so that `from_state` goes on as if nothing had happened."""
         settings = (
             self.window_ms, self.order, self.lateness_ms, self.action_weights, self.positive_from,
-            self.keep_unprompted_features,
+            self.keep_unprompted_features, self.presume_ms,
         )
         return pack(settings, self._memory.state())
 
@@ -290,6 +283,36 @@ class LabelJoiner:
         if time <= action.time + self.window_ms:
             self._memory.forget(action)
             out.append(taken_back(action, time))
+
+    def _label(self, kind: int, time: int, due: Any, out: list[Example]) -> None:
+        """Do what gives or settles a label."""
+        if kind == DEADLINE:
+            self._mature(due, out)
+        elif kind == PRESUMED:
+            self._presume(due, time, out)
+        elif kind == RESPONSE:
+            self._passed_over(due, time, out)
+
+    def _let_go(self, kind: int, seq: int, due: Any, out: list[Example]) -> None:
+        """Forget what can change nothing any more."""
+        memory = self._memory
+        if kind == END:
+            if not due.dropped:
+                memory.remove(due)
+        elif kind == WAITED:
+            if not due.dropped:
+                memory.waiting.remove(due)
+                self._unprompted(due, out)
+        elif kind == FORGET:
+            memory.forget(due)
+        elif kind == ORPHAN and due in memory.retractions and memory.retractions[due][1] == seq:
+            del memory.retractions[due]
+            memory.orphans += 1
+
+    def _presume(self, shown: Shown, time: int, out: list[Example]) -> None:
+        if shown.label is None and not shown.dropped:
+            rules.presume(shown, time, out)
+            self._memory.pending -= 1
 
     def _mature(self, shown: Shown, out: list[Example]) -> None:
         if shown.dropped:

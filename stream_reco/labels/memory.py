@@ -16,14 +16,14 @@ from stream_reco.labels.state import MemoryState
 BEFORE_ALL = -(2**63)
 
 # What falls due at one time does so in this order: a response at the deadline still tells.
-RESPONSE, DEADLINE, END, WAITED, FORGET, ORPHAN = range(6)
+RESPONSE, PRESUMED, DEADLINE, END, WAITED, FORGET, ORPHAN = range(7)
 
 
 class Memory:
     """Impressions, actions and ids, each until it can change nothing any more."""
 
-    def __init__(self, window_ms: int, order: Order) -> None:
-        self.window_ms = window_ms
+    def __init__(self, window_ms: int, order: Order, presume_ms: int | None = None) -> None:
+        self.window_ms, self.presume_ms = window_ms, presume_ms
         self.stream_time = self.advanced = BEFORE_ALL
         self.seq = self.pending = self.duplicates = self.late = self.orphans = 0
         self.open = OpenImpressions()
@@ -48,6 +48,8 @@ class Memory:
         self.open.add(shown)
         if shown.label is None:
             self.pending += 1
+            if self.presume_ms is not None:
+                self.calendar.push(shown.time + self.presume_ms, PRESUMED, shown.seq, shown)
         if shown.matured:
             self.calendar.push(self.end_of(shown), END, shown.seq, shown)
         else:

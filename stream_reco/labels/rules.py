@@ -46,6 +46,11 @@ def respond_later(shown: Shown, time: int, out: list[Example]) -> None:
         _give(shown, None, 0, NEGATIVE_WEIGHT, "responded_later", max(time, shown.time), out)
 
 
+def presume(shown: Shown, time: int, out: list[Example]) -> None:
+    """There is no action yet: a negative, until there is one."""
+    _give(shown, None, 0, NEGATIVE_WEIGHT, "immediate", time, out)
+
+
 def mature(shown: Shown, deadline: int, out: list[Example]) -> None:
     """The deadline is past: without a label this is a negative, and what came after the deadline may reverse it."""
     shown.matured = True

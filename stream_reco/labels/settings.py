@@ -48,6 +48,14 @@ def check_window(window_ms: float, lateness_ms: float) -> None:
         raise ValueError(f"the lateness is {lateness_ms} ms: it must be 0 to 100 years; 60 s is the default")
 
 
+def check_presumption(presume_ms: float | None, window_ms: float) -> None:
+    """Raise ValueError unless impressions are presumed negative within their window, or not at all."""
+    if presume_ms is not None and not 0 <= presume_ms <= window_ms:
+        raise ValueError(
+            f"impressions are presumed negative after {presume_ms} ms: it must be 0 to the window of {window_ms} ms"
+        )
+
+
 def check_order(order: str | None) -> None:
     """Raise ValueError unless the order is one that is known."""
     if order not in ("group", "slate", None):

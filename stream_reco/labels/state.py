@@ -8,9 +8,9 @@ from stream_reco.events import Id
 from stream_reco.labels.groups import GroupKey, Order
 from stream_reco.labels.pending import Held, Shown
 
-_VERSION = 1
+_VERSION = 2
 
-Settings = tuple[int, Order, int, dict[str, float], dict[str, float], bool]
+Settings = tuple[int, Order, int, dict[str, float], dict[str, float], bool, int | None]
 """The arguments of the joiner, in their order."""
 
 

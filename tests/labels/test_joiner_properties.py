@@ -158,6 +158,17 @@ def test_last_label_and_weight_hold_under_disorder(
     assert {key: chain[-1][:2] for key, chain in got.items()} == expected
 
 
+@settings(max_examples=300, deadline=None)
+@given(log=logs(loose=False), shifts=shifts, ticks=ticks, after=st.integers(0, WINDOW))
+def test_presumed_negatives_end_in_the_same_labels(
+    log: list[Event], shifts: list[int], ticks: list[bool], after: int
+) -> None:
+    expected = {key: chain[-1][:2] for key, chain in chains(reference_join(log, WINDOW, None, WEIGHTS)).items()}
+    joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS, presume_ms=after)
+    got = chains(map(row, join(shuffled(log, shifts), joiner, ticks)))
+    assert {key: chain[-1][:2] for key, chain in got.items()} == expected
+
+
 def chains(examples: Iterable[Row]) -> dict[tuple[Id, Id, int], list[tuple[int, float, str]]]:
     """For each impression what held after each of its examples; one first label, then only what undoes the last."""
     held: dict[tuple[Id, Id, int], list[tuple[int, float, str]]] = defaultdict(list)
@@ -167,7 +178,7 @@ def chains(examples: Iterable[Row]) -> dict[tuple[Id, Id, int], list[tuple[int, 
         chain = held[user, item, event_time]
         if not chain:
             assert undone is None
-            assert reason in ("action", "window", "responded_later")
+            assert reason in ("action", "window", "responded_later", "immediate")
         elif undone is None:
             assert (chain[-1][0], label, reason) == (1, 1, "action")
             weight += chain[-1][1]

@@ -324,6 +324,20 @@ def test_repeated_events_change_nothing_whatever_they_say() -> None:
     assert joiner.advance(10 * W) == []
 
 
+def test_an_impression_is_presumed_negative_until_an_action_says_otherwise() -> None:
+    joiner = LabelJoiner(W, presume_ms=20)
+    joiner.process([shown(), shown("j"), click("j", at=20)])
+    assert joiner.advance(20) == []
+    (presumed,) = joiner.advance(21)
+    assert (presumed.item_id, presumed.label, presumed.reason, presumed.label_time) == ("i", 0, "immediate", 20)
+    assert joiner.pending == 0
+    (reversal,) = joiner.process([click("i", at=25, event_id="c")])
+    assert (reversal.label, reversal.reason, reversal.undoes) == (1, "reversal", Undone("immediate", 0, 1.0, 20))
+    assert said(joiner.process([take_back("c", 30)])) == [("retraction", 0, 1.0)]
+    assert said(joiner.process([click("i", at=40)])) == [("reversal", 1, 1.0)]
+    assert joiner.advance(10 * W) == []
+
+
 def test_events_without_id_are_never_repetitions() -> None:
     joiner = LabelJoiner(W)
     joiner.process([shown(), shown()])
@@ -414,6 +428,8 @@ def test_ids_of_both_kinds_and_all_sizes_survive() -> None:
         ({"window_ms": 0}, "window is 0 ms"),
         ({"window_ms": -5}, "window is -5 ms"),
         ({"lateness_ms": -1}, "lateness is -1 ms"),
+        ({"presume_ms": -1}, "after -1 ms"),
+        ({"window_ms": 5, "presume_ms": 6}, "after 6 ms"),
         ({"order": "time"}, "'time'"),
         ({"action_weights": {"click": -1.0}}, "'click' is -1"),
         ({"action_weights": {"click": float("nan")}}, "'click' is nan"),
@@ -438,9 +454,9 @@ def test_a_broken_state_is_named(data: bytes) -> None:
 
 def test_a_state_of_another_version_is_named() -> None:
     data = LabelJoiner().state()
-    assert data[1] == 1
-    with pytest.raises(ValueError, match="its version is 2"):
-        LabelJoiner.from_state(data[:1] + b"\x02" + data[2:])
+    assert data[1] == 2
+    with pytest.raises(ValueError, match="its version is 3"):
+        LabelJoiner.from_state(data[:1] + b"\x03" + data[2:])
 
 
 def test_memory_is_level_over_many_windows() -> None:
