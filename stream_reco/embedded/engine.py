@@ -97,7 +97,7 @@ class Engine:
             served = self.publishing.served
             if served.replica.version:
                 chances = predictions(served.ranker, batch, dict(served.replica.tables))
-                sampled = len(batch.labels) > len(batch.weights)
+                sampled = bool((batch.log_rates < 0.0).any())
                 observer.examples(batch.labels.numpy(), chances, batch.weights.numpy()[batch.batch.owners], sampled)
 
         return watch

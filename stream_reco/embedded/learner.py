@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.randomness import Randomness
+from stream_reco.embedded.share import Share, share_of
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner
@@ -38,8 +39,8 @@ class Learner:
         self.settings = settings
         labels = settings.labels
         self.joiner = LabelJoiner(
-            labels.window_ms, None if labels.order == "none" else labels.order, labels.lateness_ms,
-            labels.action_weights, labels.positive_from, keep_unprompted_features=False,
+            labels.window_ms, labels.inferred_by, labels.lateness_ms, labels.action_weights, labels.positive_from,
+            keep_unprompted_features=False, presume_ms=labels.presume_ms,
         )
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)
@@ -95,7 +96,7 @@ class Learner:
 
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log."""
-        self._label(self.joiner.advance(self.stream_time + 2 * self.settings.labels.window_ms + DAY_MS))
+        self._label(self.joiner.advance(self.stream_time + 2 * self.joiner.window_ms + DAY_MS))
         self._train(_END_OF_TIME)
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
@@ -192,9 +193,12 @@ class Learner:
         for example in examples:
             self.examples += 1
             metrics.EXAMPLES.labels(example.reason, str(example.label)).inc()
+            share = self._share(example)
+            if not share.teaches:
+                continue
             if not self.waiting:
                 self.waiting_since = self.stream_time
-            self.waiting.append(self._labelled(example))
+            self.waiting.append(self._labelled(example, share))
             if len(self.waiting) == self.settings.training.batch:
                 self._step()
 
@@ -203,7 +207,12 @@ class Learner:
         if self.waiting and now - self.waiting_since >= self.settings.training.wait_seconds * 1000:
             self._step()
 
-    def _labelled(self, example: Example) -> Labelled:
+    def _share(self, example: Example) -> Share:
+        settings = self.settings
+        presumes = self.joiner.presume_ms is not None
+        return share_of(example, presumes, settings.labels.negative_rate, settings.training.seed)
+
+    def _labelled(self, example: Example, share: Share) -> Labelled:
         features = example.features
         if features is None:
             metrics.EVENTS_FEATURES_LATE.inc()
@@ -211,7 +220,10 @@ class Learner:
             context = self.signals.coder.encode(example.context, example.event_time)
             features = self._present.impression(example.user_id, slot, context, self.stream_time)
         position = 0 if example.position is None else example.position + 1
-        return Labelled(features, example.label, example.weight, example.label_time, position)
+        return Labelled(
+            features, example.label, share.weight, example.label_time, position, share.undone, share.feedback,
+            share.rate,
+        )
 
     def _step(self) -> None:
         examples, self.waiting = self.waiting, []

@@ -22,7 +22,10 @@ from stream_reco.train.checkpoint import Part
 from stream_reco.train.trainer import Labelled
 
 _LOGGER = logging.getLogger(__name__)
-_FIXED = ("labels.window_days", "labels.order", "training.row_learning_rate", "training.row_idle_days")
+_FIXED = (
+    "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
+    "training.row_idle_days",
+)
 """Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
 
 

@@ -19,8 +19,16 @@ class LabelSettings:
     """An impression waits so long for an action before it is a negative."""
     lateness_seconds: float = 60.0
     """So far may events be out of order."""
+    policy: Literal["conclusive", "early", "immediate"] = "conclusive"
+    """When an impression without an action is a negative: once its window has passed, once a later response tells, or
+    after `wait_seconds`, until an action says otherwise."""
     order: Literal["slate", "group", "none"] = "slate"
-    """What makes a response tell on earlier impressions: request_id and position, group_id and time, or nothing."""
+    """What makes a response tell on earlier impressions: request_id and position, group_id and time, or nothing. Only
+    the policy `early` asks for it."""
+    wait_seconds: float = 0.0
+    """How long the policy `immediate` waits for an action; the lateness comes on top."""
+    negative_rate: float = 1.0
+    """The share of negatives among impressions that is learned from; predictions are corrected for it."""
     action_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each kind of action; 0 ignores the kind, one that is not named weighs 1."""
     positive_from: Mapping[str, float] = field(default_factory=dict)
@@ -29,6 +37,8 @@ class LabelSettings:
     def __post_init__(self) -> None:
         check_window(self.window_days * DAY_MS, self.lateness_seconds * 1000)
         check_order(self.order if self.order != "none" else None)
+        check_presumption(self.wait_seconds * 1000, self.window_days * DAY_MS)
+        check_rate(self.negative_rate)
         check_weights(self.action_weights, self.positive_from)
 
     @property
@@ -38,6 +48,16 @@ class LabelSettings:
     @property
     def lateness_ms(self) -> int:
         return round(self.lateness_seconds * 1000)
+
+    @property
+    def presume_ms(self) -> int | None:
+        """After so long without an action an impression is presumed negative; None: never."""
+        return round(self.wait_seconds * 1000) if self.policy == "immediate" else None
+
+    @property
+    def inferred_by(self) -> Literal["slate", "group"] | None:
+        """What makes a response tell on earlier impressions; None: nothing does."""
+        return self.order if self.policy == "early" and self.order != "none" else None
 
 
 def check_window(window_ms: float, lateness_ms: float) -> None:
@@ -54,6 +74,12 @@ def check_presumption(presume_ms: float | None, window_ms: float) -> None:
         raise ValueError(
             f"impressions are presumed negative after {presume_ms} ms: it must be 0 to the window of {window_ms} ms"
         )
+
+
+def check_rate(negative_rate: float) -> None:
+    """Raise ValueError unless some of the negatives are kept."""
+    if not 0 < negative_rate <= 1:
+        raise ValueError(f"the share of negatives to keep is {negative_rate}: it must be above 0 and at most 1")
 
 
 def check_order(order: str | None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Correction = Literal["none", "undo", "fnw", "es-dfm"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class TrainSettings:
     odds_weight: float = 0.3
     """Weight of the pointwise loss, which calibrates, beside the listwise one, which ranks."""
     tower_weight: float = 0.2
+    correction: Correction = "undo"
+    """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
+    was presumed (policy `immediate`) and undo the rest, `none` does nothing."""
     row_idle_days: float = 90.0
     """Rows of the embedding tables leave after so long without training."""
     threads: int = 1

@@ -23,6 +23,7 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
+from stream_reco.train.delayed_feedback import LateShare, corrected
 from stream_reco.train.settings import TrainSettings
 
 _FAR_BELOW = -1e9
@@ -45,6 +46,12 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     """Event time, ms."""
     position: int
     """Place in the slate counted from 1, 0 where unknown."""
+    undone: float = 0.0
+    """Weight of the opposite label that was learned before and is taken back."""
+    feedback: int = 0
+    """A `Feedback`."""
+    rate: float = 1.0
+    """The share of negatives like it that was kept."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,10 @@ class TrainingBatch:
     """int64[n]"""
     log_rates: Tensor
     """float32[n]"""
+    undone: Tensor
+    """float32[g]"""
+    feedback: NDArray[np.int64]
+    """int64[g]"""
     now: int
 
 
@@ -75,10 +86,12 @@ def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None
     positions = np.array([min(one.position, POSITIONS - 1) for one in examples], dtype=np.int64)
     if rng is not None:
         positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
+    rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
     return TrainingBatch(
         batch, torch.from_numpy(labels), torch.tensor([one.weight for one in examples], dtype=torch.float32),
-        torch.from_numpy(positions[batch.owners]), torch.from_numpy(np.log(batch.rates)),
-        max(one.time for one in examples),
+        torch.from_numpy(positions[batch.owners]), torch.from_numpy(np.log(rates)),
+        torch.tensor([one.undone for one in examples], dtype=torch.float32),
+        np.array([one.feedback for one in examples], dtype=np.int64), max(one.time for one in examples),
     )
 
 
@@ -112,6 +125,7 @@ class Trainer:
         self._weights = list(zip(self.averaged.parameters(), self.ranker.parameters(), strict=True))
         self._buffers = list(zip(self.averaged.buffers(), self.ranker.buffers(), strict=True))
         self._steps = 0
+        self._late = LateShare()
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -131,8 +145,8 @@ class Trainer:
         self._admit(batch)
         rows = gather(batch.batch, self.tables, training=True)
         users = self.ranker.user_vectors(batch.batch, rows)
-        logits = self.ranker(batch.batch, rows, users, batch.positions) - batch.log_rates
-        loss = self._loss(batch, rows, users, logits)
+        logits = self.ranker(batch.batch, rows, users, batch.positions)
+        loss = self._loss(self._corrected(batch, logits), rows, users, logits - batch.log_rates)
         self._optimizer.zero_grad(set_to_none=True)
         # A step that did not wait for a full batch must not weigh each of its examples more.
         (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
@@ -148,6 +162,14 @@ class Trainer:
         metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
         metrics.TRAIN_LOSS.labels("ranker").set(mean)
         return mean
+
+    def _corrected(self, batch: TrainingBatch, logits: Tensor) -> TrainingBatch:
+        """The batch with the weights that feedback which is late gives it."""
+        self._late.add(batch.feedback, batch.weights.numpy())
+        first = logits[torch.from_numpy(batch.batch.starts)]
+        correction = self.settings.correction
+        weights, undone = corrected(correction, batch.feedback, batch.weights, batch.undone, first, self._late.value)
+        return replace(batch, weights=weights, undone=undone)
 
     def _average(self) -> None:
         self._steps += 1
@@ -176,6 +198,7 @@ class Trainer:
         # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
         alone = (pointwise * batch.weights[owners])[~sampled[owners]].sum()
         loss = listwise + settings.odds_weight * odds + (1.0 - settings.odds_weight) * alone
+        loss = loss - (_opposite(batch, logits) * batch.undone)[~sampled].sum()
         return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
 
     def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
@@ -198,7 +221,8 @@ class Trainer:
         parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged).items()}
         for number, entry in self._optimizer.state_dict()["state"].items():
             parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
-        return parts | {"progress": np.array([self.examples, self._steps], dtype=np.int64)}
+        progress = np.array([self.examples, self._steps], dtype=np.int64)
+        return parts | {"progress": progress, "late": self._late.counts.copy()}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` and the tables' states gave. Raises ValueError where the model has other sizes."""
@@ -213,15 +237,23 @@ class Trainer:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
+        self._late.counts = np.array(parts["late"])
 
 
 def _is_sound(batch: TrainingBatch) -> bool:
     """Whether all numbers can be learned from."""
-    inputs, weights = batch.batch, batch.weights.numpy()
-    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights)
+    inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
+    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)
     # A NaN becomes the smallest and the largest of its array, and fails the comparison.
     small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers)
-    return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0)
+    return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0 and undone.min() >= 0.0)
+
+
+def _opposite(batch: TrainingBatch, logits: Tensor) -> Tensor:
+    """float32[g]: the loss of each first candidate, had it the other label."""
+    starts = torch.from_numpy(batch.batch.starts)
+    other = 1.0 - batch.labels[starts]
+    return functional.binary_cross_entropy_with_logits(logits[starts], other, reduction="none")
 
 
 def _list_loss(batch: Batch, logits: Tensor) -> Tensor:

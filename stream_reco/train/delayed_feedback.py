@@ -1,0 +1,99 @@
+"""What a presumed negative weighs in training, and what happens once it turns out to be a positive.
+
+Under the policy `immediate` a negative is a guess, and every late positive comes twice: as a negative first. What is
+learned from such a stream is too low by that, unless its losses are weighed ("fnw", "es-dfm") or the loss of the wrong
+guess is taken back ("undo").
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_reco.train.settings import Correction
+
+_POSITIVES = 10_000
+"""The share of late positives is that of about so many positives, the newest."""
+
+
+class Feedback(IntEnum):
+    """How the label of an example stands to a presumption."""
+
+    CERTAIN = 0
+    """Nothing is presumed of examples of its kind."""
+    IN_TIME = 1
+    """A positive that came before its impression was presumed negative."""
+    PRESUMED = 2
+    """A negative for want of an action so far."""
+    LATE = 3
+    """A positive whose impression was presumed negative."""
+
+
+def fnw(chance: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of positives and of negatives, where every impression is a negative first; float32[n] each.
+
+    `chance` float32[n] is the model's own probability f, a constant for the gradient. Of the stream's examples
+    1 / (1 + f) are negatives and f / (1 + f) positives, so importance weights are 1 + f and (1 − f)(1 + f): "fake
+    negative weighted" (Ktena et al., RecSys 2019, §3.3).
+    """
+    return 1.0 + chance, (1.0 - chance) * (1.0 + chance)
+
+
+def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
+    """The same where impressions wait before they are presumed negative (ES-DFM; Yang et al., AAAI 2021, §4.2).
+
+    Positives weigh 1 + p_dp, negatives (1 + p_dp) · p_rn: p_dp is the probability of a positive that comes after the
+    wait, p_rn that of a real negative where none came before. The paper has a network for each; here the delay is taken
+    as independent of everything else, so p_dp = f · r and p_rn = (1 − f) / (1 − f + f · r), where r is `late_share`,
+    the share of positives that are late. With r = 1 it is `fnw`.
+    """
+    delayed = chance * late_share
+    real = (1.0 - chance) / (1.0 - chance + delayed).clamp(min=1e-6)
+    return 1.0 + delayed, (1.0 + delayed) * real
+
+
+class LateShare:
+    """The share of positives that come after the presumption, by weight, of the newest ones."""
+
+    def __init__(self) -> None:
+        # Before anything is known all positives are taken to be late, as `fnw` takes them.
+        self.counts = np.array([0.0, 1.0])
+        """float64[2]: decayed weight of positives in time and late."""
+
+    def add(self, feedback: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
+        """Count the positives among int64[n] kinds of feedback with float32[n] weights."""
+        in_time, late = (feedback == kind for kind in (Feedback.IN_TIME, Feedback.LATE))
+        self.counts *= (1.0 - 1.0 / _POSITIVES) ** int(in_time.sum() + late.sum())
+        self.counts += (weights[in_time].sum(), weights[late].sum())
+
+    @property
+    def value(self) -> float:
+        """Between 0 and 1."""
+        return float(self.counts[1] / self.counts.sum())
+
+
+def corrected(
+    correction: Correction, feedback: NDArray[np.int64], weights: Tensor, undone: Tensor, log_odds: Tensor,
+    late_share: float,
+) -> tuple[Tensor, Tensor]:
+    """The weights of the examples' losses and of the opposite losses to take back, float32[g] each.
+
+    `weights` and `undone`, float32[g], are as the labels have them, `feedback` int64[g] `Feedback`, `log_odds`
+    float32[g] the model's for all impressions, before any correction for what was sampled. With "undo" the losses that
+    a stream leaves behind sum to the loss with the final labels: ℓ(1) − ℓ(0) = −log-odds at a reversal. The weighted
+    corrections undo what was not presumed, such as a retracted positive, all the same.
+    """
+    if correction == "none":
+        return weights, torch.zeros_like(undone)
+    if correction == "undo":
+        return weights, undone
+    chance = torch.sigmoid(log_odds.detach())
+    positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)
+    kinds = torch.from_numpy(feedback)
+    positives = (kinds == Feedback.IN_TIME) | (kinds == Feedback.LATE)
+    factor = torch.where(positives, positive, torch.where(kinds == Feedback.PRESUMED, negative, 1.0))
+    return weights * factor, torch.where(kinds == Feedback.LATE, 0.0, undone)
