@@ -1,5 +1,6 @@
 """The whole loop in one process, durable on local disk."""
 
-from stream_reco.embedded.engine import Engine, Ingested, Observer
+from stream_reco.embedded.engine import Engine, Ingested
+from stream_reco.embedded.watching import Observer, Viewer
 
-__all__ = ["Engine", "Ingested", "Observer"]
+__all__ = ["Engine", "Ingested", "Observer", "Viewer"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -21,7 +21,9 @@ from stream_reco.embedded.journal import Journal
 from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.recovery import Storage, recover
 from stream_reco.embedded.users import moments
+from stream_reco.embedded.watching import Observer, Viewer, Watching
 from stream_reco.events import Event, Id, encode_batch
+from stream_reco.labels import LabelJoiner
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests
@@ -30,24 +32,10 @@ from stream_reco.serve.request import Request
 from stream_reco.serve.slate import Slate
 from stream_reco.signals.context import ContextValue
 from stream_reco.train.checkpoint import CheckpointError
-from stream_reco.train.trainer import TrainingBatch, predictions
 
 _LOGGER = logging.getLogger(__name__)
 _MODEL = "stream-reco"
 Ingested = Accepted
-
-
-class Observer(Protocol):
-    """Measures the loop from inside."""
-
-    def examples(
-        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
-    ) -> None:
-        """Labels and what the served version predicted, before the trainer learns from them; float32[n] each.
-
-        `sampled`: negatives were drawn, and the predictions are of the sample.
-        """
-        ...
 
 
 class Engine:
@@ -60,11 +48,15 @@ class Engine:
 
     def __init__(
         self, data_dir: str | Path | None = None, settings: Settings | None = None, *,
-        observer: Observer | None = None, clock: Clock | None = None,
+        observer: Observer | None = None, viewer: Viewer | None = None, joiner: LabelJoiner | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        """`joiner` gives other labels than the settings ask for, to measure with; only in memory, else ValueError."""
+        if joiner is not None and data_dir is not None:
+            raise ValueError("labels from elsewhere cannot be kept in a data folder: leave the folder out")
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
-        self._observer = observer
+        self._observer, self._viewer, self._joiner = observer, viewer, joiner
         torch.set_num_threads(self.settings.training.threads)
         self._open = ExitStack()
         self._storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir))))
@@ -77,6 +69,8 @@ class Engine:
     def _begin(self) -> None:
         self.learner, self.applied = recover(self._storage, self.settings)
         """What was learned, and the position in the journal up to which; for the threads of `service` too."""
+        if self._joiner is not None:
+            self.learner.joiner = self._joiner
         self.journal = Journal(None if self._storage is None else self._storage.log, self.applied)
         epoch = 1 if self._storage is None else self._append(records.START, b"")
         self._checkpointed = (self.learner.events, self.applied)
@@ -87,20 +81,9 @@ class Engine:
         self._scorer = Scorer(self.publishing.served, moments(lambda: self.learner, seed), self.settings.retrieve,
                               self.settings.slate, seed)
         self._open.callback(self._scorer.close)
-        if self._observer is not None:
-            self.learner.watch = self._watch(self._observer)
+        self._watching = Watching(self.learner, self.publishing.served, self._observer, self._viewer)
         if self.learner.events:
             self.sync()
-
-    def _watch(self, observer: Observer) -> Callable[[TrainingBatch], None]:
-        def watch(batch: TrainingBatch) -> None:
-            served = self.publishing.served
-            if served.replica.version:
-                chances = predictions(served.ranker, batch, dict(served.replica.tables))
-                sampled = bool((batch.log_rates < 0.0).any())
-                observer.examples(batch.labels.numpy(), chances, batch.weights.numpy()[batch.batch.owners], sampled)
-
-        return watch
 
     def ingest(self, events: Sequence[Event]) -> Ingested:
         """Take events; returns when they are durable and learned from.
@@ -114,6 +97,7 @@ class Engine:
                 self._append(records.EVENTS, encode_batch(new))
                 self.entrance.took(new, duplicates)
                 self.learner.learn(new)
+                self._watching.settle()
         finally:
             self.entrance.learned_all(new)
         self.checkpoint_if_due()
@@ -172,6 +156,7 @@ class Engine:
         Nothing of what is learned depends on it: a few examples may go on waiting for a training step.
         """
         self._scorer.settle()
+        self._watching.settle()
         return self.publishing.sync(self._clock.now_ms())
 
     def tick(self, now: int) -> None:

@@ -58,6 +58,8 @@ class Learner:
         self.day = -1
         self.watch: Watcher | None = None
         """Called with each batch before the trainer learns from it."""
+        self.watch_shown: Callable[[Impression, bytes], None] | None = None
+        """Called with each new impression and its `Inputs`."""
         self.user_lock = threading.Lock()
         """Held while a user's history or interests change."""
         self._randomness = Randomness(settings.training.seed)
@@ -183,6 +185,8 @@ class Learner:
         if self.joiner.expects_features(event):
             context = self.signals.coder.encode(event.context, event.timestamp)
             features = self._present.impression(event.user_id, slot, context, event.timestamp)
+            if self.watch_shown is not None:
+                self.watch_shown(event, features)
         self._label(self.joiner.process([event], [features]))
         self.signals.show(slot, event.timestamp)
 

@@ -2,6 +2,7 @@
 
 from stream_reco.labels.example import Example, Undone
 from stream_reco.labels.joiner import LabelJoiner
+from stream_reco.labels.oracle import Final, OracleJoiner, final_labels
 from stream_reco.labels.settings import LabelSettings
 
-__all__ = ["Example", "LabelJoiner", "LabelSettings", "Undone"]
+__all__ = ["Example", "Final", "LabelJoiner", "LabelSettings", "OracleJoiner", "Undone", "final_labels"]
