@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from stream_reco.datasets import Log
 
 NEVER = "never"
+
+
+class Labels(StrEnum):
+    """Policies of labels, and one that knows the future."""
+
+    conclusive = "conclusive"
+    early = "early"
+    immediate = "immediate"
+    oracle = "oracle"
 
 
 def _interval(text: str) -> int | None:
@@ -63,6 +73,9 @@ def replay(
     without_features: Annotated[
         list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
     ] = None,
+    labels: Annotated[
+        Labels | None, typer.Option(help="When what was shown is a negative; oracle knows at once, to compare with.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
@@ -78,6 +91,7 @@ def replay(
         "slate.exploration": 0.0,
         "retrieve.without": without_source or None,
         "model.without": without_features or None,
+        "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
     choice = LogChoice(path, format, columns, time_unit)
     settings = _settings(config, flags, format)
@@ -85,7 +99,8 @@ def replay(
     log = log if limit is None else log[:limit]
     first = len(log) // 3 if warm_up is None else warm_up
     asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
-    figures = _run(log, settings, first, interval, repeats=choice.has_own_ids)
+    asked["labels"] = Labels.oracle.value if labels is Labels.oracle else settings.labels.policy
+    figures = _run(log, settings, first, interval, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
     if json is not None:
         write_json(json, asked | figures)
 
@@ -114,28 +129,35 @@ def _settings(config: Path | None, flags: dict[str, object], format_: Format) ->
     return loaded.settings
 
 
-def _run(log: Log, settings: Settings, warm_up: int, interval: int | None, *, repeats: bool) -> dict[str, object]:
+def _run(
+    log: Log, settings: Settings, warm_up: int, interval: int | None, *, repeats: bool, oracle: bool
+) -> dict[str, object]:
     from rich.console import Console
 
     from stream_reco.cli.replay_protocol import Plan, Replay
     from stream_reco.cli.replay_report import passed_over, report_of
+    from stream_reco.cli.replay_shown import ShownQuality, finals_of
     from stream_reco.cli.replay_tally import Tally
     from stream_reco.cli.replay_view import view_of
     from stream_reco.embedded import Engine
-    from stream_reco.labels import LabelJoiner
+    from stream_reco.labels import LabelJoiner, OracleJoiner
 
     labels = settings.labels
     weigh = LabelJoiner(action_weights=labels.action_weights, positive_from=labels.positive_from).weight
     console = Console()
+    finals = finals_of(log, labels)
+    shown = ShownQuality(finals)
     tally = Tally()
     tally.dead_letters.update(log.dead_letters.counts)
     failed_before = passed_over()
-    with Engine(None, settings, observer=tally) as engine:
+    joiner = OracleJoiner(finals, labels) if oracle else None
+    with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with view_of(console, tally, len(log)) as view:
             Replay(engine, Plan(warm_up, interval, weigh, repeats), tally, view.update).run(log)
         if failed := passed_over() - failed_before:
             tally.dead_letters["internal"] += failed
         report = report_of(tally, engine.status(), settings)
+        report["impressions"] = shown.as_dict() if finals else None
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
     _tell(console, tally, log)

@@ -1,0 +1,63 @@
+"""How good the served version's predictions of what was shown were, by the labels that were known only in the end.
+
+It is what policies of labels can be compared by: the same impressions, each predicted at the moment that it was shown,
+against the same labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.datasets import Log
+from stream_reco.events import Id, Impression
+from stream_reco.labels import Final, LabelSettings, final_labels
+from stream_reco.measure import BinaryMetrics
+
+PARTS = 10
+
+
+class ShownQuality:
+    """Predictions of impressions against `finals`, which has all impressions of the log in their order."""
+
+    def __init__(self, finals: Mapping[Id, Final]) -> None:
+        self._finals = finals
+        self._places = {name: place for place, name in enumerate(finals)}
+        self._predicted: NDArray[np.float32] = np.full(len(finals), np.nan, dtype=np.float32)
+        self._times: NDArray[np.int64] = np.zeros(len(finals), dtype=np.int64)
+
+    def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
+        """Count impressions with the float32[n] probabilities that were predicted of them."""
+        for impression, predicted in zip(impressions, predictions.tolist(), strict=True):
+            place = None if impression.event_id is None else self._places.get(impression.event_id)
+            if place is not None:
+                self._predicted[place], self._times[place] = predicted, impression.timestamp
+
+    def as_dict(self) -> dict[str, object]:
+        """Figures of all impressions, of their second half, and of each tenth in the order of the log."""
+        count = len(self._finals)
+        edges = [count * part // PARTS for part in range(PARTS + 1)]
+        tenths = [self._figures(first, after) for first, after in pairwise(edges)]
+        return {**self._figures(0, count), "second_half": self._figures(count // 2, count), "tenths": tenths}
+
+    def _figures(self, first: int, after: int) -> dict[str, object]:
+        """Figures of the impressions in [first, after); those that no version was served for are left out."""
+        predicted = self._predicted[first:after]
+        known = np.isfinite(predicted)
+        labels = np.array([final.label for final in self._finals.values()][first:after], dtype=np.float64)
+        # With a bin for each impression ranks are exact.
+        quality = BinaryMetrics(max(2, int(known.sum())))
+        quality.add(predicted[known], labels[known])
+        times = self._times[first:after][known]
+        return {"count": quality.count, "positives": int(labels[known].sum()), **quality.as_dict(),
+                "until": int(times.max()) if len(times) else None}  # fmt: skip
+
+
+def finals_of(log: Log, settings: LabelSettings) -> dict[Id, Final]:
+    """The final label of each impression of a log; empty where it has none, as logs of clicks alone."""
+    if not any(isinstance(event, Impression) for event in log):
+        return {}
+    return final_labels(log, settings)
