@@ -36,6 +36,7 @@ class LabelSettings:
 
     def __post_init__(self) -> None:
         check_window(self.window_days * DAY_MS, self.lateness_seconds * 1000)
+        check_policy(self.policy)
         check_order(self.order if self.order != "none" else None)
         check_presumption(self.wait_seconds * 1000, self.window_days * DAY_MS)
         check_rate(self.negative_rate)
@@ -74,6 +75,12 @@ def check_presumption(presume_ms: float | None, window_ms: float) -> None:
         raise ValueError(
             f"impressions are presumed negative after {presume_ms} ms: it must be 0 to the window of {window_ms} ms"
         )
+
+
+def check_policy(policy: str) -> None:
+    """Raise ValueError unless the policy is one that is known."""
+    if policy not in ("conclusive", "early", "immediate"):
+        raise ValueError(f"the policy of labels is {policy!r}: it must be 'conclusive', 'early' or 'immediate'")
 
 
 def check_rate(negative_rate: float) -> None:

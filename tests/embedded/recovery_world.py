@@ -27,7 +27,7 @@ Step = list[Event] | int | str
 """A batch to ingest, a time to tick to, or a user to forget. Doing a step twice must be the same as doing it once."""
 
 SETTINGS = Settings(
-    labels=LabelSettings(window_days=0.5),
+    labels=LabelSettings(window_days=0.5, policy="early", negative_rate=0.7),
     signals=SignalSettings(item_idle_days=1.5, user_idle_days=1.5),
     model=ModelSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8),
     training=TrainSettings(batch=16, checkpoint_events=130, row_idle_days=1.5),

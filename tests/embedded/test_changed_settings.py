@@ -29,13 +29,14 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
     begun(tmp_path)
     other = replace(
         BEFORE,
-        labels=replace(BEFORE.labels, window_days=3.0, order="none"),
+        labels=replace(BEFORE.labels, window_days=3.0, policy="immediate", order="none", wait_seconds=9.0),
         training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0),
     )
     with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
         told = [record.getMessage() for record in caplog.records]
     assert [message.split()[0] for message in told] == [
-        "labels.window_days", "labels.order", "training.row_learning_rate", "training.row_idle_days",
+        "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
+        "training.row_idle_days",
     ]
     assert "set to 3.0" in told[0]
     assert "begun with 14.0" in told[0]

@@ -11,6 +11,7 @@ def test_defaults_are_the_documented_ones() -> None:
     settings = LabelSettings()
     assert (settings.window_ms, settings.lateness_ms, settings.order) == (14 * 86_400_000, 60_000, "slate")
     assert (settings.action_weights, settings.positive_from) == ({}, {})
+    assert (settings.policy, settings.presume_ms, settings.inferred_by) == ("conclusive", None, None)
     assert LabelSettings(order="none", window_days=0.5).window_ms == 43_200_000
 
 
@@ -22,6 +23,13 @@ def test_defaults_are_the_documented_ones() -> None:
         {"window_days": 1e9},
         {"lateness_seconds": -1},
         {"order": "position"},
+        {"policy": "late"},
+        {"wait_seconds": -1},
+        {"wait_seconds": float("nan")},
+        {"window_days": 1, "wait_seconds": 86_401},
+        {"negative_rate": 0},
+        {"negative_rate": 1.1},
+        {"negative_rate": float("nan")},
         {"action_weights": {"click": -1}},
         {"positive_from": {"rating": float("nan")}},
     ],
@@ -29,3 +37,12 @@ def test_defaults_are_the_documented_ones() -> None:
 def test_nonsense_is_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         LabelSettings(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_policy_makes_the_joiner() -> None:
+    assert LabelSettings(policy="early").inferred_by == "slate"
+    assert LabelSettings(policy="early", order="group").inferred_by == "group"
+    assert LabelSettings(policy="early", order="none").inferred_by is None
+    immediate = LabelSettings(policy="immediate", wait_seconds=1.5, order="group")
+    assert (immediate.presume_ms, immediate.inferred_by) == (1500, None)
+    assert LabelSettings(policy="early", wait_seconds=1.5).presume_ms is None

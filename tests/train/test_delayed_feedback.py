@@ -1,0 +1,214 @@
+"""Corrections for labels that were wrong at first, held against formulas written out and streams played through."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
+
+from stream_reco.train.delayed_feedback import Feedback, LateShare, corrected, es_dfm, fnw
+from stream_reco.train.settings import Correction
+from stream_reco.train.trainer import Labelled, Trainer, predictions, training_batch
+from tests.train.toy_examples import MODEL, SETTINGS, example, learn
+
+Seen = tuple[Feedback, int, float]
+"""Kind of feedback, label, weight that is undone."""
+CORRECTIONS: tuple[Correction, ...] = ("undo", "fnw", "es-dfm")
+probability = st.floats(0.001, 0.999)
+
+
+def stream(chance: float, late: float, count: int, rng: np.random.Generator, kept: float = 1.0) -> list[Seen]:
+    """What comes while `count` impressions are shown; late positives come long after their negatives.
+
+    A share `chance` of the impressions are clicked, exactly.
+    """
+    clicked = rng.permutation(count) < chance * count
+    now: list[tuple[float, Seen]] = []
+    for at in range(count):
+        clicks, delayed, keeps = clicked[at], rng.random() < late, rng.random() < kept
+        if clicks and not delayed:
+            now.append((at, (Feedback.IN_TIME, 1, 0.0)))
+            continue
+        if keeps:
+            now.append((at, (Feedback.PRESUMED, 0, 0.0)))
+        if clicks:
+            now.append((at + float(rng.exponential(200.0)), (Feedback.LATE, 1, float(keeps))))
+    return [seen for at, seen in sorted(now) if at < count]
+
+
+def learned(seen: list[Seen], correction: Correction, late: float, rate: float = 1.0) -> float:
+    """The probability that a model of one number ends with: stochastic gradient descent, its second half averaged."""
+    bias, ends = torch.zeros(1), []
+    for step, (kind, label, undone) in enumerate(seen):
+        bias = bias.detach().requires_grad_()
+        weight, opposite = corrected(
+            correction, np.array([int(kind)]), torch.ones(1), torch.tensor([undone]), bias, late
+        )  # fmt: skip
+        sample = bias - math.log(rate)
+        loss = weight * loss_of(sample, torch.full((1,), float(label)))
+        loss = (loss - opposite * loss_of(sample, torch.full((1,), 1.0 - label))).sum()
+        (gradient,) = torch.autograd.grad(loss, bias)
+        bias = bias.detach() - 0.5 / (1.0 + 0.01 * step) ** 0.6 * gradient
+        if step > len(seen) // 2:
+            ends.append(float(torch.sigmoid(bias)))
+    return float(np.mean(ends))
+
+
+@given(probability)
+def test_fnw_weights_are_the_odds_of_truth_over_stream(chance: float) -> None:
+    # Per impression the stream has one negative, and one positive with probability f.
+    positive, negative = (float(weight) for weight in fnw(torch.tensor(chance, dtype=torch.float64)))
+    assert positive == pytest.approx(chance / (chance / (1 + chance)))
+    assert negative == pytest.approx((1 - chance) / (1 / (1 + chance)))
+
+
+@given(probability, st.floats(0.0, 1.0))
+def test_es_dfm_weights_are_the_odds_of_truth_over_stream(chance: float, late: float) -> None:
+    positives = chance * (1 - late) + chance * late
+    negatives = 1 - chance * (1 - late)
+    total = positives + negatives
+    positive, negative = (float(one) for one in es_dfm(torch.tensor(chance, dtype=torch.float64), late))
+    assert positive == pytest.approx(chance / (positives / total))
+    assert negative == pytest.approx((1 - chance) / (negatives / total))
+
+
+def test_es_dfm_is_fnw_where_all_positives_are_late() -> None:
+    chance = torch.linspace(0.0, 1.0, 11)
+    assert torch.allclose(torch.stack(es_dfm(chance, 1.0)), torch.stack(fnw(chance)), atol=1e-6)
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize(("chance", "late"), [(0.1, 1.0), (0.3, 0.5)])
+def test_a_model_of_one_number_finds_the_true_probability(correction: Correction, chance: float, late: float) -> None:
+    if correction == "fnw" and late < 1.0:
+        pytest.skip("its weights are those of presuming at once")
+    seen = stream(chance, late, 6_000, np.random.default_rng(1))
+    assert learned(seen, correction, late) == pytest.approx(chance, rel=0.06)
+
+
+def test_without_a_correction_it_is_too_low() -> None:
+    seen = stream(0.3, 1.0, 6_000, np.random.default_rng(1))
+    assert learned(seen, "none", 1.0) == pytest.approx(0.3 / 1.3, rel=0.06)
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_dropped_negatives_change_nothing_but_the_work(correction: Correction) -> None:
+    seen = stream(0.1, 1.0, 12_000, np.random.default_rng(2), kept=0.3)
+    assert learned(seen, correction, 1.0, rate=0.3) == pytest.approx(0.1, rel=0.08)
+    assert learned(seen, correction, 1.0) > 2 * 0.1, "uncorrected, the sample's odds are those of the sample"
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.1, 3.0)), min_size=1, max_size=6), st.floats(-4, 4))
+def test_undoing_leaves_the_loss_of_the_final_label(flips: list[tuple[int, float]], log_odds: float) -> None:
+    """Labels alternate; whatever came before, the sum of the losses is that of the last one alone."""
+    odds = torch.tensor([log_odds], dtype=torch.float64)
+    first, total, before = flips[0][0], torch.zeros(1, dtype=torch.float64), 0.0
+    for place, (_, weight) in enumerate(flips):
+        label = float((first + place) % 2)
+        here, opposite = corrected(
+            "undo", np.array([int(Feedback.CERTAIN)]), torch.tensor([weight], dtype=torch.float64),
+            torch.tensor([before], dtype=torch.float64), odds, 1.0,
+        )  # fmt: skip
+        total += here * loss_of(odds, torch.full_like(odds, label))
+        total -= opposite * loss_of(odds, torch.full_like(odds, 1.0 - label))
+        before = weight
+    last = torch.full_like(odds, float((first + len(flips) - 1) % 2))
+    assert float(total) == pytest.approx(float(flips[-1][1] * loss_of(odds, last)), abs=1e-9)
+
+
+@pytest.mark.parametrize("correction", ["fnw", "es-dfm"])
+def test_only_what_was_presumed_is_weighed(correction: Correction) -> None:
+    kinds = np.array([Feedback.CERTAIN, Feedback.IN_TIME, Feedback.PRESUMED, Feedback.LATE], dtype=np.int64)
+    weights, undone = corrected(correction, kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
+    assert float(weights[0]) == 2.0
+    assert (weights[[1, 3]] > 2.0).all()
+    assert float(weights[2]) < 2.0
+    assert undone.tolist() == [1.0, 1.0, 1.0, 0.0]
+    plain = corrected("none", kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
+    assert [one.tolist() for one in plain] == [[2.0] * 4, [0.0] * 4]
+
+
+def test_weights_are_constants_for_the_gradient() -> None:
+    log_odds = torch.zeros(1, requires_grad=True)
+    weights, _ = corrected("fnw", np.array([3]), torch.ones(1), torch.zeros(1), log_odds, 1.0)
+    assert not weights.requires_grad
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from(Feedback), st.floats(0.5, 4.0)), min_size=1, max_size=40), st.integers(1, 7))
+def test_the_share_of_late_positives_is_a_decayed_mean(seen: list[tuple[Feedback, float]], portion: int) -> None:
+    share = LateShare()
+    for first in range(0, len(seen), portion):
+        part = seen[first : first + portion]
+        share.add(np.array([int(kind) for kind, _ in part]), np.array([w for _, w in part], dtype=np.float32))
+    late = sum(weight for kind, weight in seen if kind is Feedback.LATE)
+    total = late + sum(weight for kind, weight in seen if kind is Feedback.IN_TIME)
+    # So few hardly decay; one late positive stands for what is not known at the start.
+    assert share.value == pytest.approx((late + 1.0) / (total + 1.0), rel=0.01)
+
+
+def test_the_share_follows_the_newest() -> None:
+    share = LateShare()
+    for kind in [Feedback.LATE] * 400 + [Feedback.IN_TIME] * 400:
+        share.add(np.full(100, int(kind)), np.ones(100, dtype=np.float32))
+    assert share.value < 0.03
+
+
+# --- the trainer
+
+
+def noisy(kind: Feedback, label: int, undone: float, rng: np.random.Generator) -> Labelled:
+    one = example(int(rng.integers(200)), [0], label)
+    return msgspec.structs.replace(one, feedback=int(kind), undone=undone)
+
+
+def taught(correction: Correction, seen: list[Seen], rate: float = 1.0) -> NDArray[np.float32]:
+    """float32[200]: what a whole model says of 200 users and the one item."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    trainer = Trainer(MODEL, replace(SETTINGS, correction=correction))
+    learn(trainer, [msgspec.structs.replace(noisy(*one, rng), rate=rate) for one in seen])
+    asked = training_batch([example(user, [0]) for user in range(200)])
+    return predictions(trainer.averaged, asked, trainer.tables)
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_a_whole_model_is_calibrated(correction: Correction) -> None:
+    seen = stream(0.2, 1.0, 12_000, np.random.default_rng(5))
+    assert taught(correction, seen).mean() == pytest.approx(0.2, rel=0.12)
+
+
+def test_a_whole_model_is_too_low_without_a_correction() -> None:
+    seen = stream(0.2, 1.0, 12_000, np.random.default_rng(5))
+    assert taught("none", seen).mean() < 0.9 * 0.2
+
+
+def test_a_whole_model_is_calibrated_on_a_sample_of_negatives() -> None:
+    seen = stream(0.05, 0.5, 24_000, np.random.default_rng(6), kept=0.25)
+    assert taught("undo", seen, rate=0.25).mean() == pytest.approx(0.05, rel=0.15)
+    assert taught("undo", seen).mean() > 2 * 0.05
+
+
+def test_the_share_of_late_positives_survives_a_restart() -> None:
+    trainer = Trainer(MODEL, SETTINGS)
+    rng = np.random.default_rng(0)
+    trainer.step(training_batch([noisy(Feedback.IN_TIME, 1, 0.0, rng)] * 3))
+    other = Trainer(MODEL, SETTINGS)
+    other.restore({name: np.array(part) for name, part in trainer.state().items()}, trainer.tables)
+    assert other.state()["late"].tolist() == trainer.state()["late"].tolist() != [0.0, 1.0]
+
+
+def test_a_weight_to_undo_that_is_damaged_changes_nothing() -> None:
+    trainer = Trainer(MODEL, SETTINGS)
+    before = trainer.state()["progress"].tolist()
+    broken = noisy(Feedback.LATE, 1, math.nan, np.random.default_rng(0))
+    assert math.isnan(trainer.step(training_batch([broken])))
+    assert trainer.state()["progress"].tolist() == before
