@@ -1,0 +1,178 @@
+"""What each policy of labels makes training take, what of it is kept, and what those who measure are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.embedded.learner import Learner
+from stream_reco.embedded.learner_state import learner_from, parts_of
+from stream_reco.events import Action, Event, Impression, Retraction, UserEvent
+from stream_reco.labels import LabelSettings, OracleJoiner, final_labels
+from stream_reco.serve.request import Request
+from stream_reco.train.delayed_feedback import Feedback
+from stream_reco.train.settings import TrainSettings
+from tests.embedded.recovery_world import NOW
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+WAITING = TrainSettings(batch=100_000, wait_seconds=1e9)
+"""Nothing is trained on, so that all that would be can be looked at."""
+Row = tuple[int, float, float, Feedback, float]
+"""Label, weight, weight undone, kind of feedback, rate."""
+
+
+def rows(events: Sequence[Event], **labels: object) -> list[Row]:
+    """What waits for training after these events and another two days."""
+    settings = LabelSettings(window_days=1.0, lateness_seconds=0.0, **labels)  # type: ignore[arg-type]
+    learner = Learner(Settings(labels=settings, training=WAITING))
+    for event in events:
+        # What falls due before an event does so first, as it would where more happens.
+        learner.learn([UserEvent(user_id="z", timestamp=event.timestamp), event])
+    learner.learn([UserEvent(user_id="z", timestamp=NOW + 3 * DAY)])
+    return [(one.label, one.weight, one.undone, Feedback(one.feedback), one.rate) for one in learner.waiting]
+
+
+def shown(position: int, time: int = NOW, request: str = "r") -> Impression:
+    return Impression(
+        user_id="u", item_id=f"item{position}", request_id=request, position=position, timestamp=time,
+        event_id=f"{request}:{position}",
+    )  # fmt: skip
+
+
+def click(position: int, time: int, request: str = "r") -> Action:
+    return Action(
+        user_id="u", item_id=f"item{position}", action="click", request_id=request, timestamp=time,
+        event_id=f"{request}:{position}:click",
+    )  # fmt: skip
+
+
+SLATE = [shown(1), shown(2), shown(3)]
+LATE_TWICE = [*SLATE, click(3, NOW + HOUR), click(1, NOW + 2 * HOUR)]
+
+
+def test_conclusive_waits_for_the_window() -> None:
+    positive, negative = (1, 1.0, 0.0, Feedback.CERTAIN, 1.0), (0, 1.0, 0.0, Feedback.CERTAIN, 1.0)
+    assert rows(LATE_TWICE) == [positive, positive, negative]
+
+
+def test_early_asks_later_positions_and_undoes_what_was_wrong() -> None:
+    found = rows(LATE_TWICE, policy="early")
+    assert sorted((label, undone) for label, _, undone, _, _ in found) == [(0, 0.0), (0, 0.0), (1, 0.0), (1, 1.0)]
+    assert {kind for *_, kind, _ in found} == {Feedback.CERTAIN}
+    assert rows(LATE_TWICE, policy="early", order="none") == rows(LATE_TWICE)
+
+
+def test_immediate_presumes_at_once_or_after_the_wait() -> None:
+    presumed, late = (0, 1.0, 0.0, Feedback.PRESUMED, 1.0), (1, 1.0, 1.0, Feedback.LATE, 1.0)
+    in_time = (1, 1.0, 0.0, Feedback.IN_TIME, 1.0)
+    assert rows(LATE_TWICE, policy="immediate") == [presumed] * 3 + [late] * 2
+    waited = rows(LATE_TWICE, policy="immediate", wait_seconds=5400)
+    assert waited == [in_time, presumed, presumed, late]
+
+
+def test_a_retraction_undoes_the_positive_with_its_weight() -> None:
+    back = Retraction(retracts="r:1:click", timestamp=NOW + 2 * HOUR, user_id="u")
+    found = rows([shown(1), click(1, NOW + HOUR), back], policy="immediate", action_weights={"click": 2.0})
+    kinds = [(label, weight, undone, kind) for label, weight, undone, kind, _ in found]
+    assert kinds == [
+        (0, 1.0, 0.0, Feedback.PRESUMED), (1, 2.0, 1.0, Feedback.LATE), (0, 1.0, 2.0, Feedback.CERTAIN),
+    ]  # fmt: skip
+
+
+def test_what_had_no_impression_is_left_as_it_was() -> None:
+    action = Action(user_id="u", item_id="a", action="click", timestamp=NOW, event_id="x")
+    back = Retraction(retracts="x", timestamp=NOW + 1, user_id="u")
+    certain = [(1, 1.0, 0.0, Feedback.CERTAIN, 1.0), (0, 1.0, 0.0, Feedback.CERTAIN, 1.0)]
+    assert rows([action, back], policy="immediate", negative_rate=0.5) == certain
+
+
+def test_a_negative_that_was_dropped_is_not_undone() -> None:
+    requests = [f"r{number}" for number in range(600)]
+    log: list[Event] = [shown(1, NOW, request) for request in requests]
+    log += [click(1, NOW + HOUR, request) for request in requests]
+    log += [Retraction(retracts=f"{request}:1:click", timestamp=NOW + 2 * HOUR, user_id="u") for request in requests]
+    found = rows(log, policy="immediate", negative_rate=0.25)
+    assert {rate for *_, rate in found} == {0.25}
+    presumed = sum(kind is Feedback.PRESUMED for *_, kind, _ in found)
+    assert 110 < presumed < 190
+    late = [undone for _, _, undone, kind, _ in found if kind is Feedback.LATE]
+    assert len(late) == 600, "positives are all kept"
+    assert sum(late) == presumed
+    retracted = [(weight, undone) for label, weight, undone, kind, _ in found if kind is Feedback.CERTAIN]
+    assert len(retracted) == 600
+    assert {undone for _, undone in retracted} == {1.0}
+    assert sum(weight for weight, _ in retracted) == presumed
+    assert rows(log, policy="immediate", negative_rate=0.25) == found, "it is decided the same way each time"
+
+
+def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with() -> None:
+    begun = Settings(labels=LabelSettings(policy="immediate", wait_seconds=60.0), training=WAITING)
+    learner = Learner(begun)
+    learner.learn([shown(1)])
+    other = learner_from(Settings(training=WAITING), parts_of(learner))
+    other.learn([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
+    assert [Feedback(one.feedback) for one in other.waiting] == [Feedback.PRESUMED, Feedback.LATE]
+
+
+# --- those who measure
+
+
+class Seen:
+    """Keeps what a viewer is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Impression, float]] = []
+
+    def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
+        self.told += zip(impressions, predictions.tolist(), strict=True)
+
+
+def test_a_viewer_is_told_what_the_served_version_says_before_it_learns() -> None:
+    seen = Seen()
+    settings = Settings(training=TrainSettings(batch=4))
+    log = [click(number % 9, NOW + number, f"c{number}") for number in range(60)]
+    with Engine(None, settings, viewer=seen) as engine:
+        engine.ingest([shown(1, NOW - 1, "before")])
+        engine.ingest(log)
+        assert seen.told == [], "no version was served yet"
+        engine.sync()
+        asked = engine.score("u", ["item5"], now=NOW + 100)
+        other = [Action(user_id="v", item_id="item5", action="click", timestamp=NOW + 100) for _ in range(40)]
+        repeated = shown(5, NOW + 100, "s")
+        engine.ingest([repeated, *other, repeated])
+    assert [impression.event_id for impression, _ in seen.told] == ["s:5"]
+    assert seen.told[0][1] == pytest.approx(float(asked[0]), abs=1e-5)
+
+
+def test_more_than_a_batch_is_told_in_order() -> None:
+    seen = Seen()
+    with Engine(None, Settings(training=TrainSettings(batch=512)), viewer=seen) as engine:
+        engine.ingest([click(1, NOW)])
+        engine.sync()
+        engine.ingest([shown(number, NOW + 1, "many") for number in range(600)])
+    assert [impression.position for impression, _ in seen.told] == list(range(600))
+
+
+def test_with_an_oracle_training_knows_at_once() -> None:
+    settings = Settings(labels=LabelSettings(window_days=1.0), training=WAITING)
+    joiner = OracleJoiner(final_labels(LATE_TWICE, settings.labels), settings.labels)
+    with Engine(None, settings, joiner=joiner) as engine:
+        engine.ingest(SLATE)
+        assert [one.label for one in engine.learner.waiting] == [1, 0, 1]
+        engine.ingest(LATE_TWICE[3:])
+        engine.finish()
+        assert engine.learner.examples == 3
+        assert engine.recommend_many([Request("u")])[0].items == []
+
+
+def test_an_oracle_and_a_data_folder_do_not_go_together(tmp_path: object) -> None:
+    joiner = OracleJoiner({}, replace(LabelSettings()))
+    with pytest.raises(ValueError, match="leave the folder out"):
+        Engine(str(tmp_path), joiner=joiner)
