@@ -1,4 +1,4 @@
-"""A stream whose clicks take minutes to weeks, with the true probability of each: what delays cost can be told there."""
+"""A stream whose clicks take minutes to weeks, with the true probability of each, to tell there what delays cost."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def click(position: int, time: int, request: str = "r") -> Action:
     )  # fmt: skip
 
 
-SLATE = [shown(1), shown(2), shown(3)]
-LATE_TWICE = [*SLATE, click(3, NOW + HOUR), click(1, NOW + 2 * HOUR)]
+SLATE: list[Event] = [shown(1), shown(2), shown(3)]
+LATE_TWICE: list[Event] = [*SLATE, click(3, NOW + HOUR), click(1, NOW + 2 * HOUR)]
 
 
 def test_conclusive_waits_for_the_window() -> None:
@@ -137,14 +137,14 @@ class Seen:
 def test_a_viewer_is_told_what_the_served_version_says_before_it_learns() -> None:
     seen = Seen()
     settings = Settings(training=TrainSettings(batch=4))
-    log = [click(number % 9, NOW + number, f"c{number}") for number in range(60)]
+    log: list[Event] = [click(number % 9, NOW + number, f"c{number}") for number in range(60)]
     with Engine(None, settings, viewer=seen) as engine:
         engine.ingest([shown(1, NOW - 1, "before")])
         engine.ingest(log)
         assert seen.told == [], "no version was served yet"
         engine.sync()
         asked = engine.score("u", ["item5"], now=NOW + 100)
-        other = [Action(user_id="v", item_id="item5", action="click", timestamp=NOW + 100) for _ in range(40)]
+        other: list[Event] = [click(5, NOW + 100, f"d{number}") for number in range(40)]
         repeated = shown(5, NOW + 100, "s")
         engine.ingest([repeated, *other, repeated])
     assert [impression.event_id for impression, _ in seen.told] == ["s:5"]

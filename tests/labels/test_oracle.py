@@ -35,10 +35,10 @@ def random_log(seed: int, count: int = 30) -> list[Event]:
     for number in range(count):
         start = int(rng.integers(0, 3 * WINDOW))
         name = f"i{number}"
-        log.append(shown(name, start, user=int(rng.integers(3)), item=number))
-        user = log[-1].user_id  # type: ignore[union-attr]
+        user = int(rng.integers(3))
+        log.append(shown(name, start, user=user, item=number))
         for again in range(int(rng.integers(0, 3))):
-            at = start + int(rng.integers(0, 2.5 * WINDOW))
+            at = start + int(rng.integers(0, 5 * WINDOW // 2))
             kind = str(rng.choice(["click", "buy", "look"]))
             log.append(act(f"{name}-{again}", name, at, kind, user, number))
             if rng.random() < 0.3:
@@ -114,7 +114,7 @@ def test_the_oracle_tells_each_final_label_once_as_it_is_shown(seed: int) -> Non
 
 
 def test_repetitions_and_strangers_get_no_label() -> None:
-    log = [shown("r", 0), act("x", "r", 5, "buy"), shown("r", 7)]
+    log: list[Event] = [shown("r", 0), act("x", "r", 5, "buy"), shown("r", 7)]
     finals = final_labels(log, SETTINGS)
     assert finals == {"r": Final(1, 3.0, 5)}
     oracle = OracleJoiner(finals, SETTINGS)

@@ -38,4 +38,4 @@ def test_clicks_come_by_time_and_as_often_as_told() -> None:
 def test_nonsense_is_refused() -> None:
     for days, more in ((0, {}), (1, {"slate": 0}), (1, {"requests_per_day": float("nan")})):
         with pytest.raises(ValueError, match="at least one"):
-            next(late_clicks(days, 0, **more))  # type: ignore[arg-type]
+            next(late_clicks(days, 0, **more))
