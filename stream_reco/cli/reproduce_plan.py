@@ -13,12 +13,17 @@ SEEDS = (1, 2)
 
 @dataclass(frozen=True)
 class Run:
-    """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`."""
+    """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`.
+
+    `settings` are lines of TOML, such as `labels.window_days = 3`, for what differs from the defaults; with them, the
+    seed is one of them too.
+    """
 
     title: str
     options: tuple[str, ...]
     group: str = ""
     seed: int = 0
+    settings: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -28,9 +33,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the log is replayed, and how much of that only to learn."""
+    """How much of the log is replayed (None: all of it), and how much of that only to learn."""
 
-    limit: int
+    limit: int | None
     warm_up: int
 
 
@@ -49,21 +54,23 @@ class Experiment:
         return (*self.runs, *self.seeds)
 
 
-def command_of(run: Run, log: str, size: Size) -> list[str]:
+def command_of(run: Run, log: str, size: Size, log_format: str = "globo") -> list[str]:
     """The arguments of `stream-reco` that make this run of the log at the path `log`."""
-    config = ("--config", config_name(run)) if run.seed else ()
-    sizes = ("--limit", str(size.limit), "--warm-up", str(size.warm_up))
-    return ["replay", log, "--format", "globo", *sizes, *run.options, *config]
+    config = ("--config", config_name(run)) if config_text(run) else ()
+    limit = () if size.limit is None else ("--limit", str(size.limit))
+    return ["replay", log, "--format", log_format, *limit, "--warm-up", str(size.warm_up), *run.options, *config]
 
 
 def config_name(run: Run) -> str:
     """The name of the file with the settings of a run that has other ones than the default."""
-    return f"seed-{run.seed}.toml"
+    return f"{run.slug}.toml" if run.settings else f"seed-{run.seed}.toml"
 
 
 def config_text(run: Run) -> str:
-    """What that file holds."""
-    return f"[training]\nseed = {run.seed}\n"
+    """What that file holds; nothing where the settings are the default ones."""
+    if run.settings:
+        return "".join(f"{line}\n" for line in run.settings)
+    return f"[training]\nseed = {run.seed}\n" if run.seed else ""
 
 
 def sync() -> Experiment:

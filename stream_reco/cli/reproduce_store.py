@@ -31,9 +31,14 @@ class Result:
 class Store:
     """Results by what they were asked for: the command, the settings' seed and the bytes of the log."""
 
-    def __init__(self, folder: Path, log: Path, size: Size) -> None:
-        """Raises `Failure` where the log cannot be read or the folder not be made."""
-        self.folder, self.log, self.size = folder, log, size
+    def __init__(
+        self, folder: Path, log: Path, size: Size, log_format: str = "globo", shown_log: str = SHOWN_LOG
+    ) -> None:
+        """Raises `Failure` where the log cannot be read or the folder not be made.
+
+        `shown_log` is the log as people would name it in a command.
+        """
+        self.folder, self.log, self.size, self._format, self._shown_log = folder, log, size, log_format, shown_log
         try:
             with log.open("rb") as file:
                 self._digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -43,7 +48,7 @@ class Store:
 
     def command(self, run: Run) -> str:
         """The command of a run as people would type it."""
-        return " ".join(["stream-reco", *command_of(run, SHOWN_LOG, self.size)])
+        return " ".join(["stream-reco", *command_of(run, self._shown_log, self.size, self._format)])
 
     def file(self, run: Run, ending: str) -> Path:
         """Where something of a run is kept."""
@@ -52,9 +57,9 @@ class Store:
 
     def arguments(self, run: Run) -> list[str]:
         """The arguments of `stream-reco` for a run that is started in this folder."""
-        if run.seed:
+        if config_text(run):
             (self.folder / config_name(run)).write_text(config_text(run))
-        return [*command_of(run, str(self.log.absolute()), self.size), "--json", self.part(run).name]
+        return [*command_of(run, str(self.log.absolute()), self.size, self._format), "--json", self.part(run).name]
 
     def part(self, run: Run) -> Path:
         """Where a run under way writes its figures; another `reproduce` in this folder writes elsewhere."""

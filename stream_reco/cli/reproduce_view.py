@@ -13,9 +13,9 @@ from stream_reco.cli.reproduce_store import Result
 
 
 class Progress:
-    """Shows `total` replays of `events` each."""
+    """Shows `total` replays of `events` each, None where that is not known."""
 
-    def __init__(self, total: int, events: int) -> None:
+    def __init__(self, total: int, events: int | None) -> None:
         self._console = Console()
         self._total, self._events, self._done = total, events, 0
         columns = (
@@ -71,4 +71,7 @@ class Progress:
 
 
 def _figures(result: Result) -> str:
+    shown = result.report.get("impressions")
+    if shown:
+        return f"auc of what was shown {shown['auc']:.4f}, calibration {shown['calibration']:.3f}"
     return ", ".join(f"{name} {result.report[name]:.4f}" for name in ("hr@10", "ndcg@10"))

@@ -1,0 +1,53 @@
+"""The simulated log of the experiment on delays, made once and kept, with the true probability of each impression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.cli.failure import Failure
+from stream_reco.events import encode
+from stream_reco.simulate.late_clicks import late_clicks
+
+DAYS, SEED, USERS, ITEMS, REQUESTS_PER_DAY = 60, 0, 120, 100, 500.0
+WORLD = f"late-clicks-{DAYS}-{SEED}.jsonl"
+
+
+def world_log(folder: Path) -> Path:
+    """The log as events in JSON lines, in a folder that is made if need be. Raises `Failure` where it cannot be."""
+    path, chances = folder / WORLD, chances_of(folder)
+    if path.exists() and chances.exists():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, chances)
+    except OSError as error:
+        raise Failure(f"cannot write {error.filename}: {error.strerror}; name another folder with --work") from error
+    return path
+
+
+def chances_of(folder: Path) -> Path:
+    """The file with the true probabilities, float64 in the order of the impressions."""
+    return (folder / WORLD).with_suffix(".npy")
+
+
+def true_chances(folder: Path) -> NDArray[np.float64]:
+    """float64[n]: the probability that each impression of the log is clicked."""
+    chances: NDArray[np.float64] = np.load(chances_of(folder), allow_pickle=False)
+    return chances
+
+
+def _write(path: Path, chances_path: Path) -> None:
+    chances = []
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        world = late_clicks(DAYS, SEED, requests_per_day=REQUESTS_PER_DAY, users=USERS, items=ITEMS)
+        for event, chance in world:
+            file.write(encode(event) + b"\n")
+            if chance is not None:
+                chances.append(chance)
+    np.save(chances_path, np.array(chances))
+    # Last, so that a log without its probabilities is made again.
+    part.replace(path)
