@@ -9,21 +9,23 @@ from typing import Annotated
 
 import typer
 
+from stream_reco.cli import delays
+from stream_reco.cli.delays_plan import TALKINGDATA
 from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
 from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size
 from stream_reco.cli.reproduce_runs import Pool
 from stream_reco.cli.reproduce_store import Result, Store
 
-ALL = "all"
-Name = StrEnum("Name", [*EXPERIMENTS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+ALL, DELAYS = "all", "delays"
+Name = StrEnum("Name", [*EXPERIMENTS, DELAYS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 _STOPPED = 130
 
 
 def reproduce(
     name: Annotated[Name, typer.Argument(help="Which experiment.")],
     data: Annotated[
-        Path | None, typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}.", metavar="DIR")
+        Path | None, typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {TALKINGDATA}.", metavar="DIR")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = 300_000,
     warm_up: Annotated[
@@ -38,17 +40,32 @@ def reproduce(
 ) -> None:
     """Run the replays of an experiment and write what they found: a page, its figures, a plot.
 
-    Replays have the default settings. Those that are finished are kept, so the same command goes on where it stopped.
+    Those that are finished are kept, so the same command goes on where it stopped. --limit and --warm-up are for the
+    experiments on clicks; `delays` takes its logs whole.
     """
+    if name == DELAYS:
+        _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+        return
     if warm_up >= limit:
         raise Misuse(f"--warm-up {warm_up} leaves nothing of --limit {limit} to evaluate; give a smaller one")
-    store = Store(_work_folder(work), _log(data), Size(limit, warm_up))
+    store = Store(_work_folder(work), _folder(data, LOG) / LOG, Size(limit, warm_up))
     _make(out)
     chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
         for path in write(one, store, out):
             typer.echo(f"wrote {path}")
+    if name == ALL:
+        _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+
+
+def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
+    _make(out)
+    stores = delays.stores_of(data, _work_folder(work))
+    for world, store in stores.items():
+        run_all(store, list(world.runs), jobs, fresh=fresh)
+    for path in delays.write(stores, out):
+        typer.echo(f"wrote {path}")
 
 
 def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
@@ -101,13 +118,15 @@ def _found(store: Store, run: Run) -> Result:
     return result
 
 
-def _log(data: Path | None) -> Path:
-    from stream_reco.datasets import globo
+def _folder(data: Path | None, log: str) -> Path:
+    """The folder with a log, by the name that it has there."""
+    from stream_reco.datasets import globo, talkingdata
 
     if data is None:
-        where = (globo.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
-        raise Misuse(f"say with --data or STREAM_RECO_DATA which folder holds {LOG}; the clicks are at {where}")
-    return data / LOG
+        source = globo if log == LOG else talkingdata
+        where = (source.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
+        raise Misuse(f"say with --data or STREAM_RECO_DATA which folder holds {log}; the clicks are at {where}")
+    return data
 
 
 def _work_folder(work: Path | None) -> Path:

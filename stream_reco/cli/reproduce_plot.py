@@ -10,7 +10,7 @@ from stream_reco.cli.reproduce_page import COMPARED, Found
 _COLOURS = dict(zip(COMPARED, ("#1f77b4", "#d1681c"), strict=True))
 _NAMES = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 # Text stays text, and ids in the file do not depend on chance.
-_STYLE = {"svg.hashsalt": "stream-reco", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
+STYLE = {"svg.hashsalt": "stream-reco", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def plot_of(found: Found) -> bytes | None:
@@ -21,7 +21,7 @@ def plot_of(found: Found) -> bytes | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(layout="constrained")
         (_plot_sync if found.experiment.name == "sync" else _plot_ablations)(figure, found)
         picture = BytesIO()
