@@ -12,7 +12,6 @@ from stream_reco.events import Id, Impression
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, final_labels
 from stream_reco.labels.settings import DAY_MS
 
-_CHUNK = 1024
 _INFERRED = "responded_later"
 
 
@@ -74,14 +73,13 @@ def _examples(log: Log, settings: LabelSettings) -> Iterable[tuple[Example, Id]]
         keep_unprompted_features=False,
     )  # fmt: skip
     shown: list[Id] = []
-    for events in log.batches(_CHUNK):
-        names: list[bytes | None] = []
-        for event in events:
-            name = event.event_id if isinstance(event, Impression) else None
-            names.append(None if name is None else b"%d" % len(shown))
-            shown += [] if name is None else [name]
-        yield from _named(joiner.process(events, names), shown)
-        yield from _named(joiner.advance(events[-1].timestamp - settings.lateness_ms), shown)
+    for event in log:
+        name = event.event_id if isinstance(event, Impression) else None
+        place = None if name is None else b"%d" % len(shown)
+        shown += [] if name is None else [name]
+        yield from _named(joiner.process([event], [place]), shown)
+        # As the loop does: what comes meanwhile decides whether an action is in time.
+        yield from _named(joiner.advance(event.timestamp - settings.lateness_ms), shown)
     yield from _named(joiner.advance(int(log.times[-1]) + 2 * settings.window_ms + DAY_MS), shown)
 
 
