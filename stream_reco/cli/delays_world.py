@@ -11,7 +11,7 @@ from stream_reco.cli.failure import Failure
 from stream_reco.events import encode
 from stream_reco.simulate.late_clicks import late_clicks
 
-DAYS, SEED, USERS, ITEMS, REQUESTS_PER_DAY = 60, 0, 120, 100, 500.0
+DAYS, SEED, USERS, ITEMS, REQUESTS_PER_DAY = 60, 0, 150, 150, 500.0
 WORLD = f"late-clicks-{DAYS}-{SEED}.jsonl"
 
 

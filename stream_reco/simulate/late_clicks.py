@@ -20,13 +20,13 @@ def late_clicks(
 ) -> Iterator[tuple[Event, float | None]]:
     """Yield events by time, impressions with the true probability that they are clicked; all clicks come in the end.
 
-    Slates are random. Tastes drift and items live for about a month. The same arguments give the same events. Raises
+    Slates are random. Tastes drift and items live for about two months. The same arguments give the same events. Raises
     ValueError for numbers that make no world.
     """
     if days < 1 or slate < 1 or not requests_per_day > 0.0:
         raise ValueError("give at least one day, slates of at least one item and some requests a day")
     world = World(
-        seed, users=users, items=items, topics=8, interests=2, interest_life_ms=30 * DAY_MS, item_life_ms=30 * DAY_MS,
+        seed, users=users, items=items, topics=8, interests=2, interest_life_ms=60 * DAY_MS, item_life_ms=60 * DAY_MS,
         requests_per_second=requests_per_day * 1000 / DAY_MS, click_delay=delay, purchase_rate=0.0, start_ms=start_ms,
     )  # fmt: skip
     later: list[tuple[int, int, Event]] = []
