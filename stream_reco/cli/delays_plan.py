@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_reco.cli.delays_world import WORLD
 from stream_reco.cli.reproduce_plan import Run, Size
 
+DAYS, WORLD_SEED = 60, 0
+WORLD = f"late-clicks-{DAYS}-{WORLD_SEED}.jsonl"
 TALKINGDATA = "talkingdata_clicks.csv.gz"
 SECOND_SEED = 1
 _STEPS = ("training.batch = 32", "training.wait_seconds = 3600")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_reco.cli.delays_plan import DAYS, WORLD, WORLD_SEED
 from stream_reco.cli.failure import Failure
 from stream_reco.events import encode
 from stream_reco.simulate.late_clicks import late_clicks
 
-DAYS, SEED, USERS, ITEMS, REQUESTS_PER_DAY = 60, 0, 150, 150, 500.0
-WORLD = f"late-clicks-{DAYS}-{SEED}.jsonl"
+USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 
 
 def world_log(folder: Path) -> Path:
@@ -43,7 +43,7 @@ def _write(path: Path, chances_path: Path) -> None:
     chances = []
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        world = late_clicks(DAYS, SEED, requests_per_day=REQUESTS_PER_DAY, users=USERS, items=ITEMS)
+        world = late_clicks(DAYS, WORLD_SEED, requests_per_day=REQUESTS_PER_DAY, users=USERS, items=ITEMS)
         for event, chance in world:
             file.write(encode(event) + b"\n")
             if chance is not None:

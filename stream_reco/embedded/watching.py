@@ -65,7 +65,9 @@ class Watching:
     def _learns(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
             weights = batch.weights.numpy()[batch.batch.owners]
-            sampled = bool((batch.log_rates < 0.0).any())
+            # Of negatives drawn for an action, or of those shown.
+            fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
+            sampled = fewer or len(batch.labels) > len(batch.weights)
             self._observer.examples(batch.labels.numpy(), self._predictions(batch), weights, sampled)
 
     def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
