@@ -4,5 +4,9 @@ from stream_reco.labels.example import Example, Undone
 from stream_reco.labels.joiner import LabelJoiner
 from stream_reco.labels.oracle import Final, OracleJoiner, final_labels
 from stream_reco.labels.settings import LabelSettings
+from stream_reco.labels.watermarks import Partition, Watermarks, WatermarksState
 
-__all__ = ["Example", "Final", "LabelJoiner", "LabelSettings", "OracleJoiner", "Undone", "final_labels"]
+__all__ = [
+    "Example", "Final", "LabelJoiner", "LabelSettings", "OracleJoiner", "Partition", "Undone", "Watermarks",
+    "WatermarksState", "final_labels",
+]  # fmt: skip

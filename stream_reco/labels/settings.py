@@ -65,8 +65,19 @@ def check_window(window_ms: float, lateness_ms: float) -> None:
     """Raise ValueError unless the window is 1 ms to 100 years and the lateness 0 to 100 years."""
     if not 1 <= window_ms <= _LONGEST_MS:  # NaN fails too
         raise ValueError(f"the label window is {window_ms} ms: it must be 1 ms to 100 years; 14 days is the default")
+    check_lateness(lateness_ms)
+
+
+def check_lateness(lateness_ms: float) -> None:
+    """Raise ValueError unless the lateness is 0 to 100 years."""
     if not 0 <= lateness_ms <= _LONGEST_MS:
         raise ValueError(f"the lateness is {lateness_ms} ms: it must be 0 to 100 years; 60 s is the default")
+
+
+def check_idle(idle_ms: float) -> None:
+    """Raise ValueError unless partitions are idle after 0 to 100 years of silence."""
+    if not 0 <= idle_ms <= _LONGEST_MS:
+        raise ValueError(f"partitions are idle after {idle_ms} ms: it must be 0 to 100 years; 60 s is the default")
 
 
 def check_presumption(presume_ms: float | None, window_ms: float) -> None:
