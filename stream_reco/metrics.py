@@ -69,8 +69,29 @@ EXAMPLES: Final = Counter(
     ["reason", "label"],
     registry=REGISTRY,
 )
-PENDING: Final = Gauge(
-    "stream_reco_pending_examples", "Impressions whose label may still come or change.", registry=REGISTRY
+LABEL_SECONDS: Final = Histogram(
+    "stream_reco_label_seconds",
+    "Seconds of stream time from an impression (or an action without one) until its example was given, by label.",
+    ["label"],
+    buckets=(1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0, 2_419_200.0),
+    registry=REGISTRY,
+)
+PENDING: Final = Gauge("stream_reco_pending_examples", "Impressions without a label yet.", registry=REGISTRY)
+PENDING_BYTES: Final = Gauge(
+    "stream_reco_pending_bytes",
+    "Bytes of what labels remember, on disk or in memory: impressions that may get another label, actions, ids.",
+    registry=REGISTRY,
+)
+PENDING_OLDEST_SECONDS: Final = Gauge(
+    "stream_reco_pending_oldest_seconds",
+    "Age in stream time of the oldest impression whose window has not passed.",
+    registry=REGISTRY,
+)
+ORPHANS: Final = Counter(
+    "stream_reco_label_orphans_total",
+    "Actions that named a request whose impression never came, and retractions whose action never came, by kind.",
+    ["kind"],
+    registry=REGISTRY,
 )
 
 # --- train

@@ -19,7 +19,8 @@ from stream_reco.embedded.randomness import Randomness
 from stream_reco.embedded.share import Share, share_of
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
-from stream_reco.labels import Example, LabelJoiner
+from stream_reco.labels import Example, LabelJoiner, observe_example, observe_pending
+from stream_reco.labels.store import Store
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
@@ -30,17 +31,22 @@ from stream_reco.train.trainer import Labelled, Trainer, TrainingBatch, training
 _LOGGER = logging.getLogger(__name__)
 Watcher = Callable[[TrainingBatch], None]
 _END_OF_TIME = 1 << 62
+_UNCOMMITTED = 5_000
+"""Records that the labels' store takes at once."""
+_AT_ONCE = 10_000
+"""Deadlines that pass between two commits."""
 
 
 class Learner:
     """Takes events through labels, signals, interests and the trainer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """`store` keeps what waits for a label; without one it is in memory."""
         self.settings = settings
         labels = settings.labels
         self.joiner = LabelJoiner(
             labels.window_ms, labels.inferred_by, labels.lateness_ms, labels.action_weights, labels.positive_from,
-            keep_unprompted_features=False, presume_ms=labels.presume_ms,
+            keep_unprompted_features=False, presume_ms=labels.presume_ms, store=store,
         )
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)
@@ -81,7 +87,7 @@ class Learner:
                 self._train(self.stream_time)
                 between()
         metrics.STREAM_TIME.set(self.stream_time / 1000)
-        metrics.PENDING.set(self.joiner.pending)
+        observe_pending(self.joiner, self.stream_time)
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) without an event, and learn from what waits for more events."""
@@ -98,7 +104,7 @@ class Learner:
 
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log."""
-        self._label(self.joiner.advance(self.stream_time + 2 * self.joiner.window_ms + DAY_MS))
+        self._advance(self.stream_time + 2 * self.joiner.window_ms + DAY_MS)
         self._train(_END_OF_TIME)
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
@@ -190,13 +196,27 @@ class Learner:
         self._label(self.joiner.process([event], [features]))
         self.signals.show(slot, event.timestamp)
 
+    def commit_labels(self) -> None:
+        """Bring what the labels remember to their store, where there is one."""
+        if self.joiner.store is not None:
+            self.joiner.commit(b"")
+
     def _mature(self) -> None:
-        self._label(self.joiner.advance(self.stream_time - self.settings.labels.lateness_ms))
+        self._advance(self.stream_time - self.settings.labels.lateness_ms)
+        if self.joiner.uncommitted >= _UNCOMMITTED:
+            self.commit_labels()
+
+    def _advance(self, watermark: int) -> None:
+        self._label(self.joiner.advance(watermark, _AT_ONCE))
+        while self.joiner.is_behind:
+            # Where time has jumped, all that has fallen due would not fit into memory at once.
+            self.commit_labels()
+            self._label(self.joiner.advance(watermark, _AT_ONCE))
 
     def _label(self, examples: list[Example]) -> None:
         for example in examples:
             self.examples += 1
-            metrics.EXAMPLES.labels(example.reason, str(example.label)).inc()
+            observe_example(example, self.stream_time)
             share = self._share(example)
             if not share.teaches:
                 continue

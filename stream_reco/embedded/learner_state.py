@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.interests import Interests
-from stream_reco.labels import LabelJoiner
+from stream_reco.labels.store import Store
 from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
 from stream_reco.signals.signals import Signals
-from stream_reco.train.checkpoint import Part
+from stream_reco.train.checkpoint import Arrays, Part
 from stream_reco.train.trainer import Labelled
 
+Restored = Arrays | bytes | Path
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (
     "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
@@ -41,7 +43,8 @@ class _Progress(msgspec.Struct, frozen=True):
 
 
 def parts_of(learner: Learner) -> dict[str, Part]:
-    """Everything that the learner's future depends on."""
+    """Everything that the learner's future depends on; the labels only where they have a store."""
+    learner.commit_labels()
     progress = _Progress(
         _fixed(learner.settings), learner.waiting, learner.waiting_since, learner.stream_time, learner.events,
         learner.examples, learner.steps, learner.day,
@@ -49,29 +52,26 @@ def parts_of(learner: Learner) -> dict[str, Part]:
     tables = {f"table.{name}": learner.trainer.tables[name].state() for name in TABLES}
     return {
         "progress": msgspec.msgpack.encode(progress),
-        "labels": learner.joiner.state(),
         "signals": learner.signals.state(),
         "histories": learner.histories.state(),
         "interests": learner.interests.state(),
         "trainer": learner.trainer.state(),
         **tables,
+        **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
     }
 
 
-def learner_from(settings: Settings, parts: Mapping[str, Part]) -> Learner:
-    """The learner that `parts_of` was taken from. Raises ValueError where the settings do not fit the parts."""
-    learner = Learner(settings)
+def learner_from(settings: Settings, parts: Mapping[str, Restored], store: Store) -> Learner:
+    """The learner that `parts_of` was taken from; `store` holds its labels.
+
+    Raises ValueError where the settings do not fit the parts.
+    """
     progress = msgspec.msgpack.decode(_raw(parts["progress"]), type=_Progress)
     _warn_of_changes(progress.fixed, _fixed(settings))
+    learner = Learner(_kept(settings, progress.fixed), store)
     learner.waiting, learner.waiting_since = progress.waiting, progress.waiting_since
     learner.stream_time, learner.events = progress.stream_time, progress.events
     learner.examples, learner.steps, learner.day = progress.examples, progress.steps, progress.day
-    weights, positive_from, lateness = (
-        learner.joiner.action_weights, learner.joiner.positive_from, learner.joiner.lateness_ms,
-    )
-    learner.joiner = LabelJoiner.from_state(_raw(parts["labels"]))
-    learner.joiner.action_weights, learner.joiner.positive_from = weights, positive_from
-    learner.joiner.lateness_ms = lateness
     learner.signals = Signals.from_state(settings.signals, _arrays(parts["signals"]))
     learner.histories = Histories.from_state(settings.signals, _arrays(parts["histories"]))
     learner.interests = Interests.from_state(settings.interests, _arrays(parts["interests"]))
@@ -85,6 +85,13 @@ def _fixed(settings: Settings) -> dict[str, float | str]:
     return {name: getattr(getattr(settings, room), field) for name in _FIXED for room, field in [name.split(".")]}
 
 
+def _kept(settings: Settings, fixed: Mapping[str, float | str]) -> Settings:
+    """The settings with those of the labels that the data folder was begun with."""
+    begun = (name.partition(".")[::2] for name in fixed)
+    labels: dict[str, Any] = {field: fixed[f"labels.{field}"] for room, field in begun if room == "labels"}
+    return replace(settings, labels=replace(settings.labels, **labels))
+
+
 def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float | str]) -> None:
     for name, value in wanted.items():
         if kept.get(name, value) != value:
@@ -92,11 +99,11 @@ def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float
                             " folder to change it", name, value, kept[name])
 
 
-def _raw(part: Part) -> bytes:
+def _raw(part: Restored) -> bytes:
     assert isinstance(part, bytes)
     return part
 
 
-def _arrays(part: Part) -> dict[str, NDArray[Any]]:
-    assert not isinstance(part, bytes)
+def _arrays(part: Restored) -> Arrays:
+    assert isinstance(part, dict)
     return {name: np.array(array) for name, array in part.items()}

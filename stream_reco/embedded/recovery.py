@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from stream_reco.config import Settings
@@ -10,17 +11,29 @@ from stream_reco.embedded import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.learner_state import learner_from, parts_of
 from stream_reco.embedded.log import EventLog
+from stream_reco.labels.store import Store, copy_of
 from stream_reco.train.checkpoint import read_checkpoint, write_checkpoint
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class Storage:
-    """The log and the checkpoints of one data folder, which is created if need be."""
+    """The log, the checkpoints and the labels' store of one data folder, which is created if need be."""
 
     def __init__(self, folder: Path) -> None:
         self.checkpoints = folder / "checkpoints"
         self.log = EventLog(folder / "log")
+        self._labels = folder / "labels"
+        self._store: Store | None = None
+
+    def labels(self, checkpoint: Path | None) -> Store:
+        """The labels' store as a checkpoint has it, or a new one; what an earlier run left is given up."""
+        if checkpoint is None:
+            shutil.rmtree(self._labels, ignore_errors=True)
+            self._store = Store(self._labels)
+        else:
+            self._store = copy_of(checkpoint, self._labels)
+        return self._store
 
     def checkpoint(self, learner: Learner, position: int) -> None:
         """Write the learner's state, of log position `position`, and give up log records that no checkpoint needs."""
@@ -28,22 +41,27 @@ class Storage:
         self.log.truncate_before(written.oldest_position + 1)
 
     def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
         self.log.close()
 
 
 def recover(storage: Storage | None, settings: Settings) -> tuple[Learner, int]:
     """The learner at the end of the log, and its log position; a new one without a folder.
 
-    Raises CheckpointError, LogError or ValueError, each saying what is wrong with the folder and what to do.
+    Raises CheckpointError, LogError, StoreError or ValueError, which say what is wrong with the folder and what to do.
     """
     if storage is None:
         return Learner(settings), 0
     restored = read_checkpoint(storage.checkpoints)
-    learner, position = Learner(settings), 0
-    if restored is not None:
+    if restored is None:
+        learner, position = Learner(settings, storage.labels(None)), 0
+    else:
         for warning in restored.warnings:
             _LOGGER.warning("%s", warning)
-        learner, position = learner_from(settings, restored.parts), restored.position
+        labels = restored.parts["labels"]
+        assert isinstance(labels, Path)
+        learner, position = learner_from(settings, restored.parts, storage.labels(labels)), restored.position
     for record in storage.log.read(position):
         records.apply(learner, record.kind, record.payload)
         position = record.position

@@ -2,11 +2,12 @@
 
 from stream_reco.labels.example import Example, Undone
 from stream_reco.labels.joiner import LabelJoiner
+from stream_reco.labels.observe import observe_example, observe_pending
 from stream_reco.labels.oracle import Final, OracleJoiner, final_labels
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.labels.watermarks import Partition, Watermarks, WatermarksState
 
 __all__ = [
     "Example", "Final", "LabelJoiner", "LabelSettings", "OracleJoiner", "Partition", "Undone", "Watermarks",
-    "WatermarksState", "final_labels",
+    "WatermarksState", "final_labels", "observe_example", "observe_pending",
 ]  # fmt: skip

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stream_reco.events import Id
 from stream_reco.labels.pending import Held, Shown
+
+
+def chosen(same: Sequence[Shown], request_id: Id | None, time: int, life: int) -> Shown | None:
+    """Of impressions of one item by one user, by time: the one that an action at `time` is about, `life` ms before it.
+
+    With a request_id it is the one of that request, even where the clocks disagree about which came first. Without, it
+    is the latest that is not after the action.
+    """
+    after: Shown | None = None
+    for shown in reversed(same):
+        if shown.time < time - life:
+            break
+        if request_id is not None and shown.request_id != request_id:
+            continue
+        if shown.time <= time:
+            return shown
+        if request_id is not None:
+            after = shown
+    return after
 
 
 class OpenImpressions:
@@ -29,26 +48,10 @@ class OpenImpressions:
             insort(same, shown, key=lambda s: (s.time, s.seq))
 
     def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> Shown | None:
-        """The impression that an action at `time` is about, of those at most `life` ms before it.
-
-        With a request_id it is the one of that request, even where the clocks disagree about which came first. Without,
-        it is the latest that is not after the action.
-        """
+        """The impression that an action at `time` is about, of those at most `life` ms before it."""
         items = self._users.get(user_id)
         same = items.get(item_id) if items is not None else None
-        if same is None:
-            return None
-        after: Shown | None = None
-        for shown in reversed(same):
-            if shown.time < time - life:
-                break
-            if request_id is not None and shown.request_id != request_id:
-                continue
-            if shown.time <= time:
-                return shown
-            if request_id is not None:
-                after = shown
-        return after
+        return chosen(same, request_id, time, life) if same is not None else None
 
     def remove(self, shown: Shown) -> None:
         items = self._users[shown.user_id]

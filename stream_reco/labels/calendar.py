@@ -35,16 +35,22 @@ class Calendar(Generic[T]):
         else:
             entries.append((time, kind, seq, item))
 
-    def pop_before(self, watermark: int) -> Entry[T] | None:
-        """Take the earliest entry with time < watermark, or None. What is pushed meanwhile is found too."""
+    def pop_before(self, time: int, kind: int = -1, seq: int = -1) -> Entry[T] | None:
+        """Take the earliest entry that is less than (time, kind, seq), or None. What is pushed meanwhile is found."""
         due = self._due
         if not due:
-            if not self._buckets or self._buckets[0] * self._width >= watermark:
+            if not self._buckets or self._buckets[0] * self._width > time:
                 return None
             self._reached = heappop(self._buckets)
             self._due = due = self._ahead.pop(self._reached)
             heapify(due)
-        return heappop(due) if due[0][0] < watermark else None
+        return heappop(due) if due[0][:3] < (time, kind, seq) else None
+
+    def buckets(self) -> Iterator[list[Entry[T]]]:
+        """All entries in buckets: those of one are all before those of the next, and in no order within it."""
+        yield self._due
+        for bucket in sorted(self._buckets):
+            yield self._ahead[bucket]
 
     def __iter__(self) -> Iterator[Entry[T]]:
         yield from self._due

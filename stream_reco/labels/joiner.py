@@ -7,16 +7,19 @@ watermark is not over yet. An action at exactly the deadline is within the windo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import closing
 
+from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import rules
 from stream_reco.labels.example import Example
-from stream_reco.labels.groups import GroupKey, Order
-from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, FORGET, ORPHAN, PRESUMED, RESPONSE, WAITED, Memory
+from stream_reco.labels.groups import GroupKey, Order, place_of
+from stream_reco.labels.in_memory import InMemory
+from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, Memory, Spans
+from stream_reco.labels.on_disk import OnDisk
 from stream_reco.labels.pending import Held, Shown
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
-from stream_reco.labels.state import pack, unpack
+from stream_reco.labels.store import Changes, Store
 from stream_reco.labels.unprompted import taken_back, unprompted
 
 
@@ -29,8 +32,9 @@ class LabelJoiner:
     `action_weights`: weight by kind of action, 1 where not named, 0 ignores it. `positive_from`: kinds that are
     positive only from a value on. Without `keep_unprompted_features` an unprompted action is held, for as long as it
     can be retracted, without its features, and its retraction comes without. `presume_ms`: after so long without a
-    label an impression is presumed negative (reason `immediate`) until an action reverses that; None: never. Raises
-    ValueError where a setting makes no sense.
+    label an impression is presumed negative (reason `immediate`) until an action reverses that; None: never. `store`:
+    what is remembered is kept there, and found there again, rather than in the main memory; changes are only in it from
+    `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store was begun with.
     """
 
     def __init__(
@@ -42,53 +46,72 @@ class LabelJoiner:
         positive_from: Mapping[str, float] | None = None,
         keep_unprompted_features: bool = True,
         presume_ms: int | None = None,
+        store: Store | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_presumption(presume_ms, window_ms)
         check_order(order)
         check_weights(action_weights or {}, positive_from or {})
-        self.window_ms, self.order, self.lateness_ms = window_ms, order, lateness_ms
+        self.window_ms, self.order, self.lateness_ms, self.presume_ms = window_ms, order, lateness_ms, presume_ms
         self.action_weights, self.positive_from = dict(action_weights or {}), dict(positive_from or {})
         self.keep_unprompted_features = keep_unprompted_features
-        self.presume_ms = presume_ms
-        self._memory = Memory(window_ms, order, presume_ms)
+        self.store = store
+        spans = Spans(window_ms, presume_ms)
+        self.is_behind = False
+        """Whether the last `advance` had to stop at its limit."""
+        self._memory: Memory = InMemory(spans, order) if store is None else OnDisk(store, spans, order)
 
     @property
     def pending(self) -> int:
         """Impressions without a label yet."""
-        return self._memory.pending
+        return self._memory.progress.pending
 
     @property
     def duplicates(self) -> int:
         """Events whose id had come before."""
-        return self._memory.duplicates
+        return self._memory.progress.duplicates
 
     @property
     def late(self) -> int:
         """Events that came behind the watermark; they were processed all the same."""
-        return self._memory.late
+        return self._memory.progress.late
 
     @property
     def orphans(self) -> int:
         """Retractions that found no action of theirs."""
-        return self._memory.orphans
+        return self._memory.progress.orphans
+
+    @property
+    def oldest(self) -> int | None:
+        """Time (ms) of the oldest impression whose deadline is not past."""
+        return self._memory.oldest()
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes all takes that is remembered: of the main memory, or of the store's files."""
+        return self._memory.nbytes
+
+    @property
+    def uncommitted(self) -> int:
+        """About how many records the next `commit` will write; 0 without a store."""
+        return self._memory.uncommitted
 
     @property
     def watermark(self) -> int | None:
         """The highest event time seen minus the lateness; None before the first event."""
-        time = self._memory.stream_time
+        time = self._memory.progress.stream_time
         return None if time == BEFORE_ALL else time - self.lateness_ms
 
     def seen(self, event_id: Id) -> bool:
         """Whether an event with this id came before and is still remembered."""
-        return event_id in self._memory.remembered
+        return self._memory.seen(event_id)
 
     def expects_features(self, event: Event) -> bool:
         """Whether features given with this event would travel into an example.
 
         They do with an impression, and with an action that finds no open impression.
         """
-        if event.event_id is not None and event.event_id in self._memory.remembered:
+        if event.event_id is not None and self._memory.seen(event.event_id):
             return False
         if type(event) is Action:
             return self.weight(event) > 0 and self._find(event) is None
@@ -117,19 +140,34 @@ class LabelJoiner:
                     self._retraction(event, out)
         return out
 
-    def advance(self, watermark: int) -> list[Example]:
-        """Let event time pass up to `watermark`, from which the lateness is already taken; it never goes back."""
+    def advance(self, watermark: int, limit: int | None = None) -> list[Example]:
+        """Let event time pass up to `watermark`, from which the lateness is already taken; it never goes back.
+
+        With `limit` about so many things happen at most: where time has jumped far, call it again while
+        `is_behind`, committing in between.
+        """
         memory = self._memory
-        memory.advanced = watermark = max(watermark, memory.advanced)
+        progress = memory.progress
+        progress.advanced = max(watermark, progress.advanced)
         out: list[Example] = []
-        while (entry := memory.calendar.pop_before(watermark)) is not None:
-            time, kind, seq, due = entry
-            if kind <= DEADLINE:
-                self._label(kind, time, due, out)
-            else:
-                self._let_go(kind, seq, due, out)
-        memory.remembered.expire(watermark)
+        self.is_behind = False
+        with closing(memory.due(progress.advanced)) as entries:
+            for count, entry in enumerate(entries, start=1):
+                self._fall_due(entry, out)
+                if count == limit:
+                    self.is_behind = True
+                    break
         return out
+
+    def commit(self, position: bytes) -> Changes:
+        """Make all that changed last in the store, together with `position`, which says how far the input was read.
+
+        Returns the changes as key/value records, from which `Store.apply` makes the same store elsewhere.
+        Raises ValueError without a store, StoreError where it cannot be written.
+        """
+        if not isinstance(self._memory, OnDisk):
+            raise ValueError("without a store there is nowhere to commit to: make the joiner with store=Store(folder)")
+        return self._memory.commit(position)
 
     def forget_user(self, user_id: Id) -> None:
         """Drop all that is held about a user: what was pending or could be reversed gives no example any more.
@@ -139,32 +177,16 @@ class LabelJoiner:
         """
         self._memory.forget_user(user_id)
 
-    def state(self) -> bytes:
-        """Everything, settings included, so that `from_state` goes on as if nothing had happened."""
-        settings = (
-            self.window_ms, self.order, self.lateness_ms, self.action_weights, self.positive_from,
-            self.keep_unprompted_features, self.presume_ms,
-        )
-        return pack(settings, self._memory.state())
-
-    @classmethod
-    def from_state(cls, data: bytes) -> LabelJoiner:
-        """The inverse of `state`. Raises ValueError where `data` is no state, or one of another version."""
-        settings, memory = unpack(data)
-        joiner = cls(*settings)
-        joiner._memory.recall(memory)
-        return joiner
-
     def _is_new(self, event: Event) -> bool:
-        memory = self._memory
-        if event.event_id is not None and event.event_id in memory.remembered:
-            memory.duplicates += 1
+        progress = self._memory.progress
+        if event.event_id is not None and self._memory.seen(event.event_id):
+            progress.duplicates += 1
             return False
-        memory.seq += 1
-        if event.timestamp > memory.stream_time:
-            memory.stream_time = event.timestamp
-        if event.timestamp < memory.advanced:
-            memory.late += 1
+        progress.seq += 1
+        if event.timestamp > progress.stream_time:
+            progress.stream_time = event.timestamp
+        if event.timestamp < progress.advanced:
+            progress.late += 1
         return True
 
     def weight(self, event: Action) -> float:
@@ -176,13 +198,12 @@ class LabelJoiner:
         return self.action_weights.get(event.action, 1.0)
 
     def _find(self, event: Action) -> Shown | None:
-        life = 2 * self.window_ms
-        return self._memory.open.find(event.user_id, event.item_id, event.request_id, event.timestamp, life)
+        return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
         shown = Shown(
-            seq=memory.seq,
+            seq=memory.progress.seq,
             time=event.timestamp,
             user_id=event.user_id,
             item_id=event.item_id,
@@ -193,13 +214,13 @@ class LabelJoiner:
             features=features,
         )
         memory.add(shown)
-        end = memory.end_of(shown)
-        memory.keep_id(event.event_id, end)
-        place = memory.groups.place(shown)
-        if place is not None and (told := memory.groups.join(*place, shown)) is not None:
-            memory.calendar.push(told[0], RESPONSE, shown.seq, (place[0], told[1]))
+        memory.progress.pending += 1
+        memory.keep_id(event.event_id, memory.spans.end_of(shown))
+        place = place_of(shown, self.order)
+        if place is not None and (told := memory.join(*place, shown)) is not None:
+            memory.response_falls_due(told[0], shown.seq, place[0], told[1])
         if event.request_id is not None:
-            waited = memory.waiting.take(event.user_id, event.item_id, event.request_id, end)
+            waited = memory.waited_for(shown)
             if waited:
                 self._attribute(shown, waited, out)
 
@@ -210,7 +231,7 @@ class LabelJoiner:
             memory.keep_id(event.event_id, event.timestamp)
             return
         action = Held(
-            seq=memory.seq,
+            seq=memory.progress.seq,
             time=event.timestamp,
             weight=weight,
             user_id=event.user_id,
@@ -222,9 +243,8 @@ class LabelJoiner:
             context=event.context,
             features=features,
         )
-        if event.event_id in memory.retractions:
-            time, _, user_id = memory.retractions.pop(event.event_id)
-            action.retracted = time if user_id in (None, event.user_id) else None
+        if (retracted := memory.take_retraction(event.event_id)) is not None:
+            action.retracted = retracted[0] if retracted[1] in (None, event.user_id) else None
         shown = self._find(event)
         if shown is not None:
             self._attribute(shown, [action], out)
@@ -235,21 +255,20 @@ class LabelJoiner:
 
     def _attribute(self, shown: Shown, actions: list[Held], out: list[Example]) -> None:
         memory = self._memory
-        end = memory.end_of(shown)
-        place = memory.groups.place(shown)
+        end = memory.spans.end_of(shown)
+        place = place_of(shown, self.order)
         for action in actions:
             action.dropped = True
             action.context = action.features = None  # those of the impression are the ones of the moment
             if action.retracted is not None and action.retracted > end:
                 action.retracted = None
-            if action.event_id is not None:
-                memory.taken[action.event_id] = shown
-                memory.keep_id(action.event_id, end)
-            if place is not None and memory.groups.respond(*place, action.time):
-                memory.calendar.push(action.time, RESPONSE, action.seq, place)
-        memory.pending -= shown.label is None
-        rules.act(shown, actions, shown.time + self.window_ms, out)
-        memory.pending += shown.label is None
+            memory.attribute(action, shown)
+            if place is not None and memory.respond(*place, action.time):
+                memory.response_falls_due(action.time, action.seq, *place)
+        memory.progress.pending -= shown.label is None
+        rules.act(shown, actions, memory.spans.deadline_of(shown), out)
+        memory.progress.pending += shown.label is None
+        memory.changed(shown)
 
     def _unprompted(self, action: Held, out: list[Example]) -> None:
         out.append(unprompted(action))
@@ -258,71 +277,62 @@ class LabelJoiner:
         if not self.keep_unprompted_features:
             action.features = None
         action.live = True
-        self._memory.keep_id(action.event_id, action.time + self.window_ms)
         self._memory.keep_retractable(action)
         if action.retracted is not None:
             self._retract_unprompted(action, action.retracted, out)
 
     def _retraction(self, event: Retraction, out: list[Example]) -> None:
         memory = self._memory
-        taken = memory.taken.get(event.retracts)
+        taken = memory.taken(event.retracts)
         if taken is None:
-            if event.retracts not in memory.retractions:
-                memory.hold_retraction(event.retracts, (event.timestamp, memory.seq, event.user_id))
+            memory.hold_retraction(event.retracts, event.timestamp, event.user_id)
         elif event.user_id is not None and event.user_id != taken.user_id:
-            memory.orphans += 1
+            memory.progress.orphans += 1
+            metrics.ORPHANS.labels("retraction").inc()
         elif isinstance(taken, Shown):
-            if event.timestamp <= memory.end_of(taken):
-                rules.retract(taken, event.retracts, event.timestamp, taken.time + self.window_ms, out)
+            if event.timestamp <= memory.spans.end_of(taken):
+                rules.retract(taken, event.retracts, event.timestamp, memory.spans.deadline_of(taken), out)
+                memory.changed(taken)
         elif taken.live:
             self._retract_unprompted(taken, event.timestamp, out)
         elif taken.retracted is None:
-            taken.retracted = event.timestamp
+            memory.retract_waiting(taken, event.timestamp)
 
     def _retract_unprompted(self, action: Held, time: int, out: list[Example]) -> None:
         if time <= action.time + self.window_ms:
             self._memory.forget(action)
             out.append(taken_back(action, time))
 
-    def _label(self, kind: int, time: int, due: Any, out: list[Example]) -> None:
-        """Do what gives or settles a label."""
+    def _fall_due(self, entry: Due, out: list[Example]) -> None:
+        time, kind, _, due = entry
         if kind == DEADLINE:
             self._mature(due, out)
+        elif kind == END:
+            self._memory.remove(due)
         elif kind == PRESUMED:
             self._presume(due, time, out)
-        elif kind == RESPONSE:
+        elif kind == WAITED:
+            self._unprompted(due, out)
+        else:
             self._passed_over(due, time, out)
 
-    def _let_go(self, kind: int, seq: int, due: Any, out: list[Example]) -> None:
-        """Forget what can change nothing any more."""
-        memory = self._memory
-        if kind == END:
-            if not due.dropped:
-                memory.remove(due)
-        elif kind == WAITED:
-            if not due.dropped:
-                memory.waiting.remove(due)
-                self._unprompted(due, out)
-        elif kind == FORGET:
-            memory.forget(due)
-        elif kind == ORPHAN and due in memory.retractions and memory.retractions[due][1] == seq:
-            del memory.retractions[due]
-            memory.orphans += 1
-
     def _presume(self, shown: Shown, time: int, out: list[Example]) -> None:
-        if shown.label is None and not shown.dropped:
+        if shown.label is None:
             rules.presume(shown, time, out)
-            self._memory.pending -= 1
+            self._memory.progress.pending -= 1
 
     def _mature(self, shown: Shown, out: list[Example]) -> None:
-        if shown.dropped:
-            return
         memory = self._memory
-        memory.pending -= shown.label is None
-        rules.mature(shown, shown.time + self.window_ms, out)
-        memory.calendar.push(memory.end_of(shown), END, shown.seq, shown)
+        memory.progress.pending -= shown.label is None
+        held = shown.actions is not None
+        rules.mature(shown, memory.spans.deadline_of(shown), out)
+        if held:
+            memory.changed(shown)
+        memory.matured(shown)
 
     def _passed_over(self, place: tuple[GroupKey, int], time: int, out: list[Example]) -> None:
-        for shown in self._memory.groups.passed_over(*place):
+        memory = self._memory
+        for shown in memory.passed_over(*place):
             rules.respond_later(shown, time, out)
-            self._memory.pending -= 1
+            memory.progress.pending -= 1
+            memory.changed(shown)

@@ -1,140 +1,179 @@
-"""All that the joiner remembers, and what falls due when."""
+"""What the joiner asks of its memory, in whichever place that is kept."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from stream_reco.events import Id
-from stream_reco.labels.attribution import OpenImpressions, WaitingActions
-from stream_reco.labels.calendar import Calendar
-from stream_reco.labels.groups import Groups, Order
+from stream_reco.labels.groups import GroupKey
 from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.remembered import Remembered
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.labels.state import MemoryState
 
-BEFORE_ALL = -(2**63)
+BEFORE_ALL, NEVER = -(2**62), 2**62
 
 # What falls due at one time does so in this order: a response at the deadline still tells.
 RESPONSE, PRESUMED, DEADLINE, END, WAITED, FORGET, ORPHAN = range(7)
 
+Reached = tuple[int, int, int]
+"""Time (ms), kind and seq of the entry that is or will be next; what is less has been."""
+Due = tuple[int, int, int, Any]
+"""Time (ms), kind, seq and what is due, which depends on the kind: an impression, an action, an event_id, or a group
+and a rank in it."""
 
-class Memory:
-    """Impressions, actions and ids, each until it can change nothing any more."""
 
-    def __init__(self, window_ms: int, order: Order, presume_ms: int | None = None) -> None:
-        self.window_ms, self.presume_ms = window_ms, presume_ms
-        self.stream_time = self.advanced = BEFORE_ALL
-        self.seq = self.pending = self.duplicates = self.late = self.orphans = 0
-        self.open = OpenImpressions()
-        self.waiting = WaitingActions()
-        self.groups = Groups(order)
-        self.taken: dict[Id, Shown | Held] = {}
-        self.retractions: dict[Id, tuple[int, int, Id | None]] = {}
-        self.remembered = Remembered()
-        # What is due depends on the kind: an impression, an action, an event_id, or a group and a rank in it.
-        self.calendar: Calendar[Any] = Calendar(max(1, window_ms // 1024))
+class Progress(Struct, array_like=True):
+    """How far the stream has come (ms), and what was counted on the way."""
+
+    stream_time: int = BEFORE_ALL
+    advanced: int = BEFORE_ALL
+    seq: int = 0
+    pending: int = 0
+    duplicates: int = 0
+    late: int = 0
+    orphans: int = 0
+
+    def id_until(self, until: int) -> int:
+        """How long an event id is kept (ms) that matters `until`: a day of stream time at least."""
+        return max(until, self.stream_time + DAY_MS)
+
+
+class Spans(Struct, frozen=True, array_like=True):
+    """How long after its time an impression is presumed negative (None: never), how long its window is; ms."""
+
+    window_ms: int
+    presume_ms: int | None = None
+
+    def deadline_of(self, shown: Shown) -> int:
+        """The last time at which an action is within the window."""
+        return shown.time + self.window_ms
 
     def end_of(self, shown: Shown) -> int:
         """The last time at which the label of an impression can change."""
         return shown.time + 2 * self.window_ms
 
+    def horizon(self, progress: Progress) -> int:
+        """Impressions before this time (ms) are over."""
+        return progress.advanced - 2 * self.window_ms
+
+    def is_retractable(self, action: Held, progress: Progress) -> bool:
+        """Whether an action without an impression can still be taken back: for one window."""
+        return action.time + self.window_ms >= progress.advanced
+
+
+class Memory(Protocol):
+    """Impressions, actions and ids, each until it can change nothing any more.
+
+    An impression that is handed out is the one object that stands for it until the next `commit`; who changes it says
+    so by `changed`.
+    """
+
+    spans: Spans
+    progress: Progress
+
+    def seen(self, event_id: Id) -> bool:
+        """Whether an event with this id came before and is still remembered."""
+        ...
+
     def keep_id(self, event_id: Id | None, until: int) -> None:
-        """Remember an id until `until`, and a day of stream time at least."""
-        if event_id is not None:
-            self.remembered.keep(event_id, max(until, self.stream_time + DAY_MS))
+        """Remember an id until the watermark is past `until`, and a day of stream time at least; once an id."""
+        ...
 
     def add(self, shown: Shown) -> None:
-        self.open.add(shown)
-        if shown.label is None:
-            self.pending += 1
-            if self.presume_ms is not None:
-                self.calendar.push(shown.time + self.presume_ms, PRESUMED, shown.seq, shown)
-        if shown.matured:
-            self.calendar.push(self.end_of(shown), END, shown.seq, shown)
-        else:
-            self.calendar.push(shown.time + self.window_ms, DEADLINE, shown.seq, shown)
+        """Remember a new impression; it will fall due."""
+        ...
+
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+        """The impression that an action at `time` is about."""
+        ...
+
+    def changed(self, shown: Shown) -> None:
+        """The label or the actions of an impression are others than before."""
+        ...
+
+    def matured(self, shown: Shown) -> None:
+        """The deadline of an impression is past."""
+        ...
 
     def remove(self, shown: Shown) -> None:
-        shown.dropped = True
-        self.open.remove(shown)
-        if shown.label is None:
-            self.pending -= 1
-            shown.label = 0  # so that its group passes over it
-        for action in shown.actions or ():
-            if action.event_id is not None:
-                del self.taken[action.event_id]
-        place = self.groups.place(shown)
-        if place is not None:
-            self.groups.leave(place[0], self.advanced - 2 * self.window_ms)
+        """The label of an impression can change no more."""
+        ...
+
+    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+        """Add an impression to its group; (time, rank) of the earliest response to a later one, if there is any."""
+        ...
+
+    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
+        """Note a response at `time` to the impression at `rank`; return whether it says anything new."""
+        ...
+
+    def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
+        """Once `time` is past, the impressions of the group before `rank` were passed over."""
+        ...
+
+    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+        """Take out of the group the impressions before `rank`; return those without a label."""
+        ...
+
+    def attribute(self, action: Held, shown: Shown) -> None:
+        """An action is about this impression, which its retraction will ask for."""
+        ...
+
+    def taken(self, event_id: Id) -> Shown | Held | None:
+        """The impression that an action was attributed to, or the action itself where it waits or stands alone."""
+        ...
 
     def wait(self, action: Held) -> None:
-        """Hold an action for its impression; its id is remembered without an end."""
-        self.waiting.add(action)
-        if action.event_id is not None:
-            self.remembered.add(action.event_id)
-            self.taken[action.event_id] = action
-        self.calendar.push(action.time, WAITED, action.seq, action)
+        """Hold an action until its impression comes or its own time is past."""
+        ...
+
+    def waited_for(self, shown: Shown) -> list[Held]:
+        """Take out the actions that waited for this impression."""
+        ...
+
+    def retract_waiting(self, action: Held, time: int) -> None:
+        """An action that waits is taken back."""
+        ...
 
     def keep_retractable(self, action: Held) -> None:
-        """Hold an unprompted action for as long as it can be retracted: one window."""
-        if action.event_id is not None:
-            self.taken[action.event_id] = action
-            self.calendar.push(action.time + self.window_ms, FORGET, action.seq, action)
+        """Hold an action without an impression for as long as it can be retracted: one window."""
+        ...
 
     def forget(self, action: Held) -> None:
-        if action.event_id is not None and self.taken.get(action.event_id) is action:
-            del self.taken[action.event_id]
+        """It can be retracted no more."""
+        ...
 
-    def hold_retraction(self, event_id: Id, held: tuple[int, int, Id | None]) -> None:
-        """Hold a retraction (time, seq, user_id) until its own time has passed, for its action may still come."""
-        self.retractions[event_id] = held
-        self.calendar.push(held[0], ORPHAN, held[1], event_id)
+    def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
+        """Hold a retraction until its own time is past, for its action may still come; the first of an id counts."""
+        ...
+
+    def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        """Take out the retraction (time, user) that came before this action."""
+        ...
+
+    def due(self, watermark: int) -> Generator[Due, None, None]:
+        """What falls due before `watermark`, in the order of (time, kind, seq); what is added meanwhile too.
+
+        Of the kinds RESPONSE, PRESUMED, DEADLINE, END and WAITED; the others concern the memory alone.
+        """
+        ...
 
     def forget_user(self, user_id: Id) -> None:
-        for shown in self.open.of_user(user_id):
-            self.remove(shown)
-        for action in self.waiting.of_user(user_id):
-            action.dropped = True
-            self.waiting.remove(action)
-            self.keep_id(action.event_id, action.time + self.window_ms)
-        for event_id in [i for i, taken in self.taken.items() if taken.user_id == user_id]:
-            del self.taken[event_id]
-        for event_id in [i for i, (_, _, user) in self.retractions.items() if user == user_id]:
-            del self.retractions[event_id]
+        """Drop all that is held about a user; the ids of events stay."""
+        ...
 
-    def state(self) -> MemoryState:
-        return MemoryState(
-            times=(self.stream_time, self.advanced, self.seq),
-            counts=(self.duplicates, self.late, self.orphans),
-            shown=list(self.open),
-            waiting=list(self.waiting),
-            unprompted=[taken for taken in self.taken.values() if isinstance(taken, Held) and taken.live],
-            retractions=self.retractions,
-            responses=self.groups.responses(),
-            due=[(time, seq, *due) for time, kind, seq, due in self.calendar if kind == RESPONSE],
-            remembered=self.remembered.hours(),
-        )
+    def oldest(self) -> int | None:
+        """Time (ms) of the oldest impression whose deadline is not past."""
+        ...
 
-    def recall(self, state: MemoryState) -> None:
-        """The inverse of `state`, for a new Memory with the same settings."""
-        self.stream_time, self.advanced, self.seq = state.times
-        self.duplicates, self.late, self.orphans = state.counts
-        self.remembered = Remembered.of(state.remembered)
-        for shown in state.shown:
-            self.add(shown)
-            if (place := self.groups.place(shown)) is not None:
-                self.groups.join(*place, shown)
-            for action in shown.actions or ():
-                if action.event_id is not None:
-                    self.taken[action.event_id] = shown
-        for action in state.waiting:
-            self.wait(action)
-        for action in state.unprompted:
-            self.keep_retractable(action)
-        for event_id, held in state.retractions.items():
-            self.hold_retraction(event_id, held)
-        for response in state.responses:
-            self.groups.recall(*response)
-        for time, seq, key, rank in state.due:
-            self.calendar.push(time, RESPONSE, seq, (key, rank))
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes all that takes where it is kept."""
+        ...
+
+    @property
+    def uncommitted(self) -> int:
+        """About how many records the next `commit` will write."""
+        ...

@@ -96,13 +96,9 @@ class OracleJoiner(LabelJoiner):
                 out.append(_told(event, final, moment))
         return out
 
-    def advance(self, watermark: int) -> list[Example]:
+    def advance(self, watermark: int, limit: int | None = None) -> list[Example]:
         """Let time pass: only actions that waited for an impression become examples."""
-        return _unprompted(super().advance(watermark))
-
-    def state(self) -> bytes:
-        """Raises ValueError: what knows the future is for measuring only."""
-        raise ValueError("an oracle's labels cannot be kept: replay the log again")
+        return _unprompted(super().advance(watermark, limit))
 
 
 def _unprompted(examples: list[Example]) -> list[Example]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream_reco.events import Id
 
-_HOUR_MS = 3_600_000
+HOUR_MS = 3_600_000
 
 
 class Remembered:
@@ -21,14 +21,10 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, event_id: Id) -> None:
-        """Remember an id without an end: `keep` sets it once it is known."""
-        self._ids.add(event_id)
-
     def keep(self, event_id: Id, until: int) -> None:
         """Remember an id until the watermark is past `until` (ms); to be called once an id."""
         self._ids.add(event_id)
-        hour = until // _HOUR_MS
+        hour = until // HOUR_MS
         ids = self._until.get(hour)
         if ids is None:
             self._until[hour] = [event_id]
@@ -36,21 +32,9 @@ class Remembered:
             ids.append(event_id)
 
     def expire(self, watermark: int) -> None:
-        hour = watermark // _HOUR_MS
+        hour = watermark // HOUR_MS
         if self._swept is not None and hour <= self._swept:
             return
         self._swept = hour
         for past in [h for h in self._until if h < hour]:
             self._ids.difference_update(self._until.pop(past))
-
-    def hours(self) -> dict[int, list[Id]]:
-        """The ids by the hour (since the epoch) after which they go: what a restart needs."""
-        return self._until
-
-    @classmethod
-    def of(cls, hours: dict[int, list[Id]]) -> Remembered:
-        """The inverse of `hours`."""
-        remembered = cls()
-        remembered._until = hours
-        remembered._ids.update(*hours.values())
-        return remembered

@@ -1,16 +1,16 @@
 """Checkpoints: everything the engine must remember, at one log position, on disk in one atomic step.
 
-A checkpoint is a folder of one file a part (safetensors or plain bytes) and a manifest with their checksums. It is
-written under another name, synced, and renamed: a reader sees all of it or nothing. The newest two are kept, so that
-one may be damaged.
+A checkpoint is a folder of one file a part (safetensors or plain bytes), or a folder where the part is a store of its
+own, and a manifest with their checksums. It is written under another name, synced, and renamed: a reader sees all of it
+or nothing. The newest two are kept, so that one may be damaged.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,14 +21,17 @@ from safetensors import numpy as tensors
 
 from stream_reco import metrics
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
-Part = dict[str, NDArray[Any]] | bytes
-"""Named numeric arrays, or bytes that the part's owner can read."""
+Arrays = dict[str, NDArray[Any]]
+Part = Arrays | bytes | Callable[[Path], None]
+"""Named numeric arrays, bytes that the part's owner can read, or what writes a folder of files of its own."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _PREFIX, _DRAFT, _DAMAGED = "checkpoint-", "draft-", "damaged-"
 _BLOCK = 1 << 20
+_Digests = dict[tuple[int, int, int, int], str]
+"""By device, inode, size and time of change."""
 
 
 class CheckpointError(Exception):
@@ -52,17 +55,17 @@ class Written(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a checkpoint holds, and for each newer one that had to be passed over, why."""
+    """What a checkpoint holds, and for each newer one that had to be passed over, why; folders are told by path."""
 
     position: int
-    parts: dict[str, Part]
+    parts: dict[str, Arrays | bytes | Path]
     warnings: tuple[str, ...]
 
 
 class _File(msgspec.Struct, frozen=True):
     part: str
     file: str
-    arrays: bool
+    kind: Literal["arrays", "bytes", "folder"]
     bytes: int
     xxh3_128: str
 
@@ -136,7 +139,8 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
 
 def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) -> int:
     draft.mkdir()
-    files = [_write_part(draft, name, part) for name, part in parts.items()]
+    known = _digests_of_newest(path.parent)
+    files = [file for name, part in parts.items() for file in _write_part(draft, name, part, known)]
     body = msgspec.json.encode(_Body(position, files))
     manifest = msgspec.json.encode(_Manifest(FORMAT, _manifest_digest(FORMAT, body), msgspec.Raw(body)))
     (draft / "manifest.json").write_bytes(manifest)
@@ -147,30 +151,60 @@ def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) ->
     return sum(file.bytes for file in files) + len(manifest)
 
 
-def _write_part(draft: Path, name: str, part: Part) -> _File:
-    path = draft / (f"{name}.bin" if isinstance(part, bytes) else f"{name}.safetensors")
+def _write_part(draft: Path, name: str, part: Part, known: _Digests) -> list[_File]:
+    if callable(part):
+        part(draft / name)
+        return [_written(name, file, "folder", draft, known) for file in sorted((draft / name).iterdir())]
     if isinstance(part, bytes):
+        path = draft / f"{name}.bin"
         path.write_bytes(part)
-    else:
-        # safetensors takes the memory as it lies: strides and byte order must be the plain ones.
-        plain = {key: np.asarray(a, dtype=a.dtype.newbyteorder("="), order="C") for key, a in part.items()}
-        tensors.save_file(plain, path)
+        return [_written(name, path, "bytes", draft, known)]
+    path = draft / f"{name}.safetensors"
+    # safetensors takes the memory as it lies: strides and byte order must be the plain ones.
+    plain = {key: np.asarray(a, dtype=a.dtype.newbyteorder("="), order="C") for key, a in part.items()}
+    tensors.save_file(plain, path)
+    return [_written(name, path, "arrays", draft, known)]
+
+
+def _written(
+    part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], draft: Path, known: _Digests
+) -> _File:
     _sync(path)
-    return _File(name, path.name, not isinstance(part, bytes), path.stat().st_size, _digest(path))
+    digest = known.get(_identity(path)) or _digest(path)
+    return _File(part, path.relative_to(draft).as_posix(), kind, path.stat().st_size, digest)
 
 
-def _read(path: Path) -> tuple[int, dict[str, Part]]:
+def _digests_of_newest(folder: Path) -> _Digests:
+    """The digests of the files that the newest checkpoint shares with the next by links: large ones, many times."""
+    for path in _newest_first(folder)[:1]:
+        try:
+            files = _read_manifest(path).files
+            return {_identity(path / file.file): file.xxh3_128 for file in files if file.kind == "folder"}
+        except (_DamagedError, CheckpointVersionError, OSError):
+            continue
+    return {}
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read(path: Path) -> tuple[int, dict[str, Arrays | bytes | Path]]:
     body = _read_manifest(path)
-    parts: dict[str, Part] = {}
+    parts: dict[str, Arrays | bytes | Path] = {}
     for file in body.files:
         source = path / file.file
         if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
             raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
-        parts[file.part] = _load_arrays(source) if file.arrays else source.read_bytes()
+        if file.kind == "folder":
+            parts[file.part] = source.parent
+        else:
+            parts[file.part] = _load_arrays(source) if file.kind == "arrays" else source.read_bytes()
     return body.position, parts
 
 
-def _load_arrays(source: Path) -> dict[str, NDArray[Any]]:
+def _load_arrays(source: Path) -> Arrays:
     try:
         # Older releases of safetensors give read-only arrays.
         return {name: a if a.flags.writeable else a.copy() for name, a in tensors.load_file(source).items()}
@@ -236,7 +270,7 @@ def _remove_drafts(folder: Path) -> None:
 def _check(name: str, part: Part) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"part of a checkpoint is named {name!r}: must be lower-case letters, digits, '_', '.', '-'")
-    for key, array in {}.items() if isinstance(part, bytes) else part.items():
+    for key, array in part.items() if isinstance(part, dict) else ():
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise ValueError(f"array {key!r} of part {name!r} has dtype {array.dtype}: only bool, integers and floats")
 

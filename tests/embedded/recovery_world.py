@@ -15,10 +15,10 @@ from stream_reco.embedded.learner_state import parts_of
 from stream_reco.embedding import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings
-from stream_reco.labels.state import MemoryState
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
+from tests.labels.whole_memory import whole_memory
 
 NOW = 1_760_000_000_000
 MINUTE = 60_000
@@ -101,13 +101,12 @@ def _event(rng: np.random.Generator, name: str, time: int) -> Event:
 
 def whole_state(engine: Engine) -> dict[str, Any]:
     """Everything that is learned, in a form that can be compared; what only says what is published is left out."""
-    parts: dict[str, Any] = {}
+    remembered = whole_memory(engine.learner.joiner)
+    parts: dict[str, Any] = {f"labels.{name}": value for name, value in remembered.items()}
     for name, part in parts_of(engine.learner).items():
-        if name == "labels":
-            parts |= _labels(engine)
-        elif isinstance(part, bytes):
+        if isinstance(part, bytes):
             parts[name] = msgspec.msgpack.decode(part)
-        else:
+        elif isinstance(part, dict):
             parts |= {f"{name}.{key}": value for key, value in part.items() if key not in _PASSING}
     for table in engine.learner.trainer.tables.values():
         parts[f"table.{table.name}.head"][scalars.TOUCHED] = 0
@@ -116,15 +115,6 @@ def whole_state(engine: Engine) -> dict[str, Any]:
         parts[f"keys.{table.name}"] = keys[order]
         parts[f"vectors.{table.name}"] = table.lookup(keys[order])
     return parts
-
-
-def _labels(engine: Engine) -> dict[str, Any]:
-    """The joiner's state by field; what it finds by key only has no order."""
-    version, settings, memory = msgspec.msgpack.decode(engine.learner.joiner.state())
-    parts = dict(zip((f"labels.{name}" for name in MemoryState.__struct_fields__), memory, strict=True))
-    for name in ("waiting", "unprompted", "responses", "due"):
-        parts[f"labels.{name}"].sort(key=repr)
-    return parts | {"labels.settings": (version, settings)}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.interests.settings import InterestSettings
+from stream_reco.labels.on_disk import OnDisk
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings
@@ -62,11 +64,17 @@ def bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def records_of(memory: OnDisk) -> dict[str, int]:
+    """By the letter that their keys begin with, of what was committed."""
+    return dict.fromkeys("deginsuxy", 0) | Counter(key[:1].decode() for key, _ in memory.store.scan(b"a", b"z"))
+
+
 def sizes_of(engine: Engine, folder: Path) -> Sizes:
     learner, memory = engine.learner, engine.learner.joiner._memory
     signals, histories, replica = learner.signals, learner.histories, engine.publishing.served.replica
     tables, log = learner.trainer.tables, engine.journal._log
     assert log is not None
+    assert isinstance(memory, OnDisk)
     gc.collect()
     return {
         **{f"rows of {name}": table._store.top for name, table in tables.items()},
@@ -79,14 +87,11 @@ def sizes_of(engine: Engine, folder: Path) -> Sizes:
         "older actions": sum(len(times) for _, times in histories._older._actions.values()),
         "interests": len(learner.interests),
         "bytes of interests": learner.interests.nbytes,
-        "event ids": len(memory.remembered),
-        "hours of ids": len(memory.remembered.hours()),
-        "retractable": len(memory.taken),
-        "impressions": sum(1 for _ in memory.open),
-        "waiting actions": sum(1 for _ in memory.waiting),
-        "groups": len(memory.groups._groups),
-        "deadlines": len(memory.calendar),
-        "retractions": len(memory.retractions),
+        **{f"records of labels {kind}": count for kind, count in records_of(memory).items()},
+        "impressions in memory": len(memory._loaded) + len(memory._timeline.fresh),
+        "waiting actions": sum(1 for _ in memory._near.waiting),
+        "near": len(memory._near.calendar),
+        "retractions": len(memory._near.retractions),
         "waiting examples": len(learner.waiting),
         "entered": len(engine.entrance._entered),
         "replica's items": engine.publishing.served.signals.catalogue.size,
@@ -131,8 +136,8 @@ def test_what_is_kept_is_what_is_there(measured: tuple[list[Sizes], list[int]]) 
     for name in ("rows of user", "rows of item", "items", "users", "interests", "replica's items"):
         assert ARRIVALS < last[name] <= a_few_days, name
     assert last["context values"] <= 40
-    assert last["event ids"] <= 3 * EVENTS
-    for name in ("impressions", "retractable", "waiting actions", "groups", "retractions"):
+    assert last["records of labels e"] <= 3 * EVENTS
+    for name in ("records of labels i", "records of labels u", "records of labels g", "waiting actions", "retractions"):
         assert last[name] < EVENTS, name
 
 

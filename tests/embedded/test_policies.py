@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.learner import Learner
-from stream_reco.embedded.learner_state import learner_from, parts_of
 from stream_reco.events import Action, Event, Impression, Retraction, UserEvent
 from stream_reco.labels import LabelSettings, OracleJoiner, final_labels
 from stream_reco.serve.request import Request
@@ -112,13 +113,16 @@ def test_a_negative_that_was_dropped_is_not_undone() -> None:
     assert rows(log, policy="immediate", negative_rate=0.25) == found, "it is decided the same way each time"
 
 
-def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with() -> None:
+def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with(tmp_path: Path) -> None:
     begun = Settings(labels=LabelSettings(policy="immediate", wait_seconds=60.0), training=WAITING)
-    learner = Learner(begun)
-    learner.learn([shown(1)])
-    other = learner_from(Settings(training=WAITING), parts_of(learner))
-    other.learn([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
-    assert [Feedback(one.feedback) for one in other.waiting] == [Feedback.PRESUMED, Feedback.LATE]
+    clock = ManualClock(NOW + DAY)
+    with Engine(tmp_path, begun, clock=clock) as engine:
+        engine.ingest([shown(1)])
+        engine.checkpoint()
+    with Engine(tmp_path, Settings(training=WAITING), clock=clock) as engine:
+        engine.ingest([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
+        waiting = engine.learner.waiting
+        assert [Feedback(one.feedback) for one in waiting] == [Feedback.PRESUMED, Feedback.LATE]
 
 
 # --- those who measure

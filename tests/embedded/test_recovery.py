@@ -132,7 +132,7 @@ def _cut(path: Path) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
-    ("table.item.safetensors", _flip), ("labels.bin", _cut), ("trainer.safetensors", Path.unlink),
+    ("table.item.safetensors", _flip), ("labels/CURRENT", _cut), ("trainer.safetensors", Path.unlink),
     ("manifest.json", _flip), ("manifest.json", Path.unlink),
 ]  # fmt: skip
 

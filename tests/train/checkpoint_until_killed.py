@@ -31,8 +31,8 @@ def check(folder: Path, promised: int) -> int:
     expected = state(restored.position)
     assert restored.parts["labels"] == expected["labels"]
     found, wanted = restored.parts["tables"], expected["tables"]
-    assert not isinstance(found, bytes)
-    assert not isinstance(wanted, bytes)
+    assert isinstance(found, dict)
+    assert isinstance(wanted, dict)
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
     return restored.position
 

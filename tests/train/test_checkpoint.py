@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from stream_reco import metrics
+from stream_reco.train import checkpoint
 from stream_reco.train.checkpoint import (
     CheckpointError,
     CheckpointVersionError,
@@ -49,8 +50,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def equal(one: Part, other: Part) -> bool:
-    if isinstance(one, bytes) or isinstance(other, bytes):
+def equal(one: object, other: object) -> bool:
+    if not isinstance(one, dict) or not isinstance(other, dict):
         return one == other
     same = all(one[k].dtype == other[k].dtype and one[k].shape == other[k].shape for k in one if k in other)
     return same and one.keys() == other.keys() and all(one[k].tobytes() == other[k].tobytes() for k in one)
@@ -84,7 +85,7 @@ def test_numbers_survive_any_layout_of_memory(tmp_path: Path, array: NDArray[Any
     restored = read_checkpoint(tmp_path)
     assert restored is not None
     part = restored.parts["p"]
-    assert not isinstance(part, bytes)
+    assert isinstance(part, dict)
     assert part["x"].tolist() == array.tolist()
     part["x"][0] = 1
 
@@ -151,7 +152,7 @@ def test_another_format_version_is_named_and_not_passed_over(tmp_path: Path) -> 
     body = b'{"quite":"different"}'
     manifest |= {"format": 7, "xxh3_128": xxhash.xxh3_128_hexdigest(b"7:" + body), "body": msgspec.Raw(body)}
     (newest / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(CheckpointVersionError, match="has format 7, this release reads format 1: use the release"):
+    with pytest.raises(CheckpointVersionError, match="has format 7, this release reads format 2: use the release"):
         read_checkpoint(tmp_path)
     assert names(tmp_path) == ["checkpoint-0000000001", "checkpoint-0000000002"]
 
@@ -236,3 +237,50 @@ def test_a_full_disk_leaves_the_old_ones(on_small_disk: OnSmallDisk) -> None:
     assert "could not be written" in printed
     assert "the older checkpoints are untouched" in printed
     assert "kept " in printed
+
+
+def test_a_part_may_be_a_folder_of_its_own(tmp_path: Path) -> None:
+    shared = tmp_path / "never changed.sst"
+    shared.write_bytes(b"1" * 1000)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        os.link(shared, folder / shared.name)
+        (folder / "CURRENT").write_text("now")
+
+    for position in (1, 2):
+        write_checkpoint(tmp_path / "checkpoints", position, {"store": write, "rest": b"rest"})
+    restored = read_checkpoint(tmp_path / "checkpoints")
+    assert restored is not None
+    folder = restored.parts["store"]
+    assert isinstance(folder, Path)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+        shared.name: b"1" * 1000, "CURRENT": b"now",
+    }  # fmt: skip
+    assert restored.parts["rest"] == b"rest"
+    (folder / "CURRENT").write_text("not")
+    again = read_checkpoint(tmp_path / "checkpoints")
+    assert again is not None
+    assert (again.position, len(again.warnings)) == (1, 1)
+
+
+def test_a_shared_file_is_read_for_its_checksum_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    shared.write_bytes(b"1" * 1000)
+    read: list[str] = []
+    real = checkpoint._digest
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(checkpoint, "_digest", counted)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        os.link(shared, folder / "shared")
+
+    for position in range(3):
+        write_checkpoint(tmp_path / "checkpoints", position, {"store": write, "rest": b"rest"})
+    assert read.count("shared") == 1
+    assert read.count("rest.bin") == 3

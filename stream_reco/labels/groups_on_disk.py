@@ -1,0 +1,137 @@
+"""Groups of impressions in a store; their members are told by time and seq."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappush
+
+import msgspec
+
+from stream_reco.labels.groups import Group, GroupKey
+from stream_reco.labels.keys import number, of_group
+from stream_reco.labels.memory import BEFORE_ALL, END, NEVER, Reached
+from stream_reco.labels.pending import Shown
+from stream_reco.labels.remembered import HOUR_MS
+from stream_reco.labels.store import Store
+
+Member = tuple[int, int]
+_MOST_SWEPT = 10_000
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    """A group at rest; `members` are (end, seq), where `end` (ms) is when their labels can change no more; at `hour`
+    it is looked whether all are over."""
+
+    members: list[tuple[int, int]]
+    hour: int
+    waiting: list[tuple[int, int, Member]]
+    ranks: list[int]
+    times: list[int]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Kept)
+
+
+def is_over(member: tuple[int, int], reached: Reached) -> bool:
+    """Whether the label of a member (end, seq) can change no more."""
+    return (member[0], END, member[1]) < reached
+
+
+class _Known:
+    """A group that is in use between two commits."""
+
+    def __init__(self, kept: _Kept | None, reached: Reached) -> None:
+        self.group: Group[Member] = Group()
+        self.members: list[tuple[int, int]] = []
+        self.hour, self.changed = -(2**63), False
+        if kept is not None:
+            self.hour, self.members = kept.hour, [one for one in kept.members if not is_over(one, reached)]
+            heapify(self.members)
+            if self.members:
+                self.group.waiting, self.group.ranks, self.group.times = kept.waiting, kept.ranks, kept.times
+
+    def kept(self) -> _Kept:
+        group = self.group
+        return _Kept(self.members, self.hour, group.waiting, group.ranks, group.times)
+
+
+class GroupsOnDisk:
+    """All groups with a member that is not over."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reached: Reached = (BEFORE_ALL, -1, -1)
+        """What fell due before is done."""
+        self._known: dict[GroupKey, _Known] = {}
+
+    def join(self, key: GroupKey, rank: int, shown: Shown, end: int, since: int) -> tuple[int, int] | None:
+        """Add an impression; return (time, rank) of the earliest response from `since` on to a later one, if any."""
+        known = self._of(key)
+        # One that comes after its end has to be told to leave.
+        past = (end, END, shown.seq) < self.reached
+        heappush(known.members, (NEVER if past else end, shown.seq))
+        known.changed = True
+        return known.group.join(rank, shown.seq, (shown.time, shown.seq), since)
+
+    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
+        """Note a response at `time` to the impression at `rank`; return whether it says anything new."""
+        known = self._of(key)
+        new = known.group.respond(rank, time)
+        known.changed |= new
+        return new
+
+    def passed_over(self, key: GroupKey, rank: int) -> list[Member]:
+        """Take out the members before `rank`."""
+        known = self._of(key)
+        taken = known.group.passed_over(rank)
+        known.changed |= bool(taken)
+        return taken
+
+    def leave(self, key: GroupKey, rank: int, seq: int, before: int) -> None:
+        """A member goes before its time."""
+        known = self._of(key)
+        known.group.leave(rank, seq, before)
+        known.members = [one for one in known.members if one[1] != seq]
+        heapify(known.members)
+        if not known.members:
+            known.group = Group()  # with its responses
+        known.changed = True
+
+    def save(self, before: int) -> None:
+        """Write what has changed, without responses at times `before` the oldest that can still be remembered."""
+        for key, known in self._known.items():
+            if known.changed:
+                self._save(of_group(key), known, before)
+        self._known = {}
+        self._sweep()
+
+    def _save(self, at: bytes, known: _Known, before: int) -> None:
+        if not known.members:
+            self._store.delete(at)
+            return
+        hour = max(end for end, _ in known.members) // HOUR_MS
+        if hour > known.hour:
+            known.hour = hour
+            self._store.put(b"y" + number(hour) + at, b"")
+        known.group.let_go(before)
+        self._store.put(at, _ENCODER.encode(known.kept()))
+
+    def _of(self, key: GroupKey) -> _Known:
+        known = self._known.get(key)
+        if known is None:
+            kept = self._store.get(of_group(key))
+            known = self._known[key] = _Known(None if kept is None else _DECODER.decode(kept), self.reached)
+        elif known.members and is_over(known.members[0], self.reached):
+            known = self._known[key] = _Known(known.kept(), self.reached)
+            known.changed = True
+        return known
+
+    def _sweep(self) -> None:
+        """Remove groups that are over, some at a time."""
+        for count, (key, _) in enumerate(self._store.scan(b"y", b"y" + number(self.reached[0] // HOUR_MS)), start=1):
+            kept = self._store.get(key[9:])
+            if kept is not None and not _Known(_DECODER.decode(kept), self.reached).members:
+                self._store.delete(key[9:])
+            self._store.delete(key)
+            if count == _MOST_SWEPT:
+                break

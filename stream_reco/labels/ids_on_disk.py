@@ -1,0 +1,112 @@
+"""Event ids in a store, each with what it is the id of, and unprompted actions that can be retracted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream_reco.events import Id
+from stream_reco.labels.keys import number, number_at, of_id
+from stream_reco.labels.memory import Progress
+from stream_reco.labels.pending import Held
+from stream_reco.labels.remembered import HOUR_MS
+from stream_reco.labels.store import Store
+
+_ENCODER = msgspec.msgpack.Encoder()
+_HELD = msgspec.msgpack.Decoder(Held)
+_KEYS = msgspec.msgpack.Decoder(list[bytes])
+_LEAST_SWEPT = 1000
+
+
+class IdsOnDisk:
+    """Ids are forgotten in steps of an hour of stream time, at once for who asks, on disk as commits go by."""
+
+    def __init__(self, store: Store, progress: Progress, expired: int) -> None:
+        self._store, self._progress = store, progress
+        self.expired = expired
+        """Hours since the epoch; ids that were kept until an earlier one are forgotten."""
+        self._new: dict[int, list[bytes]] = {}
+        """Keys by the hour after which they go."""
+        self._outlived: set[bytes] = set()
+        self._revived = {key[1:] for key, _ in store.scan(b"v", b"w")}
+        """Ids that came again after their time, before they had left the disk: their old end is not theirs now."""
+
+    def seen(self, event_id: Id) -> bool:
+        key = _key(event_id)
+        value = self._store.get(key)
+        if value is None:
+            return False
+        if number_at(value, 0) >= self.expired:
+            return True
+        self._outlived.add(key)
+        return False
+
+    def keep(self, event_id: Id, until: int, of_what: bytes) -> None:
+        """Remember an id, and what it is of: an impression (`i` time seq), an unprompted action (its key), or b""."""
+        key, hour = _key(event_id), self._progress.id_until(until) // HOUR_MS
+        if key in self._outlived:
+            self._revived.add(key)
+            self._store.put(b"v" + key, b"")
+        self._store.put(key, number(hour) + of_what)
+        self._new.setdefault(hour, []).append(key)
+
+    def of(self, event_id: Id) -> bytes:
+        """What the id is of; b"" where it is of nothing that is remembered."""
+        value = self._store.get(_key(event_id))
+        return value[8:] if value is not None else b""
+
+    def let_go(self, event_id: Id) -> None:
+        """The id stays, what it is of does not."""
+        key = _key(event_id)
+        value = self._store.get(key)
+        if value is not None:
+            self._store.put(key, value[:8])
+
+    def keep_retractable(self, action: Held, until: int) -> None:
+        if action.event_id is not None:
+            key = b"u" + of_id(action.user_id) + number(action.seq)
+            self._store.put(key, _ENCODER.encode(action))
+            self._new.setdefault(until // HOUR_MS, []).append(key)
+            self.keep(action.event_id, until, key)
+
+    def retractable(self, key: bytes) -> Held | None:
+        value = self._store.get(key)
+        return None if value is None else _HELD.decode(value)
+
+    def drop_retractable(self, action: Held) -> None:
+        if action.event_id is not None:
+            self.let_go(action.event_id)
+            self._store.delete(b"u" + of_id(action.user_id) + number(action.seq))
+
+    def forget_user(self, user_id: Id) -> None:
+        for _, value in self._store.everything(b"u" + of_id(user_id)):
+            self.drop_retractable(_HELD.decode(value))
+
+    def expire(self, watermark: int) -> None:
+        self.expired = max(self.expired, watermark // HOUR_MS)
+
+    def save(self, commit: int) -> None:
+        """Write when the new ones go, under the number of the commit; remove some of those that have gone."""
+        new = sum(map(len, self._new.values()))
+        for hour, keys in self._new.items():
+            self._store.put(b"x" + number(hour) + number(commit), _ENCODER.encode(keys))
+        self._new = {}
+        self._outlived.clear()
+        self._sweep(max(_LEAST_SWEPT, 2 * new))
+
+    def _sweep(self, most: int) -> None:
+        swept = 0
+        for chunk, value in self._store.scan(b"x", b"x" + number(self.expired)):
+            for key in _KEYS.decode(value):
+                swept += 1
+                if key in self._revived:
+                    self._revived.remove(key)
+                    self._store.delete(b"v" + key)
+                else:
+                    self._store.delete(key)
+            self._store.delete(chunk)
+            if swept >= most:
+                break
+
+
+def _key(event_id: Id) -> bytes:
+    return b"e" + of_id(event_id)

@@ -1,0 +1,141 @@
+"""The joiner's memory as plain objects: the quickest, as large as the main memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from stream_reco.events import Id
+from stream_reco.labels.attribution import OpenImpressions
+from stream_reco.labels.groups import GroupKey, Groups, Order, place_of
+from stream_reco.labels.memory import DEADLINE, END, FORGET, PRESUMED, Due, Progress, Spans
+from stream_reco.labels.near import Near
+from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.remembered import Remembered
+
+_SHOWN_BYTES = 700
+"""An impression with its entries in all indexes, without its features; measured."""
+
+
+class InMemory:
+    """Impressions, actions and ids in dictionaries and one calendar (see `memory.Memory`)."""
+
+    def __init__(self, spans: Spans, order: Order) -> None:
+        self.spans, self.order = spans, order
+        self.progress = Progress()
+        self.near = Near(self.progress, max(1, spans.window_ms // 1024))
+        self.open = OpenImpressions()
+        self.groups: Groups[Shown] = Groups()
+        self.held: dict[Id, Shown | Held] = {}
+        self.remembered = Remembered()
+        self.nbytes = self.uncommitted = 0
+
+    def seen(self, event_id: Id) -> bool:
+        return event_id in self.remembered or event_id in self.near.actions
+
+    def keep_id(self, event_id: Id | None, until: int) -> None:
+        if event_id is not None:
+            self.remembered.keep(event_id, self.progress.id_until(until))
+
+    def add(self, shown: Shown) -> None:
+        self.open.add(shown)
+        self.nbytes += _SHOWN_BYTES + len(shown.features or b"")
+        if self.spans.presume_ms is not None:
+            self.near.calendar.push(shown.time + self.spans.presume_ms, PRESUMED, shown.seq, shown)
+        self.near.calendar.push(self.spans.deadline_of(shown), DEADLINE, shown.seq, shown)
+
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+        return self.open.find(user_id, item_id, request_id, time, 2 * self.spans.window_ms)
+
+    def changed(self, shown: Shown) -> None:
+        """The object is all there is."""
+
+    def matured(self, shown: Shown) -> None:
+        self.near.calendar.push(self.spans.end_of(shown), END, shown.seq, shown)
+
+    def remove(self, shown: Shown) -> None:
+        shown.dropped = True
+        self.open.remove(shown)
+        self.nbytes -= _SHOWN_BYTES + len(shown.features or b"")
+        for action in shown.actions or ():
+            if action.event_id is not None:
+                del self.held[action.event_id]
+        place = place_of(shown, self.order)
+        if place is not None:
+            self.groups.leave(*place, shown.seq, self.spans.horizon(self.progress))
+
+    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+        return self.groups.join(key, rank, shown.seq, shown, self.spans.horizon(self.progress))
+
+    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
+        return self.groups.respond(key, rank, time)
+
+    def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
+        self.near.response(time, seq, key, rank)
+
+    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+        return [shown for shown in self.groups.passed_over(key, rank) if shown.label is None]
+
+    def attribute(self, action: Held, shown: Shown) -> None:
+        if action.event_id is not None:
+            self.held[action.event_id] = shown
+            self.keep_id(action.event_id, self.spans.end_of(shown))
+
+    def taken(self, event_id: Id) -> Shown | Held | None:
+        taken = self.held.get(event_id)
+        if isinstance(taken, Held) and not self.spans.is_retractable(taken, self.progress):
+            return None
+        return taken or self.near.actions.get(event_id)
+
+    def wait(self, action: Held) -> None:
+        self.near.wait(action)
+
+    def waited_for(self, shown: Shown) -> list[Held]:
+        return self.near.waited_for(shown, self.spans.end_of(shown))
+
+    def retract_waiting(self, action: Held, time: int) -> None:
+        self.near.retract(action, time)
+
+    def keep_retractable(self, action: Held) -> None:
+        if action.event_id is not None:
+            until = action.time + self.spans.window_ms
+            self.keep_id(action.event_id, until)
+            self.held[action.event_id] = action
+            self.near.calendar.push(until, FORGET, action.seq, action)
+
+    def forget(self, action: Held) -> None:
+        if action.event_id is not None and self.held.get(action.event_id) is action:
+            del self.held[action.event_id]
+
+    def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
+        self.near.hold_retraction(event_id, time, user_id, self.progress.seq)
+
+    def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        return self.near.take_retraction(event_id)
+
+    def due(self, watermark: int) -> Generator[Due, None, None]:
+        while (entry := self.near.calendar.pop_before(watermark)) is not None:
+            kind = entry[1]
+            if kind in (PRESUMED, DEADLINE, END):
+                if not entry[3].dropped:
+                    yield entry
+            elif kind == FORGET:
+                self.forget(entry[3])
+            else:
+                yield from self.near.due(entry)
+        self.remembered.expire(watermark)
+
+    def forget_user(self, user_id: Id) -> None:
+        for shown in self.open.of_user(user_id):
+            self.progress.pending -= shown.label is None
+            self.remove(shown)
+        for action in self.near.forget_user(user_id):
+            self.keep_id(action.event_id, action.time + self.spans.window_ms)
+        for event_id in [i for i, taken in self.held.items() if taken.user_id == user_id]:
+            del self.held[event_id]
+
+    def oldest(self) -> int | None:
+        for bucket in self.near.calendar.buckets():
+            times: list[int] = [shown.time for _, kind, _, shown in bucket if kind == DEADLINE and not shown.dropped]
+            if times:
+                return min(times)
+        return None

@@ -1,0 +1,53 @@
+"""How far the stream has come, in a store, and the settings that all else in it was laid out by."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream_reco.labels.groups import Order
+from stream_reco.labels.keys import META
+from stream_reco.labels.memory import BEFORE_ALL, Progress, Spans
+from stream_reco.labels.store import Store
+
+VERSION = 1
+
+
+class Meta(msgspec.Struct, array_like=True):
+    """One record; `reached` is the first entry that is not past, `ids_expired` an hour, `commits` a number of them."""
+
+    version: int
+    spans: Spans
+    order: Order
+    progress: Progress
+    reached: tuple[int, int, int] = (BEFORE_ALL, -1, -1)
+    ids_expired: int = BEFORE_ALL
+    commits: int = 0
+
+
+def read_meta(store: Store, spans: Spans, order: Order) -> Meta:
+    """What the store holds, or the beginning. Raises ValueError where it was begun otherwise."""
+    data = store.get(META)
+    if data is None:
+        return Meta(VERSION, spans, order, Progress())
+    version = msgspec.msgpack.decode(data)[0]
+    if version != VERSION:
+        raise ValueError(
+            f"the labels' store in {store.folder} has version {version}, this release reads {VERSION}: use the release"
+            " that wrote it, or remove the folder and replay the log"
+        )
+    meta = msgspec.msgpack.decode(data, type=Meta)
+    if (meta.spans, meta.order) != (spans, order):
+        raise ValueError(
+            f"the labels' store in {store.folder} was begun with {_told(meta.spans, meta.order)}, not with"
+            f" {_told(spans, order)}: deadlines are laid out by these; set them back, or begin a new folder"
+        )
+    return meta
+
+
+def write_meta(store: Store, meta: Meta) -> None:
+    store.put(META, msgspec.msgpack.encode(meta))
+
+
+def _told(spans: Spans, order: Order) -> str:
+    presumed = "never" if spans.presume_ms is None else f"after {spans.presume_ms} ms"
+    return f"a window of {spans.window_ms} ms, order {order}, presumed negative {presumed}"

@@ -1,0 +1,105 @@
+"""What is settled within the lateness, and so is little: actions and retractions that came before what they concern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stream_reco import metrics
+from stream_reco.events import Id
+from stream_reco.labels.attribution import WaitingActions
+from stream_reco.labels.calendar import Calendar
+from stream_reco.labels.groups import GroupKey
+from stream_reco.labels.memory import ORPHAN, RESPONSE, WAITED, Due, Progress
+from stream_reco.labels.pending import Held, Shown
+
+
+class Near:
+    """Waiting actions, retractions without an action, responses whose time is not past; in the main memory.
+
+    `noted` and `dropped` are called with (time, kind, seq) of what comes and goes, for who keeps a copy.
+    """
+
+    def __init__(self, progress: Progress, width: int) -> None:
+        self._progress = progress
+        self.calendar: Calendar[Any] = Calendar(width)
+        self.waiting = WaitingActions()
+        self.actions: dict[Id, Held] = {}
+        """Waiting actions by their event_id."""
+        self.retractions: dict[Id, tuple[int, int, Id | None]] = {}
+        """Time, seq and user by the id of the action."""
+
+    def noted(self, time: int, kind: int, seq: int, what: object) -> None:
+        """Something is held, or another than before; `what` is Held, (event_id, user), or a group and a rank."""
+
+    def dropped(self, time: int, kind: int, seq: int) -> None:
+        """Something is held no more."""
+
+    def response(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
+        self.calendar.push(time, RESPONSE, seq, (key, rank))
+        self.noted(time, RESPONSE, seq, (key, rank))
+
+    def wait(self, action: Held) -> None:
+        self.waiting.add(action)
+        if action.event_id is not None:
+            self.actions[action.event_id] = action
+        self.calendar.push(action.time, WAITED, action.seq, action)
+        self.noted(action.time, WAITED, action.seq, action)
+
+    def waited_for(self, shown: Shown, until: int) -> list[Held]:
+        """Take out the actions that waited for an impression and are not after `until` ms."""
+        taken = self.waiting.take(shown.user_id, shown.item_id, shown.request_id, until)
+        for action in taken:
+            self._leave(action)
+        return taken
+
+    def retract(self, action: Held, time: int) -> None:
+        """An action that waits is taken back."""
+        action.retracted = time
+        self.noted(action.time, WAITED, action.seq, action)
+
+    def hold_retraction(self, event_id: Id, time: int, user_id: Id | None, seq: int) -> None:
+        if event_id not in self.retractions:
+            self.retractions[event_id] = (time, seq, user_id)
+            self.calendar.push(time, ORPHAN, seq, event_id)
+            self.noted(time, ORPHAN, seq, (event_id, user_id))
+
+    def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        held = self.retractions.pop(event_id, None) if event_id is not None else None
+        if held is None:
+            return None
+        self.dropped(held[0], ORPHAN, held[1])
+        return held[0], held[2]
+
+    def due(self, entry: Due) -> Iterator[Due]:
+        """What of an entry that the calendar gave is still of use."""
+        time, kind, seq, what = entry
+        if kind == RESPONSE:
+            self.dropped(time, kind, seq)
+            yield entry
+        elif kind == WAITED:
+            if not what.dropped:
+                self.waiting.remove(what)
+                self._leave(what)
+                metrics.ORPHANS.labels("action").inc()
+                yield entry
+        elif kind == ORPHAN and self.retractions.get(what, (0, -1))[1] == seq:
+            self.take_retraction(what)
+            self._progress.orphans += 1
+            metrics.ORPHANS.labels("retraction").inc()
+
+    def forget_user(self, user_id: Id) -> list[Held]:
+        """Drop all that is held about a user; return the actions that were."""
+        actions = self.waiting.of_user(user_id)
+        for action in actions:
+            self.waiting.remove(action)
+            self._leave(action)
+        for event_id in [i for i, (_, _, user) in self.retractions.items() if user == user_id]:
+            self.take_retraction(event_id)
+        return actions
+
+    def _leave(self, action: Held) -> None:
+        action.dropped = True
+        if action.event_id is not None:
+            del self.actions[action.event_id]
+        self.dropped(action.time, WAITED, action.seq)

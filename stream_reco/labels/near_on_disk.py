@@ -1,0 +1,58 @@
+"""What is settled within the lateness, with a copy in a store for the next start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from stream_reco.events import Id
+from stream_reco.labels.groups import GroupKey
+from stream_reco.labels.keys import number, number_at
+from stream_reco.labels.memory import ORPHAN, RESPONSE, WAITED, Progress
+from stream_reco.labels.near import Near
+from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.store import Store
+
+_ENCODER = msgspec.msgpack.Encoder()
+_HELD = msgspec.msgpack.Decoder(Held)
+_ORPHAN = msgspec.msgpack.Decoder(tuple[Id, Id | None])
+_RESPONSE = msgspec.msgpack.Decoder(tuple[GroupKey, int])
+
+
+class NearOnDisk(Near):
+    """`Near`, and of impressions that came after their deadline what is due of them."""
+
+    def __init__(self, store: Store, progress: Progress, width: int) -> None:
+        super().__init__(progress, width)
+        self._store = store
+
+    def noted(self, time: int, kind: int, seq: int, what: object) -> None:
+        self._store.put(_key(time, kind, seq), _ENCODER.encode(what))
+
+    def dropped(self, time: int, kind: int, seq: int) -> None:
+        self._store.delete(_key(time, kind, seq))
+
+    def late(self, entry: tuple[int, int, int], shown: Shown) -> None:
+        """Let an impression fall due although that time is past."""
+        self.calendar.push(*entry, shown)
+        self.noted(*entry, shown.time)
+
+    def recall(self, impression: Callable[[int, int], Shown | None]) -> None:
+        """Take up what the store holds; `impression` finds one by time and seq."""
+        for key, value in list(self._store.scan(b"n", b"o")):
+            kind, time, seq = key[1], number_at(key, 2), number_at(key, 10)
+            if kind == WAITED:
+                self.wait(_HELD.decode(value))
+            elif kind == ORPHAN:
+                event_id, user_id = _ORPHAN.decode(value)
+                self.hold_retraction(event_id, time, user_id, seq)
+            elif kind == RESPONSE:
+                group, rank = _RESPONSE.decode(value)
+                self.response(time, seq, group, rank)
+            elif (shown := impression(msgspec.msgpack.decode(value, type=int), seq)) is not None:
+                self.late((time, kind, seq), shown)
+
+
+def _key(time: int, kind: int, seq: int) -> bytes:
+    return b"n" + bytes([kind]) + number(time) + number(seq)

@@ -1,0 +1,21 @@
+"""What the labels tell Prometheus."""
+
+from __future__ import annotations
+
+from stream_reco import metrics
+from stream_reco.labels.example import Example
+from stream_reco.labels.joiner import LabelJoiner
+
+
+def observe_example(example: Example, stream_time: int) -> None:
+    """Count an example that is given at `stream_time`, ms."""
+    metrics.EXAMPLES.labels(example.reason, str(example.label)).inc()
+    metrics.LABEL_SECONDS.labels(str(example.label)).observe(max(0, stream_time - example.event_time) / 1000)
+
+
+def observe_pending(joiner: LabelJoiner, stream_time: int) -> None:
+    """Tell what waits for a label at `stream_time`, ms."""
+    oldest = joiner.oldest
+    metrics.PENDING.set(joiner.pending)
+    metrics.PENDING_BYTES.set(joiner.nbytes)
+    metrics.PENDING_OLDEST_SECONDS.set(0.0 if oldest is None else max(0, stream_time - oldest) / 1000)

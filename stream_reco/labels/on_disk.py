@@ -1,0 +1,295 @@
+"""The joiner's memory in a store on disk: as large as the disk, with what is in use at the moment as objects.
+
+What time alone has done to an impression (it was presumed negative, its deadline passed) is not written: it follows
+from its time and from how far the stream has come, and is made up for when the impression is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from heapq import heappop, heappush
+
+from stream_reco.events import Id
+from stream_reco.labels import rules
+from stream_reco.labels.attribution import chosen
+from stream_reco.labels.groups import GroupKey, Order, place_of
+from stream_reco.labels.groups_on_disk import GroupsOnDisk
+from stream_reco.labels.ids_on_disk import IdsOnDisk
+from stream_reco.labels.keys import end_of, number_at, of_id, of_pair, timed
+from stream_reco.labels.memory import DEADLINE, END, PRESUMED, Due, Progress, Reached, Spans
+from stream_reco.labels.meta import VERSION, Meta, read_meta, write_meta
+from stream_reco.labels.near_on_disk import NearOnDisk
+from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.store import Changes, Store
+from stream_reco.labels.timeline import Timeline
+
+_HOT = 20_000
+"""Impressions that are kept as objects beyond a commit: most actions come soon after."""
+
+
+class OnDisk:
+    """Impressions, actions and ids in a `Store` (see `memory.Memory`)."""
+
+    def __init__(self, store: Store, spans: Spans, order: Order) -> None:
+        """Raises ValueError where the store was begun with other spans or another order."""
+        self.spans, self.order, self.store = spans, order, store
+        meta = read_meta(store, spans, order)
+        self.progress: Progress = meta.progress
+        self._commits = meta.commits
+        self._timeline = Timeline(store)
+        self._ids = IdsOnDisk(store, self.progress, meta.ids_expired)
+        self._groups = GroupsOnDisk(store)
+        self._reach(meta.reached)
+        self._loaded: dict[int, Shown] = {}
+        self._changed: dict[int, Shown] = {}
+        self._overdue: dict[int, tuple[Shown, int]] = {}
+        """Impressions that came too late for the timeline, with how much that is due of them is near."""
+        self._fresh: dict[bytes, list[Shown]] = {}
+        """New impressions by the key of their user and item."""
+        self._near = NearOnDisk(store, self.progress, max(1, spans.window_ms // 1024))
+        self._near.recall(self._recalled)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
+
+    @property
+    def uncommitted(self) -> int:
+        return self.store.uncommitted + len(self._timeline.fresh) + len(self._changed)
+
+    def seen(self, event_id: Id) -> bool:
+        return event_id in self._near.actions or self._ids.seen(event_id)
+
+    def keep_id(self, event_id: Id | None, until: int) -> None:
+        if event_id is not None:
+            self._ids.keep(event_id, until, b"")
+
+    def add(self, shown: Shown) -> None:
+        self._timeline.add(shown)
+        self._fresh.setdefault(of_pair(shown.user_id, shown.item_id), []).append(shown)
+        for kind, span in self._spans():
+            entry = (shown.time + span, kind, shown.seq)
+            if entry < self._reached:
+                self._owe(shown)
+                self._near.late(entry, shown)
+
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+        return chosen(self._of_pair(user_id, item_id), request_id, time, 2 * self.spans.window_ms)
+
+    def changed(self, shown: Shown) -> None:
+        if shown.seq not in self._timeline.fresh:
+            self._loaded[shown.seq] = self._changed[shown.seq] = shown
+
+    def matured(self, shown: Shown) -> None:
+        """Nothing to write: it follows from the time."""
+
+    def remove(self, shown: Shown) -> None:
+        if shown.seq in self._overdue:
+            self._leave_group(shown)
+        self._timeline.over(shown)
+        self._drop(shown)
+
+    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+        return self._groups.join(key, rank, shown, self.spans.end_of(shown), self.spans.horizon(self.progress))
+
+    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
+        return self._groups.respond(key, rank, time)
+
+    def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
+        self._near.response(time, seq, key, rank)
+
+    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+        members = (self._get(time, seq) for time, seq in self._groups.passed_over(key, rank))
+        return [shown for shown in members if shown is not None and shown.label is None]
+
+    def attribute(self, action: Held, shown: Shown) -> None:
+        if action.event_id is not None:
+            self._ids.keep(action.event_id, self.spans.end_of(shown), timed(b"i", shown.time, shown.seq))
+
+    def taken(self, event_id: Id) -> Shown | Held | None:
+        if (waiting := self._near.actions.get(event_id)) is not None:
+            return waiting
+        of_what = self._ids.of(event_id)
+        if of_what.startswith(b"i"):
+            return self._get(number_at(of_what, 1), number_at(of_what, 9))
+        action = self._ids.retractable(of_what) if of_what else None
+        return action if action is not None and self.spans.is_retractable(action, self.progress) else None
+
+    def wait(self, action: Held) -> None:
+        self._near.wait(action)
+
+    def waited_for(self, shown: Shown) -> list[Held]:
+        return self._near.waited_for(shown, self.spans.end_of(shown))
+
+    def retract_waiting(self, action: Held, time: int) -> None:
+        self._near.retract(action, time)
+
+    def keep_retractable(self, action: Held) -> None:
+        self._ids.keep_retractable(action, action.time + self.spans.window_ms)
+
+    def forget(self, action: Held) -> None:
+        self._ids.drop_retractable(action)
+
+    def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
+        self._near.hold_retraction(event_id, time, user_id, self.progress.seq)
+
+    def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        return self._near.take_retraction(event_id)
+
+    def due(self, watermark: int) -> Generator[Due, None, None]:
+        streams = [self._timeline.between(self._reached, watermark, kind, span) for kind, span in self._spans()]
+        heads: list[tuple[Reached, int, Due]] = []
+        for number, stream in enumerate(streams):
+            if (entry := next(stream, None)) is not None:
+                heappush(heads, (entry[:3], number, entry))
+        while True:
+            limit = heads[0][0] if heads else (watermark, -1, -1)
+            while (near := self._near.calendar.pop_before(*limit)) is not None:
+                yield from self._near_due(near)
+            if not heads:
+                break
+            _, number, entry = heappop(heads)
+            yield from self._as_now(entry)
+            if (following := next(streams[number], None)) is not None:
+                heappush(heads, (following[:3], number, following))
+        self._reach(max(self._reached, (watermark, -1, -1)))
+        self._ids.expire(watermark)
+
+    def forget_user(self, user_id: Id) -> None:
+        prefix = b"i" + of_id(user_id)
+        keys = [key for key, _ in self.store.scan(prefix, end_of(prefix))]
+        shown = [self._get(number_at(key, len(key) - 16), number_at(key, len(key) - 8)) for key in keys]
+        fresh = [one for one in self._timeline.fresh.values() if one.user_id == user_id]
+        for one in [*fresh, *filter(None, shown)]:
+            self.progress.pending -= one.label is None
+            for action in one.actions or ():
+                if action.event_id is not None:
+                    self._ids.let_go(action.event_id)
+            self._leave_group(one)
+            self._timeline.take_out(one)
+            self._drop(one)
+        self._ids.forget_user(user_id)
+        for action in self._near.forget_user(user_id):
+            self.keep_id(action.event_id, action.time + self.spans.window_ms)
+
+    def oldest(self) -> int | None:
+        return self._timeline.first(self._reached[0] - self.spans.window_ms)
+
+    def commit(self, position: bytes) -> Changes:
+        """Make everything last, together with `position`, and return what has changed."""
+        for shown in self._changed.values():
+            self._timeline.save(shown)
+        for pair, same in self._fresh.items():
+            for shown in same:
+                self.store.put(pair + timed(b"", shown.time, shown.seq), b"")
+        hot = self._timeline.save_fresh()
+        self._commits += 1
+        self._groups.save(self.spans.horizon(self.progress))
+        self._ids.save(self._commits)
+        write_meta(self.store, Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired,
+                                    self._commits))
+        self._changed, self._fresh = {}, {}
+        self._loaded.update((shown.seq, shown) for shown in hot)
+        for seq in list(self._loaded)[:-_HOT]:
+            del self._loaded[seq]
+        return self.store.commit(position)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        presumed = [] if self.spans.presume_ms is None else [(PRESUMED, self.spans.presume_ms)]
+        return [*presumed, (DEADLINE, self.spans.window_ms), (END, 2 * self.spans.window_ms)]
+
+    def _reach(self, entry: Reached) -> None:
+        self._reached: Reached = entry
+        self._groups.reached = entry
+
+    def _near_due(self, entry: Due) -> Iterator[Due]:
+        time, kind, seq, what = entry
+        self._reach(max(self._reached, (time, kind, seq)))
+        if kind not in (PRESUMED, DEADLINE, END):
+            yield from self._near.due(entry)
+            return
+        self._near.dropped(time, kind, seq)
+        try:
+            if not what.dropped:
+                yield entry
+        finally:
+            self._settle_up(seq)
+
+    def _as_now(self, entry: Due) -> Iterator[Due]:
+        """An entry of the timeline with its impression as it is now."""
+        time, kind, seq, read = entry
+        self._reach((time, kind, seq))
+        shown = self._known(seq) or read
+        try:
+            if not shown.dropped:
+                yield time, kind, seq, shown if kind == END else self._settled(shown)
+        finally:
+            self._reach((time, kind, seq + 1))
+
+    def _owe(self, shown: Shown) -> None:
+        self._overdue[shown.seq] = (shown, self._overdue.get(shown.seq, (shown, 0))[1] + 1)
+
+    def _settle_up(self, seq: int) -> None:
+        shown, owed = self._overdue.pop(seq)
+        if owed > 1:
+            self._overdue[seq] = (shown, owed - 1)
+            self.changed(shown)  # how far it has come does not follow from the time yet
+
+    def _leave_group(self, shown: Shown) -> None:
+        if (place := place_of(shown, self.order)) is not None:
+            self._groups.leave(*place, shown.seq, self.spans.horizon(self.progress))
+
+    def _drop(self, shown: Shown) -> None:
+        pair = of_pair(shown.user_id, shown.item_id)
+        if (same := self._fresh.get(pair)) is not None:
+            same[:] = [one for one in same if one.seq != shown.seq]
+        self.store.delete(pair + timed(b"", shown.time, shown.seq))
+        self._loaded.pop(shown.seq, None)
+        self._changed.pop(shown.seq, None)
+        shown.dropped = True
+
+    def _known(self, seq: int) -> Shown | None:
+        if seq in self._overdue:
+            return self._overdue[seq][0]
+        return self._timeline.fresh.get(seq) or self._loaded.get(seq)
+
+    def _get(self, time: int, seq: int) -> Shown | None:
+        """The impression, None if it is over."""
+        if (time + 2 * self.spans.window_ms, END, seq) < self._reached and seq not in self._overdue:
+            return None
+        shown = self._known(seq)
+        if shown is None:
+            shown = self._timeline.load(time, seq)
+            if shown is None:
+                return None
+            self._loaded[seq] = shown
+        return self._settled(shown)
+
+    def _settled(self, shown: Shown) -> Shown:
+        """Do what time has done to an impression since it was written."""
+        deadline, seq = self.spans.deadline_of(shown), shown.seq
+        if seq in self._overdue:
+            return shown
+        if shown.label is None and self.spans.presume_ms is not None:
+            presumed = shown.time + self.spans.presume_ms
+            if (presumed, PRESUMED, seq) < self._reached:
+                rules.presume(shown, presumed, [])
+        if not shown.matured and (deadline, DEADLINE, seq) < self._reached:
+            rules.mature(shown, deadline, [])
+        return shown
+
+    def _recalled(self, time: int, seq: int) -> Shown | None:
+        shown = self._overdue[seq][0] if seq in self._overdue else self._timeline.load(time, seq)
+        if shown is not None:
+            self._owe(shown)
+        return shown
+
+    def _of_pair(self, user_id: Id, item_id: Id) -> list[Shown]:
+        """The impressions of an item by a user, in the order of their times."""
+        pair = of_pair(user_id, item_id)
+        found = (self._get(number_at(key, len(pair)), number_at(key, len(pair) + 8))
+                 for key, _ in self.store.scan(pair, end_of(pair)))
+        same = [shown for shown in found if shown is not None]
+        if fresh := self._fresh.get(pair):
+            same = sorted([*same, *fresh], key=lambda shown: (shown.time, shown.seq))
+        return same

@@ -1,0 +1,142 @@
+"""Impressions on disk in the order of their times, read once for each thing that falls due after a fixed span."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+
+import msgspec
+
+from stream_reco.labels.keys import number, number_at, timed
+from stream_reco.labels.memory import END, NEVER, Reached
+from stream_reco.labels.pending import Shown
+from stream_reco.labels.store import Store
+
+_CHUNK = msgspec.msgpack.Decoder(list[Shown])
+_ONE = msgspec.msgpack.Decoder(Shown)
+_ENCODER = msgspec.msgpack.Encoder()
+_FIRST = -(2**63)
+
+
+class Timeline:
+    """All impressions that are remembered; those that are new since the last commit are in the main memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.fresh: dict[int, Shown] = {}
+        """By seq."""
+        self._times: list[tuple[int, int]] = []
+        """Time and seq of the fresh ones, in order; some may be gone."""
+        self._next: dict[int, int] = {}
+        """By kind: no committed impression lies between what was read last and this time (ms)."""
+        self._last_use: dict[int, list[bytes]] = {}
+        """Keys that go when the impression of this seq is over."""
+
+    def add(self, shown: Shown) -> None:
+        self.fresh[shown.seq] = shown
+        insort(self._times, (shown.time, shown.seq))
+
+    def between(self, after: Reached, before: int, kind: int, span: int) -> Iterator[tuple[int, int, int, Shown]]:
+        """Entries (time + span, kind, seq, impression) from `after` on, of times less than `before`, in order.
+
+        The impressions are as they were when they were last committed.
+        """
+        start, end = after[0] - span, before - span
+        fresh = self._fresh(start, end, kind, span)
+        entries: Iterator[tuple[int, int, int, Shown]] = iter(fresh)
+        if end > self._next.get(kind, _FIRST):
+            committed = self._committed(start, end, kind, span)
+            entries = merge(committed, fresh, key=_order) if fresh else committed
+        for entry in entries:
+            if entry[:3] >= after:
+                yield entry
+
+    def load(self, time: int, seq: int) -> Shown | None:
+        """A committed impression; None if there is none."""
+        if (changed := self._store.get(timed(b"s", time, seq))) is not None:
+            return _ONE.decode(changed)
+        chunk = self._store.last(timed(b"d", time, _FIRST), timed(b"d", time, seq))
+        if chunk is None:
+            return None
+        return next((shown for shown in _CHUNK.decode(chunk) if shown.seq == seq), None)
+
+    def save(self, shown: Shown) -> None:
+        """A committed impression is another than it was."""
+        self._store.put(timed(b"s", shown.time, shown.seq), _ENCODER.encode(shown))
+
+    def save_fresh(self) -> list[Shown]:
+        """Put those that are new into the store: those of one time, which fall due together, side by side."""
+        times: dict[int, list[Shown]] = {}
+        for shown in self.fresh.values():
+            times.setdefault(shown.time, []).append(shown)
+        for time, chunk in times.items():
+            self._store.put(timed(b"d", time, chunk[0].seq), _ENCODER.encode(chunk))
+        if times:
+            earliest = min(times)
+            self._next = {kind: min(time, earliest) for kind, time in self._next.items()}
+        saved = list(self.fresh.values())
+        self.fresh, self._times = {}, []
+        return saved
+
+    def over(self, shown: Shown) -> None:
+        """An impression is needed no more; to be told in the order of `between`."""
+        if self.fresh.pop(shown.seq, None) is None:
+            keys = self._last_use.pop(shown.seq, None)
+            if keys is None:
+                self.take_out(shown)
+            else:
+                for key in keys:
+                    self._store.delete(key)
+
+    def take_out(self, shown: Shown) -> None:
+        """Remove one impression before its time."""
+        if self.fresh.pop(shown.seq, None) is not None:
+            return
+        self._store.delete(timed(b"s", shown.time, shown.seq))
+        start = timed(b"d", shown.time, _FIRST)
+        for key, value in self._store.scan(start, timed(b"d", shown.time, shown.seq + 1)):
+            kept = [one for one in _CHUNK.decode(value) if one.seq != shown.seq]
+            if kept:
+                self._store.put(key, _ENCODER.encode(kept))
+            else:
+                self._store.delete(key)
+
+    def first(self, since: int) -> int | None:
+        """Time (ms) of the earliest impression that is not before `since`."""
+        committed = next((number_at(key, 1) for key, _ in self._store.scan(b"d" + number(since), b"e")), None)
+        at = bisect_left(self._times, (since, 0))
+        fresh = next((time for time, seq in islice(self._times, at, None) if seq in self.fresh), None)
+        return min((time for time in (committed, fresh) if time is not None), default=None)
+
+    def _fresh(self, start: int, end: int, kind: int, span: int) -> list[tuple[int, int, int, Shown]]:
+        times = self._times
+        if not times or times[0][0] >= end:
+            return []
+        some = times[bisect_left(times, (start, 0)) : bisect_left(times, (end, 0))]
+        return [(time + span, kind, seq, self.fresh[seq]) for time, seq in some if seq in self.fresh]
+
+    def _committed(self, start: int, end: int, kind: int, span: int) -> Iterator[tuple[int, int, int, Shown]]:
+        changed = self._store.scan(b"s" + number(start), b"s" + number(end))
+        next_changed = next(changed, None)
+        for key, value in self._store.scan(b"d" + number(start), b"e"):
+            time = number_at(key, 1)
+            if time >= end:
+                self._next[kind] = time
+                return
+            chunk = _CHUNK.decode(value)
+            for shown in chunk:
+                of_it = timed(b"s", time, shown.seq)
+                while next_changed is not None and next_changed[0] < of_it:
+                    next_changed = next(changed, None)
+                is_changed = next_changed is not None and next_changed[0] == of_it
+                if kind == END:
+                    self._last_use[shown.seq] = [of_it] * is_changed + [key] * (shown is chunk[-1])
+                now = _ONE.decode(next_changed[1]) if is_changed and next_changed is not None else shown
+                yield time + span, kind, shown.seq, now
+        self._next[kind] = NEVER
+
+
+def _order(entry: tuple[int, int, int, Shown]) -> Reached:
+    return entry[:3]

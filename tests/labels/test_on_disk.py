@@ -1,0 +1,237 @@
+"""The memory on disk against the one of plain objects: the same examples, whatever is committed, lost and replayed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from stream_reco.events import Action, Event, Impression
+from stream_reco.labels import Example, LabelJoiner
+from stream_reco.labels.groups import Order
+from stream_reco.labels.store import Store, StoreError, copy_of
+from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled
+from tests.labels.whole_memory import whole_memory
+
+USERS = ("u", 7)
+APART = 70
+
+
+@dataclass
+class Step:
+    """What is done with both joiners."""
+
+    kind: str
+    event: Event | None = None
+    number: int = 0
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Step]:
+    """Several logs one after the other in event time, out of order, with advances, commits, crashes and deletions."""
+    steps: list[Step] = []
+    for part in range(draw(st.integers(1, 3))):
+        for event in shuffled(draw(logs()), draw(shifts)):
+            kind = draw(st.sampled_from(["none", "none", "advance", "limited", "commit", "crash", "forget", "again"]))
+            if kind != "none":
+                steps.append(Step(kind, None, draw(st.integers(-30, 60))))
+            steps.append(Step("event", _later(event, part)))
+    steps.append(Step("advance", None, draw(st.sampled_from([0, 40, END]))))
+    return steps
+
+
+def _later(event: Event, part: int) -> Event:
+    """The same event in a later part, with ids of its own; users, items and groups come again."""
+    named: dict[str, Any] = {
+        name: f"{part}:{value}" for name in ("event_id", "retracts") if (value := getattr(event, name, None))
+    }
+    return structs.replace(event, timestamp=event.timestamp + part * APART, **named)
+
+
+class Pair:
+    """A joiner in memory, and one on disk that goes back to its last commit when it crashes."""
+
+    def __init__(self, folder: Path, order: Order, presume: int | None) -> None:
+        self._folder, self._order, self._presume = folder, order, presume
+        self.steady = LabelJoiner(WINDOW, order, 20, WEIGHTS, presume_ms=presume)
+        self.store = Store(folder)
+        self.tried = self._open()
+        self._since: list[Step] = []
+        self._time = 0
+
+    def _open(self) -> LabelJoiner:
+        return LabelJoiner(WINDOW, self._order, 20, WEIGHTS, presume_ms=self._presume, store=self.store)
+
+    def do(self, step: Step, past: list[Event]) -> None:
+        if step.kind == "crash":
+            self._crash()
+            return
+        if step.kind == "commit":
+            self.tried.commit(b"here")
+            self._since = []
+            return
+        if step.kind == "again" and past:
+            step = Step("event", past[step.number % len(past)])
+        if step.kind in ("advance", "limited"):
+            step.number += self._time
+        if step.event is not None:
+            self._time = max(self._time, step.event.timestamp)
+        self._since.append(step)
+        tried, steady = _done(self.tried, step), _done(self.steady, step)
+        assert tried == steady
+        if step.kind in ("advance", "limited"):
+            assert self.tried.is_behind == self.steady.is_behind
+        if step.kind == "advance":
+            assert self.tried.oldest == self.steady.oldest
+        for name in ("pending", "duplicates", "late", "orphans", "watermark"):
+            assert (name, getattr(self.tried, name)) == (name, getattr(self.steady, name))
+
+    def _crash(self) -> None:
+        self.store.flush()
+        self.store.close()
+        self.store = Store(self._folder)
+        self.tried = self._open()
+        for step in self._since:
+            _done(self.tried, step)
+
+
+def _done(joiner: LabelJoiner, step: Step) -> list[Example]:
+    if step.kind == "advance":
+        return joiner.advance(step.number)
+    if step.kind == "limited":
+        return joiner.advance(step.number, limit=2)
+    if step.kind == "forget":
+        joiner.forget_user(USERS[step.number % 2])
+    elif step.event is not None:
+        moment = f"{step.event.timestamp}".encode()
+        expected = joiner.expects_features(step.event)
+        return joiner.process([step.event], [moment if expected else None])
+    return []
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]), presume=st.sampled_from([None, 0, 15, 50]))
+def test_examples_are_those_of_the_memory_of_objects(steps: list[Step], order: Order, presume: int | None) -> None:
+    with TemporaryDirectory() as folder:
+        pair = Pair(Path(folder) / "store", order, presume)
+        past: list[Event] = []
+        for step in steps:
+            pair.do(step, past)
+            if step.event is not None:
+                past.append(step.event)
+        tried, steady = whole_memory(pair.tried), whole_memory(pair.steady)
+        for name, value in steady.items():
+            assert tried[name] == value, name
+        pair.store.close()
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]))
+def test_changes_make_the_same_store_elsewhere(steps: list[Step], order: Order) -> None:
+    with TemporaryDirectory() as folder, ExitStack() as stores:
+        store, other = (stores.enter_context(closing(Store(f"{folder}/{name}"))) for name in ("one", "two"))
+        joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=store)
+        for at, step in enumerate(steps):
+            _done(joiner, step)
+            other.apply(joiner.commit(str(at).encode()))
+        assert dict(other.scan(b"", b"z")) == dict(store.scan(b"", b"z"))
+        assert other.position == store.position == str(len(steps) - 1).encode()
+        elsewhere = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=other)
+        assert whole_memory(elsewhere) == whole_memory(joiner)
+
+
+def test_after_a_kill_the_store_is_that_of_a_commit(tmp_path: Path) -> None:
+    """What was not flushed may be gone, but then all of it is, and the position says so."""
+    program = f"""
+import os
+from stream_reco.labels.store import Store
+store = Store({str(tmp_path / "store")!r})
+for number in range(1, 4001):
+    for key in range(50):
+        store.put(b"%03d" % key, b"%d" % number * 20)
+    store.commit(b"%d" % number)
+    if number in (1000, 3000):
+        store.flush()
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    with closing(Store(tmp_path / "store")) as store:
+        position = store.position
+        assert position is not None
+        assert 3000 <= int(position) <= 4000
+        assert {value for _, value in store.scan(b"0", b"1")} == {position * 20}
+
+
+def test_a_checkpoint_stays_as_it_was(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        store.put(b"a", b"1")
+        store.commit(b"first")
+        store.checkpoint(tmp_path / "checkpoint")
+        store.put(b"a", b"2")
+        store.put(b"b", b"3")
+        store.commit(b"second")
+    for _ in range(2):
+        with closing(copy_of(tmp_path / "checkpoint", tmp_path / "copy")) as copy:
+            assert (copy.position, copy.get(b"a"), copy.get(b"b")) == (b"first", b"1", None)
+            copy.put(b"a", b"4")
+            copy.commit(b"third")
+            copy.flush()
+
+
+def test_other_settings_than_those_of_the_store_are_refused(tmp_path: Path) -> None:
+    others: list[dict[str, Any]] = [{"window_ms": WINDOW + 1}, {"order": None}, {"presume_ms": 1}]
+    with closing(Store(tmp_path / "store")) as store:
+        LabelJoiner(WINDOW, "slate", store=store).commit(b"")
+        for other in others:
+            with pytest.raises(ValueError, match="was begun with a window of 50 ms, order slate, presumed"):
+                LabelJoiner(**{"window_ms": WINDOW, "order": "slate", **other}, store=store)
+        LabelJoiner(WINDOW, "slate", lateness_ms=0, action_weights={"click": 2.0}, store=store)
+
+
+def test_a_store_that_is_open_elsewhere_is_named(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")), pytest.raises(StoreError, match=r"another process has it open"):
+        Store(tmp_path / "store")
+
+
+def test_without_a_store_nothing_can_be_committed() -> None:
+    with pytest.raises(ValueError, match="nowhere to commit"):
+        LabelJoiner().commit(b"")
+
+
+def test_a_late_impression_is_due_once_more_after_a_restart(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, store=store)
+        joiner.advance(10 * WINDOW)
+        joiner.process([Impression(user_id=1, item_id=1, timestamp=5), Impression(user_id=1, item_id=2, timestamp=460)])
+        joiner.commit(b"")
+        again = LabelJoiner(WINDOW, store=store)
+        assert again.pending == 2
+        assert [(one.item_id, one.reason) for one in again.advance(10 * WINDOW)] == [(1, "window")]
+        again.commit(b"")
+        assert LabelJoiner(WINDOW, store=store).advance(20 * WINDOW)[0].item_id == 2
+
+
+def test_an_id_that_comes_again_after_its_time_is_kept_anew(tmp_path: Path) -> None:
+    day = 86_400_000
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, store=store)
+        event = Action(user_id=1, item_id=1, action="click", timestamp=0, event_id="a")
+        joiner.process([event])
+        joiner.advance(2 * day)
+        assert len(joiner.process([structs.replace(event, timestamp=2 * day)])) == 1
+        for _ in range(3):
+            joiner.commit(b"")
+            assert joiner.seen("a")
+        joiner.advance(4 * day)
+        assert not joiner.seen("a")
+        joiner.commit(b"")
+        assert [key for key, _ in store.scan(b"e", b"z") if key[:1] in b"eux"] == []

@@ -1,0 +1,121 @@
+"""All that a joiner remembers, in one form for both memories: what it holds, not how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from stream_reco.events import Id
+from stream_reco.labels import LabelJoiner
+from stream_reco.labels.in_memory import InMemory
+from stream_reco.labels.keys import end_of, number_at
+from stream_reco.labels.memory import RESPONSE
+from stream_reco.labels.near import Near
+from stream_reco.labels.on_disk import OnDisk
+from stream_reco.labels.pending import Held, Shown
+
+_Whole = dict[str, Any]
+
+
+def whole_memory(joiner: LabelJoiner) -> _Whole:
+    """To be compared with that of another joiner that has seen the same; commits where there is a store."""
+    memory = joiner._memory
+    if isinstance(memory, OnDisk):
+        joiner.commit(memory.store.position or b"")
+        found = _on_disk(memory)
+    else:
+        assert isinstance(memory, InMemory)
+        found = _in_memory(memory)
+    return {"progress": structs.astuple(memory.progress), **found}
+
+
+def _in_memory(memory: InMemory) -> _Whole:
+    shown = {one.seq: _told(one) for one in memory.open}
+    ids = {event_id: hour for hour, some in memory.remembered._until.items() for event_id in some}
+    held = {
+        event_id: ("impression", one.seq) if isinstance(one, Shown) else _told(one)
+        for event_id, one in memory.held.items()
+    }
+    groups = {
+        key: (
+            sorted((rank, seq) for rank, seq, one in group.waiting if one.label is None),
+            _recent(memory, group.ranks, group.times),
+        )
+        for key, group in memory.groups._groups.items()
+    }
+    return {"shown": shown, "ids": ids, "held": held, "groups": groups, **_near(memory.near)}
+
+
+def _on_disk(memory: OnDisk) -> _Whole:
+    store = memory.store
+    shown: dict[int, object] = {}
+    for key, _ in store.scan(b"i", b"j"):
+        one = memory._get(number_at(key, len(key) - 16), number_at(key, len(key) - 8))
+        assert one is not None, "an impression that is found by its item is gone"
+        shown[one.seq] = _told(one)
+    return {"shown": shown, **_ids(memory), "groups": _groups(memory, set(shown)), **_near(memory._near)}
+
+
+def _ids(memory: OnDisk) -> _Whole:
+    ids: dict[Id, int] = {}
+    held: dict[Id, object] = {}
+    for key, value in memory.store.scan(b"e", b"f"):
+        event_id, of_what = _id_of(key), value[8:]
+        if number_at(value, 0) >= memory._ids.expired:
+            ids[event_id] = number_at(value, 0)
+        if of_what.startswith(b"i") and memory._get(number_at(of_what, 1), number_at(of_what, 9)):
+            held[event_id] = ("impression", number_at(of_what, 9))
+        elif of_what.startswith(b"u"):
+            action = memory._ids.retractable(of_what)
+            if action is not None and memory.spans.is_retractable(action, memory.progress):
+                held[event_id] = _told(action)
+    return {"ids": ids, "held": held}
+
+
+def _groups(memory: OnDisk, remembered: set[int]) -> dict[tuple[Id, ...], object]:
+    groups: dict[tuple[Id, ...], object] = {}
+    for key, value in memory.store.scan(b"g", end_of(b"g")):
+        ends, _, waiting, ranks, times = msgspec.msgpack.decode(value)
+        if any(seq in remembered for _, seq in ends):
+            members = [(rank, seq, memory._get(*of)) for rank, seq, of in waiting if seq in remembered]
+            unlabelled = sorted((rank, seq) for rank, seq, one in members if one is not None and one.label is None)
+            groups[_group_of(key)] = (unlabelled, _recent(memory, ranks, times))
+    return groups
+
+
+def _recent(memory: InMemory | OnDisk, ranks: list[int], times: list[int]) -> list[tuple[int, int]]:
+    since = memory.spans.horizon(memory.progress)
+    return [(rank, time) for rank, time in zip(ranks, times, strict=True) if time >= since]
+
+
+def _near(near: Near) -> _Whole:
+    responses = sorted((time, seq, what) for time, kind, seq, what in near.calendar if kind == RESPONSE)
+    waiting = sorted(_told(action) for action in near.waiting)
+    return {"responses": responses, "waiting": waiting, "retractions": near.retractions}
+
+
+def _told(one: Shown | Held) -> tuple[object, ...]:
+    values = structs.asdict(one)
+    for name in ("within", "after"):
+        if values.get(name) is not None:
+            values[name] = _told(values[name])
+    if values.get("actions") is not None:
+        values["actions"] = [_told(action) for action in values["actions"]]
+    values.pop("dropped")
+    return tuple(values.items())
+
+
+def _id_of(key: bytes, at: int = 1) -> Id:
+    return number_at(key, at + 1) if key[at] == 1 else key[at + 5 :].decode()
+
+
+def _group_of(key: bytes) -> tuple[Id, ...]:
+    ids: list[Id] = []
+    at = 1
+    while at < len(key):
+        length = 9 if key[at] == 1 else 5 + int.from_bytes(key[at + 1 : at + 5], "big")
+        ids.append(_id_of(key[: at + length], at))
+        at += length
+    return tuple(ids)
