@@ -70,7 +70,7 @@ def _examples(log: Log, settings: LabelSettings) -> Iterable[tuple[Example, Id]]
     """Each example of an impression with the impression's id."""
     joiner = LabelJoiner(
         settings.window_ms, settings.inferred_by, settings.lateness_ms, settings.action_weights, settings.positive_from,
-        keep_unprompted_features=False,
+        keep_unprompted_features=False, value_units=settings.value_units,
     )  # fmt: skip
     shown: list[Id] = []
     for event in log:

@@ -140,10 +140,9 @@ def _run(
     from stream_reco.cli.replay_tally import Tally
     from stream_reco.cli.replay_view import view_of
     from stream_reco.embedded import Engine
-    from stream_reco.labels import LabelJoiner, OracleJoiner
+    from stream_reco.labels import OracleJoiner
 
     labels = settings.labels
-    weigh = LabelJoiner(action_weights=labels.action_weights, positive_from=labels.positive_from).weight
     console = Console()
     finals = finals_of(log, labels)
     shown = ShownQuality(finals)
@@ -153,7 +152,7 @@ def _run(
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with view_of(console, tally, len(log)) as view:
-            Replay(engine, Plan(warm_up, interval, weigh, repeats), tally, view.update).run(log)
+            Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, view.update).run(log)
         if failed := passed_over() - failed_before:
             tally.dead_letters["internal"] += failed
         report = report_of(tally, engine.status(), settings)

@@ -46,7 +46,7 @@ class Learner:
         labels = settings.labels
         self.joiner = LabelJoiner(
             labels.window_ms, labels.inferred_by, labels.lateness_ms, labels.action_weights, labels.positive_from,
-            keep_unprompted_features=False, presume_ms=labels.presume_ms, store=store,
+            keep_unprompted_features=False, presume_ms=labels.presume_ms, value_units=labels.value_units, store=store,
         )
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)

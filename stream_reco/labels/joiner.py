@@ -21,6 +21,7 @@ from stream_reco.labels.pending import Held, Shown
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
 from stream_reco.labels.store import Changes, Store
 from stream_reco.labels.unprompted import taken_back, unprompted
+from stream_reco.labels.weights import Weights
 
 
 class LabelJoiner:
@@ -29,12 +30,12 @@ class LabelJoiner:
     `window_ms`: an impression waits so long for an action, and its label may be reversed for as long again.
     `order`: what makes a response tell on earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
-    `action_weights`: weight by kind of action, 1 where not named, 0 ignores it. `positive_from`: kinds that are
-    positive only from a value on. Without `keep_unprompted_features` an unprompted action is held, for as long as it
-    can be retracted, without its features, and its retraction comes without. `presume_ms`: after so long without a
-    label an impression is presumed negative (reason `immediate`) until an action reverses that; None: never. `store`:
-    what is remembered is kept there, and found there again, rather than in the main memory; changes are only in it from
-    `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store was begun with.
+    `action_weights`, `positive_from`, `value_units`: see `Weights`. Without `keep_unprompted_features` an unprompted
+    action is held, for as long as it can be retracted, without its features, and its retraction comes without.
+    `presume_ms`: after so long without a label an impression is presumed negative (reason `immediate`) until an action
+    reverses that; None: never. `store`: what is remembered is kept there, and found there again, rather than in the
+    main memory; changes are only in it from `commit` on. Raises ValueError where a setting makes no sense or is not the
+    one that the store was begun with.
     """
 
     def __init__(
@@ -46,14 +47,15 @@ class LabelJoiner:
         positive_from: Mapping[str, float] | None = None,
         keep_unprompted_features: bool = True,
         presume_ms: int | None = None,
+        value_units: Mapping[str, float] | None = None,
         store: Store | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_presumption(presume_ms, window_ms)
         check_order(order)
-        check_weights(action_weights or {}, positive_from or {})
+        check_weights(action_weights or {}, positive_from or {}, value_units or {})
         self.window_ms, self.order, self.lateness_ms, self.presume_ms = window_ms, order, lateness_ms, presume_ms
-        self.action_weights, self.positive_from = dict(action_weights or {}), dict(positive_from or {})
+        self._weights = Weights(dict(action_weights or {}), dict(positive_from or {}), dict(value_units or {}))
         self.keep_unprompted_features = keep_unprompted_features
         self.store = store
         spans = Spans(window_ms, presume_ms)
@@ -190,12 +192,8 @@ class LabelJoiner:
         return True
 
     def weight(self, event: Action) -> float:
-        """The weight of an action; 0 where its kind is ignored or its value is below what counts as positive."""
-        if self.positive_from:
-            least = self.positive_from.get(event.action)
-            if least is not None and (event.value is None or event.value < least):
-                return 0.0
-        return self.action_weights.get(event.action, 1.0)
+        """The weight of an action; 0 where it is no positive."""
+        return self._weights.of(event)
 
     def _find(self, event: Action) -> Shown | None:
         return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)

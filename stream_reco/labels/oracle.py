@@ -30,7 +30,7 @@ def final_labels(events: Iterable[Event], settings: LabelSettings) -> dict[Id, F
     """
     joiner = LabelJoiner(
         settings.window_ms, None, settings.lateness_ms, settings.action_weights, settings.positive_from,
-        keep_unprompted_features=False,
+        keep_unprompted_features=False, value_units=settings.value_units,
     )  # fmt: skip
     finals: dict[Id, Final] = {}
     shown: list[Id] = []
@@ -80,7 +80,7 @@ class OracleJoiner(LabelJoiner):
     def __init__(self, finals: Mapping[Id, Final], settings: LabelSettings) -> None:
         super().__init__(
             settings.window_ms, None, settings.lateness_ms, settings.action_weights, settings.positive_from,
-            keep_unprompted_features=False,
+            keep_unprompted_features=False, value_units=settings.value_units,
         )  # fmt: skip
         self._finals = finals
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stream_reco.labels.weights import Weights
+
 DAY_MS = 86_400_000
 _LONGEST_MS = 100 * 365 * DAY_MS
 
@@ -33,6 +35,8 @@ class LabelSettings:
     """Weight of each kind of action; 0 ignores the kind, one that is not named weighs 1."""
     positive_from: Mapping[str, float] = field(default_factory=dict)
     """Kinds that are positive only from this value on, such as ratings."""
+    value_units: Mapping[str, float] = field(default_factory=dict)
+    """Kinds whose weight grows with their value, up to ten times, and the value that counts once (`watch=60`)."""
 
     def __post_init__(self) -> None:
         check_window(self.window_days * DAY_MS, self.lateness_seconds * 1000)
@@ -40,7 +44,12 @@ class LabelSettings:
         check_order(self.order if self.order != "none" else None)
         check_presumption(self.wait_seconds * 1000, self.window_days * DAY_MS)
         check_rate(self.negative_rate)
-        check_weights(self.action_weights, self.positive_from)
+        check_weights(self.action_weights, self.positive_from, self.value_units)
+
+    @property
+    def weights(self) -> Weights:
+        """What each action weighs."""
+        return Weights(self.action_weights, self.positive_from, self.value_units)
 
     @property
     def window_ms(self) -> int:
@@ -106,8 +115,10 @@ def check_order(order: str | None) -> None:
         raise ValueError(f"the order of labels is {order!r}: it must be 'group', 'slate' or none at all")
 
 
-def check_weights(action_weights: Mapping[str, float], positive_from: Mapping[str, float]) -> None:
-    """Raise ValueError unless weights are finite and not negative, and thresholds finite."""
+def check_weights(
+    action_weights: Mapping[str, float], positive_from: Mapping[str, float], value_units: Mapping[str, float]
+) -> None:
+    """Raise ValueError unless weights are finite and not negative, thresholds finite, and units positive."""
     for kind, weight in action_weights.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(
@@ -116,3 +127,9 @@ def check_weights(action_weights: Mapping[str, float], positive_from: Mapping[st
     for kind, least in positive_from.items():
         if not math.isfinite(least):
             raise ValueError(f"{kind!r} is positive from {least}: it must be finite; leave it out to take every value")
+    for kind, unit in value_units.items():
+        if not (math.isfinite(unit) and unit > 0):
+            raise ValueError(
+                f"{kind!r} counts once for a value of {unit}: it must be finite and above 0; leave it out if the value"
+                " is of no matter"
+            )

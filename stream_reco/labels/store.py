@@ -31,7 +31,7 @@ _POSITION = b"\x00position"
 _MEGABYTE = 1 << 20
 
 
-class StoreError(Exception):
+class StoreError(OSError):
     """A store cannot be opened or written; the text says why and what to do."""
 
 

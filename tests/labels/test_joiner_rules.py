@@ -234,6 +234,16 @@ def test_kinds_that_are_positive_from_a_value() -> None:
     assert said(joiner.process([click(kind="rating", value=4.0)])) == [("action", 1, 1.0)]
 
 
+def test_kinds_whose_weight_grows_with_their_value() -> None:
+    joiner = LabelJoiner(W, action_weights={"watch": 2.0}, value_units={"watch": 60.0})
+    values = [None, 60.0, 90.0, 1e9, 0.0, -5.0]
+    assert [joiner.weight(click(kind="watch", value=value)) for value in values] == [2.0, 2.0, 3.0, 20.0, 0.0, 0.0]
+    assert joiner.weight(click(value=90.0)) == 1.0
+    joiner.process([shown()])
+    watched = [click(kind="watch", value=value) for value in (30.0, 15.0, 120.0, -1.0)]
+    assert said(joiner.process(watched)) == [("action", 1, 1.0), ("action", 1, 3.0)]
+
+
 def test_an_action_waits_for_its_impression_until_its_own_time_has_passed() -> None:
     joiner = LabelJoiner(W)
     assert joiner.process([click(at=10)], [b"late"]) == []
@@ -469,6 +479,8 @@ def test_ids_of_both_kinds_and_all_sizes_survive() -> None:
         ({"action_weights": {"click": -1.0}}, "'click' is -1"),
         ({"action_weights": {"click": float("nan")}}, "'click' is nan"),
         ({"positive_from": {"rating": float("inf")}}, "'rating'"),
+        ({"value_units": {"watch": 0.0}}, "'watch' counts once for a value of 0.0"),
+        ({"value_units": {"watch": float("nan")}}, "'watch'"),
     ],
 )
 def test_settings_without_sense_are_refused(arguments: dict[str, object], named: str) -> None:

@@ -32,6 +32,7 @@ def test_defaults_are_the_documented_ones() -> None:
         {"negative_rate": float("nan")},
         {"action_weights": {"click": -1}},
         {"positive_from": {"rating": float("nan")}},
+        {"value_units": {"watch": -1.0}},
     ],
 )
 def test_nonsense_is_refused(arguments: dict[str, object]) -> None:
