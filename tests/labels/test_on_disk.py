@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,8 +20,20 @@ from msgspec import structs
 from stream_reco.events import Action, Event, Impression
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.groups import Order
-from stream_reco.labels.store import Store, StoreError, copy_of
-from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled
+from stream_reco.labels.store import Changes, Store, StoreError, copy_of
+from tests.labels.reference_join import reference_join
+from tests.labels.test_joiner_properties import (
+    END,
+    WEIGHTS,
+    WINDOW,
+    chains,
+    logs,
+    row,
+    rows,
+    shifts,
+    shuffled,
+    ticks,
+)
 from tests.labels.whole_memory import whole_memory
 
 USERS = ("u", 7)
@@ -147,6 +161,41 @@ def test_changes_make_the_same_store_elsewhere(steps: list[Step], order: Order) 
         assert other.position == store.position == str(len(steps) - 1).encode()
         elsewhere = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=other)
         assert whole_memory(elsewhere) == whole_memory(joiner)
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=logs(), ticks=ticks, moves=ticks, order=st.sampled_from([None, "slate"]))
+def test_partitions_that_move_lose_and_double_nothing(
+    log: list[Event], ticks: list[bool], moves: list[bool], order: Order
+) -> None:
+    """Two partitions by user; at times one is rebuilt elsewhere from the records of its commits, and goes on there."""
+    with TemporaryDirectory() as folder, ExitStack() as stores:
+        names = count()
+
+        def begin(changes: list[Changes]) -> LabelJoiner:
+            store = stores.enter_context(closing(Store(f"{folder}/{next(names)}")))
+            for some in changes:
+                store.apply(some)
+            return LabelJoiner(WINDOW, order, 0, WEIGHTS, store=store)
+
+        joiners, logged = [begin([]), begin([])], [list[Changes](), list[Changes]()]
+        examples: list[Example] = []
+        for at, event in enumerate(log):
+            place = int(getattr(event, "user_id", None) == 7)
+            if moves[at]:
+                joiners[place] = begin(logged[place])
+            if ticks[at]:
+                examples += joiners[place].advance(event.timestamp)
+            examples += joiners[place].process([event])
+            logged[place].append(joiners[place].commit(b"%d" % at))
+        examples += [example for joiner in joiners for example in joiner.advance(END)]
+    if order is None:
+        assert rows(examples) == Counter(reference_join(log, WINDOW, order, WEIGHTS))
+    else:
+        expected = chains(reference_join(log, WINDOW, order, WEIGHTS))
+        assert {key: chain[-1][:2] for key, chain in chains(map(row, examples)).items()} == {
+            key: chain[-1][:2] for key, chain in expected.items()
+        }
 
 
 def test_after_a_kill_the_store_is_that_of_a_commit(tmp_path: Path) -> None:
