@@ -154,6 +154,7 @@ def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) ->
 def _write_part(draft: Path, name: str, part: Part, known: _Digests) -> list[_File]:
     if callable(part):
         part(draft / name)
+        _sync(draft / name)
         return [_written(name, file, "folder", draft, known) for file in sorted((draft / name).iterdir())]
     if isinstance(part, bytes):
         path = draft / f"{name}.bin"
