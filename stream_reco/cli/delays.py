@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 _FUTURE_SECONDS = 300.0
 
 
-def stores_of(data: Path, work: Path) -> dict[World, Store]:
-    """A store for each world, whose simulated log is made if need be. Raises `Failure` where one cannot be read."""
+def stores_of(data: Path, work: Path, *, fresh: bool = False) -> dict[World, Store]:
+    """A store for each world; the simulated log is made where there is none yet, or if it is to be `fresh`.
+
+    Raises `Failure` where a log cannot be read.
+    """
     from stream_reco.cli.delays_world import world_log
 
     real = Store(work, data / TALKINGDATA, WORLDS[1].size, WORLDS[1].log_format, WORLDS[1].shown_log)
     typer.echo("the simulated log: made once, in about a minute, and kept")
-    simulated = Store(work, world_log(work), WORLDS[0].size, WORLDS[0].log_format, WORLDS[0].shown_log)
+    simulated = Store(work, world_log(work, fresh=fresh), WORLDS[0].size, WORLDS[0].log_format, WORLDS[0].shown_log)
     return {WORLDS[0]: simulated, WORLDS[1]: real}
 
 

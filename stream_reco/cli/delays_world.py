@@ -15,10 +15,13 @@ from stream_reco.simulate.late_clicks import late_clicks
 USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 
 
-def world_log(folder: Path) -> Path:
-    """The log as events in JSON lines, in a folder that is made if need be. Raises `Failure` where it cannot be."""
+def world_log(folder: Path, *, fresh: bool = False) -> Path:
+    """The log as events in JSON lines, in a folder that is made if need be; `fresh`: made again.
+
+    Raises `Failure` where it cannot be written.
+    """
     path, chances = folder / WORLD, chances_of(folder)
-    if path.exists() and chances.exists():
+    if path.exists() and chances.exists() and not fresh:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)

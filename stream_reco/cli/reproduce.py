@@ -61,7 +61,7 @@ def reproduce(
 
 def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
-    stores = delays.stores_of(data, _work_folder(work))
+    stores = delays.stores_of(data, _work_folder(work), fresh=fresh)
     for world, store in stores.items():
         run_all(store, list(world.runs), jobs, fresh=fresh)
     for path in delays.write(stores, out):

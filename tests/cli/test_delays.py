@@ -85,6 +85,7 @@ def test_the_simulated_log_is_made_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(true_chances(tmp_path / "work")) == sum(isinstance(event, Impression) for event in events) > 100
     written = path.stat().st_mtime_ns
     assert world_log(tmp_path / "work").stat().st_mtime_ns == written
+    assert world_log(tmp_path / "work", fresh=True).stat().st_mtime_ns > written
     again = world_log(tmp_path / "other")
     assert again.read_bytes() == path.read_bytes()
 
