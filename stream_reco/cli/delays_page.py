@@ -46,8 +46,8 @@ def _reading() -> Iterator[str]:
     yield (
         "`immediate` presumes a negative as soon as the lateness of a minute is over, or an hour after that (`1 h`);"
         " `none`, `undo`, `fnw` and `es-dfm` are the setting `training.correction`. Second half: of the impressions,"
-        " after learning has settled. Δ is the difference to the oracle; `oracle other seed` differs from it in the seed of"
-        " the initial weights alone, so differences that are no larger than its own are chance."
+        " after learning has settled. Δ is the difference to the oracle; `oracle other seed` has another seed of the"
+        " initial weights and nothing else, so differences that are no larger than its own are chance."
     )
 
 
