@@ -8,14 +8,18 @@ from typing import Any
 from stream_reco.cli.delays_found import TENTHS, WorldFound
 from stream_reco.cli.reproduce_plot import STYLE
 
-_METRICS = {"auc": "AUC", "logloss": "log loss, minus the oracle's", "calibration": "Σ predicted / Σ observed"}
+_METRICS = {
+    "auc": "AUC",
+    "logloss": "log loss, minus the oracle's, at most 0.02",
+    "calibration": "Σ predicted / Σ observed, at most 4",
+}
 _COLOURS = {
     "oracle": "0.2", "conclusive": "#1f77b4", "early": "#17a2b8", "immediate none": "#c0392b",
     "immediate undo": "#2e8b57", "immediate fnw": "#d1681c", "immediate es-dfm after 1 h": "#8e5ea2",
 }  # fmt: skip
 """Of the runs that are drawn; more lines would hide each other."""
-_MOST = 4.0
-"""Calibration above this is drawn as this: before the first negatives come it has no bound."""
+_MOST = {"calibration": 4.0, "logloss": 0.02}
+"""What is above this is drawn as this: without negatives there is no bound, and all else would be flat."""
 
 
 def plot_of(found: list[WorldFound]) -> bytes | None:
@@ -49,8 +53,8 @@ def _draw(axes: Any, found: WorldFound, name: str) -> None:
         values = [part[name] for part in found.figures(run, TENTHS)]
         if name == "logloss":
             values = [value - other for value, other in zip(values, oracle, strict=True)]
-        if name == "calibration":
-            values = [None if value is None else min(value, _MOST) for value in values]
+        if name in _MOST:
+            values = [None if value is None else min(value, _MOST[name]) for value in values]
         tenths = [number + 1 for number, value in enumerate(values) if value is not None]
         axes.plot(tenths, [value for value in values if value is not None], color=_COLOURS[title], label=title)
     if name == "calibration":
