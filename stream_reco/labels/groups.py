@@ -47,11 +47,13 @@ class Group(Generic[M]):
         """Add a member; return (time, rank) of the earliest response from `since` on to a later one, if any."""
         self.alive += 1
         heappush(self.waiting, (rank, seq, member))
-        at = max(bisect_right(self.ranks, rank), bisect_left(self.times, since))
+        self.let_go(since)
+        at = bisect_right(self.ranks, rank)
         return (self.times[at], self.ranks[at]) if at < len(self.ranks) else None
 
-    def respond(self, rank: int, time: int) -> bool:
-        """Note a response; return whether it says anything new."""
+    def respond(self, rank: int, time: int, since: int) -> bool:
+        """Note a response; return whether it says anything that none from `since` on has said."""
+        self.let_go(since)
         ranks, times = self.ranks, self.times
         at = bisect_left(ranks, rank)
         if at < len(ranks) and times[at] <= time:
@@ -100,9 +102,9 @@ class Groups(Generic[M]):
             group = self._groups[key] = Group()
         return group.join(rank, seq, member, since)
 
-    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
-        """Note a response at `time` to the member at `rank`; return whether it says anything new."""
-        return self._groups[key].respond(rank, time)
+    def respond(self, key: GroupKey, rank: int, time: int, since: int) -> bool:
+        """Note a response at `time` to the member at `rank`; return whether none from `since` on has said as much."""
+        return self._groups[key].respond(rank, time, since)
 
     def passed_over(self, key: GroupKey, rank: int) -> list[M]:
         """Take out the members before `rank`."""

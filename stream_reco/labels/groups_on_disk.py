@@ -73,10 +73,10 @@ class GroupsOnDisk:
         known.changed = True
         return known.group.join(rank, shown.seq, (shown.time, shown.seq), since)
 
-    def respond(self, key: GroupKey, rank: int, time: int) -> bool:
-        """Note a response at `time` to the impression at `rank`; return whether it says anything new."""
+    def respond(self, key: GroupKey, rank: int, time: int, since: int) -> bool:
+        """Note a response at `time` to the one at `rank`; return whether none from `since` on has said as much."""
         known = self._of(key)
-        new = known.group.respond(rank, time)
+        new = known.group.respond(rank, time, since)
         known.changed |= new
         return new
 

@@ -67,7 +67,7 @@ class InMemory:
         return self.groups.join(key, rank, shown.seq, shown, self.spans.horizon(self.progress))
 
     def respond(self, key: GroupKey, rank: int, time: int) -> bool:
-        return self.groups.respond(key, rank, time)
+        return self.groups.respond(key, rank, time, self.spans.horizon(self.progress))
 
     def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
         self.near.response(time, seq, key, rank)

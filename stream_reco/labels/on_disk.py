@@ -93,7 +93,7 @@ class OnDisk:
         return self._groups.join(key, rank, shown, self.spans.end_of(shown), self.spans.horizon(self.progress))
 
     def respond(self, key: GroupKey, rank: int, time: int) -> bool:
-        return self._groups.respond(key, rank, time)
+        return self._groups.respond(key, rank, time, self.spans.horizon(self.progress))
 
     def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
         self._near.response(time, seq, key, rank)

@@ -13,7 +13,7 @@ def test_the_earliest_response_to_a_later_impression_is_known(responses: list[tu
     group: Group[str] = Group()
     for at, (rank, time) in enumerate(responses):
         known = any(r >= rank and t <= time for r, t in responses[:at])
-        assert group.respond(rank, time) is not known
+        assert group.respond(rank, time, since=0) is not known
     assert group.ranks == sorted(set(group.ranks))
     assert group.times == sorted(set(group.times))
     for rank in range(11):
@@ -51,7 +51,7 @@ def test_old_responses_are_forgotten() -> None:
     group: Group[str] = Group()
     for time in range(10):
         group.join(time, time, "member", since=0)
-        group.respond(time, time)
+        group.respond(time, time, since=0)
     assert group.join(2, 10, "another", since=6) == (6, 6)
     group.leave(0, 0, before=7)
     assert group.times == [7, 8, 9]
