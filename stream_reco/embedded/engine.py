@@ -70,7 +70,7 @@ class Engine:
         self.learner, self.applied = recover(self._storage, self.settings)
         """What was learned, and the position in the journal up to which; for the threads of `service` too."""
         if self._joiner is not None:
-            self.learner.joiner = self._joiner
+            self.learner.label_by(self._joiner)
         self.journal = Journal(None if self._storage is None else self._storage.log, self.applied)
         epoch = 1 if self._storage is None else self._append(records.START, b"")
         self._checkpointed = (self.learner.events, self.applied)

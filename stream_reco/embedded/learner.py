@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.config import Settings
+from stream_reco.embedded.patience import Patience
 from stream_reco.embedded.randomness import Randomness
 from stream_reco.embedded.share import Share, share_of
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
@@ -48,6 +49,7 @@ class Learner:
             labels.window_ms, labels.inferred_by, labels.lateness_ms, labels.action_weights, labels.positive_from,
             keep_unprompted_features=False, presume_ms=labels.presume_ms, value_units=labels.value_units, store=store,
         )
+        self.patience = Patience(labels.window_ms) if labels.policy == "conclusive" else None
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)
         self.interests = Interests(settings.interests)
@@ -70,6 +72,10 @@ class Learner:
         """Held while a user's history or interests change."""
         self._randomness = Randomness(settings.training.seed)
         self.reconnect()
+
+    def label_by(self, joiner: LabelJoiner) -> None:
+        """Take other labels than the settings ask for; what they say is learned from at once."""
+        self.joiner, self.patience = joiner, None
 
     def reconnect(self) -> None:
         """Read from the signals and histories that are set now."""
@@ -99,6 +105,8 @@ class Learner:
         """Delete what is known of a user: history, interests, pending examples. The user's row fades with its TTL."""
         with self.user_lock:
             self.joiner.forget_user(user_id)
+            if self.patience is not None:
+                self.patience.forget_user(user_id)
             self.histories.forget(user_id)
             self.interests.forget(user_id)
 
@@ -207,6 +215,8 @@ class Learner:
             self.commit_labels()
 
     def _advance(self, watermark: int) -> None:
+        for example in self.patience.due(watermark) if self.patience is not None else ():
+            self._teach(example)
         self._label(self.joiner.advance(watermark, _AT_ONCE))
         while self.joiner.is_behind:
             # Where time has jumped, all that has fallen due would not fit into memory at once.
@@ -217,14 +227,18 @@ class Learner:
         for example in examples:
             self.examples += 1
             observe_example(example, self.stream_time)
-            share = self._share(example)
-            if not share.teaches:
-                continue
-            if not self.waiting:
-                self.waiting_since = self.stream_time
-            self.waiting.append(self._labelled(example, share))
-            if len(self.waiting) == self.settings.training.batch:
-                self._step()
+            if self.patience is None or not self.patience.holds(example):
+                self._teach(example)
+
+    def _teach(self, example: Example) -> None:
+        share = self._share(example)
+        if not share.teaches:
+            return
+        if not self.waiting:
+            self.waiting_since = self.stream_time
+        self.waiting.append(self._labelled(example, share))
+        if len(self.waiting) == self.settings.training.batch:
+            self._step()
 
     def _train(self, now: int) -> None:
         """Take a step with fewer examples than a batch where the first of them has waited long enough."""

@@ -15,6 +15,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.interests import Interests
+from stream_reco.labels import Example
 from stream_reco.labels.store import Store
 from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
@@ -40,6 +41,7 @@ class _Progress(msgspec.Struct, frozen=True):
     examples: int
     steps: int
     day: int
+    patience: tuple[int, list[Example]] | None
 
 
 def parts_of(learner: Learner) -> dict[str, Part]:
@@ -47,7 +49,7 @@ def parts_of(learner: Learner) -> dict[str, Part]:
     learner.commit_labels()
     progress = _Progress(
         _fixed(learner.settings), learner.waiting, learner.waiting_since, learner.stream_time, learner.events,
-        learner.examples, learner.steps, learner.day,
+        learner.examples, learner.steps, learner.day, None if learner.patience is None else learner.patience.state(),
     )
     tables = {f"table.{name}": learner.trainer.tables[name].state() for name in TABLES}
     return {
@@ -72,6 +74,8 @@ def learner_from(settings: Settings, parts: Mapping[str, Restored], store: Store
     learner.waiting, learner.waiting_since = progress.waiting, progress.waiting_since
     learner.stream_time, learner.events = progress.stream_time, progress.events
     learner.examples, learner.steps, learner.day = progress.examples, progress.steps, progress.day
+    if learner.patience is not None and progress.patience is not None:
+        learner.patience.recall(*progress.patience)
     learner.signals = Signals.from_state(settings.signals, _arrays(parts["signals"]))
     learner.histories = Histories.from_state(settings.signals, _arrays(parts["histories"]))
     learner.interests = Interests.from_state(settings.interests, _arrays(parts["interests"]))

@@ -174,9 +174,8 @@ def _options(cache_megabytes: int) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_megabytes * _MEGABYTE))
     blocks.set_block_size(16 * 1024)
+    # Filters stay in memory, 1.25 bytes a key: every new id asks them, and where they do not fit into the cache each
+    # question reads megabytes.
     blocks.set_bloom_filter(10, False)
-    # Filters and indexes count against the cache too, so that memory stays level however large the files grow.
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options.set_block_based_table_factory(blocks)
     return options

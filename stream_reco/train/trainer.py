@@ -192,12 +192,12 @@ class Trainer:
         settings = self.settings
         owners = torch.from_numpy(batch.batch.owners)
         pointwise = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
-        odds = (pointwise * batch.weights[owners]).sum()
+        pointwise = pointwise * batch.weights[owners]
         sampled = torch.from_numpy(np.bincount(batch.batch.owners) > 1)
         listwise = (_list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
         # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
-        alone = (pointwise * batch.weights[owners])[~sampled[owners]].sum()
-        loss = listwise + settings.odds_weight * odds + (1.0 - settings.odds_weight) * alone
+        alone = pointwise[~sampled[owners]].sum()
+        loss = listwise + settings.odds_weight * pointwise.sum() + (1.0 - settings.odds_weight) * alone
         loss = loss - (_opposite(batch, logits) * batch.undone)[~sampled].sum()
         return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
 

@@ -63,6 +63,15 @@ def test_conclusive_waits_for_the_window() -> None:
     assert rows(LATE_TWICE) == [positive, positive, negative]
 
 
+def test_conclusive_learns_from_what_is_shown_when_its_window_is_over() -> None:
+    learner = Learner(Settings(labels=LabelSettings(window_days=1.0, lateness_seconds=0.0), training=WAITING))
+    learner.learn([*SLATE, click(3, NOW + HOUR)])
+    learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY)])
+    assert learner.waiting == []
+    learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY + 1)])
+    assert [one.label for one in learner.waiting] == [1, 0, 0]
+
+
 def test_early_asks_later_positions_and_undoes_what_was_wrong() -> None:
     found = rows(LATE_TWICE, policy="early")
     assert sorted((label, undone) for label, _, undone, _, _ in found) == [(0, 0.0), (0, 0.0), (1, 0.0), (1, 1.0)]

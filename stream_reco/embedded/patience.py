@@ -1,0 +1,79 @@
+"""Labels that came before their window was over, held until it is.
+
+A model that is taught clicks of today beside negatives of a fortnight ago learns to tell today from a fortnight ago:
+whatever grows or ages gives it away. So what is shown is learned from when its window is over, whatever its label.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from msgspec.structs import replace
+
+from stream_reco.events import Id
+from stream_reco.labels import Example
+
+_Key = tuple[Id, Id, Id | None, int]
+
+
+class Patience:
+    """Holds the label of an impression as it changes, from its first one to the end of the window."""
+
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._released = -(2**62)
+        self._held: dict[_Key, Example] = {}
+        self._due: list[tuple[int, int, _Key]] = []
+        self._order = 0
+
+    def holds(self, example: Example) -> bool:
+        """Take an example if its window is not over; else it is to be learned from at once."""
+        key = (example.user_id, example.item_id, example.request_id, example.event_time)
+        before = self._held.get(key)
+        if before is not None:
+            weight = example.weight if example.undoes is not None else before.weight + example.weight
+            self._held[key] = _plain(example, weight)
+            return True
+        deadline = example.event_time + self._window_ms
+        if example.reason != "action" or deadline < self._released:
+            return False
+        self._held[key] = _plain(example, example.weight)
+        heappush(self._due, (deadline, self._order, key))
+        self._order += 1
+        return True
+
+    def due(self, watermark: int) -> list[Example]:
+        """The labels of impressions whose window ends before `watermark`, ms, by its end."""
+        self._released = max(self._released, watermark)
+        due = []
+        while self._due and self._due[0][0] < watermark:
+            example = self._held.pop(heappop(self._due)[2], None)
+            if example is not None:
+                due.append(example)
+        return due
+
+    def forget_user(self, user_id: Id) -> None:
+        """Drop what is held of a user."""
+        for key in [key for key in self._held if key[0] == user_id]:
+            del self._held[key]
+
+    def state(self) -> tuple[int, list[Example]]:
+        """All that is held, for a checkpoint."""
+        order = [key for _, _, key in sorted(self._due) if key in self._held]
+        return self._released, [self._held[key] for key in order]
+
+    def recall(self, released: int, examples: list[Example]) -> None:
+        """The inverse of `state`."""
+        self._released, self._order = released, len(examples)
+        keys = [(one.user_id, one.item_id, one.request_id, one.event_time) for one in examples]
+        self._held = dict(zip(keys, examples, strict=True))
+        self._due = [(key[3] + self._window_ms, at, key) for at, key in enumerate(keys)]
+        heapify(self._due)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def _plain(example: Example, weight: float) -> Example:
+    """Nothing was learned of the labels that this one undoes."""
+    return replace(example, weight=weight, reason="action" if example.label else "window", undoes=None)
