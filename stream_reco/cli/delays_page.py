@@ -25,8 +25,8 @@ _ABOUT = {
     "talkingdata": (
         "Ad clicks are what is shown, installs the response. The log spans three and a half days, so a window of 14"
         " days would never pass: it is 14.4 hours for all policies, longer than any install took (12.9 hours). Each ad"
-        " click is a request of its own, so there is nothing that a later response could tell about, and `early` is"
-        " `conclusive`. There are few installs: one standard error of Σ observed is"
+        " click is a request of its own, so there is nothing that a later response could tell about, and `early` has"
+        " the labels of `conclusive`. There are few installs: one standard error of Σ observed is"
     ),
 }
 

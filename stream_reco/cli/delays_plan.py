@@ -26,7 +26,7 @@ class World:
     interval: int
     window_days: float
     slates: bool
-    """Whether responses tell on other impressions; else `early` would be `conclusive`."""
+    """Whether responses tell on other impressions; else `early` infers nothing."""
 
     @property
     def size(self) -> Size:

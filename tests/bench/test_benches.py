@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_reco.events import Action, ItemEvent, validate
-from tests.bench import bench_freshness, bench_loop, bench_serve
+from tests.bench import bench_freshness, bench_labels, bench_loop, bench_serve
 from tests.bench.busy_shop import ITEMS, USERS, batches, catalogue, clicks
 
 
@@ -54,3 +54,13 @@ def test_answers_of_a_server_follow_what_people_do() -> None:
     figures = bench_freshness.run(600, rounds=2)
     assert len(figures) == 2
     assert all(number > 0 for number in leaves(figures))
+
+
+def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
+    figures = bench_labels.run(5_000, long=0)
+    in_memory, on_disk = figures["in_memory"], figures["on_disk"]
+    assert isinstance(in_memory, dict)
+    assert isinstance(on_disk, dict)
+    assert in_memory["examples"] == on_disk["examples"] > 4_000
+    assert in_memory["pending_at_most"] == on_disk["pending_at_most"] > 300
+    assert on_disk["disk_bytes"] > 0
