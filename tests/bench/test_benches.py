@@ -57,7 +57,7 @@ def test_answers_of_a_server_follow_what_people_do() -> None:
 
 
 def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
-    figures = bench_labels.run(5_000, long=0)
+    figures = bench_labels.run(5_000, long=0, waiting=0)
     in_memory, on_disk = figures["in_memory"], figures["on_disk"]
     assert isinstance(in_memory, dict)
     assert isinstance(on_disk, dict)
