@@ -62,6 +62,8 @@ class GroupsOnDisk:
         self._store = store
         self.reached: Reached = (BEFORE_ALL, -1, -1)
         """What fell due before is done."""
+        self._swept = b"y"
+        """Before this key are only those that have gone."""
         self._known: dict[GroupKey, _Known] = {}
 
     def join(self, key: GroupKey, rank: int, shown: Shown, end: int, since: int) -> tuple[int, int] | None:
@@ -128,7 +130,9 @@ class GroupsOnDisk:
 
     def _sweep(self) -> None:
         """Remove groups that are over, some at a time."""
-        for count, (key, _) in enumerate(self._store.scan(b"y", b"y" + number(self.reached[0] // HOUR_MS)), start=1):
+        now = b"y" + number(self.reached[0] // HOUR_MS)
+        for count, (key, _) in enumerate(self._store.scan(self._swept, now), start=1):
+            self._swept = key
             kept = self._store.get(key[9:])
             if kept is not None and not _Known(_DECODER.decode(kept), self.reached).members:
                 self._store.delete(key[9:])

@@ -26,6 +26,8 @@ class IdsOnDisk:
         """Hours since the epoch; ids that were kept until an earlier one are forgotten."""
         self._new: dict[int, list[bytes]] = {}
         """Keys by the hour after which they go."""
+        self._swept = b"x"
+        """Before this key are only those that have gone."""
         self._outlived: set[bytes] = set()
         self._revived = {key[1:] for key, _ in store.scan(b"v", b"w")}
         """Ids that came again after their time, before they had left the disk: their old end is not theirs now."""
@@ -47,7 +49,7 @@ class IdsOnDisk:
             self._revived.add(key)
             self._store.put(b"v" + key, b"")
         self._store.put(key, number(hour) + of_what)
-        self._new.setdefault(hour, []).append(key)
+        self._goes(hour, key)
 
     def of(self, event_id: Id) -> bytes:
         """What the id is of; b"" where it is of nothing that is remembered."""
@@ -65,7 +67,7 @@ class IdsOnDisk:
         if action.event_id is not None:
             key = b"u" + of_id(action.user_id) + number(action.seq)
             self._store.put(key, _ENCODER.encode(action))
-            self._new.setdefault(until // HOUR_MS, []).append(key)
+            self._goes(until // HOUR_MS, key)
             self.keep(action.event_id, until, key)
 
     def retractable(self, key: bytes) -> Held | None:
@@ -93,9 +95,14 @@ class IdsOnDisk:
         self._outlived.clear()
         self._sweep(max(_LEAST_SWEPT, 2 * new))
 
+    def _goes(self, hour: int, key: bytes) -> None:
+        # What comes after its time is swept with what is next.
+        self._new.setdefault(max(hour, self.expired), []).append(key)
+
     def _sweep(self, most: int) -> None:
         swept = 0
-        for chunk, value in self._store.scan(b"x", b"x" + number(self.expired)):
+        for chunk, value in self._store.scan(self._swept, b"x" + number(self.expired)):
+            self._swept = chunk
             for key in _KEYS.decode(value):
                 swept += 1
                 if key in self._revived:

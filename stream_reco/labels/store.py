@@ -18,6 +18,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
     WriteOptions,
 )
@@ -71,10 +72,12 @@ class Store:
 
         Keys that are new since the last commit are not among them.
         """
-        pairs: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start)  # type: ignore[assignment] # raw mode
+        bounded = ReadOptions()
+        # Behind the last of them may lie many keys that are gone, which the iterator would step over one by one.
+        bounded.set_iterate_upper_bound(end)
+        items = self._db.items(from_key=start, read_opt=bounded)
+        pairs: Iterator[tuple[bytes, bytes]] = items  # type: ignore[assignment] # raw mode
         for key, value in pairs:
-            if key >= end:
-                return
             now = self._changes.get(key, value)
             if now is not None:
                 yield key, now
