@@ -21,7 +21,7 @@ from stream_reco.embedded.share import Share, share_of
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_example, observe_pending
-from stream_reco.labels.store import Store
+from stream_reco.labels.store import Store, StoreError
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
@@ -54,6 +54,7 @@ class Learner:
         self.histories = Histories(settings.signals)
         self.interests = Interests(settings.interests)
         self.trainer = Trainer(settings.model, settings.training)
+        self._commit_at = _UNCOMMITTED
         self.waiting: list[Labelled] = []
         """Examples that the next training step will take."""
         self.waiting_since = 0
@@ -205,14 +206,23 @@ class Learner:
         self.signals.show(slot, event.timestamp)
 
     def commit_labels(self) -> None:
-        """Bring what the labels remember to their store, where there is one."""
+        """Bring what the labels remember to their store, where there is one. Raises StoreError with nothing lost."""
         if self.joiner.store is not None:
             self.joiner.commit(b"")
+            self._commit_at = _UNCOMMITTED
+
+    def _commit_some(self) -> None:
+        try:
+            self.commit_labels()
+        except StoreError as error:
+            # It stays in memory, and the log has all of it; the next try is as far away as this one was.
+            self._commit_at = self.joiner.uncommitted + _UNCOMMITTED
+            _LOGGER.error("%s", error)
 
     def _mature(self) -> None:
         self._advance(self.stream_time - self.settings.labels.lateness_ms)
-        if self.joiner.uncommitted >= _UNCOMMITTED:
-            self.commit_labels()
+        if self.joiner.uncommitted >= self._commit_at:
+            self._commit_some()
 
     def _advance(self, watermark: int) -> None:
         for example in self.patience.due(watermark) if self.patience is not None else ():
@@ -220,7 +230,7 @@ class Learner:
         self._label(self.joiner.advance(watermark, _AT_ONCE))
         while self.joiner.is_behind:
             # Where time has jumped, all that has fallen due would not fit into memory at once.
-            self.commit_labels()
+            self._commit_some()
             self._label(self.joiner.advance(watermark, _AT_ONCE))
 
     def _label(self, examples: list[Example]) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from stream_reco.events import Id
 from stream_reco.labels import Example
 
+_UNPROMPTED = "unprompted"
 _Key = tuple[Id, Id, Id | None, int]
 
 
@@ -28,6 +29,8 @@ class Patience:
 
     def holds(self, example: Example) -> bool:
         """Take an example if its window is not over; else it is to be learned from at once."""
+        if _UNPROMPTED in (example.reason, example.undoes.reason if example.undoes else ""):
+            return False  # it has no window
         key = (example.user_id, example.item_id, example.request_id, example.event_time)
         before = self._held.get(key)
         if before is not None:

@@ -11,8 +11,8 @@ from stream_reco.embedded import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.learner_state import learner_from, parts_of
 from stream_reco.embedded.log import EventLog
-from stream_reco.labels.store import Store, copy_of
-from stream_reco.train.checkpoint import read_checkpoint, write_checkpoint
+from stream_reco.labels.store import Store, StoreError, copy_of
+from stream_reco.train.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +37,11 @@ class Storage:
 
     def checkpoint(self, learner: Learner, position: int) -> None:
         """Write the learner's state, of log position `position`, and give up log records that no checkpoint needs."""
-        written = write_checkpoint(self.checkpoints, position, parts_of(learner))
+        try:
+            parts = parts_of(learner)
+        except StoreError as error:
+            raise CheckpointError(f"no checkpoint at position {position}: {error}") from error
+        written = write_checkpoint(self.checkpoints, position, parts)
         self.log.truncate_before(written.oldest_position + 1)
 
     def close(self) -> None:

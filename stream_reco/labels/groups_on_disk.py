@@ -47,8 +47,11 @@ class _Known:
         if kept is not None:
             self.hour, self.members = kept.hour, [one for one in kept.members if not is_over(one, reached)]
             heapify(self.members)
-            if self.members:
-                self.group.waiting, self.group.ranks, self.group.times = kept.waiting, kept.ranks, kept.times
+            live = {seq for _, seq in self.members}
+            if live:
+                self.group.waiting = [one for one in kept.waiting if one[1] in live]
+                heapify(self.group.waiting)
+                self.group.ranks, self.group.times = kept.ranks, kept.times
 
     def kept(self) -> _Kept:
         group = self.group
@@ -104,17 +107,22 @@ class GroupsOnDisk:
         for key, known in self._known.items():
             if known.changed:
                 self._save(of_group(key), known, before)
-        self._known = {}
         self._sweep()
+
+    def committed(self) -> None:
+        """What `save` has put is committed."""
+        self._known = {}
 
     def _save(self, at: bytes, known: _Known, before: int) -> None:
         if not known.members:
             self._store.delete(at)
+            if known.hour >= self.reached[0] // HOUR_MS:
+                self._store.delete(_look_key(known.hour, at))
             return
-        hour = max(end for end, _ in known.members) // HOUR_MS
+        hour = self._hour_of(known)
         if hour > known.hour:
             known.hour = hour
-            self._store.put(b"y" + number(hour) + at, b"")
+            self._store.put(_look_key(hour, at), b"")
         known.group.let_go(before)
         self._store.put(at, _ENCODER.encode(known.kept()))
 
@@ -128,14 +136,27 @@ class GroupsOnDisk:
             known.changed = True
         return known
 
+    def _hour_of(self, known: _Known) -> int:
+        """When to look whether all members are over; those that have to be told to leave have no time."""
+        ends = (end for end, _ in known.members if end != NEVER)
+        return max(max(ends, default=self.reached[0]), self.reached[0]) // HOUR_MS
+
     def _sweep(self) -> None:
         """Remove groups that are over, some at a time."""
-        now = b"y" + number(self.reached[0] // HOUR_MS)
-        for count, (key, _) in enumerate(self._store.scan(self._swept, now), start=1):
+        now = self.reached[0] // HOUR_MS
+        for count, (key, _) in enumerate(self._store.scan(self._swept, b"y" + number(now)), start=1):
             self._swept = key
             kept = self._store.get(key[9:])
-            if kept is not None and not _Known(_DECODER.decode(kept), self.reached).members:
+            known = None if kept is None else _Known(_DECODER.decode(kept), self.reached)
+            if known is not None and known.members:
+                self._store.put(_look_key(max(self._hour_of(known), now + 1), key[9:]), b"")
+            else:
                 self._store.delete(key[9:])
             self._store.delete(key)
             if count == _MOST_SWEPT:
                 break
+
+
+def _look_key(hour: int, at: bytes) -> bytes:
+    """Where it stands that a group is to be looked at after an hour."""
+    return b"y" + number(hour) + at

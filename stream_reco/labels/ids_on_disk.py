@@ -24,32 +24,20 @@ class IdsOnDisk:
         self._store, self._progress = store, progress
         self.expired = expired
         """Hours since the epoch; ids that were kept until an earlier one are forgotten."""
-        self._new: dict[int, list[bytes]] = {}
-        """Keys by the hour after which they go."""
+        self._new: list[tuple[int, bytes]] = []
+        """The hour after which a key goes, and the key."""
         self._swept = b"x"
         """Before this key are only those that have gone."""
-        self._outlived: set[bytes] = set()
-        self._revived = {key[1:] for key, _ in store.scan(b"v", b"w")}
-        """Ids that came again after their time, before they had left the disk: their old end is not theirs now."""
 
     def seen(self, event_id: Id) -> bool:
-        key = _key(event_id)
-        value = self._store.get(key)
-        if value is None:
-            return False
-        if number_at(value, 0) >= self.expired:
-            return True
-        self._outlived.add(key)
-        return False
+        value = self._store.get(_key(event_id))
+        return value is not None and number_at(value, 0) >= self.expired
 
     def keep(self, event_id: Id, until: int, of_what: bytes) -> None:
         """Remember an id, and what it is of: an impression (`i` time seq), an unprompted action (its key), or b""."""
         key, hour = _key(event_id), self._progress.id_until(until) // HOUR_MS
-        if key in self._outlived:
-            self._revived.add(key)
-            self._store.put(b"v" + key, b"")
         self._store.put(key, number(hour) + of_what)
-        self._goes(hour, key)
+        self._new.append((hour, key))
 
     def of(self, event_id: Id) -> bytes:
         """What the id is of; b"" where it is of nothing that is remembered."""
@@ -67,7 +55,7 @@ class IdsOnDisk:
         if action.event_id is not None:
             key = b"u" + of_id(action.user_id) + number(action.seq)
             self._store.put(key, _ENCODER.encode(action))
-            self._goes(until // HOUR_MS, key)
+            self._new.append((until // HOUR_MS, key))
             self.keep(action.event_id, until, key)
 
     def retractable(self, key: bytes) -> Held | None:
@@ -88,31 +76,37 @@ class IdsOnDisk:
 
     def save(self, commit: int) -> None:
         """Write when the new ones go, under the number of the commit; remove some of those that have gone."""
-        new = sum(map(len, self._new.values()))
-        for hour, keys in self._new.items():
+        hours: dict[int, list[bytes]] = {}
+        for hour, key in self._new:
+            # What comes after its time is swept with what is next.
+            hours.setdefault(max(hour, self.expired), []).append(key)
+        for hour, keys in hours.items():
             self._store.put(b"x" + number(hour) + number(commit), _ENCODER.encode(keys))
-        self._new = {}
-        self._outlived.clear()
-        self._sweep(max(_LEAST_SWEPT, 2 * new))
+        self._sweep(max(_LEAST_SWEPT, 2 * len(self._new)))
 
-    def _goes(self, hour: int, key: bytes) -> None:
-        # What comes after its time is swept with what is next.
-        self._new.setdefault(max(hour, self.expired), []).append(key)
+    def committed(self) -> None:
+        """What `save` has put is committed."""
+        self._new = []
 
     def _sweep(self, most: int) -> None:
         swept = 0
         for chunk, value in self._store.scan(self._swept, b"x" + number(self.expired)):
             self._swept = chunk
-            for key in _KEYS.decode(value):
-                swept += 1
-                if key in self._revived:
-                    self._revived.remove(key)
-                    self._store.delete(b"v" + key)
-                else:
+            keys = _KEYS.decode(value)
+            for key in keys:
+                if self._is_over(key):
                     self._store.delete(key)
             self._store.delete(chunk)
+            swept += len(keys)
             if swept >= most:
                 break
+
+    def _is_over(self, key: bytes) -> bool:
+        """Whether a key goes whose hour has come: an id may have come again meanwhile, and be kept anew."""
+        if not key.startswith(b"e"):
+            return True
+        value = self._store.get(key)
+        return value is not None and number_at(value, 0) < self.expired
 
 
 def _key(event_id: Id) -> bytes:

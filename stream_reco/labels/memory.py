@@ -12,7 +12,7 @@ from stream_reco.labels.groups import GroupKey
 from stream_reco.labels.pending import Held, Shown
 from stream_reco.labels.settings import DAY_MS
 
-BEFORE_ALL, NEVER = -(2**62), 2**62
+BEFORE_ALL, NEVER = -(2**62), 2**63 - 1
 
 # What falls due at one time does so in this order: a response at the deadline still tells.
 RESPONSE, PRESUMED, DEADLINE, END, WAITED, FORGET, ORPHAN = range(7)
@@ -36,8 +36,8 @@ class Progress(Struct, array_like=True):
     orphans: int = 0
 
     def id_until(self, until: int) -> int:
-        """How long an event id is kept (ms) that matters `until`: a day of stream time at least."""
-        return max(until, self.stream_time + DAY_MS)
+        """How long an event id is kept (ms) that matters `until`: a day from now at least."""
+        return max(until, self.stream_time + DAY_MS, self.advanced + DAY_MS)
 
 
 class Spans(Struct, frozen=True, array_like=True):

@@ -40,7 +40,8 @@ class NearOnDisk(Near):
 
     def recall(self, impression: Callable[[int, int], Shown | None]) -> None:
         """Take up what the store holds; `impression` finds one by time and seq."""
-        for key, value in list(self._store.scan(b"n", b"o")):
+        # In the order in which they came, which is that of their seq.
+        for key, value in sorted(self._store.scan(b"n", b"o"), key=lambda pair: number_at(pair[0], 10)):
             kind, time, seq = key[1], number_at(key, 2), number_at(key, 10)
             if kind == WAITED:
                 self.wait(_HELD.decode(value))
@@ -52,6 +53,8 @@ class NearOnDisk(Near):
                 self.response(time, seq, group, rank)
             elif (shown := impression(msgspec.msgpack.decode(value, type=int), seq)) is not None:
                 self.late((time, kind, seq), shown)
+            else:
+                self._store.delete(key)  # its user was deleted
 
 
 def _key(time: int, kind: int, seq: int) -> bytes:

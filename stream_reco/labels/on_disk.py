@@ -86,7 +86,7 @@ class OnDisk:
     def remove(self, shown: Shown) -> None:
         if shown.seq in self._overdue:
             self._leave_group(shown)
-        self._timeline.over(shown)
+        self._timeline.over(shown, self._reached, 2 * self.spans.window_ms)
         self._drop(shown)
 
     def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
@@ -137,6 +137,8 @@ class OnDisk:
         return self._near.take_retraction(event_id)
 
     def due(self, watermark: int) -> Generator[Due, None, None]:
+        if len(self._loaded) > 2 * _HOT:
+            self._trim()
         streams = [self._timeline.between(self._reached, watermark, kind, span) for kind, span in self._spans()]
         heads: list[tuple[Reached, int, Due]] = []
         for number, stream in enumerate(streams):
@@ -166,7 +168,7 @@ class OnDisk:
                 if action.event_id is not None:
                     self._ids.let_go(action.event_id)
             self._leave_group(one)
-            self._timeline.take_out(one)
+            self._timeline.take_out(one, self._reached, 2 * self.spans.window_ms)
             self._drop(one)
         self._ids.forget_user(user_id)
         for action in self._near.forget_user(user_id):
@@ -176,23 +178,34 @@ class OnDisk:
         return self._timeline.first(self._reached[0] - self.spans.window_ms)
 
     def commit(self, position: bytes) -> Changes:
-        """Make everything last, together with `position`, and return what has changed."""
+        """Make everything last, together with `position`, and return what has changed.
+
+        Raises StoreError with nothing lost: the next commit writes it all.
+        """
         for shown in self._changed.values():
             self._timeline.save(shown)
         for pair, same in self._fresh.items():
             for shown in same:
                 self.store.put(pair + timed(b"", shown.time, shown.seq), b"")
-        hot = self._timeline.save_fresh()
-        self._commits += 1
+        self._timeline.save_fresh()
         self._groups.save(self.spans.horizon(self.progress))
-        self._ids.save(self._commits)
+        self._ids.save(self._commits + 1)
         write_meta(self.store, Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired,
-                                    self._commits))
+                                    self._commits + 1))
+        changes = self.store.commit(position)
+        self._commits += 1
+        self._loaded.update((shown.seq, shown) for shown in self._timeline.committed())
+        self._groups.committed()
+        self._ids.committed()
         self._changed, self._fresh = {}, {}
-        self._loaded.update((shown.seq, shown) for shown in hot)
-        for seq in list(self._loaded)[:-_HOT]:
-            del self._loaded[seq]
-        return self.store.commit(position)
+        self._trim()
+        return changes
+
+    def _trim(self) -> None:
+        """Let go of objects that have not changed, the oldest first."""
+        for seq in list(self._loaded)[: max(0, len(self._loaded) - _HOT)]:
+            if seq not in self._changed:
+                del self._loaded[seq]
 
     def _spans(self) -> list[tuple[int, int]]:
         presumed = [] if self.spans.presume_ms is None else [(PRESUMED, self.spans.presume_ms)]
@@ -233,7 +246,8 @@ class OnDisk:
         shown, owed = self._overdue.pop(seq)
         if owed > 1:
             self._overdue[seq] = (shown, owed - 1)
-            self.changed(shown)  # how far it has come does not follow from the time yet
+            if not shown.dropped:
+                self.changed(shown)  # how far it has come does not follow from the time yet
 
     def _leave_group(self, shown: Shown) -> None:
         if (place := place_of(shown, self.order)) is not None:

@@ -28,6 +28,7 @@ from stream_reco.labels.keys import end_of
 Changes = Mapping[bytes, bytes | None]
 """New value by key; None: the key is gone."""
 
+_UNCHANGED = b"\x00unchanged"
 _POSITION = b"\x00position"
 _MEGABYTE = 1 << 20
 
@@ -56,8 +57,9 @@ class Store:
         self._changes: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
-        if key in self._changes:
-            return self._changes[key]
+        changed = self._changes.get(key, _UNCHANGED)
+        if changed is not _UNCHANGED:
+            return changed
         value: bytes | None = self._db.get(key)
         return value
 
@@ -109,9 +111,11 @@ class Store:
         return value
 
     def commit(self, position: bytes) -> Changes:
-        """Make all changes last, at once, and return them: applied in order to another store they make it the same."""
-        changes, self._changes = self._changes, {}
-        changes[_POSITION] = position
+        """Make all changes last, at once, and return them: applied in order to another store they make it the same.
+
+        Raises StoreError with nothing changed: what was to be written still waits.
+        """
+        changes = {**self._changes, _POSITION: position}
         batch = WriteBatch(raw_mode=True)
         for key, value in changes.items():
             if value is None:
@@ -123,6 +127,7 @@ class Store:
         except Exception as error:
             told = f"the labels' store in {self.folder} cannot be written: {error}; free space there"
             raise StoreError(told) from error
+        self._changes = {}  # only now, for other threads may be reading
         return changes
 
     def apply(self, changes: Changes) -> None:

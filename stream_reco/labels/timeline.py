@@ -66,38 +66,42 @@ class Timeline:
         """A committed impression is another than it was."""
         self._store.put(timed(b"s", shown.time, shown.seq), _ENCODER.encode(shown))
 
-    def save_fresh(self) -> list[Shown]:
+    def save_fresh(self) -> None:
         """Put those that are new into the store: those of one time, which fall due together, side by side."""
         times: dict[int, list[Shown]] = {}
         for shown in self.fresh.values():
             times.setdefault(shown.time, []).append(shown)
         for time, chunk in times.items():
             self._store.put(timed(b"d", time, chunk[0].seq), _ENCODER.encode(chunk))
-        if times:
-            earliest = min(times)
-            self._next = {kind: min(time, earliest) for kind, time in self._next.items()}
+
+    def committed(self) -> list[Shown]:
+        """What `save_fresh` has put is committed; return it."""
         saved = list(self.fresh.values())
+        if saved:
+            earliest = min(shown.time for shown in saved)
+            self._next = {kind: min(time, earliest) for kind, time in self._next.items()}
         self.fresh, self._times = {}, []
         return saved
 
-    def over(self, shown: Shown) -> None:
+    def over(self, shown: Shown, reached: Reached, life: int) -> None:
         """An impression is needed no more; to be told in the order of `between`."""
         if self.fresh.pop(shown.seq, None) is None:
             keys = self._last_use.pop(shown.seq, None)
             if keys is None:
-                self.take_out(shown)
+                self.take_out(shown, reached, life)
             else:
                 for key in keys:
                     self._store.delete(key)
 
-    def take_out(self, shown: Shown) -> None:
-        """Remove one impression before its time."""
+    def take_out(self, shown: Shown, reached: Reached, life: int) -> None:
+        """Remove one impression before its time, and with it those that are over `life` ms after theirs."""
         if self.fresh.pop(shown.seq, None) is not None:
             return
         self._store.delete(timed(b"s", shown.time, shown.seq))
         start = timed(b"d", shown.time, _FIRST)
         for key, value in self._store.scan(start, timed(b"d", shown.time, shown.seq + 1)):
-            kept = [one for one in _CHUNK.decode(value) if one.seq != shown.seq]
+            chunk = _CHUNK.decode(value)
+            kept = [one for one in chunk if one.seq != shown.seq and (one.time + life, END, one.seq) >= reached]
             if kept:
                 self._store.put(key, _ENCODER.encode(kept))
             else:
@@ -118,6 +122,8 @@ class Timeline:
         return [(time + span, kind, seq, self.fresh[seq]) for time, seq in some if seq in self.fresh]
 
     def _committed(self, start: int, end: int, kind: int, span: int) -> Iterator[tuple[int, int, int, Shown]]:
+        if kind == END:
+            self._last_use.clear()
         changed = self._store.scan(b"s" + number(start), b"s" + number(end))
         next_changed = next(changed, None)
         for key, value in self._store.scan(b"d" + number(start), b"e"):

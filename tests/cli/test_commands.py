@@ -254,7 +254,7 @@ def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
 
 
 def test_replay_ends_cleanly_on_interrupt(tmp_path: Path) -> None:
-    write_log(tmp_path / "log.csv", rows=3000)
+    write_log(tmp_path / "log.csv", rows=30_000)
     process = subprocess.Popen(
         [*COMMAND, "replay", str(tmp_path / "log.csv"), *TABLE, "--warm-up", "100"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

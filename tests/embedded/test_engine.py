@@ -29,6 +29,7 @@ NOW = 1_760_000_000_000
 START = NOW - 2 * HOUR
 AT_ONCE = TrainSettings(wait_seconds=0.0)
 SHORT = Settings(labels=LabelSettings(window_days=1 / 24), training=AT_ONCE)
+LEARNS_AT_ONCE = Settings(labels=LabelSettings(window_days=1 / 24, policy="early"), training=AT_ONCE)
 """Impressions wait an hour."""
 STRANGE_IDS: list[Id] = [
     -(2**63), 2**63 - 1, 2**53 + 1, 2**53, -1, 0, 5, "5", "-1", "0", "9007199254740993", "🦊", "é", "e\u0301", " ",
@@ -439,7 +440,7 @@ def test_an_impression_without_an_action_becomes_a_negative_when_time_passes() -
 
 def test_an_action_on_an_impression_is_a_positive_at_once_and_no_negative_later() -> None:
     labels = Labels()
-    with Engine(None, SHORT, observer=labels, clock=ManualClock(NOW)) as engine:
+    with Engine(None, LEARNS_AT_ONCE, observer=labels, clock=ManualClock(NOW)) as engine:
         engine.ingest(clicks([1], ["a"]))
         engine.sync()
         engine.ingest([Impression(user_id="u", item_id="a", request_id="r", timestamp=START)])
@@ -447,6 +448,20 @@ def test_an_action_on_an_impression_is_a_positive_at_once_and_no_negative_later(
         assert labels.seen == [1.0]
         engine.tick(NOW)
         engine.sync()
+        assert labels.seen == [1.0]
+
+
+def test_a_positive_is_learned_from_when_its_window_is_over() -> None:
+    labels = Labels()
+    with Engine(None, SHORT, observer=labels, clock=ManualClock(NOW)) as engine:
+        engine.ingest(clicks([1], ["a"]))
+        engine.sync()
+        before = engine.status()["examples"]
+        engine.ingest([Impression(user_id="u", item_id="a", request_id="r", timestamp=START)])
+        engine.ingest([Action(user_id="u", item_id="a", action="click", request_id="r", timestamp=START + 1)])
+        assert (engine.status()["examples"], labels.seen) == (before + 1, []), "its label is there at once"
+        engine.tick(START + HOUR + MINUTE + 1)
+        engine.tick(NOW)
         assert labels.seen == [1.0]
 
 
@@ -475,7 +490,7 @@ def test_finish_lets_every_deadline_pass() -> None:
 
 def test_a_retraction_takes_the_label_back() -> None:
     labels = Labels()
-    with Engine(None, SHORT, observer=labels, clock=ManualClock(NOW)) as engine:
+    with Engine(None, LEARNS_AT_ONCE, observer=labels, clock=ManualClock(NOW)) as engine:
         engine.ingest([click(1, "a"), Impression(user_id="u", item_id="a", request_id="r", timestamp=START)])
         engine.sync()
         action = Action(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.embedded.patience import Patience
-from stream_reco.events import Event, Id
+from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled, ticks
 
@@ -87,3 +87,16 @@ def test_a_forgotten_user_teaches_nothing_more() -> None:
         assert patience.holds(example)
     patience.forget_user("u")
     assert [one.user_id for one in patience.due(END)] == ["v"]
+
+
+def test_what_had_no_impression_is_not_taken_for_one_of_the_same_moment() -> None:
+    joiner, patience = LabelJoiner(WINDOW), Patience(WINDOW)
+    log: list[Event] = [
+        Action(user_id=1, item_id=1, action="click", timestamp=5, event_id="u"),
+        Impression(user_id=1, item_id=1, timestamp=5),
+        Action(user_id=1, item_id=1, action="click", timestamp=7, event_id="k"),
+        Retraction(retracts="u", timestamp=9),
+    ]
+    at_once = [one.reason for one in joiner.process(log) if not patience.holds(one)]
+    assert at_once == ["unprompted", "retraction"]
+    assert [one.label for one in patience.due(END)] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import count
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from stream_reco.events import Action, Event, Impression
+from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.groups import Order
 from stream_reco.labels.store import Changes, Store, StoreError, copy_of
@@ -284,3 +285,132 @@ def test_an_id_that_comes_again_after_its_time_is_kept_anew(tmp_path: Path) -> N
         assert not joiner.seen("a")
         joiner.commit(b"")
         assert [key for key, _ in store.scan(b"e", b"z") if key[:1] in b"eux"] == []
+
+
+def test_a_commit_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError("no space")
+
+    with closing(Store(tmp_path / "store")) as store, monkeypatch.context() as broken:
+        joiner = LabelJoiner(WINDOW, "slate", store=store)
+        shown = [Impression(user_id=1, item_id=n, timestamp=n, event_id=n, request_id=1, position=n) for n in range(5)]
+        joiner.process(shown[:2])
+        joiner.commit(b"1")
+        joiner.process(shown[2:])
+        broken.setattr(store, "_db", Refusing(store._db, refuse))
+        with pytest.raises(StoreError, match="no space"):
+            joiner.commit(b"2")
+        broken.undo()
+        assert joiner.duplicates == 0
+        assert joiner.process(shown) == []
+        click = Action(user_id=1, item_id=3, action="click", timestamp=9, request_id=1)
+        assert [one.reason for one in joiner.process([click])] == ["action"]
+        joiner.commit(b"3")
+        again = LabelJoiner(WINDOW, "slate", store=store)
+        assert sorted(one.item_id for one in again.advance(END)) == [0, 1, 2, 4]
+
+
+class Refusing:
+    """A database that takes no writes."""
+
+    def __init__(self, db: object, write: Callable[[object], None]) -> None:
+        self._db, self.write = db, write
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+
+def test_an_id_that_comes_again_and_again_is_kept_each_time(tmp_path: Path) -> None:
+    day = 86_400_000
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, store=store)
+        for time in (0, 3 * day, 6 * day):
+            joiner.advance(time)
+            joiner.process([Action(user_id=1, item_id=1, action="c", timestamp=time, event_id="a")])
+        for _ in range(3):
+            joiner.commit(b"")
+            assert joiner.seen("a")
+
+
+def test_a_deleted_user_leaves_nothing_in_the_store(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, "slate", store=store)
+        joiner.advance(1000)
+        late = Impression(user_id="bob", item_id=1, timestamp=5, request_id="r", position=1)
+        joiner.process([late], [b"SECRET"])
+        joiner.commit(b"")
+        joiner.forget_user("bob")
+        joiner.commit(b"")
+        joiner = LabelJoiner(WINDOW, "slate", store=store)
+        joiner.advance(1000)
+        joiner.commit(b"")
+        assert [key for key, _ in store.scan(b"a", b"z") if key != b"m"] == []
+
+
+def test_stopping_within_a_moment_leaves_nothing_behind(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, store=store)
+        joiner.process([Impression(user_id=user, item_id=1, timestamp=0) for user in ("ann", "bob")])
+        joiner.commit(b"")
+        joiner.advance(WINDOW + 1)
+        joiner.advance(2 * WINDOW + 1, limit=1)
+        joiner.forget_user("bob")
+        joiner.commit(b"")
+        assert [key for key, _ in store.scan(b"a", b"z") if key != b"m"] == []
+
+
+def test_a_group_keeps_only_those_that_are_not_over(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, "group", lateness_ms=0, store=store)
+        sizes = []
+        for time in range(0, 20_000, 20):
+            joiner.advance(time)
+            joiner.process([Impression(user_id=time, item_id=1, timestamp=time, group_id="g")])
+            joiner.commit(b"")
+            sizes.append(sum(len(value) for key, value in store.scan(b"g", b"h")))
+        assert max(sizes[500:]) <= 1.2 * max(sizes[150:300])
+
+
+def test_many_that_go_within_one_commit_are_swept(tmp_path: Path) -> None:
+    day = 86_400_000
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(5 * day, "group", 0, {"zero": 0.0}, store=store)
+        joiner.process([Impression(user_id=1, item_id=1, timestamp=0, event_id="i", group_id="g")])
+        joiner.commit(b"")
+        joiner.process([Action(user_id=1, item_id=1, action="zero", timestamp=5 * day, event_id=n) for n in range(100)])
+        shown = [Impression(user_id=1, item_id=n, timestamp=0, group_id=n) for n in range(50)]
+        joiner.process(shown)
+        for days in (30, 31, 32, 33):
+            joiner.advance(days * day)
+            joiner.commit(b"")
+        assert [key for key, _ in store.scan(b"a", b"z") if key != b"m"] == []
+
+
+def test_late_members_of_groups_are_swept_too(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, "group", store=store)
+        joiner.advance(1000)
+        joiner.process([Impression(user_id=n, item_id=n, timestamp=5, group_id=n) for n in range(5)])
+        joiner.commit(b"")
+        for time in (2000, 10**9, 10**10, 10**11):
+            joiner.advance(time)
+            joiner.commit(b"")
+        assert [key for key, _ in store.scan(b"a", b"z") if key != b"m"] == []
+
+
+def test_waiting_actions_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+    actions = [
+        Action(user_id=1, item_id=1, action=kind, timestamp=at, value=value, event_id=name, request_id=1)
+        for kind, at, value, name in (("like", 20, 2.0, "x"), ("like", 10, 1.0, "y"), ("buy", 15, 3.0, "b"))
+    ]
+    values = []
+    for restarts in (False, True):
+        with closing(Store(tmp_path / f"store {restarts}")) as store:
+            joiner = LabelJoiner(WINDOW, None, 0, WEIGHTS, store=store)
+            joiner.process(actions)
+            joiner.commit(b"")
+            if restarts:
+                joiner = LabelJoiner(WINDOW, None, 0, WEIGHTS, store=store)
+            joiner.process([Impression(user_id=1, item_id=1, timestamp=0, request_id=1)])
+            values.append([one.value for one in joiner.process([Retraction(retracts="b", timestamp=30)])])
+    assert values[0] == values[1]
