@@ -18,10 +18,11 @@ from stream_reco.config import Settings
 from stream_reco.embedded.patience import Patience
 from stream_reco.embedded.randomness import Randomness
 from stream_reco.embedded.share import Share, share_of
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, key_of
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_example, observe_pending
 from stream_reco.labels.store import Store, StoreError
+from stream_reco.model.inputs import Inputs
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
@@ -104,6 +105,8 @@ class Learner:
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user: history, interests, pending examples. The user's row fades with its TTL."""
+        key = key_of(user_id, "user")
+        self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
         with self.user_lock:
             self.joiner.forget_user(user_id)
             if self.patience is not None:

@@ -163,11 +163,19 @@ def copy_of(source: Path, folder: Path) -> Store:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for file in source.iterdir():
-        if file.suffix == ".sst":
-            os.link(file, folder / file.name)  # RocksDB never changes these
-        else:
-            shutil.copyfile(file, folder / file.name)
+        copy = folder / file.name
+        if file.suffix != ".sst" or not _linked(file, copy):
+            shutil.copyfile(file, copy)
     return Store(folder)
+
+
+def _linked(file: Path, copy: Path) -> bool:
+    """Let a table, which RocksDB never changes, stand in a second place; False where the file system cannot."""
+    try:
+        os.link(file, copy)
+    except OSError:
+        return False
+    return True
 
 
 def _options(cache_megabytes: int) -> Options:

@@ -456,10 +456,10 @@ def test_a_positive_is_learned_from_when_its_window_is_over() -> None:
     with Engine(None, SHORT, observer=labels, clock=ManualClock(NOW)) as engine:
         engine.ingest(clicks([1], ["a"]))
         engine.sync()
-        before = engine.status()["examples"]
+        before = engine.learner.examples
         engine.ingest([Impression(user_id="u", item_id="a", request_id="r", timestamp=START)])
         engine.ingest([Action(user_id="u", item_id="a", action="click", request_id="r", timestamp=START + 1)])
-        assert (engine.status()["examples"], labels.seen) == (before + 1, []), "its label is there at once"
+        assert (engine.learner.examples, labels.seen) == (before + 1, []), "its label is there at once"
         engine.tick(START + HOUR + MINUTE + 1)
         engine.tick(NOW)
         assert labels.seen == [1.0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 
 from stream_reco.clock import ManualClock
@@ -132,6 +133,14 @@ def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with(tmp_path: Path)
         engine.ingest([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
         waiting = engine.learner.waiting
         assert [Feedback(one.feedback) for one in waiting] == [Feedback.PRESUMED, Feedback.LATE]
+
+
+def test_of_a_deleted_user_nothing_waits_for_training() -> None:
+    learner = Learner(Settings(labels=LabelSettings(policy="early"), training=WAITING))
+    learner.learn([shown(1), click(1, NOW + 1), structs.replace(click(2, NOW + 2), user_id="v", event_id="v")])
+    assert len(learner.waiting) == 1
+    learner.forget("u")
+    assert learner.waiting == []
 
 
 # --- those who measure
