@@ -20,8 +20,11 @@ from stream_reco.cli.log_options import (
     TimeUnitOption,
 )
 from stream_reco.cli.settings_of import settings_of
+from stream_reco.cli.stopping import stopping
 
 if TYPE_CHECKING:
+    import threading
+
     from rich.console import Console
 
     from stream_reco.cli.replay_tally import Tally
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from stream_reco.datasets import Log
 
 NEVER = "never"
+_STOPPED = 130
+"""As shells know a program that was interrupted."""
 
 
 class Labels(StrEnum):
@@ -93,16 +98,16 @@ def replay(
         "model.without": without_features or None,
         "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
-    choice = LogChoice(path, format, columns, time_unit)
-    settings = _settings(config, flags, format)
-    log = choice.read(settings.serve.future_seconds)
-    log = log if limit is None else log[:limit]
-    first = len(log) // 3 if warm_up is None else warm_up
+    with stopping() as stop:
+        settings = _settings(config, flags, format)
+        choice = LogChoice(path, format, columns, time_unit)
+        log = choice.read(settings.serve.future_seconds)
+        log = log[:limit]
+        first = len(log) // 3 if warm_up is None else warm_up
+        figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
     asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
-    asked["labels"] = Labels.oracle.value if labels is Labels.oracle else settings.labels.policy
-    figures = _run(log, settings, first, interval, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
     if json is not None:
-        write_json(json, asked | figures)
+        write_json(json, asked | {"labels": labels or settings.labels.policy} | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
@@ -130,7 +135,8 @@ def _settings(config: Path | None, flags: dict[str, object], format_: Format) ->
 
 
 def _run(
-    log: Log, settings: Settings, warm_up: int, interval: int | None, *, repeats: bool, oracle: bool
+    log: Log, settings: Settings, warm_up: int, interval: int | None, stop: threading.Event, *, repeats: bool,
+    oracle: bool,
 ) -> dict[str, object]:
     from rich.console import Console
 
@@ -152,7 +158,14 @@ def _run(
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with view_of(console, tally, len(log)) as view:
-            Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, view.update).run(log)
+
+            def watch() -> None:
+                view.update()
+                if stop.is_set():
+                    raise typer.Exit(_STOPPED)
+
+            watch()
+            Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, watch).run(log)
         if failed := passed_over() - failed_before:
             tally.dead_letters["internal"] += failed
         report = report_of(tally, engine.status(), settings)

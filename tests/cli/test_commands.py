@@ -253,7 +253,8 @@ def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
     assert first["settings"]["slate"]["exploration"] == 0.0
 
 
-def test_replay_ends_cleanly_on_interrupt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 6.0])
+def test_replay_ends_cleanly_on_interrupt(tmp_path: Path, seconds: float) -> None:
     write_log(tmp_path / "log.csv", rows=30_000)
     process = subprocess.Popen(
         [*COMMAND, "replay", str(tmp_path / "log.csv"), *TABLE, "--warm-up", "100"],
@@ -262,7 +263,7 @@ def test_replay_ends_cleanly_on_interrupt(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(4)  # somewhere between its first import and its last event
+    time.sleep(seconds)  # somewhere between its first import and its last event
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130  # as shells know it
