@@ -46,12 +46,6 @@ class Calendar(Generic[T]):
             heapify(due)
         return heappop(due) if due[0][:3] < (time, kind, seq) else None
 
-    def buckets(self) -> Iterator[list[Entry[T]]]:
-        """All entries in buckets: those of one are all before those of the next, and in no order within it."""
-        yield self._due
-        for bucket in sorted(self._buckets):
-            yield self._ahead[bucket]
-
     def __iter__(self) -> Iterator[Entry[T]]:
         yield from self._due
         for entries in self._ahead.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from heapq import heappop, heappush
 
 from stream_reco.events import Id
 from stream_reco.labels.attribution import OpenImpressions
@@ -28,6 +29,8 @@ class InMemory:
         self.held: dict[Id, Shown | Held] = {}
         self.remembered = Remembered()
         self.nbytes = self.uncommitted = 0
+        self._unmatured: list[tuple[int, int, Shown]] = []
+        """Impressions as a heap by time and seq; some may have matured."""
 
     def seen(self, event_id: Id) -> bool:
         return event_id in self.remembered or event_id in self.near.actions
@@ -38,6 +41,7 @@ class InMemory:
 
     def add(self, shown: Shown) -> None:
         self.open.add(shown)
+        heappush(self._unmatured, (shown.time, shown.seq, shown))
         self.nbytes += _SHOWN_BYTES + len(shown.features or b"")
         if self.spans.presume_ms is not None:
             self.near.calendar.push(shown.time + self.spans.presume_ms, PRESUMED, shown.seq, shown)
@@ -50,6 +54,7 @@ class InMemory:
         """The object is all there is."""
 
     def matured(self, shown: Shown) -> None:
+        self.oldest()  # lets go of it
         self.near.calendar.push(self.spans.end_of(shown), END, shown.seq, shown)
 
     def remove(self, shown: Shown) -> None:
@@ -134,8 +139,7 @@ class InMemory:
             del self.held[event_id]
 
     def oldest(self) -> int | None:
-        for bucket in self.near.calendar.buckets():
-            times: list[int] = [shown.time for _, kind, _, shown in bucket if kind == DEADLINE and not shown.dropped]
-            if times:
-                return min(times)
-        return None
+        unmatured = self._unmatured
+        while unmatured and (unmatured[0][2].matured or unmatured[0][2].dropped):
+            heappop(unmatured)
+        return unmatured[0][0] if unmatured else None
