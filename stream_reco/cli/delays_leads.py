@@ -68,10 +68,7 @@ def _first_labels(log: Log, settings: LabelSettings) -> tuple[dict[Id, int], tup
 
 def _examples(log: Log, settings: LabelSettings) -> Iterable[tuple[Example, Id]]:
     """Each example of an impression with the impression's id."""
-    joiner = LabelJoiner(
-        settings.window_ms, settings.inferred_by, settings.lateness_ms, settings.action_weights, settings.positive_from,
-        keep_unprompted_features=False, value_units=settings.value_units,
-    )  # fmt: skip
+    joiner = LabelJoiner(**settings.of_joiner())
     shown: list[Id] = []
     for event in log:
         name = event.event_id if isinstance(event, Impression) else None

@@ -46,10 +46,7 @@ class Learner:
         """`store` keeps what waits for a label; without one it is in memory."""
         self.settings = settings
         labels = settings.labels
-        self.joiner = LabelJoiner(
-            labels.window_ms, labels.inferred_by, labels.lateness_ms, labels.action_weights, labels.positive_from,
-            keep_unprompted_features=False, presume_ms=labels.presume_ms, value_units=labels.value_units, store=store,
-        )
+        self.joiner = LabelJoiner(**labels.of_joiner(), store=store)
         self.patience = Patience(labels.window_ms) if labels.policy == "conclusive" else None
         self.signals = Signals(settings.signals)
         self.histories = Histories(settings.signals)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,10 +19,9 @@ from stream_reco.labels.store import Store
 from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
 from stream_reco.signals.signals import Signals
-from stream_reco.train.checkpoint import Arrays, Part
+from stream_reco.train.checkpoint import Arrays, Part, RestoredPart
 from stream_reco.train.trainer import Labelled
 
-Restored = Arrays | bytes | Path
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (
     "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
@@ -63,7 +61,7 @@ def parts_of(learner: Learner) -> dict[str, Part]:
     }
 
 
-def learner_from(settings: Settings, parts: Mapping[str, Restored], store: Store) -> Learner:
+def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: Store) -> Learner:
     """The learner that `parts_of` was taken from; `store` holds its labels.
 
     Raises ValueError where the settings do not fit the parts.
@@ -103,11 +101,11 @@ def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float
                             " folder to change it", name, value, kept[name])
 
 
-def _raw(part: Restored) -> bytes:
+def _raw(part: RestoredPart) -> bytes:
     assert isinstance(part, bytes)
     return part
 
 
-def _arrays(part: Restored) -> Arrays:
+def _arrays(part: RestoredPart) -> Arrays:
     assert isinstance(part, dict)
     return {name: np.array(array) for name, array in part.items()}

@@ -12,9 +12,7 @@ from msgspec.structs import replace
 
 from stream_reco.events import Id
 from stream_reco.labels import Example
-
-_UNPROMPTED = "unprompted"
-_Key = tuple[Id, Id, Id | None, int]
+from stream_reco.labels.example import ShownKey
 
 
 class Patience:
@@ -23,15 +21,15 @@ class Patience:
     def __init__(self, window_ms: int) -> None:
         self._window_ms = window_ms
         self._released = -(2**62)
-        self._held: dict[_Key, Example] = {}
-        self._due: list[tuple[int, int, _Key]] = []
+        self._held: dict[ShownKey, Example] = {}
+        self._due: list[tuple[int, int, ShownKey]] = []
         self._order = 0
 
     def holds(self, example: Example) -> bool:
         """Take an example if its window is not over; else it is to be learned from at once."""
-        if _UNPROMPTED in (example.reason, example.undoes.reason if example.undoes else ""):
+        if example.is_unprompted:
             return False  # it has no window
-        key = (example.user_id, example.item_id, example.request_id, example.event_time)
+        key = example.shown
         before = self._held.get(key)
         if before is not None:
             weight = example.weight if example.undoes is not None else before.weight + example.weight
@@ -68,7 +66,7 @@ class Patience:
     def recall(self, released: int, examples: list[Example]) -> None:
         """The inverse of `state`."""
         self._released, self._order = released, len(examples)
-        keys = [(one.user_id, one.item_id, one.request_id, one.event_time) for one in examples]
+        keys = [one.shown for one in examples]
         self._held = dict(zip(keys, examples, strict=True))
         self._due = [(key[3] + self._window_ms, at, key) for at, key in enumerate(keys)]
         heapify(self._due)

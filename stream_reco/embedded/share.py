@@ -11,7 +11,6 @@ from stream_reco.labels import Example
 from stream_reco.train.delayed_feedback import Feedback
 
 _PRESUMED = "immediate"
-_UNPROMPTED = "unprompted"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def share_of(example: Example, presumes: bool, negative_rate: float, seed: int) 
     positives included. A negative that was dropped is not undone either.
     """
     undoes = example.undoes
-    if _UNPROMPTED in (example.reason, undoes.reason if undoes else ""):
+    if example.is_unprompted:
         # There was no impression: nobody was shown it and passed it over.
         return Share(example.weight)
     keeps = negative_rate >= 1.0 or _chance(example, seed) < negative_rate
@@ -56,5 +55,4 @@ def _feedback(example: Example) -> Feedback:
 
 def _chance(example: Example, seed: int) -> float:
     """Uniform in [0, 1), always the same for one impression, so that what undoes its negative knows of it."""
-    impression = (example.user_id, example.item_id, example.request_id, example.event_time)
-    return xxh3_64_intdigest(msgspec.msgpack.encode(impression), seed & (2**64 - 1)) / 2.0**64
+    return xxh3_64_intdigest(msgspec.msgpack.encode(example.shown), seed & (2**64 - 1)) / 2.0**64

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from stream_reco.events import Id
 
+ShownKey = tuple[Id, Id, Id | None, int]
+"""User, item, request and time (ms) of an impression."""
+
 
 class Undone(Struct, frozen=True, gc=False):
     """The label that an example undoes, as it was last given; `weight` is the sum over what was given for it."""
@@ -39,3 +42,13 @@ class Example(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     position: int | None = None
     action: str | None = None
     value: float | None = None
+
+    @property
+    def shown(self) -> ShownKey:
+        """What tells its impression from others."""
+        return self.user_id, self.item_id, self.request_id, self.event_time
+
+    @property
+    def is_unprompted(self) -> bool:
+        """Whether it is of an action that had no impression, or of that action's retraction."""
+        return "unprompted" in (self.reason, self.undoes.reason if self.undoes else "")

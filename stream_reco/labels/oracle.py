@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from stream_reco.events import Event, Id, Impression
 from stream_reco.labels.example import Example
 from stream_reco.labels.joiner import LabelJoiner
 from stream_reco.labels.settings import DAY_MS, LabelSettings
 
-_UNPROMPTED = "unprompted"
 _CHUNK = 1024
 
 
@@ -28,10 +28,7 @@ def final_labels(events: Iterable[Event], settings: LabelSettings) -> dict[Id, F
 
     It is the same under every policy. Impressions without an id, and repetitions of one, have none.
     """
-    joiner = LabelJoiner(
-        settings.window_ms, None, settings.lateness_ms, settings.action_weights, settings.positive_from,
-        keep_unprompted_features=False, value_units=settings.value_units,
-    )  # fmt: skip
+    joiner = LabelJoiner(**_waiting(settings))
     finals: dict[Id, Final] = {}
     shown: list[Id] = []
     last = 0
@@ -78,10 +75,7 @@ class OracleJoiner(LabelJoiner):
     """
 
     def __init__(self, finals: Mapping[Id, Final], settings: LabelSettings) -> None:
-        super().__init__(
-            settings.window_ms, None, settings.lateness_ms, settings.action_weights, settings.positive_from,
-            keep_unprompted_features=False, value_units=settings.value_units,
-        )  # fmt: skip
+        super().__init__(**_waiting(settings))
         self._finals = finals
 
     def process(self, events: Sequence[Event], features: Sequence[bytes | None] | None = None) -> list[Example]:
@@ -101,12 +95,13 @@ class OracleJoiner(LabelJoiner):
         return _unprompted(super().advance(watermark, limit))
 
 
+def _waiting(settings: LabelSettings) -> dict[str, Any]:
+    """What a joiner takes of settings where nothing is inferred and nothing presumed."""
+    return replace(settings, policy="conclusive").of_joiner()
+
+
 def _unprompted(examples: list[Example]) -> list[Example]:
-    return [
-        example
-        for example in examples
-        if example.reason == _UNPROMPTED or (example.undoes is not None and example.undoes.reason == _UNPROMPTED)
-    ]
+    return [example for example in examples if example.is_unprompted]
 
 
 def _told(shown: Impression, final: Final, features: bytes | None) -> Example:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from stream_reco.labels.weights import Weights
 
@@ -45,6 +45,19 @@ class LabelSettings:
         check_presumption(self.wait_seconds * 1000, self.window_days * DAY_MS)
         check_rate(self.negative_rate)
         check_weights(self.action_weights, self.positive_from, self.value_units)
+
+    def of_joiner(self) -> dict[str, Any]:
+        """The arguments of a `LabelJoiner` as the loop has it: without features of what it may only take back."""
+        return {
+            "window_ms": self.window_ms,
+            "order": self.inferred_by,
+            "lateness_ms": self.lateness_ms,
+            "action_weights": self.action_weights,
+            "positive_from": self.positive_from,
+            "value_units": self.value_units,
+            "presume_ms": self.presume_ms,
+            "keep_unprompted_features": False,
+        }
 
     @property
     def weights(self) -> Weights:

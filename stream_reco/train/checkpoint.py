@@ -30,6 +30,8 @@ Part = Arrays | bytes | Callable[[Path], None]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _PREFIX, _DRAFT, _DAMAGED = "checkpoint-", "draft-", "damaged-"
 _BLOCK = 1 << 20
+RestoredPart = Arrays | bytes | Path
+"""A part as it is read again: a folder is told by its path."""
 _Digests = dict[tuple[int, int, int, int], str]
 """By device, inode, size and time of change."""
 
@@ -55,10 +57,10 @@ class Written(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a checkpoint holds, and for each newer one that had to be passed over, why; folders are told by path."""
+    """What a checkpoint holds, and for each newer one that had to be passed over, why."""
 
     position: int
-    parts: dict[str, Arrays | bytes | Path]
+    parts: dict[str, RestoredPart]
     warnings: tuple[str, ...]
 
 
@@ -177,13 +179,12 @@ def _written(
 
 def _digests_of_newest(folder: Path) -> _Digests:
     """The digests of the files that the newest checkpoint shares with the next by links: large ones, many times."""
-    for path in _newest_first(folder)[:1]:
-        try:
-            files = _read_manifest(path).files
-            return {_identity(path / file.file): file.xxh3_128 for file in files if file.kind == "folder"}
-        except (_DamagedError, CheckpointVersionError, OSError):
-            continue
-    return {}
+    try:
+        newest = _newest_first(folder)[0]
+        files = _read_manifest(newest).files
+        return {_identity(newest / file.file): file.xxh3_128 for file in files if file.kind == "folder"}
+    except (IndexError, _DamagedError, CheckpointVersionError, OSError):
+        return {}
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
@@ -191,9 +192,9 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read(path: Path) -> tuple[int, dict[str, Arrays | bytes | Path]]:
+def _read(path: Path) -> tuple[int, dict[str, RestoredPart]]:
     body = _read_manifest(path)
-    parts: dict[str, Arrays | bytes | Path] = {}
+    parts: dict[str, RestoredPart] = {}
     for file in body.files:
         source = path / file.file
         if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
