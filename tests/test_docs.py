@@ -129,6 +129,15 @@ def test_named_metrics_exist(one: Page) -> None:
             assert name in known, f"{one.name} names the metric {name}"
 
 
+OF_EVERY_PAGE = (
+    test_files_exist,
+    test_functions_and_methods_exist,
+    test_settings_and_variables_exist,
+    test_commands_and_flags_exist,
+    test_routes_exist_and_no_path_is_of_one_machine,
+)
+"""What pages that a command writes keep too."""
+
 # What is wrong in a page must be found, or the tests above could not fail.
 WRONG = [
     (test_files_exist, "see `stream_reco/nowhere.py`"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from stream_reco.cli.delays_plan import TALKINGDATA, WORLDS, World
-from stream_reco.cli.failure import Failure
 from stream_reco.cli.log_options import Format, LogChoice
 from stream_reco.cli.reproduce_store import Store
+from stream_reco.cli.reproduce_write import write_page
 
 if TYPE_CHECKING:
     from stream_reco.cli.delays_found import WorldFound
@@ -41,21 +40,7 @@ def write(stores: dict[World, Store], out: Path) -> list[Path]:
     from stream_reco.cli.delays_plot import plot_of
 
     found = [_found(world, store) for world, store in stores.items()]
-    picture = plot_of(found)
-    contents = {
-        "labels.md": page_of(found, "labels.svg" if picture else None).encode(),
-        "labels.json": (json.dumps(json_of(found), indent=1) + "\n").encode(),
-    }
-    if picture is None:
-        typer.echo("no plot without matplotlib: pip install matplotlib", err=True)
-    else:
-        contents["labels.svg"] = picture
-    for file, content in contents.items():
-        try:
-            (out / file).write_bytes(content)
-        except OSError as error:
-            raise Failure(f"cannot write {out / file}: {error.strerror}; name another folder with --out") from error
-    return [out / file for file in contents]
+    return write_page(out, "labels", lambda picture: page_of(found, picture), json_of(found), plot_of(found))
 
 
 def _found(world: World, store: Store) -> WorldFound:
@@ -63,11 +48,7 @@ def _found(world: World, store: Store) -> WorldFound:
     from stream_reco.cli.delays_leads import leads_of
     from stream_reco.labels import LabelSettings
 
-    results = {}
-    for run in world.runs:
-        result = store.find(run)
-        assert result is not None
-        results[run] = result
+    results = {run: store.finished(run) for run in world.runs}
     log = LogChoice(store.log, Format(world.log_format)).read(_FUTURE_SECONDS)
     settings = LabelSettings(window_days=world.window_days)
     ceiling = _ceiling(log, store, settings) if world is WORLDS[0] else None

@@ -20,7 +20,7 @@ from stream_reco.cli.log_options import (
     TimeUnitOption,
 )
 from stream_reco.cli.settings_of import settings_of
-from stream_reco.cli.stopping import stopping
+from stream_reco.cli.stopping import INTERRUPTED, stopping
 
 if TYPE_CHECKING:
     import threading
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from stream_reco.datasets import Log
 
 NEVER = "never"
-_STOPPED = 130
 """As shells know a program that was interrupted."""
 
 
@@ -162,7 +161,7 @@ def _run(
             def watch() -> None:
                 view.update()
                 if stop.is_set():
-                    raise typer.Exit(_STOPPED)
+                    raise typer.Exit(INTERRUPTED)
 
             watch()
             Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, watch).run(log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +14,11 @@ from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
 from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size
 from stream_reco.cli.reproduce_runs import Pool
-from stream_reco.cli.reproduce_store import Result, Store
+from stream_reco.cli.reproduce_store import Store
+from stream_reco.cli.reproduce_write import write_page
 
 ALL, DELAYS = "all", "delays"
 Name = StrEnum("Name", [*EXPERIMENTS, DELAYS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
-_STOPPED = 130
 
 
 def reproduce(
@@ -71,7 +70,7 @@ def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool)
 def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
     """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
     from stream_reco.cli.reproduce_view import Progress
-    from stream_reco.cli.stopping import stopping
+    from stream_reco.cli.stopping import INTERRUPTED, stopping
 
     distinct = list(dict.fromkeys(runs))
     kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}
@@ -83,7 +82,7 @@ def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) ->
     again = "what is finished is kept: the same command goes on from there"
     if stop.is_set():
         typer.echo(f"stopped; {again}", err=True)
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(INTERRUPTED)
     if pool.failures:
         told = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
         raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {told}")
@@ -91,31 +90,10 @@ def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) ->
 
 def write(experiment: Experiment, store: Store, out: Path) -> list[Path]:
     """Write the page of an experiment whose runs are all in the store, its figures and its plot; returns the files."""
-    found = Found(experiment, {run: _found(store, run) for run in experiment.everything})
+    found = Found(experiment, {run: store.finished(run) for run in experiment.everything})
     from stream_reco.cli.reproduce_plot import plot_of
 
-    picture = plot_of(found)
-    name = experiment.name
-    contents = {
-        f"{name}.md": page_of(found, f"{name}.svg" if picture else None).encode(),
-        f"{name}.json": (json.dumps(figures_of(found), indent=1) + "\n").encode(),
-    }
-    if picture is None:
-        typer.echo("no plot without matplotlib: pip install matplotlib", err=True)
-    else:
-        contents[f"{name}.svg"] = picture
-    for file, content in contents.items():
-        try:
-            (out / file).write_bytes(content)
-        except OSError as error:
-            raise Failure(f"cannot write {out / file}: {error.strerror}; name another folder with --out") from error
-    return [out / file for file in contents]
-
-
-def _found(store: Store, run: Run) -> Result:
-    result = store.find(run)
-    assert result is not None
-    return result
+    return write_page(out, experiment.name, lambda picture: page_of(found, picture), figures_of(found), plot_of(found))
 
 
 def _folder(data: Path | None, log: str) -> Path:

@@ -72,6 +72,13 @@ class Store:
         except (OSError, ValueError, TypeError):
             return None
 
+    def finished(self, run: Run) -> Result:
+        """The result of a run that is known to be finished. Raises `Failure` if it can no longer be read."""
+        result = self.find(run)
+        if result is None:
+            raise Failure(f"{self.file(run, 'json')} is gone or damaged; the same command runs that replay again")
+        return result
+
     def keep(self, run: Run, jobs: int) -> Result:
         """Make the figures that a run has just written its result, whole or not at all."""
         part = self.part(run)

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+INTERRUPTED = 130
+"""The status of a command that was stopped before it had its answer, as shells have it for SIGINT."""
+
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:

@@ -168,13 +168,7 @@ def test_the_page_compares_with_the_oracle_and_keeps_the_rules() -> None:
     assert "11 of 110 inferred negatives (10.00%) were wrong" in page.text
     assert "50 % of all 4 and 50 % of the 4" in page.text
     assert page.text.count("| oracle |") == 4
-    for rule in (
-        rules.test_files_exist,
-        rules.test_functions_and_methods_exist,
-        rules.test_settings_and_variables_exist,
-        rules.test_commands_and_flags_exist,
-        rules.test_routes_exist_and_no_path_is_of_one_machine,
-    ):
+    for rule in rules.OF_EVERY_PAGE:
         rule(page)
 
 

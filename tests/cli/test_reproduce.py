@@ -261,13 +261,7 @@ def test_pages_keep_the_rules_of_pages(found: Found) -> None:
     page = Page(f"docs/results/{found.experiment.name}.md", page_of(found, None))
     assert page.text.endswith("\n")
     assert not page.blocks
-    for rule in (
-        rules.test_files_exist,
-        rules.test_functions_and_methods_exist,
-        rules.test_settings_and_variables_exist,
-        rules.test_commands_and_flags_exist,
-        rules.test_routes_exist_and_no_path_is_of_one_machine,
-    ):
+    for rule in rules.OF_EVERY_PAGE:
         rule(page)
 
 
