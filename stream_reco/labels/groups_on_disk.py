@@ -73,7 +73,7 @@ class GroupsOnDisk:
         """Add an impression; return (time, rank) of the earliest response from `since` on to a later one, if any."""
         known = self._of(key)
         # One that comes after its end has to be told to leave.
-        past = (end, END, shown.seq) < self.reached
+        past = is_over((end, shown.seq), self.reached)
         heappush(known.members, (NEVER if past else end, shown.seq))
         known.changed = True
         return known.group.join(rank, shown.seq, (shown.time, shown.seq), since)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from heapq import heappop, heappush
+from itertools import islice
 
 from stream_reco.events import Id
 from stream_reco.labels import rules
@@ -203,7 +204,7 @@ class OnDisk:
 
     def _trim(self) -> None:
         """Let go of objects that have not changed, the oldest first."""
-        for seq in list(self._loaded)[: max(0, len(self._loaded) - _HOT)]:
+        for seq in list(islice(self._loaded, max(0, len(self._loaded) - _HOT))):
             if seq not in self._changed:
                 del self._loaded[seq]
 

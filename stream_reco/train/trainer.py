@@ -198,7 +198,8 @@ class Trainer:
         # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
         alone = pointwise[~sampled[owners]].sum()
         loss = listwise + settings.odds_weight * pointwise.sum() + (1.0 - settings.odds_weight) * alone
-        loss = loss - (_opposite(batch, logits) * batch.undone)[~sampled].sum()
+        if bool(batch.undone.any()):
+            loss = loss - (_opposite(batch, logits) * batch.undone)[~sampled].sum()
         return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
 
     def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
