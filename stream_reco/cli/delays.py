@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stream_reco.cli.delays_plan import TALKINGDATA, WORLDS, World
+from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
 from stream_reco.cli.log_options import Format, LogChoice
-from stream_reco.cli.reproduce_store import Store
+from stream_reco.cli.reproduce_plan import Run
+from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.cli.reproduce_write import write_page
 
 if TYPE_CHECKING:
@@ -21,26 +23,39 @@ _FUTURE_SECONDS = 300.0
 
 
 def stores_of(data: Path, work: Path, *, fresh: bool = False) -> dict[World, Store]:
-    """A store for each world; the simulated log is made where there is none yet, or if it is to be `fresh`.
+    """A store for each world; simulated logs are made where there are none yet, or if they are to be `fresh`.
 
     Raises `Failure` where a log cannot be read.
     """
     from stream_reco.cli.delays_world import world_log
 
-    real = Store(work, data / TALKINGDATA, WORLDS[1].size, WORLDS[1].log_format, WORLDS[1].shown_log)
-    typer.echo("the simulated log: made once, in about a minute, and kept")
-    simulated = Store(work, world_log(work, fresh=fresh), WORLDS[0].size, WORLDS[0].log_format, WORLDS[0].shown_log)
-    return {WORLDS[0]: simulated, WORLDS[1]: real}
+    real = WORLDS[1]
+    stores = {real: Store(work, data / TALKINGDATA, real.size, real.log_format, real.shown_log)}
+    typer.echo("simulated logs: made once, in about a minute each, and kept")
+    for world in (WORLDS[0], *MORE_WORLDS):
+        stores[world] = Store(work, world_log(world, work, fresh=fresh), world.size, world.log_format, world.shown_log)
+    return stores
+
+
+def runs_of(world: World) -> tuple[Run, ...]:
+    """The runs that the page tells of."""
+    return world.compared if world in MORE_WORLDS else world.runs
 
 
 def write(stores: dict[World, Store], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
-    from stream_reco.cli.delays_found import json_of
+    from stream_reco.cli.delays_found import WorldFound, json_of
     from stream_reco.cli.delays_page import page_of
     from stream_reco.cli.delays_plot import plot_of
 
-    found = [_found(world, store) for world, store in stores.items()]
-    return write_page(out, "labels", lambda picture: page_of(found, picture), json_of(found), plot_of(found))
+    found = [_found(world, stores[world]) for world in WORLDS]
+    more = [WorldFound(world, _results(world, stores[world])) for world in MORE_WORLDS]
+    page = partial(page_of, found, more)
+    return write_page(out, "labels", page, json_of([*found, *more]), plot_of(found))
+
+
+def _results(world: World, store: Store) -> dict[Run, Result]:
+    return {run: store.finished(run) for run in runs_of(world)}
 
 
 def _found(world: World, store: Store) -> WorldFound:
@@ -48,11 +63,10 @@ def _found(world: World, store: Store) -> WorldFound:
     from stream_reco.cli.delays_leads import leads_of
     from stream_reco.labels import LabelSettings
 
-    results = {run: store.finished(run) for run in world.runs}
     log = LogChoice(store.log, Format(world.log_format)).read(_FUTURE_SECONDS)
     settings = LabelSettings(window_days=world.window_days)
     ceiling = _ceiling(log, store, settings) if world is WORLDS[0] else None
-    return WorldFound(world, results, leads_of(log, settings), ceiling)
+    return WorldFound(world, _results(world, store), leads_of(log, settings), ceiling)
 
 
 def _ceiling(log: Log, store: Store, settings: LabelSettings) -> dict[str, Any]:
@@ -64,5 +78,5 @@ def _ceiling(log: Log, store: Store, settings: LabelSettings) -> dict[str, Any]:
     quality = ShownQuality(finals_of(log, settings))
     shown = [event for event in log if isinstance(event, Impression)]
     warm = sum(isinstance(event, Impression) for event in log[: store.size.warm_up])
-    quality.shown(shown[warm:], true_chances(store.folder)[warm:].astype("float32"))
+    quality.shown(shown[warm:], true_chances(store.log)[warm:].astype("float32"))
     return quality.as_dict()

@@ -17,11 +17,14 @@ _KEPT = ("impressions", "evaluated", "hr@10", "ndcg@10", "examples", "seconds", 
 
 @dataclass(frozen=True)
 class WorldFound:
-    """The results on one log. `ceiling`: figures of the true probabilities as those of a run, where they are known."""
+    """The results on one log. `ceiling`: figures of the true probabilities as those of a run, where they are known.
+
+    Where policies are only compared, there are no `leads`.
+    """
 
     world: World
     results: Mapping[Run, Result]
-    leads: Leads
+    leads: Leads | None = None
     ceiling: Mapping[str, Any] | None = None
 
     @property
@@ -57,4 +60,4 @@ def _world(found: WorldFound) -> dict[str, object]:
         }
         for run, result in found.results.items()
     }
-    return {"runs": runs, "ceiling": found.ceiling, "leads": asdict(found.leads)}
+    return {"runs": runs, "ceiling": found.ceiling, "leads": asdict(found.leads) if found.leads else None}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stream_reco.cli.delays_found import HALF, TENTHS, WorldFound
+from stream_reco.cli.delays_worlds import rows_of
 from stream_reco.cli.reproduce_plan import config_name, config_text
 
 _INTRO = (
@@ -31,15 +32,20 @@ _ABOUT = {
 }
 
 
-def page_of(found: list[WorldFound], plot: str | None) -> str:
-    """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
+def page_of(found: list[WorldFound], more: list[WorldFound], plot: str | None) -> str:
+    """The page in Markdown; `plot` is the name of the picture beside it, if there is one.
+
+    `more` are other worlds like the first.
+    """
     lines = ["# What late labels cost", "", "Made by `stream-reco reproduce delays`, which writes this page anew.", "",
              _INTRO, "", *_reading(), ""]  # fmt: skip
     for one in found:
         lines += [f"## {one.world.heading}", "", _about(one), "", *_table(one), *_over_time(one), *_leads(one)]
+        if one is found[0]:
+            lines += _over_worlds([one, *more])
         if plot and one is found[0]:
             lines += [f"![AUC, log loss and calibration over time, by policy]({plot})", ""]
-    return "\n".join([*lines, *_machines(found), *_commands(found), ""])
+    return "\n".join([*lines, *_machines([*found, *more]), *_commands([*found, *more]), ""])
 
 
 def _reading() -> Iterator[str]:
@@ -78,6 +84,20 @@ def _table(found: WorldFound) -> Iterator[str]:
     yield ""
 
 
+def _over_worlds(worlds: list[WorldFound]) -> Iterator[str]:
+    yield (
+        f"Two runs on one world differ by chance as much as corrections do, so these were run on {len(worlds)} worlds,"
+        " each with another seed of the world and of the model. Second half of each log; means over worlds ± their"
+        " standard errors, against the oracle of the same world and seed:"
+    )
+    yield from ("", "| over worlds | Δ AUC | calibration | to the oracle's |", "|---|---|---|---|")
+    for row in rows_of(worlds):
+        cells = [f"{signed(row.auc.mean)} ± {row.auc.error:.4f}",
+                 *(f"{one.mean:.3f} ± {one.error:.3f}" for one in (row.calibration, row.relative))]  # fmt: skip
+        yield f"| {row.title} | {' | '.join(cells)} |"
+    yield ""
+
+
 def _figures(figures: Mapping[str, Any]) -> list[str]:
     return [_cell(figures[name], form) for name, form in (("auc", ".4f"), ("logloss", ".5f"), ("calibration", ".3f"))]
 
@@ -104,7 +124,7 @@ def _over_time(found: WorldFound) -> Iterator[str]:
 
 def _leads(found: WorldFound) -> Iterator[str]:
     leads = found.leads
-    if not leads.inferred:
+    if leads is None or not leads.inferred:
         return
     share, rate = leads.earlier / leads.negatives, leads.wrong / leads.inferred
     yield (

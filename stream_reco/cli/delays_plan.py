@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from stream_reco.cli.reproduce_plan import Run, Size
 
-DAYS, WORLD_SEED = 60, 0
-WORLD = f"late-clicks-{DAYS}-{WORLD_SEED}.jsonl"
+DAYS = 60
 TALKINGDATA = "talkingdata_clicks.csv.gz"
 SECOND_SEED = 1
+MORE_SEEDS = (1, 2, 3, 4)
+"""Of simulated worlds besides 0: between two runs on one world, chance is as large as what is to be told apart."""
+CORRECTIONS, AFTER_AN_HOUR = ("none", "undo", "fnw"), ("undo", "fnw", "es-dfm")
 _STEPS = ("training.batch = 32", "training.wait_seconds = 3600")
 """Shows are rare in these logs: steps of the default size would hold two or three examples, and take hours."""
 _WAIT = "labels.wait_seconds = 3600"
@@ -27,6 +29,8 @@ class World:
     window_days: float
     slates: bool
     """Whether responses tell on other impressions; else `early` infers nothing."""
+    seed: int = 0
+    """Of a simulated world, and of the model where it is not 0."""
 
     @property
     def size(self) -> Size:
@@ -39,16 +43,25 @@ class World:
             self._run("oracle", "oracle"),
             self._run("conclusive", "conclusive"),
             *([self._run("early", "early")] if self.slates else []),
-            *(self._run(f"immediate {one}", "immediate", _correction(one)) for one in ("none", "undo", "fnw")),
-            *(
-                self._run(f"immediate {one} after 1 h", "immediate", _correction(one), _WAIT)
-                for one in ("undo", "es-dfm")
-            ),
+            *self._immediate(),
             self._run("oracle other seed", "oracle", f"training.seed = {SECOND_SEED}"),
+        )
+
+    @property
+    def compared(self) -> tuple[Run, ...]:
+        """Those that are run on every simulated world: the oracle, and what corrects presumed negatives."""
+        return self._run("oracle", "oracle"), *self._immediate()
+
+    def _immediate(self) -> tuple[Run, ...]:
+        return (
+            *(self._run(f"immediate {one}", "immediate", _correction(one)) for one in CORRECTIONS),
+            *(self._run(f"immediate {one} after 1 h", "immediate", _correction(one), _WAIT) for one in AFTER_AN_HOUR),
         )
 
     def _run(self, title: str, labels: str, *settings: str) -> Run:
         window = f"labels.window_days = {self.window_days}"
+        if self.seed:
+            settings = (*settings, f"training.seed = {self.seed}")
         options = ("--sync-interval", str(self.interval), "--labels", labels)
         return Run(f"{self.name} {title}", options, self.name, settings=(window, *_STEPS, *settings))
 
@@ -61,8 +74,14 @@ def _correction(name: str) -> str:
     return f'training.correction = "{name}"'
 
 
+def _simulated(seed: int) -> World:
+    name = f"simulated {seed}" if seed else "simulated"
+    return World(name, "A simulated world", "events", f"late-clicks-{DAYS}-{seed}.jsonl", 3600, 14.0, True, seed)
+
+
 WORLDS = (
-    World("simulated", "A simulated world", "events", WORLD, 3600, 14.0, True),
+    _simulated(0),
     World("talkingdata", "TalkingData", "talkingdata", f"$STREAM_RECO_DATA/{TALKINGDATA}", 600, 0.6, False),
 )
 """TalkingData's log spans three and a half days and installs come within 12.9 hours, so its window is 14.4 hours."""
+MORE_WORLDS = tuple(_simulated(seed) for seed in MORE_SEEDS)

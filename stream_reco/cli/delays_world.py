@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.cli.delays_plan import DAYS, WORLD, WORLD_SEED
+from stream_reco.cli.delays_plan import DAYS, World
 from stream_reco.cli.failure import Failure
 from stream_reco.events import encode
 from stream_reco.simulate.late_clicks import late_clicks
@@ -15,38 +15,39 @@ from stream_reco.simulate.late_clicks import late_clicks
 USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 
 
-def world_log(folder: Path, *, fresh: bool = False) -> Path:
-    """The log as events in JSON lines, in a folder that is made if need be; `fresh`: made again.
+def world_log(world: World, folder: Path, *, fresh: bool = False) -> Path:
+    """The log of a simulated world as events in JSON lines, in a folder that is made if need be; `fresh`: made again.
 
     Raises `Failure` where it cannot be written.
     """
-    path, chances = folder / WORLD, chances_of(folder)
+    path = folder / world.shown_log
+    chances = chances_of(path)
     if path.exists() and chances.exists() and not fresh:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(path, chances)
+        _write(world.seed, path, chances)
     except OSError as error:
         raise Failure(f"cannot write {error.filename}: {error.strerror}; name another folder with --work") from error
     return path
 
 
-def chances_of(folder: Path) -> Path:
-    """The file with the true probabilities, float64 in the order of the impressions."""
-    return (folder / WORLD).with_suffix(".npy")
+def chances_of(log: Path) -> Path:
+    """The file beside a log with the true probabilities, float64 in the order of the impressions."""
+    return log.with_suffix(".npy")
 
 
-def true_chances(folder: Path) -> NDArray[np.float64]:
+def true_chances(log: Path) -> NDArray[np.float64]:
     """float64[n]: the probability that each impression of the log is clicked."""
-    chances: NDArray[np.float64] = np.load(chances_of(folder), allow_pickle=False)
+    chances: NDArray[np.float64] = np.load(chances_of(log), allow_pickle=False)
     return chances
 
 
-def _write(path: Path, chances_path: Path) -> None:
+def _write(seed: int, path: Path, chances_path: Path) -> None:
     chances = []
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        world = late_clicks(DAYS, WORLD_SEED, requests_per_day=REQUESTS_PER_DAY, users=USERS, items=ITEMS)
+        world = late_clicks(DAYS, seed, requests_per_day=REQUESTS_PER_DAY, users=USERS, items=ITEMS)
         for event, chance in world:
             file.write(encode(event) + b"\n")
             if chance is not None:

@@ -62,7 +62,7 @@ def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool)
     _make(out)
     stores = delays.stores_of(data, _work_folder(work), fresh=fresh)
     for world, store in stores.items():
-        run_all(store, list(world.runs), jobs, fresh=fresh)
+        run_all(store, list(delays.runs_of(world)), jobs, fresh=fresh)
     for path in delays.write(stores, out):
         typer.echo(f"wrote {path}")
 

@@ -16,9 +16,10 @@ from stream_reco.cli.app import main
 from stream_reco.cli.delays_found import WorldFound, json_of
 from stream_reco.cli.delays_leads import Leads, leads_of
 from stream_reco.cli.delays_page import page_of
-from stream_reco.cli.delays_plan import TALKINGDATA, WORLDS, World
+from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
 from stream_reco.cli.delays_plot import plot_of
 from stream_reco.cli.delays_world import true_chances, world_log
+from stream_reco.cli.delays_worlds import Spread, rows_of
 from stream_reco.cli.replay import Labels
 from stream_reco.cli.reproduce_plan import Run, config_text
 from stream_reco.cli.reproduce_store import Result, Store
@@ -80,14 +81,15 @@ def test_the_command_of_a_run_names_its_log(tmp_path: Path) -> None:
 
 def test_the_simulated_log_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
-    path = world_log(tmp_path / "work")
+    path = world_log(WORLDS[0], tmp_path / "work")
     events = [decode(line) for line in path.read_bytes().splitlines()]
-    assert len(true_chances(tmp_path / "work")) == sum(isinstance(event, Impression) for event in events) > 100
+    assert len(true_chances(path)) == sum(isinstance(event, Impression) for event in events) > 100
     written = path.stat().st_mtime_ns
-    assert world_log(tmp_path / "work").stat().st_mtime_ns == written
-    assert world_log(tmp_path / "work", fresh=True).stat().st_mtime_ns > written
-    again = world_log(tmp_path / "other")
+    assert world_log(WORLDS[0], tmp_path / "work").stat().st_mtime_ns == written
+    assert world_log(WORLDS[0], tmp_path / "work", fresh=True).stat().st_mtime_ns > written
+    again = world_log(WORLDS[0], tmp_path / "other")
     assert again.read_bytes() == path.read_bytes()
+    assert world_log(MORE_WORLDS[0], tmp_path / "work").read_bytes() != path.read_bytes()
 
 
 # --- labels in time
@@ -157,8 +159,41 @@ def made_up() -> list[WorldFound]:
     return found
 
 
+def more_made_up() -> list[WorldFound]:
+    """Worlds in which each further one of the runs is worse by 1, 2, … times as much as in the first."""
+    return [
+        WorldFound(world, {run: result_of(run, place * (at + 2)) for place, run in enumerate(world.compared)})
+        for at, world in enumerate(MORE_WORLDS)
+    ]
+
+
+def test_over_worlds_each_run_is_compared_with_its_own_oracle() -> None:
+    first = WorldFound(WORLDS[0], {run: result_of(run, place) for place, run in enumerate(WORLDS[0].compared)})
+    oracle, none, *_ = rows_of([first, *more_made_up()])
+    assert (oracle.title, oracle.auc, oracle.relative) == ("oracle", Spread(0.0, 0.0), Spread(1.0, 0.0))
+    assert none.title == "immediate none"
+    changes = np.arange(1, 6) / -100
+    assert none.auc.mean == pytest.approx(changes.mean())
+    assert none.auc.error == pytest.approx(changes.std(ddof=1) / np.sqrt(5))
+    assert none.calibration.mean == pytest.approx((1.1 - changes).mean())
+    assert none.relative.mean == pytest.approx((1.0 - changes / 1.1).mean())
+
+
+def test_worlds_and_their_models_have_seeds_of_their_own(tmp_path: Path) -> None:
+    for seed, world in enumerate((WORLDS[0], *MORE_WORLDS)):
+        assert f"-{seed}.jsonl" in world.shown_log
+        for run in world.compared:
+            config = tmp_path / "run.toml"
+            config.write_text(config_text(run))
+            assert load(config).settings.training.seed == seed
+            assert str(seed or "simulated") in run.slug
+    assert len({run.slug for world in (*WORLDS, *MORE_WORLDS) for run in (*world.runs, *world.compared)}) == (
+        len(WORLDS[0].runs) + len(WORLDS[1].runs) + sum(len(world.runs) for world in MORE_WORLDS)
+    )
+
+
 def test_the_page_compares_with_the_oracle_and_keeps_the_rules() -> None:
-    page = Page("docs/results/labels.md", page_of(made_up(), None))
+    page = Page("docs/results/labels.md", page_of(made_up(), more_made_up(), None))
     rows = {row[0]: row[1:] for row in page.table("policy")}
     assert rows["oracle"][:5] == ["0.9000", "0.10000", "1.100", "0.9000", "+0.0000"]
     assert rows["conclusive"][4] == "−0.0100"
@@ -167,7 +202,8 @@ def test_the_page_compares_with_the_oracle_and_keeps_the_rules() -> None:
     assert "100 of 1,000 negatives (10.0%) sooner" in page.text
     assert "11 of 110 inferred negatives (10.00%) were wrong" in page.text
     assert "50 % of all 4 and 50 % of the 4" in page.text
-    assert page.text.count("| oracle |") == 4
+    assert page.text.count("| oracle |") == 5
+    assert {row[0]: row[1:] for row in page.table("over worlds")}["oracle"][0] == "+0.0000 ± 0.0000"
     for rule in rules.OF_EVERY_PAGE:
         rule(page)
 

@@ -1,0 +1,48 @@
+"""The corrections over several simulated worlds: how far from each world's oracle, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+from stream_reco.cli.delays_found import HALF, WorldFound
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over worlds and its standard error."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy over all worlds, of the second half of each log.
+
+    `auc`: minus the oracle's of the same world and seed; `calibration`: Σ predicted / Σ observed; `relative`: that over
+    the oracle's.
+    """
+
+    title: str
+    auc: Spread
+    calibration: Spread
+    relative: Spread
+
+
+def rows_of(worlds: Sequence[WorldFound]) -> Iterator[Row]:
+    """What was run on every world, the oracle first."""
+    for number, run in enumerate(worlds[0].world.compared):
+        runs = [(one, one.world.compared[number]) for one in worlds]
+        yield Row(
+            worlds[0].world.title_of(run),
+            _spread([one.change(same, "auc", HALF) for one, same in runs]),
+            _spread([float(one.figures(same, HALF)["calibration"]) for one, same in runs]),
+            _spread([one.relative_calibration(same, HALF) for one, same in runs]),
+        )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(fmean(values), stdev(values) / sqrt(len(values)))
