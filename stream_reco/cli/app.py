@@ -14,6 +14,7 @@ from stream_reco.cli.ingest import ingest
 from stream_reco.cli.replay import replay
 from stream_reco.cli.reproduce import reproduce
 from stream_reco.cli.serve import serve
+from stream_reco.cli.topics import topics
 
 app = typer.Typer(
     help="A recommender that learns while people click.",
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, replay, ingest, reproduce, doctor, bench):
+for command in (demo, serve, replay, ingest, topics, reproduce, doctor, bench):
     app.command()(command)
 
 
