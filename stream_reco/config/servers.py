@@ -18,7 +18,7 @@ Days = Annotated[float, Meta(gt=0, le=36_500)]
 # Kafka itself refuses more for sessions; a transaction may take no longer than 15 minutes.
 Seconds = Annotated[float, Meta(ge=1, le=900)]
 
-_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SENTINEL = "redis+sentinel://host:port,host:port/service/0"
 
 
@@ -113,6 +113,10 @@ def _check_url(url: str) -> None:
         raise ValueError(f"{shown!r} is no address of Redis: {error}") from None
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"{shown!r} is no address of Redis: it begins with one of {', '.join(_SCHEMES)}, then ://")
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise ValueError(f"{shown!r} names no socket: give its path, such as unix:///folder/redis.sock")
+        return
     hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host.partition(":")[0] or host[:1] == "["]
     if not hosts:
         raise ValueError(f"{shown!r} names no host: give one, such as redis://127.0.0.1:6379/0")

@@ -58,3 +58,23 @@ def test_create_then_check(kafka: KafkaServer, kafka_settings: KafkaSettings) ->
     status, output, complaint = stream_reco("topics", "create", **environ | {"STREAM_RECO_KAFKA_PARTITIONS": "12"})
     assert status == 1
     assert "events has 3 partitions, this setting needs 12, because kafka.partitions is 12" in complaint
+
+
+@pytest.mark.kafka
+def test_the_doctor_looks_at_kafka(kafka: KafkaServer, kafka_settings: KafkaSettings) -> None:
+    environ = {"STREAM_RECO_KAFKA_BOOTSTRAP": kafka.bootstrap, "STREAM_RECO_KAFKA_PREFIX": kafka_settings.prefix}
+    status, output, complaint = stream_reco("doctor", **environ)
+    assert status == 1
+    assert f"✓ Kafka: {kafka.bootstrap} answers as Kafka 4.1 or newer" in output
+    assert f"✗ topic: topic {kafka_settings.prefix}.events does not exist" in output
+    assert "8 problems" in complaint
+    assert stream_reco("topics", "create", **environ)[0] == 0
+    status, output, complaint = stream_reco("doctor", **environ)
+    assert (status, complaint) == (0, "")
+    assert "✓ topics: are as declared" in output
+
+
+def test_the_doctor_finds_kafka_away() -> None:
+    status, output, complaint = stream_reco("doctor", STREAM_RECO_KAFKA_BOOTSTRAP="127.0.0.1:9")
+    assert (status, complaint) == (1, "stream-reco: 1 problem\n")
+    assert "✗ Kafka: Kafka at 127.0.0.1:9 does not answer: Connection refused; start it, or set" in output

@@ -50,6 +50,7 @@ def test_an_address_that_is_none_is_named(bootstrap: str) -> None:
         "redis://[::1]:6379",
         "redis+sentinel://a:1,b:2/shop/0",
         "redis+cluster://a:1,b:2",
+        "unix:///folder/redis.sock",
     ],
 )
 def test_addresses_of_redis(url: str) -> None:
@@ -64,6 +65,7 @@ def test_addresses_of_redis(url: str) -> None:
         ("redis://", "names no host"),
         ("redis://:6379", "names no host"),
         ("redis+sentinel://a:1,b:2", "names no service"),
+        ("unix://", "names no socket"),
         ("redis://[::1", "no address of Redis"),
     ],
 )
