@@ -1,19 +1,26 @@
-"""What tests of several rooms need: the real logs, programs that may be absent, a disk that is really full."""
+"""What tests of several rooms need: the real logs, programs that may be absent, a disk that is really full, a Redis."""
+
+from __future__ import annotations
 
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
 RunOnSmallDisk = Callable[[Path, int], str]
 
-PROGRAMS = {"browser": "chromium", "prometheus": "prometheus"}
+PROGRAMS = {"browser": "chromium", "prometheus": "prometheus", "redis": "redis-server"}
 """Marker of a test → the program without which it cannot run."""
 
 _MOUNTED = 'mount -t tmpfs -o size="$2" none "$1" && shift 2 && exec "$@"'
@@ -63,6 +70,36 @@ def data_dir() -> Path:
     folder = Path(named)
     assert folder.is_dir(), f"STREAM_RECO_DATA={named} is no folder"
     return folder
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers of the test's own, with arguments for redis-server; they end with the test."""
+    from tests.redis_server import RedisServer
+
+    with ExitStack() as running:
+        numbers = iter(range(1_000))
+
+        def start(*arguments: str, config: str = "", tls: bool = False) -> RedisServer:
+            server = RedisServer(tmp_path / f"redis-{next(numbers)}", *arguments, config=config, tls=tls)
+            return running.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from tests.redis_server import RedisServer
+
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_one_redis: RedisServer) -> RedisServer:
+    """An empty Redis, the same server for all tests that neither kill nor pause it."""
+    _one_redis.do("FLUSHALL")
+    return _one_redis
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
