@@ -25,6 +25,7 @@ from stream_reco.sync import (
 from stream_reco.sync.publication import same
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
 from stream_reco.sync.redis_link import RedisLink
+from tests.sync.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -255,25 +256,6 @@ def test_an_entry_under_a_wrong_number_is_none(redis_server: RedisServer, connec
     assert reasons(channel.read("1-1", 10)) == ["format"]
 
 
-class Failing(RedisLink):
-    """Fails at a certain command, before or after Redis has done it."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.at: Callable[[tuple[Any, ...]], bool] = lambda _: False
-        self.after = False
-        self.error: Exception = redis.ConnectionError("gone")
-
-    def call(self, *command: Any) -> Any:
-        fails = self.at(command)
-        if fails and not self.after:
-            self._fail(self.error)
-        answer = super().call(*command)
-        if fails:
-            self._fail(self.error)
-        return answer
-
-
 @pytest.fixture
 def failing(redis_server: RedisServer) -> Iterator[Failing]:
     with Failing(redis_server.url) as link:
@@ -282,10 +264,6 @@ def failing(redis_server: RedisServer) -> Iterator[Failing]:
 
 def at_chunk(number: int) -> Callable[[tuple[Any, ...]], bool]:
     return lambda command: command[0] == "SET" and str(command[1]).endswith(f":{number}")
-
-
-def at_commit(command: tuple[Any, ...]) -> bool:
-    return command[0] == "EVAL" and "XADD" in command[1]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
