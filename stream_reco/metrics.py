@@ -242,6 +242,12 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+USER_STATES: Final = Counter(
+    "stream_reco_user_states_total",
+    "Users looked up in Redis, by where their state came from: redis, memory (Redis was away), nowhere (a stranger).",
+    ["source"],
+    registry=REGISTRY,
+)
 
 # --- checkpoints
 CHECKPOINT_SECONDS: Final = Histogram(
