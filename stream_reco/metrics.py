@@ -165,6 +165,26 @@ PUBLICATION_FAILURES: Final = Counter(
     "Publications that the channel did not accept; their rows stay touched and go out with the next.",
     registry=REGISTRY,
 )
+CHANNEL_PUBLICATIONS: Final = Gauge(
+    "stream_reco_channel_publications", "Publications that the channel in Redis keeps.", registry=REGISTRY
+)
+CHANNEL_BYTES: Final = Gauge(
+    "stream_reco_channel_bytes", "Bytes of the publications that the channel in Redis keeps.", registry=REGISTRY
+)
+CHANNEL_REPLICAS: Final = Gauge(
+    "stream_reco_channel_replicas", "Replicas that have read the channel in Redis lately.", registry=REGISTRY
+)
+CHANNEL_UNREAD: Final = Gauge(
+    "stream_reco_channel_unread_publications",
+    "Publications that the slowest of these replicas has not read yet.",
+    registry=REGISTRY,
+)
+REDIS_FAILURES: Final = Counter(
+    "stream_reco_redis_failures_total",
+    "Commands that Redis did not do, by what became of them: refused, or unreachable.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 
 # --- sync: the replica's side
 REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the replica serves.", registry=REGISTRY)
@@ -185,7 +205,7 @@ REPLICA_APPLIED: Final = Counter(
 )
 REPLICA_REFUSED: Final = Counter(
     "stream_reco_replica_refused_total",
-    "Publications refused, by reason: gap, repeated, epoch, model, checksum, format, schema, unreachable.",
+    "Publications refused, by reason: gap, repeated, epoch, model, missing, checksum, format, schema, unreachable.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -219,6 +239,12 @@ CANDIDATES: Final = Counter(
 SLATE_ITEMS: Final = Counter(
     "stream_reco_slate_items_total",
     "Items that reached a slate, by the source that brought them.",
+    ["source"],
+    registry=REGISTRY,
+)
+USER_STATES: Final = Counter(
+    "stream_reco_user_states_total",
+    "Users looked up in Redis, by where their state came from: redis, memory (Redis was away), nowhere (a stranger).",
     ["source"],
     registry=REGISTRY,
 )
