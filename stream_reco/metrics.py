@@ -263,6 +263,38 @@ CHECKPOINT_FAILURES: Final = Counter(
     registry=REGISTRY,
 )
 
+# --- work: processes that share the partitions of a topic
+WORK_PARTITIONS: Final = Gauge(
+    "stream_reco_work_partitions", "Partitions that this worker has been given, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
+WORK_RECORDS: Final = Counter(
+    "stream_reco_work_records_total", "Records that were read and processed, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
+WORK_LAG: Final = Gauge(
+    "stream_reco_work_lag_records", "Records that are written and not read yet, by kind of work and partition.",
+    ["work", "partition"], registry=REGISTRY,
+)  # fmt: skip
+WORK_COMMIT_SECONDS: Final = Histogram(
+    "stream_reco_work_commit_seconds", "Seconds of one transaction, by kind of work.", ["work"], registry=REGISTRY
+)
+WORK_FAILURES: Final = Counter(
+    "stream_reco_work_failures_total",
+    "Times that work on a partition began anew from its last transaction, by kind of work and what had happened.",
+    ["work", "why"], registry=REGISTRY,
+)  # fmt: skip
+WORK_MISSED: Final = Counter(
+    "stream_reco_work_missed_total",
+    "Records that had been deleted before they were read, by kind of work: the topic's retention is too short.",
+    ["work"], registry=REGISTRY,
+)  # fmt: skip
+STATE_RESTORED: Final = Counter(
+    "stream_reco_work_state_records_total",
+    "Records of a state's topic that were read to bring a local store up to date, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
+
 # --- measure: progressive quality, predict first and learn after
 PROGRESSIVE: Final = Gauge(
     "stream_reco_progressive_quality",
