@@ -242,6 +242,9 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+USER_COPIES: Final = Counter(
+    "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
+)
 USER_STATES: Final = Counter(
     "stream_reco_user_states_total",
     "Users looked up in Redis, by where their state came from: redis, memory (Redis was away), nowhere (a stranger).",

@@ -83,6 +83,9 @@ class Labelling:
         self._joiner.commit_prepared(position)
         observe_pending(self._joiner, self._stream_time)
 
+    def close(self) -> None:
+        """It uses nothing else."""
+
     def _tell(self, examples: list[Example], outputs: list[Output]) -> None:
         for example in examples:
             observe_example(example, self._stream_time)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Coroutine
+from contextlib import ExitStack, closing
 from functools import partial
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from stream_reco.sync.redis_users import RedisUsers
 from topologies.connecting import administration
 from topologies.hosting import host
+from topologies.interests import UserInterests
+from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
@@ -19,18 +27,38 @@ from topologies.state_folder import state_folder
 from topologies.topic_checks import create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
 
+MODEL = "stream-reco"
+_VECTORS_SECONDS = 5.0
+"""How long interests wait at their start for the vectors of items: without any, all items are strangers."""
 _LOGGER = logging.getLogger(__name__)
 
 
-def labelling(settings: Settings, topics: Topics) -> Role:
+def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
     """Impressions and actions become examples."""
     destinations = topics.examples.name, topics.dead_letters.name
     future_ms = round(settings.serve.future_seconds * 1000)
     return Role("labelling", topics.events.name, topics.labelling_state.name,
-                lambda store: Labelling(settings.labels, future_ms, destinations, store))
+                lambda _, store: Labelling(settings.labels, future_ms, destinations, store))
 
 
-ROLES = {"labelling": labelling}
+def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
+    """Actions become users' histories and interests; what it opens is closed with `left`."""
+    if not settings.redis.url:
+        raise ValueError("redis.url is not set: interests writes users there and reads publications; say where Redis is"
+                         " (STREAM_RECO_REDIS_URL)")
+    redis = settings.redis
+    link = left.enter_context(RedisLink(redis.url, password=redis.password))
+    reader = f"interests-{socket.gethostname()}-{os.getpid()}"
+    channel = RedisChannel(link, redis.prefix, reader=reader)
+    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL, channel)))
+    vectors.wait(_VECTORS_SECONDS)
+    users = RedisUsers(link, redis.prefix, redis.user_days)
+    future_ms = round(settings.serve.future_seconds * 1000)
+    return Role("interests", topics.events.name, topics.interests_state.name, partial(
+        UserInterests, (settings.signals, settings.interests), future_ms, vectors, users))
+
+
+ROLES = {"labelling": labelling, "interests": interests}
 
 
 def run(name: str, settings: Settings) -> None:
@@ -38,8 +66,9 @@ def run(name: str, settings: Settings) -> None:
 
     Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had.
     """
-    role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)))
-    host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
+    with ExitStack() as left:
+        role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)), left)
+        host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
 
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:

@@ -17,10 +17,14 @@ class Name(StrEnum):
     """What to work on."""
 
     labelling = "labelling"
+    interests = "interests"
 
 
 def work(
-    name: Annotated[Name, typer.Argument(help="labelling: events become examples.")], config: ConfigOption = None
+    name: Annotated[
+        Name, typer.Argument(help="labelling: events become examples; interests: users' copies in Redis.")
+    ],
+    config: ConfigOption = None,
 ) -> None:
     """Work on what Kafka holds, until Ctrl-C; any number of these share the work."""
     settings = settings_with_kafka(config)
