@@ -11,7 +11,7 @@ from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time, decode
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.store import Changes, Store
-from topologies.dead_letters import DeadLetter
+from topologies.dead_letters import dead_letter, encode_letter
 from topologies.role import Output, Record
 
 _LOGGER = logging.getLogger(__name__)
@@ -93,6 +93,5 @@ class Labelling:
 
     def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
         metrics.EVENTS_REJECTED.labels(reason).inc()
-        place = record.topic, record.partition, record.offset
-        letter = DeadLetter(*place, reason, message, record.key, record.value, now)
-        return Output(self._dead_letters, record.key, _encode(letter))
+        letter = dead_letter(record, reason, message, now)
+        return Output(self._dead_letters, record.key, encode_letter(letter))

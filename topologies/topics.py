@@ -72,7 +72,7 @@ class Topics:
     served: Topic
     dead_letters: Topic
     trainer_leader: Topic
-    declared: Topic
+    registry: Topic
 
     def __iter__(self) -> Iterator[Topic]:
         return (getattr(self, field.name) for field in fields(self))
@@ -117,5 +117,5 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
             "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * _DAY_MS, "they are read in one order"
         ),
         trainer_leader=single("trainer-leader", "epoch", None, "who holds its one partition is the leader"),
-        declared=single("declared", "name of a topic", None, "what was declared has one order"),
+        registry=single("registry", "what the note is about", None, "its notes have one order"),
     )
