@@ -7,16 +7,19 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.model.weights import weights_of
 from stream_reco.serve.served import Served
-from stream_reco.sync import Contents, InProcessChannel, Publisher, drain_tables
+from stream_reco.sync import Channel, Contents, InProcessChannel, Publisher, drain_tables
 
 
 class Publishing:
-    """Publishes a learner's state, and follows it."""
+    """Publishes a learner's state, and follows it; over a channel within the process, unless another one is given."""
 
-    def __init__(self, learner: Learner, settings: Settings, model: str, epoch: int) -> None:
+    def __init__(
+        self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None
+    ) -> None:
         self._learner = learner
+        self._lateness_ms = settings.labels.lateness_ms
         self._publisher = Publisher(model, epoch)
-        self._channel = InProcessChannel()
+        self._channel = InProcessChannel() if channel is None else channel
         self._published_steps = -1
         self._now = 0
         self.served = Served(settings.model, settings.signals, model)
@@ -46,4 +49,5 @@ class Publishing:
             learner.signals.restore_touched(drained)
             self._published_steps = steps
 
-        return Contents(tables, dense, signals, catalogue, learner.stream_time, self._now, restore)
+        watermark = learner.stream_time - self._lateness_ms
+        return Contents(tables, dense, signals, catalogue, watermark, self._now, restore)
