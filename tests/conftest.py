@@ -1,4 +1,4 @@
-"""What tests of several rooms need: real logs, a real Kafka, programs that may be absent, a full disk."""
+"""What tests of several rooms need: real logs, a real Kafka and Redis, programs that may be absent, a full disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ import pytest
 if TYPE_CHECKING:
     from stream_reco.config.servers import KafkaSettings
     from tests.kafka_server import KafkaServer
+    from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
 RunOnSmallDisk = Callable[[Path, int], str]
 
-PROGRAMS = {"browser": ("chromium",), "prometheus": ("prometheus",), "kafka": ("java", "mvn")}
+PROGRAMS = {"browser": ("chromium",), "prometheus": ("prometheus",), "kafka": ("java", "mvn"),
+            "redis": ("redis-server",)}  # fmt: skip
 """Marker of a test → the programs without which it cannot run."""
 _prefixes = itertools.count(1)
 
@@ -110,6 +113,36 @@ def kafka_settings(kafka: KafkaServer, topic_prefix: str) -> KafkaSettings:
     from stream_reco.config.servers import KafkaSettings
 
     return KafkaSettings(bootstrap=kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers of the test's own, with arguments for redis-server; they end with the test."""
+    from tests.redis_server import RedisServer
+
+    with ExitStack() as running:
+        numbers = iter(range(1_000))
+
+        def start(*arguments: str, config: str = "", tls: bool = False) -> RedisServer:
+            server = RedisServer(tmp_path / f"redis-{next(numbers)}", *arguments, config=config, tls=tls)
+            return running.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from tests.redis_server import RedisServer
+
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_one_redis: RedisServer) -> RedisServer:
+    """An empty Redis, the same server for all tests that neither kill nor pause it."""
+    _one_redis.do("FLUSHALL")
+    return _one_redis
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

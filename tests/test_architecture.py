@@ -11,12 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-CORE = frozenset({"events", "embedding", "signals", "labels", "interests", "model", "train", "sync", "retrieve"})
+CORE = frozenset(
+    {"events", "embedding", "signals", "labels", "interests", "model", "train", "sync", "learner", "retrieve"}
+)
 ALL = CORE | {"clock", "metrics", "measure", "serve", "datasets", "simulate", "config"}
 # Besides itself and `metrics`. The same table stands in docs/architecture.md.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "": frozenset({"kernel_cache"}),  # the package itself, before any room
     "kernel_cache": frozenset(),
+    "folder_lock": frozenset(),
     "events": frozenset(),
     "clock": frozenset(),
     "metrics": frozenset(),
@@ -27,6 +30,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "model": frozenset({"embedding", "events", "signals", "interests"}),
     "train": frozenset({"model", "embedding", "events", "signals"}),
     "sync": frozenset({"embedding"}),
+    "learner": frozenset({"events", "embedding", "signals", "labels", "model", "train", "sync"}),
     "retrieve": frozenset({"sync", "model", "interests", "signals", "events"}),
     "measure": frozenset({"events"}),
     "serve": frozenset({"retrieve", "sync", "model", "interests", "signals", "measure", "events"}),
@@ -38,6 +42,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "cli": ALL | {"embedded", "topologies"},
 }
 SEES_CLOCK = frozenset({"embedded", "cli", "topologies"})
+LOCKS_FOLDERS = SEES_CLOCK
 KAFKA = frozenset({"faust", "aiokafka", "mode"})
 WEB = frozenset({"uvicorn", "uvloop", "httptools", "starlette", "fastapi", "litestar", "aiohttp", "h11"})
 API = "stream_reco.serve.api"
@@ -146,6 +151,8 @@ def may_enter(module: Module, one: Import, room: str) -> bool:
         return True
     if room == "clock":
         return module.is_api or module.room in SEES_CLOCK
+    if room == "folder_lock":
+        return module.room in LOCKS_FOLDERS
     if module.room == "config":
         return one.target.split(".")[2:3] == ["settings"] and room in ALL
     if module.room == "cli" and room == "topologies":
@@ -297,6 +304,8 @@ BAD: list[tuple[Rule, dict[str, str], str]] = [
     (broken_walls, {"stream_reco/__init__.py": "from stream_reco import events"}, "the package may not"),
     (broken_walls, {"stream_reco/serve/rank.py": "from stream_reco.clock import Clock"}, "clock"),
     (broken_walls, {"stream_reco/train/a.py": "from stream_reco.config import load"}, "config"),
+    (broken_walls, {"stream_reco/learner/a.py": "from stream_reco.config import Settings"}, "config"),
+    (broken_walls, {"stream_reco/labels/a.py": "from stream_reco.folder_lock import FolderLock"}, "folder_lock"),
     (broken_walls, {"stream_reco/config/a.py": "from stream_reco.labels import LabelJoiner"}, "LabelJoiner"),
     (broken_walls, {"stream_reco/config/a.py": "import stream_reco.embedded.settings"}, "embedded"),
     (broken_walls, {"stream_reco/serve/api.py": "from stream_reco.embedded import Engine"}, "Engine"),
@@ -344,7 +353,7 @@ GOOD = {
     "stream_reco/embedded/a.py": "from stream_reco import clock, config, serve",
     "stream_reco/train/a.py": "import numpy as np\nnp.random.default_rng(7)",
     "stream_reco/cli/a.py": "from stream_reco.embedded import Engine\ndef f():\n    from topologies import app",
-    "topologies/app.py": "import faust\nfrom stream_reco import clock, config, serve",
+    "topologies/app.py": "import faust\nfrom stream_reco import clock, config, folder_lock, learner, serve",
     "topologies/random_walk.py": "from topologies import app",
 }
 

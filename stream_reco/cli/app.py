@@ -16,6 +16,7 @@ from stream_reco.cli.replay import replay
 from stream_reco.cli.reproduce import reproduce
 from stream_reco.cli.serve import serve
 from stream_reco.cli.topics import topics
+from stream_reco.cli.work import work
 
 app = typer.Typer(
     help="A recommender that learns while people click.",
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, replay, ingest, topics, dead_letters, reproduce, doctor, bench):
+for command in (demo, serve, work, replay, ingest, topics, dead_letters, reproduce, doctor, bench):
     app.command()(command)
 
 

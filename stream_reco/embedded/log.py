@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Self
 
 from stream_reco import metrics
-from stream_reco.embedded.folder_lock import FolderLock, FolderTakenError
 from stream_reco.embedded.log_errors import (
     LogBusyError,
     LogCorruptError,
@@ -22,6 +21,7 @@ from stream_reco.embedded.log_errors import (
     named,
 )
 from stream_reco.embedded.log_file import LogFile, Record
+from stream_reco.folder_lock import FolderLock, FolderTakenError
 
 __all__ = [
     "EventLog",

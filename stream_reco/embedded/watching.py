@@ -44,7 +44,7 @@ class Watching:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []
         if observer is not None:
-            learner.watch = self._learns
+            learner.lessons.watch = self._learns
         if viewer is not None:
             learner.watch_shown = self._shows
 

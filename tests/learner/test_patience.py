@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.embedded.patience import Patience
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
+from stream_reco.learner.patience import Patience
 from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled, ticks
 
 

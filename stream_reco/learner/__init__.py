@@ -1,0 +1,1 @@
+"""What learns in both wirings: events into signals and histories, labelled examples into training steps."""

@@ -1,0 +1,41 @@
+"""What a learner has to publish: everything that changed since the channel took the last of it."""
+
+from __future__ import annotations
+
+from stream_reco import metrics
+from stream_reco.learner.intake import Intake
+from stream_reco.learner.lessons import Lessons
+from stream_reco.model.weights import weights_of
+from stream_reco.sync import Contents, drain_tables
+
+
+class Collecting:
+    """Drains a learner into the contents of publications."""
+
+    def __init__(self, intake: Intake, lessons: Lessons) -> None:
+        self._intake, self._lessons = intake, lessons
+        self._collected_steps = -1
+
+    def contents(self, snapshot: bool, created: int) -> Contents:
+        """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
+        signals, lessons = self._intake.signals, self._lessons
+        tables, restore_tables = drain_tables(lessons.trainer.tables.values(), snapshot)
+        parts, catalogue = signals.drain()
+        drained, steps = parts, self._collected_steps
+        if snapshot:
+            parts, catalogue = signals.snapshot()
+        dense = weights_of(lessons.trainer.averaged) if snapshot or lessons.steps != steps else {}
+        self._collected_steps = lessons.steps
+
+        def restore() -> None:
+            restore_tables()
+            signals.restore_touched(drained)
+            self._collected_steps = steps
+
+        return Contents(tables, dense, parts, catalogue, self._intake.stream_time, created, restore)
+
+    def observe(self) -> None:
+        """Tell how large the tables are."""
+        for name, table in self._lessons.trainer.tables.items():
+            metrics.TABLE_ROWS.labels(name).set(len(table))
+            metrics.TABLE_BYTES.labels(name).set(table.nbytes)

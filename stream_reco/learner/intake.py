@@ -1,0 +1,83 @@
+"""Events into signals and histories, and out of them again with age."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from stream_reco.events import Action, Id, Impression, ItemEvent
+from stream_reco.signals.context import Context, ContextValue
+from stream_reco.signals.history import Histories
+from stream_reco.signals.settings import DAY_MS, SignalSettings
+from stream_reco.signals.signals import Signals
+from stream_reco.train.negatives import NegativeSampler
+from stream_reco.train.present import Present
+from stream_reco.train.settings import TrainSettings
+
+
+class Intake:
+    """What the learner sees of the world: the items' signals, the users' histories, and how far time has come."""
+
+    def __init__(self, signals: SignalSettings, training: TrainSettings) -> None:
+        self.stream_time = 0
+        """The highest time seen, ms."""
+        self.events = 0
+        """Distinct events so far."""
+        self.day = -1
+        self.lock = threading.Lock()
+        """Held while a user's history changes, for those who read beside the thread that learns."""
+        self._training = training
+        self.connect(Signals(signals), Histories(signals))
+
+    def connect(self, signals: Signals, histories: Histories) -> None:
+        """Take signals and histories over from a checkpoint."""
+        self.signals, self.histories = signals, histories
+        self.present = Present(signals, histories, NegativeSampler(self._training))
+
+    def pass_time(self, now: int) -> bool:
+        """Let time reach `now` (ms), and what has become too old leave; returns whether a day has begun."""
+        self.stream_time = max(self.stream_time, now)
+        self.signals.refresh(self.stream_time)
+        if self.stream_time // DAY_MS <= self.day:
+            return False
+        self.day = self.stream_time // DAY_MS
+        with self.lock:
+            self.histories.evict(self.stream_time)
+            # A freed slot goes to another item: to whoever acted on the old one, that would look seen.
+            self.histories.forget_items(self.signals.evict(self.stream_time))
+        return True
+
+    def admit(self, event: Action | Impression) -> tuple[int, Context]:
+        """The item's slot and the context in numbers, whatever of them is new included."""
+        self.signals.learn_context(event.context)
+        return self.admit_named(event.item_id, event.context, event.timestamp)
+
+    def admit_named(
+        self, item_id: Id, context: Mapping[str, ContextValue] | None, now: int
+    ) -> tuple[int, Context]:
+        """The slot of an item, a new one if it is unknown, and a context of the time `now` (ms) in known numbers."""
+        slot = self.signals.admit(item_id)
+        return slot, self.signals.coder.encode(context, now)
+
+    def count(self, event: Action, slot: int, context: Context) -> None:
+        """Count a positive action; `remember` comes after it."""
+        recent, times = self.present.recent(self.histories.row_of(event.user_id))
+        self.signals.act(slot, recent, times, context, event.timestamp)
+
+    def remember(self, user_id: Id, slot: int, now: int) -> tuple[int, bool]:
+        """Add an action at `now` (ms) to its user's history; the user's row, and whether it is the first of a day.
+
+        The caller holds `lock`.
+        """
+        row = self.histories.row_of(user_id)
+        last = int(self.histories.last[row]) if row >= 0 else 0
+        row = self.histories.add(user_id, slot, now)
+        return row, now // DAY_MS > last // DAY_MS
+
+    def show(self, slot: int, now: int) -> None:
+        """Count an impression at `now`, ms."""
+        self.signals.show(slot, now)
+
+    def describe(self, event: ItemEvent) -> None:
+        """Take over what the shop says of an item."""
+        self.signals.describe(event.item_id, event.features or {}, available=event.available, now=event.timestamp)

@@ -1,0 +1,105 @@
+"""Labelled examples into training steps: what of them teaches, when, and in whose company."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stream_reco.events import Id, key_of
+from stream_reco.labels import Example, LabelSettings, observe_example
+from stream_reco.learner.patience import Patience
+from stream_reco.learner.randomness import Randomness
+from stream_reco.learner.share import Share, share_of
+from stream_reco.model.inputs import Inputs
+from stream_reco.model.settings import ModelSettings
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import Labelled, Trainer, TrainingBatch, training_batch
+
+Watcher = Callable[[TrainingBatch], None]
+_STEPPING = 2
+_PURPOSES = 4
+"""Places of the random numbers: four for each step, and as many for each event of whoever draws for those."""
+
+
+class Lessons:
+    """Takes examples as their labels come, and steps the trainer on each full batch.
+
+    What it becomes is a function of the examples, their order and the times that it is told, and of nothing else.
+    """
+
+    def __init__(
+        self, labels: LabelSettings, model: ModelSettings, training: TrainSettings,
+        features: Callable[[Example, int], bytes],
+    ) -> None:
+        """`features(example, now)` gives the `Inputs` of an example that came without them."""
+        self._labels, self._training, self._features = labels, training, features
+        self.trainer = Trainer(model, training)
+        self.patience = Patience(labels.window_ms) if labels.policy == "conclusive" else None
+        self.presumes = labels.presume_ms is not None
+        """Whether impressions without an action are presumed negative."""
+        self.waiting: list[Labelled] = []
+        """Examples that the next training step will take."""
+        self.waiting_since = 0
+        """Stream time at which the first of them came, ms."""
+        self.examples = 0
+        self.steps = 0
+        self.watch: Watcher | None = None
+        """Called with each batch before the trainer learns from it."""
+        self._randomness = Randomness(training.seed)
+
+    def take(self, examples: Iterable[Example], now: int) -> None:
+        """Learn from examples at stream time `now` (ms), or hold them to the end of their window."""
+        for example in examples:
+            self.examples += 1
+            observe_example(example, now)
+            if self.patience is None or not self.patience.holds(example):
+                self._teach(example, now)
+
+    def release(self, watermark: int, now: int) -> None:
+        """Learn from what was held and whose window ends before `watermark`, ms."""
+        for example in self.patience.due(watermark) if self.patience is not None else ():
+            self._teach(example, now)
+
+    def train(self, now: int) -> None:
+        """Take a step with fewer examples than a batch where the first of them has waited until `now` (ms)."""
+        if self.waiting and now - self.waiting_since >= self._training.wait_seconds * 1000:
+            self._step()
+
+    def flush(self) -> None:
+        """Take a step with whatever waits."""
+        if self.waiting:
+            self._step()
+
+    def forget_user(self, user_id: Id) -> None:
+        """Drop what is held of a user, or waits for a step. The user's row fades with its TTL."""
+        key = key_of(user_id, "user")
+        self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
+        if self.patience is not None:
+            self.patience.forget_user(user_id)
+
+    def _teach(self, example: Example, now: int) -> None:
+        share = share_of(example, self.presumes, self._labels.negative_rate, self._training.seed)
+        if not share.teaches:
+            return
+        if not self.waiting:
+            self.waiting_since = now
+        self.waiting.append(self._labelled(example, share, now))
+        if len(self.waiting) == self._training.batch:
+            self._step()
+
+    def _labelled(self, example: Example, share: Share, now: int) -> Labelled:
+        features = example.features
+        if features is None:
+            features = self._features(example, now)
+        position = 0 if example.position is None else example.position + 1
+        return Labelled(
+            features, example.label, share.weight, example.label_time, position, share.undone, share.feedback,
+            share.rate,
+        )
+
+    def _step(self) -> None:
+        examples, self.waiting = self.waiting, []
+        if self.watch is not None:
+            self.watch(training_batch(examples))
+        rng = self._randomness.at(self.steps * _PURPOSES + _STEPPING)
+        self.trainer.step(training_batch(examples, rng))
+        self.steps += 1

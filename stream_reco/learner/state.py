@@ -1,0 +1,77 @@
+"""What a learner's future depends on as named parts of a checkpoint, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from stream_reco.embedding import EmbeddingTable
+from stream_reco.labels import Example
+from stream_reco.learner.intake import Intake
+from stream_reco.learner.lessons import Lessons
+from stream_reco.model.rows import TABLES
+from stream_reco.signals.history import Histories
+from stream_reco.signals.settings import SignalSettings
+from stream_reco.signals.signals import Signals
+from stream_reco.train.checkpoint import Arrays, Part, RestoredPart
+from stream_reco.train.trainer import Labelled
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a learner has come, and what it holds back."""
+
+    waiting: list[Labelled]
+    waiting_since: int
+    stream_time: int
+    events: int
+    examples: int
+    steps: int
+    day: int
+    patience: tuple[int, list[Example]] | None
+
+
+def progress_of(intake: Intake, lessons: Lessons) -> Progress:
+    return Progress(
+        lessons.waiting, lessons.waiting_since, intake.stream_time, intake.events, lessons.examples, lessons.steps,
+        intake.day, None if lessons.patience is None else lessons.patience.state(),
+    )  # fmt: skip
+
+
+def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
+    """Everything else."""
+    tables = {f"table.{name}": lessons.trainer.tables[name].state() for name in TABLES}
+    return {
+        "signals": intake.signals.state(),
+        "histories": intake.histories.state(),
+        "trainer": lessons.trainer.state(),
+        **tables,
+    }
+
+
+def restore(
+    intake: Intake, lessons: Lessons, settings: SignalSettings, progress: Progress, parts: Mapping[str, RestoredPart]
+) -> None:
+    """Go on from what `progress_of` and `parts_of` gave. Raises ValueError where the settings do not fit the parts."""
+    lessons.waiting, lessons.waiting_since = progress.waiting, progress.waiting_since
+    lessons.examples, lessons.steps = progress.examples, progress.steps
+    if lessons.patience is not None and progress.patience is not None:
+        lessons.patience.recall(*progress.patience)
+    intake.stream_time, intake.events, intake.day = progress.stream_time, progress.events, progress.day
+    intake.connect(Signals.from_state(settings, arrays(parts["signals"])),
+                   Histories.from_state(settings, arrays(parts["histories"])))
+    tables = {name: EmbeddingTable.from_state(arrays(parts[f"table.{name}"])) for name in TABLES}
+    lessons.trainer.restore(arrays(parts["trainer"]), tables)
+
+
+def raw(part: RestoredPart) -> bytes:
+    """A part of bytes."""
+    assert isinstance(part, bytes)
+    return part
+
+
+def arrays(part: RestoredPart) -> Arrays:
+    """A part of arrays, copied."""
+    assert isinstance(part, dict)
+    return {name: np.array(array) for name, array in part.items()}
