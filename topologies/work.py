@@ -12,6 +12,7 @@ from stream_reco.config import Settings
 from topologies.connecting import administration
 from topologies.hosting import host
 from topologies.labelling import Labelling
+from topologies.metrics_server import metrics_server
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
@@ -36,10 +37,12 @@ ROLES = {"labelling": labelling}
 def run(name: str, settings: Settings) -> None:
     """Work until SIGINT or SIGTERM; a Kafka that is away is waited for.
 
-    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had.
+    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had,
+    MetricsAddressError where the metrics cannot be served.
     """
     role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)))
-    host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
+    with metrics_server(settings.work):
+        host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
 
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:
