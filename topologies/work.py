@@ -20,6 +20,7 @@ from topologies.hosting import host
 from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
+from topologies.metrics_server import metrics_server
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
@@ -64,10 +65,12 @@ ROLES = {"labelling": labelling, "interests": interests}
 def run(name: str, settings: Settings) -> None:
     """Work until SIGINT or SIGTERM; a Kafka that is away is waited for.
 
-    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had.
+    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had,
+    MetricsAddressError where the metrics cannot be served.
     """
     with ExitStack() as left:
         role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)), left)
+        left.enter_context(metrics_server(settings.work))
         host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
 
 
