@@ -165,6 +165,26 @@ PUBLICATION_FAILURES: Final = Counter(
     "Publications that the channel did not accept; their rows stay touched and go out with the next.",
     registry=REGISTRY,
 )
+CHANNEL_PUBLICATIONS: Final = Gauge(
+    "stream_reco_channel_publications", "Publications that the channel in Redis keeps.", registry=REGISTRY
+)
+CHANNEL_BYTES: Final = Gauge(
+    "stream_reco_channel_bytes", "Bytes of the publications that the channel in Redis keeps.", registry=REGISTRY
+)
+CHANNEL_REPLICAS: Final = Gauge(
+    "stream_reco_channel_replicas", "Replicas that have read the channel in Redis lately.", registry=REGISTRY
+)
+CHANNEL_UNREAD: Final = Gauge(
+    "stream_reco_channel_unread_publications",
+    "Publications that the slowest of these replicas has not read yet.",
+    registry=REGISTRY,
+)
+REDIS_FAILURES: Final = Counter(
+    "stream_reco_redis_failures_total",
+    "Commands that Redis did not do, by what became of them: refused, or unreachable.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 
 # --- sync: the replica's side
 REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the replica serves.", registry=REGISTRY)
@@ -185,7 +205,7 @@ REPLICA_APPLIED: Final = Counter(
 )
 REPLICA_REFUSED: Final = Counter(
     "stream_reco_replica_refused_total",
-    "Publications refused, by reason: gap, repeated, epoch, model, checksum, format, schema, unreachable.",
+    "Publications refused, by reason: gap, repeated, epoch, model, missing, checksum, format, schema, unreachable.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -222,6 +242,15 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+USER_COPIES: Final = Counter(
+    "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
+)
+USER_STATES: Final = Counter(
+    "stream_reco_user_states_total",
+    "Users looked up in Redis, by where their state came from: redis, memory (Redis was away), nowhere (a stranger).",
+    ["source"],
+    registry=REGISTRY,
+)
 
 # --- checkpoints
 CHECKPOINT_SECONDS: Final = Histogram(
@@ -236,6 +265,38 @@ CHECKPOINT_FAILURES: Final = Counter(
     ["action"],
     registry=REGISTRY,
 )
+
+# --- work: processes that share the partitions of a topic
+WORK_PARTITIONS: Final = Gauge(
+    "stream_reco_work_partitions", "Partitions that this worker has been given, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
+WORK_RECORDS: Final = Counter(
+    "stream_reco_work_records_total", "Records that were read and processed, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
+WORK_LAG: Final = Gauge(
+    "stream_reco_work_lag_records", "Records that are written and not read yet, by kind of work and partition.",
+    ["work", "partition"], registry=REGISTRY,
+)  # fmt: skip
+WORK_COMMIT_SECONDS: Final = Histogram(
+    "stream_reco_work_commit_seconds", "Seconds of one transaction, by kind of work.", ["work"], registry=REGISTRY
+)
+WORK_FAILURES: Final = Counter(
+    "stream_reco_work_failures_total",
+    "Times that work on a partition began anew from its last transaction, by kind of work and what had happened.",
+    ["work", "why"], registry=REGISTRY,
+)  # fmt: skip
+WORK_MISSED: Final = Counter(
+    "stream_reco_work_missed_total",
+    "Records that had been deleted before they were read, by kind of work: the topic's retention is too short.",
+    ["work"], registry=REGISTRY,
+)  # fmt: skip
+STATE_RESTORED: Final = Counter(
+    "stream_reco_work_state_records_total",
+    "Records of a state's topic that were read to bring a local store up to date, by kind of work.", ["work"],
+    registry=REGISTRY,
+)  # fmt: skip
 
 # --- measure: progressive quality, predict first and learn after
 PROGRESSIVE: Final = Gauge(

@@ -1,20 +1,32 @@
-"""What tests of several rooms need: the real logs, programs that may be absent, a disk that is really full."""
+"""What tests of several rooms need: real logs, a real Kafka and Redis, programs that may be absent, a full disk."""
 
+from __future__ import annotations
+
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from stream_reco.config.servers import KafkaSettings
+    from tests.kafka_server import KafkaServer
+    from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
 RunOnSmallDisk = Callable[[Path, int], str]
 
-PROGRAMS = {"browser": "chromium", "prometheus": "prometheus"}
-"""Marker of a test → the program without which it cannot run."""
+PROGRAMS = {"browser": ("chromium",), "prometheus": ("prometheus",), "kafka": ("java", "mvn"),
+            "redis": ("redis-server",)}  # fmt: skip
+"""Marker of a test → the programs without which it cannot run."""
+_prefixes = itertools.count(1)
 
 _MOUNTED = 'mount -t tmpfs -o size="$2" none "$1" && shift 2 && exec "$@"'
 _LIMITED = "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n));"
@@ -65,10 +77,79 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The Kafka that tests share; those that stop or kill it take `own_kafka`. Mark them `kafka`."""
+    yield from _kafka(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A Kafka for one test alone, running."""
+    yield from _kafka(tmp_path / "kafka")
+
+
+def _kafka(folder: Path) -> Iterator[KafkaServer]:
+    from tests.kafka_jars import kafka_jars
+    from tests.kafka_server import KafkaServer
+
+    server = KafkaServer(folder, kafka_jars())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.clean()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """What the names of one test's topics, groups and transactions begin with, so that tests share a broker."""
+    return f"test-{os.getpid()}-{next(_prefixes)}"
+
+
+@pytest.fixture
+def kafka_settings(kafka: KafkaServer, topic_prefix: str) -> KafkaSettings:
+    """Settings for the shared Kafka: topics of this test's own with 2 partitions, and sessions of 6 s."""
+    from stream_reco.config.servers import KafkaSettings
+
+    return KafkaSettings(bootstrap=kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers of the test's own, with arguments for redis-server; they end with the test."""
+    from tests.redis_server import RedisServer
+
+    with ExitStack() as running:
+        numbers = iter(range(1_000))
+
+        def start(*arguments: str, config: str = "", tls: bool = False) -> RedisServer:
+            server = RedisServer(tmp_path / f"redis-{next(numbers)}", *arguments, config=config, tls=tls)
+            return running.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from tests.redis_server import RedisServer
+
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_one_redis: RedisServer) -> RedisServer:
+    """An empty Redis, the same server for all tests that neither kill nor pause it."""
+    _one_redis.do("FLUSHALL")
+    return _one_redis
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker, program in PROGRAMS.items():
-        if item.get_closest_marker(marker) and shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+    for marker, programs in PROGRAMS.items():
+        absent = [program for program in programs if shutil.which(program) is None]
+        if item.get_closest_marker(marker) and absent:
+            pytest.skip(f"{' and '.join(absent)} is not installed")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,13 +162,21 @@ def pytest_runtest_makereport(
     if report.skipped and required and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, which CI=true forbids: {call.excinfo and call.excinfo.value}"
+    if report.failed:
+        report.sections += [(f"Kafka at {server.bootstrap}", server.complaints()) for server in _servers_of(item)]
     return report
+
+
+def _servers_of(item: pytest.Item) -> list[KafkaServer]:
+    fixtures: dict[str, KafkaServer] = getattr(item, "funcargs", {})
+    return [fixtures[name] for name in ("kafka", "own_kafka") if name in fixtures]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What `tests/run` did before, and what is absent, just above the closing line."""
     lines = os.environ.get("STREAM_RECO_CHECKS", "").splitlines()
-    lines += [f"{program}: NOT INSTALLED" for program in PROGRAMS.values() if shutil.which(program) is None]
+    programs = [program for each in PROGRAMS.values() for program in each]
+    lines += [f"{program}: NOT INSTALLED" for program in programs if shutil.which(program) is None]
     if not os.environ.get("STREAM_RECO_DATA"):
         lines.append("real logs: absent (STREAM_RECO_DATA is not set), tests marked `data` are skipped")
     if lines:

@@ -38,13 +38,16 @@ def doctor(
 
 
 def _checked_settings(config: Path | None) -> list[Finding]:
-    from stream_reco.cli import checks
+    from stream_reco.cli import checks, server_checks
 
     try:
         loaded = _settings(config)
     except Misuse as misuse:
         return [checks.Finding("bad", "settings", str(misuse))]
-    return [checks.Finding("good", "settings", "make sense"), checks.port(loaded.serve.host, loaded.serve.port)]
+    findings = [checks.Finding("good", "settings", "make sense"), checks.port(loaded.serve.host, loaded.serve.port)]
+    if loaded.kafka.bootstrap:
+        findings += server_checks.kafka(loaded)
+    return findings
 
 
 def _settings(config: Path | None) -> Settings:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stream_reco.cli.replay_tally import Tally
 from stream_reco.cli.replay_view import speeds_of
+from stream_reco.config.secret import visible
 from stream_reco.metrics import REGISTRY
 
 _SOURCE = Path(__file__).parent
@@ -75,15 +76,10 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def plain(value: object, *, secret: bool = False) -> object:
+def plain(value: object) -> object:
     """Settings as JSON has them; secrets stay out."""
-    if secret and value is not None:
-        return "(secret)"
     if is_dataclass(value):
-        return {
-            field.name: plain(getattr(value, field.name), secret=bool(field.metadata.get("secret")))
-            for field in fields(value)
-        }
+        return {field.name: plain(visible(field, getattr(value, field.name))) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | frozenset):

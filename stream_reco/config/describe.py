@@ -7,6 +7,7 @@ from typing import Any
 
 from stream_reco.config.load import Loaded
 from stream_reco.config.origin import Origin
+from stream_reco.config.secret import visible_text
 from stream_reco.config.sources import variable
 
 
@@ -26,8 +27,7 @@ def describe(loaded: Loaded[Any]) -> list[Line]:
     for section in fields(loaded.settings):
         room = getattr(loaded.settings, section.name)
         for field in fields(room):
-            value = getattr(room, field.name)
-            shown = "(secret)" if field.metadata.get("secret") and value is not None else repr(value)
+            shown = visible_text(field, getattr(room, field.name))
             key = f"{section.name}.{field.name}"
             lines.append(Line(key, shown, loaded.origins[key], variable(section.name, field.name)))
     return lines

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from stream_reco.config.origin import DEFAULT, Given, Origin
+from stream_reco.config.secret import visible_text
 from stream_reco.config.sources import from_environment, from_file, from_flags
 from stream_reco.config.tree import Settings
 from stream_reco.config.values import convert
@@ -107,5 +108,5 @@ def _without(chosen: Typed, name: str) -> Typed:
 
 
 def _shown(given: Given, room: type[Any]) -> str:
-    secret = any(field.name == given.name and field.metadata.get("secret") for field in fields(room))
-    return f"{given.key} = {'(secret)' if secret else repr(given.value)} ({given.origin})"
+    field = next(field for field in fields(room) if field.name == given.name)
+    return f"{given.key} = {visible_text(field, given.value)} ({given.origin})"

@@ -1,9 +1,10 @@
-"""The tree: one section a room, each defined by the room itself."""
+"""The tree: one section a room, each defined by the room itself, and one for each server beside us."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stream_reco.config.servers import KafkaSettings, RedisSettings, StateSettings
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
@@ -25,3 +26,6 @@ class Settings:
     retrieve: RetrieveSettings = field(default_factory=RetrieveSettings)
     slate: SlateSettings = field(default_factory=SlateSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    state: StateSettings = field(default_factory=StateSettings)

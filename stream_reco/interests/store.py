@@ -27,6 +27,15 @@ class Medoids(NamedTuple):
     """Time int64[m] (ms) of the last action of each."""
 
 
+def draw(medoids: Medoids, n: int, rng: np.random.Generator) -> Indices:
+    """Keys int64[≤n] of up to `n` distinct medoids, drawn in proportion to importance.
+
+    An exponential race (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
+    """
+    arrival = rng.standard_exponential(len(medoids.keys)) / medoids.importance
+    return medoids.keys[np.argsort(arrival, kind="stable")[:n]]
+
+
 class Interests:
     """Interests of users, kept up to date action by action; a user who is idle beyond the horizon leaves.
 
@@ -85,14 +94,19 @@ class Interests:
         return Medoids(rows["key"][live], weights[live], rows["time"][live])
 
     def sample(self, user: int | str, n: int | None, rng: np.random.Generator, now: int) -> Indices:
-        """Up to `n` (None: `settings.samples`) distinct medoids int64[≤n], drawn in proportion to importance.
+        """Up to `n` (None: `settings.samples`) distinct medoids int64[≤n], drawn in proportion to importance."""
+        return draw(self.medoids(user, now), self.settings.samples if n is None else n, rng)
 
-        An exponential race (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
-        """
-        keys, weights, _ = self.medoids(user, now)
-        n = self.settings.samples if n is None else n
-        arrival = rng.standard_exponential(len(keys)) / weights
-        return keys[np.argsort(arrival, kind="stable")[:n]]
+    def record_of(self, user: int | str) -> bytes:
+        """A user's record, for `restore`; of an unknown user empty."""
+        return self._rows.get(user, _NOTHING).tobytes()
+
+    def restore(self, user: int | str, record: bytes) -> None:
+        """Take a user's record over. Raises ValueError where it is none."""
+        rows: Rows = np.frombuffer(record, ROW).copy()
+        self._rows.pop(user, None)
+        if len(rows):
+            self._rows[user] = rows
 
     def forget(self, user: int | str) -> bool:
         """Drops all that is stored of a user; tells whether there was anything."""

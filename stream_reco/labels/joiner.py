@@ -167,9 +167,23 @@ class LabelJoiner:
         Returns the changes as key/value records, from which `Store.apply` makes the same store elsewhere.
         Raises ValueError without a store, StoreError where it cannot be written.
         """
+        return self._on_disk().commit(position)
+
+    def prepare(self) -> Changes:
+        """What `commit` would write, but for the position, for whoever makes it last elsewhere first.
+
+        `commit_prepared` follows, with nothing in between, or joiner and store are given up. Raises ValueError without.
+        """
+        return self._on_disk().prepare()
+
+    def commit_prepared(self, position: bytes) -> None:
+        """Make what `prepare` told last in the store, with `position`. Raises StoreError where it cannot be written."""
+        self._on_disk().commit_prepared(position)
+
+    def _on_disk(self) -> OnDisk:
         if not isinstance(self._memory, OnDisk):
             raise ValueError("without a store there is nowhere to commit to: make the joiner with store=Store(folder)")
-        return self._memory.commit(position)
+        return self._memory
 
     def forget_user(self, user_id: Id) -> None:
         """Drop all that is held about a user: what was pending or could be reversed gives no example any more.

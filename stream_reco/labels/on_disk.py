@@ -178,11 +178,8 @@ class OnDisk:
     def oldest(self) -> int | None:
         return self._timeline.first(self._reached[0] - self.spans.window_ms)
 
-    def commit(self, position: bytes) -> Changes:
-        """Make everything last, together with `position`, and return what has changed.
-
-        Raises StoreError with nothing lost: the next commit writes it all.
-        """
+    def prepare(self) -> Changes:
+        """What the next commit will write, without its position."""
         for shown in self._changed.values():
             self._timeline.save(shown)
         for pair, same in self._fresh.items():
@@ -193,6 +190,18 @@ class OnDisk:
         self._ids.save(self._commits + 1)
         write_meta(self.store, Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired,
                                     self._commits + 1))
+        return self.store.changes
+
+    def commit(self, position: bytes) -> Changes:
+        """Make everything last, together with `position`, and return what has changed.
+
+        Raises StoreError with nothing lost: the next commit writes it all.
+        """
+        self.prepare()
+        return self.commit_prepared(position)
+
+    def commit_prepared(self, position: bytes) -> Changes:
+        """Make last what `prepare` told."""
         changes = self.store.commit(position)
         self._commits += 1
         self._loaded.update((shown.seq, shown) for shown in self._timeline.committed())

@@ -100,6 +100,11 @@ class Store:
         return value
 
     @property
+    def changes(self) -> Changes:
+        """What the next commit will write, besides its position."""
+        return dict(self._changes)
+
+    @property
     def uncommitted(self) -> int:
         """Keys with a change that is not committed."""
         return len(self._changes)
@@ -130,10 +135,13 @@ class Store:
         self._changes = {}  # only now, for other threads may be reading
         return changes
 
-    def apply(self, changes: Changes) -> None:
-        """Take changes over that another store's `commit` returned; to be done before a joiner opens this one."""
+    def apply(self, changes: Changes, position: bytes | None = None) -> None:
+        """Take changes over that another store's `commit` returned; to be done before a joiner opens this one.
+
+        The position is theirs, or the one that is given.
+        """
         self._changes.update(changes)
-        self.commit(changes.get(_POSITION) or self.position or b"")
+        self.commit(position or changes.get(_POSITION) or self.position or b"")
 
     def flush(self) -> None:
         """Bring all that is committed to the disk, so that it outlives the process."""

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
+from stream_reco.labels import Example
 
 Row = tuple[Id, Id, Id | None, int, float, str, int, int, tuple[str, int, float, int] | None]
 """user, item, request, label, weight, reason, event time, label time, what is undone."""
+
+
+def row(example: Example) -> Row:
+    undone = example.undoes
+    return (
+        example.user_id,
+        example.item_id,
+        example.request_id,
+        example.label,
+        example.weight,
+        example.reason,
+        example.event_time,
+        example.label_time,
+        None if undone is None else (undone.reason, undone.label, undone.weight, undone.label_time),
+    )
+
+
+def rows(examples: Iterable[Example]) -> Counter[Row]:
+    return Counter(map(row, examples))
 
 
 @dataclass

@@ -13,31 +13,12 @@ from hypothesis import strategies as st
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.in_memory import InMemory
-from tests.labels.reference_join import Row, distinct, reference_join
+from tests.labels.reference_join import Row, distinct, reference_join, row, rows
 
 WINDOW = 50
 END = 10_000
 WEIGHTS = {"like": 1.0, "buy": 3.0, "hover": 0.0}
 Order = Literal["group", "slate"] | None
-
-
-def row(example: Example) -> Row:
-    undone = example.undoes
-    return (
-        example.user_id,
-        example.item_id,
-        example.request_id,
-        example.label,
-        example.weight,
-        example.reason,
-        example.event_time,
-        example.label_time,
-        None if undone is None else (undone.reason, undone.label, undone.weight, undone.label_time),
-    )
-
-
-def rows(examples: Iterable[Example]) -> Counter[Row]:
-    return Counter(map(row, examples))
 
 
 def join(log: Sequence[Event], joiner: LabelJoiner, ticks: Sequence[bool] = ()) -> list[Example]:

@@ -22,15 +22,13 @@ from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.groups import Order
 from stream_reco.labels.store import Changes, Store, StoreError, copy_of
-from tests.labels.reference_join import reference_join
+from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (
     END,
     WEIGHTS,
     WINDOW,
     chains,
     logs,
-    row,
-    rows,
     shifts,
     shuffled,
     ticks,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +11,26 @@ import pytest
 
 from stream_reco.sync import Channel, InProcessChannel, Publication
 from stream_reco.sync.publication import same
+from stream_reco.sync.redis_channel import Bounds, RedisChannel
+from stream_reco.sync.redis_link import RedisLink
 
 if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
     from tests.sync.conftest import Toy
 
 CAPACITY = 5
-CHANNELS: dict[str, Callable[[], Channel]] = {"in-process": lambda: InProcessChannel(CAPACITY)}
+CHANNELS = ["in-process", pytest.param("redis", marks=pytest.mark.redis)]
 
 
-@pytest.fixture(params=list(CHANNELS))
-def channel(request: pytest.FixtureRequest) -> Channel:
-    return CHANNELS[request.param]()
+@pytest.fixture(params=CHANNELS)
+def channel(request: pytest.FixtureRequest) -> Iterator[Channel]:
+    if request.param == "in-process":
+        yield InProcessChannel(CAPACITY)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    with RedisLink(server.url) as link:
+        # So small that every publication is in several chunks.
+        yield RedisChannel(link, bounds=Bounds(publications=CAPACITY, chunk=200))
 
 
 def versions(channel: Channel, after: str = "", limit: int = 100) -> list[int]:

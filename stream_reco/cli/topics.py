@@ -1,0 +1,39 @@
+"""`stream-reco topics`: Kafka's topics, made and checked."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.log_options import ConfigOption
+from stream_reco.cli.with_kafka import PATIENCE_SECONDS, run, settings_with_kafka
+
+
+class Action(StrEnum):
+    """What to do with the topics."""
+
+    create = "create"
+    check = "check"
+
+
+def topics(
+    action: Annotated[Action, typer.Argument(help="create: make those that are absent; check: only look.")],
+    config: ConfigOption = None,
+) -> None:
+    """Create the topics of Kafka that are absent, and check those that exist."""
+    settings = settings_with_kafka(config)
+    from topologies.topic_report import topic_report
+
+    report = run(topic_report(settings, PATIENCE_SECONDS, create=action is Action.create))
+    for created in report.created:
+        typer.echo(f"created {created}")
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}")
+    if report.problems:
+        count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
+        raise Failure("\n  ".join([count, *report.problems]))
+    if not report.created:
+        typer.echo("all topics are there" + ("" if report.warnings else ", as declared"))

@@ -1,0 +1,48 @@
+"""What commands that talk to Kafka have in common: they need its address, and say in a sentence what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.cli.settings_of import settings_of
+
+if TYPE_CHECKING:
+    from stream_reco.config import Settings
+
+PATIENCE_SECONDS = 5.0
+"""How long a command waits for a broker to answer."""
+T = TypeVar("T")
+
+
+def settings_with_kafka(config: Path | None) -> Settings:
+    """The settings; raises `Misuse` if they do not say where Kafka is."""
+    settings = settings_of(config).settings
+    if not settings.kafka.bootstrap:
+        raise Misuse(
+            "kafka.bootstrap is not set: say where Kafka is in the settings file or the environment, such as"
+            " STREAM_RECO_KAFKA_BOOTSTRAP=127.0.0.1:9092"
+        )
+    return settings
+
+
+def run(work: Coroutine[object, object, T]) -> T:
+    """Run the coroutine to its end; what Kafka refuses becomes a `Failure`."""
+    from topologies.clients import ClientSettingsError
+    from topologies.connecting import AWAY, KafkaAwayError
+    from topologies.topic_checks import TopicsError
+
+    # The client logs every try; people are told the outcome.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(work)
+    except ClientSettingsError as error:
+        raise Misuse(str(error)) from error
+    except (KafkaAwayError, TopicsError) as error:
+        raise Failure(str(error)) from error
+    except AWAY as error:
+        raise Failure(f"Kafka refused it: {type(error).__name__}: {error}".rstrip(": ")) from error

@@ -1,0 +1,40 @@
+"""`stream-reco work`: one of the processes that make up the loop over Kafka."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.log_options import ConfigOption
+from stream_reco.cli.with_kafka import settings_with_kafka
+
+
+class Name(StrEnum):
+    """What to work on."""
+
+    labelling = "labelling"
+    interests = "interests"
+
+
+def work(
+    name: Annotated[
+        Name, typer.Argument(help="labelling: events become examples; interests: users' copies in Redis.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Work on what Kafka holds, until Ctrl-C; any number of these share the work."""
+    settings = settings_with_kafka(config)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    from topologies.state_folder import StateFolderError
+    from topologies.topic_checks import TopicsError
+    from topologies.work import run
+
+    try:
+        run(name.value, settings)
+    except (StateFolderError, TopicsError, ValueError) as error:
+        raise Failure(str(error)) from error

@@ -1,0 +1,144 @@
+"""What is known of a user at this moment where that is written by another process, and may be out of reach."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from stream_reco import metrics
+from stream_reco.events import Id, key_of
+from stream_reco.interests import InterestSettings, Medoids, draw
+from stream_reco.serve.request import Moment
+from stream_reco.serve.served import Served
+from stream_reco.serve.user_state import BadUserStateError, UserState
+from stream_reco.signals.settings import DAY_MS, RECENT
+from stream_reco.sync.redis_link import RedisFailure
+from stream_reco.sync.redis_users import Found
+
+_LOGGER = logging.getLogger(__name__)
+_NO_SLOTS = np.empty(0, dtype=np.int32)
+_NO_KEYS = np.empty(0, dtype=np.int64)
+_NOTHING = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
+
+
+class Users(Protocol):
+    """Where the states are, such as `sync.redis_users.RedisUsers`; its own timeout bounds how long a request waits."""
+
+    def get(self, user: Id) -> Found: ...
+
+
+class UserMoments:
+    """Gives a user's moment in the slots that are served; safe to use from several threads, never raises.
+
+    While the store is away the state known last stands in, of at most `capacity` users, else the user is a stranger. No
+    request waits for a store that is known to be away: a thread asks it again every `retry_seconds`.
+    """
+
+    def __init__(
+        self, served: Served, users: Users, interests: InterestSettings, *, history_days: float = 90.0, seed: int = 0,
+        capacity: int = 10_000, retry_seconds: float = 1.0, elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._served = served
+        self._users = users
+        self._interests = interests
+        self._history_ms = int(history_days * DAY_MS)
+        self._rng = np.random.default_rng(seed)
+        self._capacity = capacity
+        self._retry_seconds = retry_seconds
+        self._elapsed = elapsed
+        self._known: OrderedDict[Id, UserState] = OrderedDict()
+        self._ask_again = 0.0
+        self._lock = threading.Lock()
+        self.away = False
+        """Whether the store could not be reached when it was asked last."""
+        self.newest = 0
+        """The newest action of any user that was asked for, ms."""
+
+    def __call__(self, user_id: Id, now: int) -> Moment:
+        """The user's moment; to be called while nothing is applied, inside `replica.reading()`."""
+        key = key_of(user_id, "user")
+        state = self.state(user_id)
+        recent, times = np.full(RECENT, -1, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
+        if state is None:
+            return Moment(key, recent, times, _NO_SLOTS, _NO_KEYS)
+        young = state.times >= now - self._history_ms
+        slots = self._served.signals.catalogue.slots_of_keys(state.items[young].tolist())
+        seen = slots[slots >= 0]
+        count = min(len(slots), RECENT)
+        recent[:count], times[:count] = slots[:count], state.times[young][:count]
+        with self._lock:
+            medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
+        return Moment(key, recent, times, seen, medoids)
+
+    def interests(self, user_id: Id, now: int) -> Medoids:
+        """The user's interests as of `now` (ms); of a stranger none."""
+        state = self.state(user_id)
+        return _NOTHING if state is None else state.interests(now, self._interests)
+
+    def forget(self, user_id: Id) -> None:
+        """Drop what is remembered here of a user."""
+        with self._lock:
+            self._known.pop(user_id, None)
+
+    def state(self, user_id: Id) -> UserState | None:
+        """The user's state as of now, else the one known last; None for a stranger."""
+        found = self._ask(user_id)
+        if found is not None and (found.state is not None or found.complete):
+            return self._take(user_id, found.state)
+        with self._lock:
+            state = self._known.get(user_id)
+            if state is not None:
+                self._known.move_to_end(user_id)
+        metrics.USER_STATES.labels("nowhere" if state is None else "memory").inc()
+        return state
+
+    def _take(self, user_id: Id, data: bytes | None) -> UserState | None:
+        try:
+            state = None if data is None else UserState.from_bytes(data)
+        except BadUserStateError as error:
+            _LOGGER.warning("the state of user %r is passed over: %s", user_id, error)
+            state = None
+        metrics.USER_STATES.labels("nowhere" if state is None else "redis").inc()
+        with self._lock:
+            self._known.pop(user_id, None)
+            if state is not None:
+                self._known[user_id] = state
+                self.newest = max(self.newest, int(state.times[:1].sum()))
+                if len(self._known) > self._capacity:
+                    self._known.popitem(last=False)
+        return state
+
+    def _ask(self, user_id: Id) -> Found | None:
+        """What the store says; None where it is away."""
+        if self.away:
+            self._ask_beside(user_id)
+            return None
+        try:
+            return self._users.get(user_id)
+        except RedisFailure as error:
+            _LOGGER.warning("users are as they were known last: %s", error)
+            with self._lock:
+                self.away, self._ask_again = True, self._elapsed() + self._retry_seconds
+            return None
+
+    def _ask_beside(self, user_id: Id) -> None:
+        """Ask on another thread whether the store is back, where that was not asked lately."""
+        with self._lock:
+            now = self._elapsed()
+            if now < self._ask_again:
+                return
+            self._ask_again = now + self._retry_seconds
+        threading.Thread(target=self._ask_now, args=(user_id,), name="users", daemon=True).start()
+
+    def _ask_now(self, user_id: Id) -> None:
+        try:
+            self._users.get(user_id)
+        except RedisFailure:
+            return
+        self.away = False

@@ -1,0 +1,87 @@
+"""What a scorer knows of a user, as it travels: written wherever the user's actions are taken in, read for requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.interests import InterestSettings, Medoids
+
+FORMAT = 1
+
+
+class BadUserStateError(ValueError):
+    """Bytes that are no user state, or one of another release."""
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    at: int
+    items: bytes
+    times: bytes
+    keys: bytes
+    importance: bytes
+    last: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class UserState:
+    """The remembered actions of a user, and the user's interests as of `at` (ms).
+
+    Items are told by their keys in the embedding table, which mean the same everywhere, unlike slots.
+    """
+
+    items: NDArray[np.int64]
+    """int64[n]: item keys of the actions, newest first."""
+    times: NDArray[np.int64]
+    """int64[n], ms."""
+    medoids: Medoids
+    """Keys int64[m], importance float64[m] as of `at`, last times int64[m] (ms)."""
+    at: int
+
+    def __post_init__(self) -> None:
+        lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
+        if lengths[0] != lengths[1] or len(set(lengths[2:])) > 1:
+            raise BadUserStateError(f"user state of lengths {lengths}: items and times, and all of the medoids, match")
+
+    def interests(self, now: int, settings: InterestSettings) -> Medoids:
+        """The interests as of `now` (ms), as `Interests.medoids` would have them had nothing come since."""
+        keys, importance, last = self.medoids
+        live = now - last <= settings.horizon_ms
+        faded = importance[live] * np.exp(-settings.decay_per_ms * (now - self.at))
+        return Medoids(keys[live], faded, last[live])
+
+    def to_bytes(self) -> bytes:
+        """MessagePack; the arrays are little-endian."""
+        keys, importance, last = self.medoids
+        return msgspec.msgpack.encode(
+            _Wire(FORMAT, self.at, _plain(self.items, "<i8"), _plain(self.times, "<i8"), _plain(keys, "<i8"),
+                  _plain(importance, "<f8"), _plain(last, "<i8"))
+        )  # fmt: skip
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> UserState:
+        """The state that `to_bytes` gave. Raises BadUserStateError for anything else."""
+        try:
+            wire = msgspec.msgpack.decode(data, type=_Wire)
+            if wire.format != FORMAT:
+                raise BadUserStateError(
+                    f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"
+                )
+            medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
+            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at)
+        except BadUserStateError:
+            raise
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise BadUserStateError(f"{len(data)} bytes are no user state: {error}") from error
+
+
+def _plain(array: NDArray[np.int64] | NDArray[np.float64], dtype: str) -> bytes:
+    return np.ascontiguousarray(array, dtype=dtype).tobytes()
+
+
+def _int64(data: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(data, "<i8")

@@ -1,0 +1,60 @@
+"""What is known of each user, in Redis: copies that may be lost, written by whoever has the original."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from stream_reco.sync.redis_link import RedisLink
+
+_AT_ONCE = 500
+_DAY_SECONDS = 86_400
+
+
+class Found(NamedTuple):
+    """What Redis has of a user; `complete` is False where that may be nothing because Redis has lost it."""
+
+    state: bytes | None
+    complete: bool
+
+
+class RedisUsers:
+    """Bytes by user id, which leave after `ttl_days` without a new `put_many`. The last write wins.
+
+    5 and "5" are different users. All methods raise RedisFailure where Redis is away, after the link's timeout. Each
+    writer marks that all of its users were written; the marks are lost with the users, and so tell of a flush.
+    """
+
+    def __init__(self, link: RedisLink, prefix: str = "stream-reco", ttl_days: float = 90.0) -> None:
+        self._link = link
+        self._users, self._marks = f"{{{prefix}}}:user:", f"{{{prefix}}}:users"
+        self._ttl = max(round(ttl_days * _DAY_SECONDS), 1)
+
+    def put_many(self, states: Mapping[int | str, bytes]) -> None:
+        """Write states; where it fails, some of them may have been written, and all may be written again."""
+        left = iter(states.items())
+        while some := list(islice(left, _AT_ONCE)):
+            self._link.call_many([("SET", self._key(user), state, "EX", self._ttl) for user, state in some])
+
+    def get(self, user: int | str) -> Found:
+        """The state that was written last; None for a user of whom there is none."""
+        state = self._link.call("GET", self._key(user))
+        if state is not None:
+            return Found(state, True)
+        return Found(None, bool(self._link.call("EXISTS", self._marks)))
+
+    def forget(self, user: int | str) -> bool:
+        """Delete a user's state; tells whether there was any."""
+        return bool(self._link.call("DEL", self._key(user)))
+
+    def mark(self, writer: str) -> None:
+        """Note that all users of a writer (such as a partition's number) have been written."""
+        self._link.call("HSET", self._marks, writer, 1)
+
+    def has_mark(self, writer: str) -> bool:
+        """Whether Redis still has the writer's mark; if not, it has lost the users and they are to be written again."""
+        return bool(self._link.call("HEXISTS", self._marks, writer))
+
+    def _key(self, user: int | str) -> str:
+        return f"{self._users}{'text' if isinstance(user, str) else 'integer'}:{user}"

@@ -1,0 +1,56 @@
+"""Events written to Kafka, and what has come of them, read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Event, encode
+from stream_reco.labels import Example
+from topologies.clients import consumer_arguments, producer_arguments
+from topologies.reading import read_to_end
+
+Messages = Sequence[tuple[bytes | None, bytes]]
+
+
+async def write(kafka: KafkaSettings, messages: Messages, partition: int | None = None) -> None:
+    """Write keys and values to the events, in their order."""
+    producer = AIOKafkaProducer(**producer_arguments(kafka), linger_ms=5)
+    await producer.start()
+    try:
+        for key, value in messages:
+            await producer.send(f"{kafka.prefix}.events", value, key, partition=partition)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+def message(event: Event) -> tuple[bytes, bytes]:
+    """An event with its user as key."""
+    user = event.user_id if hasattr(event, "user_id") else "nobody"
+    return str(user).encode(), encode(event)
+
+
+async def read(kafka: KafkaSettings, topic: str) -> list[bytes]:
+    """All committed values of a topic."""
+    return [record.value async for records in read_to_end(kafka, f"{kafka.prefix}.{topic}") for record in records]
+
+
+async def lag(kafka: KafkaSettings, group: str) -> int:
+    """Events that the group has not committed yet."""
+    consumer = AIOKafkaConsumer(**consumer_arguments(kafka, group))
+    await consumer.start()
+    try:
+        parts = [TopicPartition(f"{kafka.prefix}.events", number) for number in range(kafka.partitions)]
+        ends = await consumer.end_offsets(parts)
+        return sum([ends[part] - (await consumer.committed(part) or 0) for part in parts])
+    finally:
+        await consumer.stop()
+
+
+def examples(values: Sequence[bytes]) -> list[Example]:
+    """Decoded."""
+    return [msgspec.json.decode(value, type=Example) for value in values]

@@ -1,0 +1,205 @@
+"""Labelling over a real Kafka: whatever happens to workers and broker, the examples are those of the reference join."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, encode
+from stream_reco.labels.settings import DAY_MS
+from stream_reco.simulate.late_clicks import late_clicks
+from tests.integration import kafka_log
+from tests.integration.workers import Worker
+from tests.kafka_server import KafkaServer
+from tests.labels.reference_join import Row, reference_join, rows
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+DAYS, WINDOW_MS = 5, DAY_MS
+SETTINGS = {"LABELS_WINDOW_DAYS": "1"}
+Start = Callable[..., Worker]
+
+
+def a_log(seed: int = 0) -> list[Event]:
+    """Slates and their clicks, many of them after the window, in the order of their times."""
+    return [event for event, _ in late_clicks(DAYS, seed, requests_per_day=150, users=40, items=30)]
+
+
+def disordered(log: Sequence[Event], seed: int) -> list[Event]:
+    """Each event up to half of the lateness behind its place, and one in ten twice."""
+    rng = np.random.default_rng(seed)
+    twice = [event for event in log for _ in range(1 + int(rng.random() < 0.1))]
+    order = np.argsort([event.timestamp + rng.integers(30_000) for event in twice], kind="stable")
+    return [twice[at] for at in order]
+
+
+def reference(log: Sequence[Event]) -> Counter[Row]:
+    """The examples of a complete log, user by user, since what one does tells nothing on another."""
+    by_user: dict[Id, list[Event]] = {}
+    for event in log:
+        if isinstance(event, Impression | Action):
+            by_user.setdefault(event.user_id, []).append(event)
+    return Counter(row for events in by_user.values() for row in reference_join(events, WINDOW_MS))
+
+
+def end_of_time(log: Sequence[Event]) -> bytes:
+    """An event after which every deadline has passed."""
+    return encode(ItemEvent(item_id="last", timestamp=max(event.timestamp for event in log) + 30 * DAY_MS))
+
+
+async def write_all(kafka: KafkaSettings, log: Sequence[Event]) -> None:
+    await kafka_log.write(kafka, [kafka_log.message(event) for event in log])
+
+
+async def end(kafka: KafkaSettings, log: Sequence[Event]) -> None:
+    for partition in range(kafka.partitions):
+        await kafka_log.write(kafka, [(b"last", end_of_time(log))], partition)
+
+
+async def done(kafka: KafkaSettings, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while await kafka_log.lag(kafka, "labelling"):
+        assert time.monotonic() < deadline, "labelling does not come to an end"
+        await asyncio.sleep(0.2)
+
+
+async def examples(kafka: KafkaSettings) -> Counter[Row]:
+    return rows(kafka_log.examples(await kafka_log.read(kafka, "examples")))
+
+
+@pytest.fixture
+def start(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker with a state folder of that name; all are ended with the test."""
+    workers: list[Worker] = []
+
+    def begin(name: str = "a", kafka: KafkaSettings = kafka_settings) -> Worker:
+        workers.append(Worker("labelling", kafka, tmp_path / name, SETTINGS))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        worker.kill()
+
+
+async def at_work(worker: Worker) -> None:
+    deadline = time.monotonic() + 60
+    while "works on partitions" not in worker.said():
+        assert time.monotonic() < deadline, worker.said()
+        assert worker.process.poll() is None, worker.said()
+        await asyncio.sleep(0.1)
+
+
+def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings, start: Start) -> None:
+    async def story() -> None:
+        log = a_log()
+        worker = start()
+        await at_work(worker)
+        bad = [b"{", b'{"type":"wish"}', b"\xff", b'{"type":"impression","user_id":1,"item_id":2,"timestamp":1}', b""]
+        await kafka_log.write(kafka_settings, [(b"x", value) for value in bad])
+        await write_all(kafka_settings, disordered(log, 1))
+        await kafka_log.write(kafka_settings, [(None, b"null key")])
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        assert worker.stop() == 0, worker.said()
+        assert await examples(kafka_settings) == reference(log)
+        letters = [msgspec.json.decode(value) for value in await kafka_log.read(kafka_settings, "dead-letters")]
+        assert Counter(letter["reason"] for letter in letters) == {"json": 4, "type": 1, "timestamp": 1}
+
+    asyncio.run(story())
+
+
+def test_nothing_is_lost_or_doubled_by_kills_and_by_a_lost_disk(
+    kafka_settings: KafkaSettings, start: Start, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        rng = np.random.default_rng(3)
+        log = disordered(a_log(2), 2)
+        worker = start()
+        await at_work(worker)
+        for number, portion in enumerate(np.array_split(np.arange(len(log)), 6)):
+            await write_all(kafka_settings, [log[at] for at in portion])
+            await asyncio.sleep(float(rng.random()))
+            worker.kill()
+            if number == 3:
+                shutil.rmtree(tmp_path / "a")
+            worker = start("a" if number < 4 else "b")
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        assert worker.stop() == 0, worker.said()
+        assert await examples(kafka_settings) == reference(log)
+
+    asyncio.run(story())
+
+
+def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings, start: Start) -> None:
+    async def story() -> None:
+        log = disordered(a_log(4), 4)
+        parts = [[log[at] for at in portion] for portion in np.array_split(np.arange(len(log)), 4)]
+        first = start("a")
+        await at_work(first)
+        await write_all(kafka_settings, parts[0])
+        second = start("b")
+        await at_work(second)
+        await write_all(kafka_settings, parts[1])
+        first.freeze()
+        await write_all(kafka_settings, parts[2])
+        # The frozen one's partitions move once its session is over, and it wakes up with work under way.
+        await asyncio.sleep(2 * kafka_settings.session_seconds)
+        first.wake()
+        await write_all(kafka_settings, parts[3])
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        second.stop()
+        first.stop()
+        assert await examples(kafka_settings) == reference(log)
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, topic_prefix: str, start: Start) -> None:
+    kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
+
+    async def story() -> None:
+        log = disordered(a_log(5), 5)
+        half = len(log) // 2
+        own_kafka.stop()
+        worker = start("a", kafka)
+        await asyncio.sleep(2)
+        assert worker.process.poll() is None, worker.said()
+        own_kafka.start()
+        await at_work(worker)
+        await write_all(kafka, log[:half])
+        own_kafka.kill()
+        await asyncio.sleep(1)
+        own_kafka.start()
+        await write_all(kafka, log[half:])
+        await end(kafka, log)
+        await done(kafka)
+        assert worker.stop() == 0, worker.said()
+        assert await examples(kafka) == reference(log)
+
+    asyncio.run(story())
+
+
+def test_two_workers_on_one_folder_are_refused(start: Start) -> None:
+    async def story() -> None:
+        first = start("a")
+        await at_work(first)
+        second = start("a")
+        assert second.process.wait(60) == 1
+        assert "state.dir" in second.said()
+        assert f"process {first.process.pid}" in second.said()
+        assert first.stop() == 0
+
+    asyncio.run(story())
+
+

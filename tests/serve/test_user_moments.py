@@ -1,0 +1,241 @@
+"""A user's moment from states that another process writes, and what stands in while the store is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from stream_reco import metrics
+from stream_reco.events import Id, key_of
+from stream_reco.interests import InterestSettings, Medoids
+from stream_reco.serve.user_moments import UserMoments
+from stream_reco.serve.user_state import UserState
+from stream_reco.signals.settings import DAY_MS, RECENT
+from stream_reco.sync.redis_link import RedisLink, RedisUnreachable
+from stream_reco.sync.redis_users import Found, RedisUsers
+from tests.serve.small_shop import NOW, SmallShop
+
+if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
+
+
+def state_of(actions: Mapping[Id, int], medoids: tuple[Id, ...] = ()) -> bytes:
+    """The state of a user who did these things, the newest first."""
+    items = np.array([key_of(item, "item") for item in actions], dtype=np.int64)
+    keys = np.array([key_of(item, "item") for item in medoids], dtype=np.int64)
+    chosen = Medoids(keys, np.ones(len(keys)), np.full(len(keys), NOW))
+    return UserState(items, np.array(list(actions.values()), dtype=np.int64), chosen, NOW).to_bytes()
+
+
+class Store:
+    """States in memory; may be away, or have lost everything."""
+
+    def __init__(self) -> None:
+        self.states: dict[Id, bytes] = {}
+        self.away = False
+        self.complete = True
+        self.asked = 0
+
+    def get(self, user: Id) -> Found:
+        self.asked += 1
+        if self.away:
+            raise RedisUnreachable("away")
+        return Found(self.states.get(user), self.complete)
+
+
+@pytest.fixture
+def shop() -> SmallShop:
+    shop = SmallShop()
+    for item in range(30):
+        shop.act("somebody", item)
+    shop.sync()
+    return shop
+
+
+class Elapsed:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def moments(shop: SmallShop, store: Store, **how: int) -> tuple[UserMoments, Elapsed]:
+    elapsed = Elapsed()
+    return UserMoments(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
+    store = Store()
+    store.states["u"] = state_of({7: NOW, "unknown": NOW - 1, 3: NOW - 2, 4: NOW - 91 * DAY_MS}, (7, 3))
+    moment = moments(shop, store)[0]("u", NOW)
+    assert moment.user_key == key_of("u", "user")
+    assert moment.recent.tolist() == [*shop.slots([7]), -1, *shop.slots([3]), *[-1] * (RECENT - 3)]
+    assert moment.times.tolist() == [NOW, NOW - 1, NOW - 2, *[0] * (RECENT - 3)]
+    assert moment.seen.tolist() == shop.slots([7, 3]).tolist()
+    assert sorted(moment.medoids.tolist()) == sorted(key_of(item, "item") for item in (7, 3))
+
+
+def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:
+    store = Store()
+    store.states["u"] = state_of({item: NOW - item for item in range(30)})
+    moment = moments(shop, store)[0]("u", NOW)
+    assert moment.recent.tolist() == shop.slots(list(range(RECENT))).tolist()
+    assert moment.seen.tolist() == shop.slots(list(range(30))).tolist()
+
+
+def test_a_stranger_has_nothing(shop: SmallShop) -> None:
+    moment = moments(shop, Store())[0](5, NOW)
+    assert moment.recent.tolist() == [-1] * RECENT
+    assert moment.times.tolist() == [0] * RECENT
+    assert len(moment.seen) == len(moment.medoids) == 0
+
+
+def test_medoids_are_drawn_by_importance_and_by_seed(shop: SmallShop) -> None:
+    store = Store()
+    store.states["u"] = state_of({1: NOW}, tuple(range(6)))
+    one, other = (moments(shop, store, seed=4)[0] for _ in range(2))
+    drawn = [one("u", NOW).medoids.tolist() for _ in range(30)]
+    assert drawn == [other("u", NOW).medoids.tolist() for _ in range(30)]
+    assert {len(keys) for keys in drawn} == {InterestSettings().samples}
+    assert len({key for keys in drawn for key in keys}) == 6
+
+
+def test_the_newest_action_is_noted(shop: SmallShop) -> None:
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states = {"u": state_of({1: NOW + 7, 2: NOW}), "v": state_of({1: NOW}), "w": state_of({})}
+    assert [source("u", NOW).times[0], source("v", NOW).times[0], source("w", NOW).times[0]] == [NOW + 7, NOW, 0]
+    assert source.newest == NOW + 7
+
+
+def test_while_the_store_is_away_what_was_known_last_stands_in(shop: SmallShop) -> None:
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states["u"] = state_of({7: NOW})
+    source("u", NOW)
+    store.states["u"] = state_of({3: NOW, 7: NOW})
+    store.away = True
+    assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
+    assert source("new", NOW).seen.tolist() == []
+    assert source.interests("new", NOW).keys.tolist() == []
+
+
+def test_nobody_waits_for_a_store_that_is_known_to_be_away(shop: SmallShop) -> None:
+    store = Store()
+    source, elapsed = moments(shop, store)
+    store.states["u"] = state_of({7: NOW})
+    store.away = True
+    for _ in range(20):
+        source("u", NOW)
+    assert store.asked == 1
+    elapsed.now = 1.01
+    for _ in range(20):
+        source("u", NOW)
+    until(lambda: store.asked == 2)
+    assert source.away
+    store.away = False
+    elapsed.now = 2.02
+    source("u", NOW)
+    until(lambda: not source.away)
+    assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
+
+
+def test_a_store_that_has_lost_its_users_is_not_believed(shop: SmallShop) -> None:
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states["u"] = state_of({7: NOW})
+    source("u", NOW)
+    store.states, store.complete = {}, False
+    assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
+    assert not source.away
+    store.complete = True
+    assert source("u", NOW).seen.tolist() == []
+    store.complete = False
+    assert source("u", NOW).seen.tolist() == []
+
+
+def test_a_user_who_is_forgotten_is_a_stranger_even_while_the_store_is_away(shop: SmallShop) -> None:
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states["u"] = state_of({7: NOW})
+    source("u", NOW)
+    store.away = True
+    source.forget("u")
+    source.forget("nobody")
+    assert source("u", NOW).seen.tolist() == []
+
+
+def test_only_so_many_are_remembered_those_asked_for_lately(shop: SmallShop) -> None:
+    store = Store()
+    source, _ = moments(shop, store, capacity=2)
+    store.states = {user: state_of({7: NOW}) for user in "abc"}
+    for user in "abac":
+        source(user, NOW)
+    store.away = True
+    assert [len(source(user, NOW).seen) for user in "abc"] == [1, 0, 1]
+
+
+def test_what_is_no_state_is_a_stranger(shop: SmallShop, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states["u"] = b"\xc1"
+    assert source("u", NOW).seen.tolist() == []
+    assert "is passed over" in caplog.text
+
+
+def test_where_states_came_from_is_counted(shop: SmallShop) -> None:
+    def counts() -> list[float]:
+        name = "stream_reco_user_states_total"
+        return [metrics.REGISTRY.get_sample_value(name, {"source": source}) or 0.0
+                for source in ("redis", "memory", "nowhere")]  # fmt: skip
+
+    store = Store()
+    source, _ = moments(shop, store)
+    store.states["u"] = state_of({7: NOW})
+    before = counts()
+    source("u", NOW)
+    source("nobody", NOW)
+    store.away = True
+    source("u", NOW)
+    source("nobody", NOW)
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 1, 2]
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("way", ["kill", "pause"])
+def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_nothing(
+    shop: SmallShop, start_redis: Callable[..., RedisServer], way: str
+) -> None:
+    server = start_redis()
+    with RedisLink(server.url, timeout_seconds=0.04) as link:
+        users = RedisUsers(link)
+        users.put_many({"u": state_of({7: NOW})})
+        source = UserMoments(shop.served, users, InterestSettings(), retry_seconds=0.2)
+        assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
+        getattr(server, way)()
+        waited = []
+        for _ in range(60):
+            started = time.monotonic()
+            assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
+            waited.append(time.monotonic() - started)
+            time.sleep(0.01)
+        assert max(waited) < 0.5
+        assert sorted(waited)[-4] < 0.03  # a busy machine may take the processor away
+        if way == "kill":
+            server.start()
+            users.mark("0")
+        else:
+            server.resume()
+        users.put_many({"u": state_of({3: NOW})})
+        until(lambda: source("u", NOW).seen.tolist() == shop.slots([3]).tolist())

@@ -1,0 +1,123 @@
+"""Clients of a Kafka that is not there yet, goes away, or is frozen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from stream_reco.config.servers import KafkaSettings
+from tests.kafka_jars import kafka_jars
+from tests.kafka_server import KafkaServer
+from topologies.clients import client_arguments, consumer_arguments, producer_arguments
+from topologies.connecting import KafkaAwayError, administration, connected, let_go, probe
+from topologies.topic_checks import create_absent
+
+NOWHERE = KafkaSettings(bootstrap="127.0.0.1:9,127.0.0.1:10", session_seconds=1)
+
+
+def producer(kafka: KafkaSettings) -> Callable[[], AIOKafkaProducer]:
+    return lambda: AIOKafkaProducer(**producer_arguments(kafka))
+
+
+def test_patience_has_an_end_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9,127\.0\.0\.1:10 does not answer: Conn"):
+        asyncio.run(connected(NOWHERE, producer(NOWHERE), patience=2.0))
+    assert [record.name for record in caplog.records] == ["topologies.connecting"]
+    assert "does not answer: Connection refused; trying again" in caplog.text
+
+
+def test_a_server_that_is_no_kafka_is_told() -> None:
+    async def silent() -> None:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        kafka = replace(NOWHERE, bootstrap=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", session_seconds=1)
+        began = time.monotonic()
+        try:
+            with pytest.raises(KafkaAwayError, match="it is silent"):
+                await probe(kafka)
+            assert time.monotonic() - began < 8
+        finally:
+            server.close()
+
+    asyncio.run(silent())
+
+
+def test_settings_become_arguments() -> None:
+    kafka = KafkaSettings(
+        bootstrap="a:1, b:2",
+        prefix="shop",
+        session_seconds=8,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="SCRAM-SHA-256",
+        sasl_username="me",
+        sasl_password=" ".join(["hush"] * 3),
+    )
+    every = client_arguments(kafka)
+    assert every["bootstrap_servers"] == ["a:1", "b:2"]
+    assert every["sasl_plain_password"] == kafka.sasl_password
+    consumer = consumer_arguments(kafka, "labelling")
+    assert (consumer["group_id"], consumer["session_timeout_ms"]) == ("shop.labelling", 8000)
+    assert consumer["isolation_level"] == "read_committed"
+    assert consumer["enable_auto_commit"] is False
+    assert consumer_arguments(kafka, read_committed=False)["isolation_level"] == "read_uncommitted"
+    assert "group_id" not in consumer_arguments(kafka)
+    written = producer_arguments(kafka, "labelling.3")
+    assert (written["transactional_id"], written["transaction_timeout_ms"]) == ("shop.labelling.3", 8000)
+    assert "transactional_id" not in producer_arguments(kafka)
+
+
+@pytest.mark.kafka
+def test_a_broker_that_is_down_at_the_start_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "topologies")
+    server = KafkaServer(tmp_path / "kafka", kafka_jars())
+    kafka = KafkaSettings(bootstrap=server.bootstrap)
+
+    async def wait_for_it() -> None:
+        waiting = asyncio.ensure_future(connected(kafka, producer(kafka)))
+        await asyncio.sleep(1.5)
+        assert not waiting.done()
+        await asyncio.to_thread(server.start)
+        await let_go(await asyncio.wait_for(waiting, 30))
+
+    try:
+        asyncio.run(wait_for_it())
+    finally:
+        server.clean()
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("topologies")]
+    assert len(ours) == 2
+    assert ours[0] == f"Kafka at {server.bootstrap} does not answer: Connection refused; trying again"
+    assert ours[1].endswith("answers again")
+
+
+@pytest.mark.kafka
+def test_a_producer_that_cannot_send_is_let_go(own_kafka: KafkaServer) -> None:
+    kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, partitions=2, session_seconds=2)
+
+    async def hold() -> float:
+        async with administration(kafka, patience=10) as admin:
+            await create_absent(admin, kafka, "user_id")
+        sender = await connected(kafka, producer(kafka))
+        await sender.send_and_wait(f"{kafka.prefix}.events", b"known")
+        reader = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, "readers")))
+        await asyncio.to_thread(own_kafka.kill)
+        held = await sender.send(f"{kafka.prefix}.events", b"held")
+        began = time.monotonic()
+        await let_go(sender, patience=1.0)
+        await let_go(reader, patience=1.0)
+        assert held.done()
+        assert held.exception() is not None
+        return time.monotonic() - began
+
+    assert asyncio.run(hold()) < 10
+
+
+@pytest.mark.kafka
+def test_what_a_broker_speaks(kafka_settings: KafkaSettings) -> None:
+    versions = asyncio.run(probe(kafka_settings))
+    assert versions[0][1] >= 13  # Produce, as Kafka 4.1 has it

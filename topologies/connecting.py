@@ -1,0 +1,137 @@
+"""Connections to a Kafka that may be away: waiting for it, saying so once, and letting go of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaError, ProducerClosed
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import client_arguments, connection_arguments
+
+_LOGGER = logging.getLogger(__name__)
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
+_PROBE_SECONDS = 5.0
+
+AWAY = (KafkaError, OSError, asyncio.TimeoutError)
+"""What clients raise when brokers do not answer, or answer that they cannot."""
+
+
+class KafkaAwayError(RuntimeError):
+    """No broker answers; the text names the address and the reason."""
+
+
+class Startable(Protocol):
+    """What all clients of aiokafka have."""
+
+    def start(self) -> Awaitable[None]: ...
+
+
+C = TypeVar("C", bound=Startable)
+
+
+async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float = math.inf) -> C:
+    """The client that `make` makes, started; tried again and again while no broker answers, which is logged once.
+
+    Raises `KafkaAwayError` after `patience` seconds, which by default never pass: no process ends because a server is
+    away.
+    """
+    began, wait, told = time.monotonic(), _FIRST_WAIT, False
+    while True:
+        try:
+            started = await _started(kafka, make)
+        except KafkaAwayError as away:
+            if time.monotonic() - began + wait > patience:
+                raise
+            if not told:
+                _LOGGER.warning("%s; trying again", away)
+                told = True
+        else:
+            if told:
+                _LOGGER.warning("Kafka at %s answers again", kafka.bootstrap)
+            return started
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+async def _started(kafka: KafkaSettings, make: Callable[[], C]) -> C:
+    # A client logs an error for each address at each try, and does not tell the reason to its caller: so ask first.
+    await probe(kafka)
+    client = make()
+    try:
+        await client.start()
+    except BaseException as error:
+        await let_go(client)
+        if isinstance(error, AWAY):
+            raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {_reason(error)}") from error
+        raise
+    return client
+
+
+@asynccontextmanager
+async def administration(kafka: KafkaSettings, patience: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks about topics and makes them."""
+    admin = await connected(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), patience)
+    try:
+        yield admin
+    finally:
+        await let_go(admin)
+
+
+async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
+    """Ask the addresses in turn until one answers: its oldest and newest version of each request, by the API's number.
+
+    Raises `KafkaAwayError` with the first reason.
+    """
+    arguments = connection_arguments(client_arguments(kafka))
+    arguments["request_timeout_ms"] = min(arguments["request_timeout_ms"], round(_PROBE_SECONDS * 1000))
+    reasons = []
+    for host, port, _ in collect_hosts(kafka.bootstrap):
+        try:
+            connection = await create_conn(host, port, **arguments)
+        except AWAY as error:
+            reasons.append(_reason(error))
+            continue
+        versions: dict[int, tuple[int, int]] = dict(connection._versions)  # a client has no public way to ask
+        connection.close()
+        return versions
+    raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {reasons[0]}")
+
+
+async def let_go(client: Any, patience: float = 5.0) -> None:
+    """Close a producer, consumer or admin client, at the latest soon after `patience` seconds.
+
+    A producer sends what it holds before it closes, and without brokers would wait for ever; then it is dropped.
+    """
+    closing = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    try:
+        await asyncio.wait([closing], timeout=patience)
+        if not closing.done() and hasattr(client, "_sender"):
+            # aiokafka itself has no way out of this: with its sender gone, `stop` goes on and closes the connections.
+            client._sender.sender_task.cancel()
+            await asyncio.wait([closing], timeout=patience)
+            client._message_accumulator.fail_all(ProducerClosed())
+    finally:
+        if not closing.done():
+            closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError, *AWAY):
+            await closing
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return "it is silent"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -1,0 +1,31 @@
+"""The clients of Kafka of one kind of worker, connected."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import consumer_arguments, producer_arguments
+from topologies.connecting import connected
+
+
+class PartitionClients:
+    """Makes them for the work called `name`, which is its consumer group; a Kafka that is away is waited for."""
+
+    def __init__(self, kafka: KafkaSettings, name: str) -> None:
+        self._kafka, self._name = kafka, name
+
+    @property
+    def group_id(self) -> str:
+        """The group, as Kafka knows it."""
+        return f"{self._kafka.prefix}.{self._name}"
+
+    async def consumer(self) -> AIOKafkaConsumer:
+        """Reads what is committed; it takes part in the group once it subscribes, or is assigned by hand."""
+        arguments = consumer_arguments(self._kafka, self._name)
+        return await connected(self._kafka, lambda: AIOKafkaConsumer(**arguments))
+
+    async def producer(self, partition: int) -> AIOKafkaProducer:
+        """Writes what comes of one input partition; as it starts, it fences whoever did so before."""
+        arguments = producer_arguments(self._kafka, f"{self._name}.{partition}")
+        return await connected(self._kafka, lambda: AIOKafkaProducer(**arguments))

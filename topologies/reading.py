@@ -1,0 +1,49 @@
+"""A topic read once, from where one wants to its present end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import consumer_arguments
+from topologies.connecting import connected, let_go
+
+_WAIT_MS = 500
+
+
+async def read_to_end(
+    kafka: KafkaSettings, topic: str, begin: Mapping[int, int] | None = None
+) -> AsyncIterator[list[Any]]:
+    """The committed messages that are there now, in batches of one partition (`aiokafka.ConsumerRecord`).
+
+    `begin` gives the first offset of a partition; the oldest message where it has none. Raises
+    `UnknownTopicOrPartitionError` if there is no such topic.
+    """
+    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)))
+    try:
+        ends = await _assign(consumer, topic, begin or {})
+        while ends:
+            for partition, records in (await consumer.getmany(timeout_ms=_WAIT_MS)).items():
+                if before := [record for record in records if record.offset < ends.get(partition, 0)]:
+                    yield before
+            # By position: the end may be a mark of a transaction, which is no message.
+            ends = {each: end for each, end in ends.items() if await consumer.position(each) < end}
+    finally:
+        await let_go(consumer)
+
+
+async def _assign(consumer: AIOKafkaConsumer, topic: str, begin: Mapping[int, int]) -> dict[TopicPartition, int]:
+    numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    if not numbers:
+        raise UnknownTopicOrPartitionError(topic)
+    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+    consumer.assign(partitions)
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    starts = await consumer.beginning_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], begin.get(partition.partition, 0)))
+    return ends

@@ -1,0 +1,41 @@
+"""The topics as people are told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_reco.config import Settings
+from topologies.connecting import administration
+from topologies.topic_checks import create_absent, mismatches
+from topologies.topics import Topic, events_key
+
+
+@dataclass(frozen=True)
+class TopicReport:
+    """What was made, and what is not as declared; a sentence for each topic."""
+
+    created: list[str]
+    warnings: list[str]
+    problems: list[str]
+
+
+async def topic_report(settings: Settings, patience: float, *, create: bool) -> TopicReport:
+    """Look at the topics, after making those that are absent if `create`.
+
+    Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` where Kafka refuses a topic.
+    """
+    key = events_key(settings.labels)
+    async with administration(settings.kafka, patience) as admin:
+        made = await create_absent(admin, settings.kafka, key) if create else []
+        found = await mismatches(admin, settings.kafka, key)
+    return TopicReport(
+        [_described(topic) for topic in made],
+        [each.text for each in found if not each.serious],
+        [each.text for each in found if each.serious],
+    )
+
+
+def _described(topic: Topic) -> str:
+    partitions = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
+    kept = "compacted" if topic.retention_ms is None else f"kept for {topic.retention_ms / 86_400_000:g} days"
+    return f"{topic.name}: {partitions}, key: {topic.key}, {kept}"

@@ -1,0 +1,83 @@
+"""What comes of some input as one transaction: messages, changes of the state, and how far the input was read."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
+
+from stream_reco import metrics
+from stream_reco.labels.store import Changes
+from topologies.role import Output, Processor, Record, Role
+from topologies.state import INPUT, Position
+
+_QUIET_MS = 10_000
+"""How long changes that nobody waits for may stay uncommitted: they come of time alone, and would come again."""
+
+
+class Transactions:
+    """Takes what is read from one partition through its processor, and makes what comes of it last, all or nothing.
+
+    Whatever is raised leaves the store as of the last transaction; what was prepared is to be given up with this.
+    """
+
+    def __init__(self, role: Role, source: TopicPartition, group_id: str, producer: AIOKafkaProducer,
+                 processor: Processor, offset: int) -> None:
+        """`offset` is that of the next record to be read; it is committed for the group."""
+        self._role, self._input, self._group_id = role, source, group_id
+        self._state = TopicPartition(role.state_topic, source.partition)
+        self._producer, self._processor = producer, processor
+        self._offset, self._committed = offset, 0
+
+    async def take(self, records: Sequence[Record], now: int) -> None:
+        """Process records that came at `now` (ms), and let time pass as far as they tell."""
+        outputs = self._processor.process(records, now)
+        self._offset = records[-1].offset + 1
+        metrics.WORK_RECORDS.labels(self._role.name).inc(len(records))
+        await self._pass_time(outputs, now, caught_up=False)
+
+    async def tick(self, now: int) -> None:
+        """Let time pass with nothing left to read; commits only what somebody waits for, or now and then."""
+        await self._pass_time([], now, caught_up=True)
+
+    async def _pass_time(self, outputs: list[Output], now: int, *, caught_up: bool) -> None:
+        outputs += self._processor.advance(now, caught_up=caught_up)
+        if outputs or not caught_up or now - self._committed >= _QUIET_MS:
+            await self._commit(outputs, now)
+        while self._processor.is_behind:
+            await self._commit(self._processor.advance(now, caught_up=caught_up), now)
+
+    async def _commit(self, outputs: list[Output], now: int) -> None:
+        changes = {**self._processor.prepare(), INPUT: b"%d" % self._offset}
+        with metrics.WORK_COMMIT_SECONDS.labels(self._role.name).time():
+            async with self._producer.transaction():
+                for output in outputs:
+                    await self._producer.send(output.topic, output.value, output.key)
+                end = await self._send_changes(changes)
+                await self._producer.send_offsets_to_transaction({self._input: self._offset}, self._group_id)
+        # Only now: a store that is ahead of its topic would hold what never happened.
+        self._processor.commit(Position(self._offset, end, now).to_bytes())
+        self._committed = now
+
+    async def _send_changes(self, changes: Changes) -> int:
+        """Send the changes to the topic of the state; returns the offset after the last of them."""
+        sent: list[tuple[int, Future[RecordMetadata]]] = []
+        batch, count = self._producer.create_batch(), 0
+        for key, value in changes.items():
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                sent.append((count, await self._send(batch)))
+                batch, count = self._producer.create_batch(), 0
+                batch.append(key=key, value=value, timestamp=None)
+            count += 1
+        sent.append((count, await self._send(batch)))
+        ends: list[int] = [(await done).offset + count for count, done in sent]
+        return max(ends)
+
+    async def _send(self, batch: BatchBuilder) -> Future[RecordMetadata]:
+        done: Future[RecordMetadata] = await self._producer.send_batch(
+            batch, self._state.topic, partition=self._state.partition
+        )
+        return done
