@@ -12,6 +12,7 @@ from stream_reco.events import BadEvent, Event, check_time, decode
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.store import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
+from topologies.keys import id_key
 from topologies.role import Output, Record
 
 _LOGGER = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Labelling:
     def _tell(self, examples: list[Example], outputs: list[Output]) -> None:
         for example in examples:
             observe_example(example, self._stream_time)
-            outputs.append(Output(self._examples, str(example.user_id).encode(), _encode(example)))
+            outputs.append(Output(self._examples, id_key(example.user_id), _encode(example)))
 
     def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
         metrics.EVENTS_REJECTED.labels(reason).inc()

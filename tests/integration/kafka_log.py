@@ -11,6 +11,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, encode
 from stream_reco.labels import Example
 from topologies.clients import consumer_arguments, producer_arguments
+from topologies.keys import event_key
 from topologies.reading import read_to_end
 
 Messages = Sequence[tuple[bytes | None, bytes]]
@@ -28,10 +29,9 @@ async def write(kafka: KafkaSettings, messages: Messages, partition: int | None 
         await producer.stop()
 
 
-def message(event: Event) -> tuple[bytes, bytes]:
-    """An event with its user as key."""
-    user = event.user_id if hasattr(event, "user_id") else "nobody"
-    return str(user).encode(), encode(event)
+def message(event: Event) -> tuple[bytes | None, bytes]:
+    """An event with its key."""
+    return event_key(event, "user_id"), encode(event)
 
 
 async def read(kafka: KafkaSettings, topic: str) -> list[bytes]:
