@@ -205,6 +205,7 @@ class ReplicaService:
             "items": len(catalogue),
             "stream_time": self.stream_time,
             "state": "failed" if failed else "ready" if self.ready() else "starting",
+            "channel_away": replica.away,
             "waits_for_snapshot": replica.waiting,
             "users_away": self._users.away,
             "backlog": 0,

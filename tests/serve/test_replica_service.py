@@ -220,12 +220,13 @@ def test_whatever_the_channel_does_it_answers_and_goes_on(
     assert scene.slate() == [1]
     assert scene.status()["state"] == "ready"
     assert (scene.status()["problem"] is not None) == (mood == "broken")
+    assert scene.status()["channel_away"] == (mood == "away")
     scene.channel.mood = ""
     scene.shop.act("ann", 2)
     scene.publish()
     scene.until_version(2)
     assert sorted(map(int, scene.slate())) == [1, 2]
-    assert scene.status()["problem"] is None
+    assert (scene.status()["problem"], scene.status()["channel_away"]) == (None, False)
 
 
 def test_where_getting_ready_fails_that_is_told(play: Play) -> None:
