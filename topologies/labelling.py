@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, check_time, decode
+from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.store import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
+from topologies.deletions import Deletion, decode_message
 from topologies.keys import id_key
 from topologies.role import Output, Record
 
@@ -47,7 +48,10 @@ class Labelling:
         outputs: list[Output] = []
         for record in records:
             try:
-                event = decode(record.value or b"")
+                event = decode_message(record.value)
+                if isinstance(event, Deletion):
+                    self._joiner.forget_user(event.user_id)
+                    continue
                 check_time(event, now, self._future_ms)
                 self._take(event, now, outputs)
             except BadEvent as bad:

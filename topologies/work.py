@@ -12,6 +12,7 @@ from functools import partial
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.serve.served import MODEL_NAME
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
@@ -28,7 +29,6 @@ from topologies.state_folder import state_folder
 from topologies.topic_checks import create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
 
-MODEL = "stream-reco"
 _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""
 _LOGGER = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     link = left.enter_context(RedisLink(redis.url, password=redis.password))
     reader = f"interests-{socket.gethostname()}-{os.getpid()}"
     channel = RedisChannel(link, redis.prefix, reader=reader)
-    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL, channel)))
+    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))
     vectors.wait(_VECTORS_SECONDS)
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)

@@ -29,7 +29,7 @@ _SWITCH_SECONDS = 5e-5
 
 
 @contextmanager
-def following(settings: Settings, sink: EventSink | None = None) -> Iterator[Running]:
+def following(settings: Settings) -> Iterator[Running]:
     """Serve what the trainer publishes over `redis.url`; wrong settings are told before anything slow begins.
 
     Neither Redis nor the trainer need be there yet: the scorer is ready once a first version has come.
@@ -52,7 +52,16 @@ def following(settings: Settings, sink: EventSink | None = None) -> Iterator[Run
         sys.setswitchinterval(_SWITCH_SECONDS)
         service = ReplicaService(
             served, scorer, users, channel, lateness_ms=settings.labels.lateness_ms, now_ms=SystemClock().now_ms,
-            prepare=lambda: warm_up(settings), sink=sink,
+            prepare=lambda: warm_up(settings), sink=_sink(settings, stack),
         )  # fmt: skip
         with answering(settings, service) as running:
             yield running
+
+
+def _sink(settings: Settings, stack: ExitStack) -> EventSink | None:
+    """Where posted events go: into Kafka, where the settings say where that is."""
+    if not settings.kafka.bootstrap:
+        return None
+    from topologies.sink_thread import SinkThread
+
+    return stack.enter_context(closing(SinkThread(settings, SystemClock())))

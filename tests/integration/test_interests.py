@@ -28,6 +28,7 @@ from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
+from topologies.deletions import Deletion, encode_deletion
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 
@@ -185,6 +186,35 @@ def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, r
         await until_equal(users, histories([later]))
         await asyncio.sleep(2)
         assert users.get("idle").state is None
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
+    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
+) -> None:
+    kept, gone = (
+        Action(user_id=user, item_id=1, action="click", timestamp=1_700_000_000_000, event_id=user)
+        for user in ("kept", "gone")
+    )
+
+    async def story() -> None:
+        users = users_of(redis, kafka_settings)
+        worker = start(redis)
+        await at_work(worker)
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in (kept, gone)])
+        await until_equal(users, histories([kept, gone]))
+        deletion = encode_deletion(Deletion(user_id="gone", timestamp=gone.timestamp))
+        await kafka_log.write(kafka_settings, [(b"gone", deletion)])
+        deadline = time.monotonic() + 30
+        while users.get("gone").state is not None:
+            assert time.monotonic() < deadline, worker.said()
+            await asyncio.sleep(0.1)
+        redis.do("FLUSHALL")
+        await until_equal(users, histories([kept]))
+        await asyncio.sleep(2)
+        assert users.get("gone").state is None
         assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())

@@ -21,6 +21,8 @@ from tests.integration import kafka_log
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import Row, reference_join, rows
+from topologies.deletions import Deletion, encode_deletion
+from topologies.keys import id_key
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -186,6 +188,32 @@ def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, topic_prefix: 
         await done(kafka)
         assert worker.stop() == 0, worker.said()
         assert await examples(kafka) == reference(log)
+
+    asyncio.run(story())
+
+
+def test_a_deleted_user_gives_no_more_examples(kafka_settings: KafkaSettings, start: Start) -> None:
+    async def story() -> None:
+        log = a_log(6)
+        at = len(log) // 2
+        users = sorted({event.user_id for event in log if isinstance(event, Impression)}, key=str)
+        worker = start()
+        await at_work(worker)
+        await write_all(kafka_settings, log[:at])
+        deletion = encode_deletion(Deletion(user_id=users[0], timestamp=log[at].timestamp))
+        await kafka_log.write(kafka_settings, [(id_key(users[0]), deletion)])
+        await done(kafka_settings)
+        before = [row for row in (await examples(kafka_settings)).elements() if row[0] == users[0]]
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        found = await examples(kafka_settings)
+        assert worker.stop() == 0, worker.said()
+        assert [row for row in found.elements() if row[0] == users[0]] == before
+        assert Counter(row for row in found.elements() if row[0] != users[0]) == Counter(
+            row for row in reference(log[:at]).elements() if row[0] != users[0]
+        )
+        assert len(before) < sum(row[0] == users[0] for row in reference(log[:at]).elements())
+        assert await kafka_log.read(kafka_settings, "dead-letters") == []
 
     asyncio.run(story())
 
