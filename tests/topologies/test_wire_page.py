@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.example import Example, Undone
-from tests.pages import bare, page
+from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
 from topologies.registry import DeclaredKey, DrivenOffsets
 from topologies.topics import Topic, declared_topics
@@ -62,6 +63,14 @@ def _kept(kafka: KafkaSettings, topic: Topic) -> str:
     names = {kafka.events_days: "`kafka.events_days`", kafka.examples_days: "`kafka.examples_days`"}
     days = topic.retention_ms / 86_400_000
     return names.get(days, f"{days:g} days")
+
+
+def test_every_key_in_redis_is_described() -> None:
+    sources = (ROOT / "stream_reco" / "sync").glob("redis_*.py")
+    text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+    written = set(re.findall(r'f"(?:\{tag\}|\{\{\{prefix\}\}\}):(\w+):?"', text))
+    assert len(written) > 5
+    assert {bare(row[0]).split(":")[1] for row in WIRE.table("redis key")} == written
 
 
 def test_other_topics_would_be_found() -> None:
