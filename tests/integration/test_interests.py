@@ -19,13 +19,14 @@ from stream_reco.model.rows import table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.serve.user_state import UserState
-from stream_reco.signals.settings import DAY_MS, SignalSettings
+from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
+from tests.integration.references import History, copies, histories
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
 from topologies.deletions import Deletion, encode_deletion
@@ -33,7 +34,6 @@ from topologies.deletions import Deletion, encode_deletion
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 
 Start = Callable[..., Worker]
-History = list[tuple[int, int]]
 
 
 def a_log(seed: int = 0) -> list[Event]:
@@ -41,31 +41,6 @@ def a_log(seed: int = 0) -> list[Event]:
     events = [event for event, _ in late_clicks(4, seed, requests_per_day=400, users=30, items=30)]
     rng = np.random.default_rng(seed)
     return [event for event in events for _ in range(1 + int(rng.random() < 0.5))]
-
-
-def histories(log: Sequence[Event]) -> dict[Id, History]:
-    """Time and item key of each user's actions, newest first; of equal times the one that came last before."""
-    found: dict[Id, dict[Id, tuple[int, int, int]]] = {}
-    for number, event in enumerate(log):
-        if isinstance(event, Action):
-            assert event.event_id is not None
-            key = key_of(event.item_id, "item")
-            found.setdefault(event.user_id, {}).setdefault(event.event_id, (event.timestamp, number, key))
-    length = SignalSettings().history_length
-    return {
-        user: [(when, key) for when, _, key in sorted(actions.values(), reverse=True)[:length]]
-        for user, actions in found.items()
-    }
-
-
-def copies(users: RedisUsers, wanted: dict[Id, History]) -> dict[Id, History]:
-    found = {}
-    for user in wanted:
-        data = users.get(user).state
-        if data is not None:
-            state = UserState.from_bytes(data)
-            found[user] = list(zip(state.times.tolist(), state.items.tolist(), strict=True))
-    return found
 
 
 async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
