@@ -298,6 +298,11 @@ WORK_MISSED: Final = Counter(
     "Records that had been deleted before they were read, by kind of work: the topic's retention is too short.",
     ["work"], registry=REGISTRY,
 )  # fmt: skip
+STAGE_SECONDS: Final = Histogram(
+    "stream_reco_stage_seconds",
+    "Seconds from an event's own time until a stage has it: example, trained, published, served.", ["stage"],
+    buckets=_SLOW, registry=REGISTRY,
+)  # fmt: skip
 STATE_RESTORED: Final = Counter(
     "stream_reco_work_state_records_total",
     "Records of a state's topic that were read to bring a local store up to date, by kind of work.", ["work"],

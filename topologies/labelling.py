@@ -13,6 +13,7 @@ from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, 
 from stream_reco.labels.store import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
 from topologies.deletions import Deletion, decode_message
+from topologies.freshness import observe_stage
 from topologies.keys import id_key
 from topologies.role import Output, Record
 
@@ -64,7 +65,7 @@ class Labelling:
 
     def _take(self, event: Event, now: int, outputs: list[Output]) -> None:
         late = self._joiner.late
-        self._tell(self._joiner.process([event]), outputs)
+        self._tell(self._joiner.process([event]), outputs, now)
         metrics.EVENTS_LATE.inc(self._joiner.late - late)
         self._marks.observe(_PARTITION, event.timestamp, now)
         self._stream_time = max(self._stream_time, event.timestamp)
@@ -76,7 +77,7 @@ class Labelling:
         outputs: list[Output] = []
         watermark = self._marks.of(_PARTITION)
         if watermark is not None:
-            self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs)
+            self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs, now)
         return outputs
 
     def prepare(self) -> Changes:
@@ -91,9 +92,11 @@ class Labelling:
     def close(self) -> None:
         """It uses nothing else."""
 
-    def _tell(self, examples: list[Example], outputs: list[Output]) -> None:
+    def _tell(self, examples: list[Example], outputs: list[Output], now: int) -> None:
         for example in examples:
             observe_example(example, self._stream_time)
+            if example.action is not None:
+                observe_stage("example", example.label_time, now)
             outputs.append(Output(self._examples, id_key(example.user_id), _encode(example)))
 
     def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
