@@ -191,6 +191,12 @@ REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the 
 REPLICA_STALENESS_SECONDS: Final = Gauge(
     "stream_reco_replica_staleness_seconds", "Age of the publication that the replica serves.", registry=REGISTRY
 )
+REPLICA_SYNC_SECONDS: Final = Histogram(
+    "stream_reco_replica_sync_seconds",
+    "Seconds from the creation of a publication until a scorer that follows a trainer served it.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+    registry=REGISTRY,
+)
 REPLICA_APPLY_SECONDS: Final = Histogram(
     "stream_reco_replica_apply_seconds",
     "Seconds that requests had to wait while the replica applied one publication.",

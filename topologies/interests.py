@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream_reco.events import Action, BadEvent, Event, Id, check_time, decode, key_of
+from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels.ids_on_disk import IdsOnDisk
 from stream_reco.labels.memory import BEFORE_ALL, Progress
@@ -15,6 +15,7 @@ from stream_reco.labels.store import Changes, Store
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.sync.redis_users import RedisUsers
+from topologies.deletions import Deletion, decode_message
 from topologies.item_vectors import ItemVectors
 from topologies.role import Output, Record
 from topologies.user_copies import UserCopies
@@ -47,6 +48,7 @@ class UserInterests:
         self._ids = IdsOnDisk(store, self._meta.progress, self._meta.expired)
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
+        self._forgotten: set[Id] = set()
         self._day = self._meta.progress.stream_time // DAY_MS
         self._copies = UserCopies(users, str(partition), lambda: self._states(self._now - DAY_MS),
                                   lambda: self._states(0))
@@ -55,7 +57,10 @@ class UserInterests:
         """Take actions into their users' histories."""
         for record in records:
             try:
-                event = decode(record.value or b"")
+                event = decode_message(record.value)
+                if isinstance(event, Deletion):
+                    self._forget(event.user_id)
+                    continue
                 check_time(event, now, self._future_ms)
                 self._take(event)
             except BadEvent:
@@ -88,6 +93,12 @@ class UserInterests:
         items, times = record.items[:RECENT], record.times[:RECENT]
         self._interests.observe(user, items, times, self._vectors.of(items), time, self._vectors.of)
 
+    def _forget(self, user: Id) -> None:
+        self._records.forget(user)
+        self._interests.forget(user)
+        self._touched.pop(user, None)
+        self._forgotten.add(user)
+
     def _loaded(self, user: Id) -> tuple[UserRecord, int]:
         record = self._records.of(user)
         self._interests.restore(user, record.interests)
@@ -118,10 +129,11 @@ class UserInterests:
         self._store.commit(position)
         self._ids.committed()
         self._meta.commits += 1
-        self._copies.put({user: self._state(record) for user, (record, _) in self._touched.items()})
+        written = {user: self._state(record) for user, (record, _) in self._touched.items()}
+        self._copies.put({**dict.fromkeys(self._forgotten), **written})
         for user in self._touched:
             self._interests.forget(user)
-        self._touched = {}
+        self._touched, self._forgotten = {}, set()
 
     def close(self) -> None:
         """End the thread that writes copies."""

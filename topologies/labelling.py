@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, check_time, decode
+from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.store import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
+from topologies.deletions import Deletion, decode_message
+from topologies.keys import id_key
 from topologies.role import Output, Record
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +48,10 @@ class Labelling:
         outputs: list[Output] = []
         for record in records:
             try:
-                event = decode(record.value or b"")
+                event = decode_message(record.value)
+                if isinstance(event, Deletion):
+                    self._joiner.forget_user(event.user_id)
+                    continue
                 check_time(event, now, self._future_ms)
                 self._take(event, now, outputs)
             except BadEvent as bad:
@@ -89,7 +94,7 @@ class Labelling:
     def _tell(self, examples: list[Example], outputs: list[Output]) -> None:
         for example in examples:
             observe_example(example, self._stream_time)
-            outputs.append(Output(self._examples, str(example.user_id).encode(), _encode(example)))
+            outputs.append(Output(self._examples, id_key(example.user_id), _encode(example)))
 
     def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
         metrics.EVENTS_REJECTED.labels(reason).inc()

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
-from stream_reco.events import BadEvent, Event, check_time, encode, validate
+from stream_reco.events import BadEvent, Event, Id, check_time, encode, validate
 from stream_reco.serve.api_service import Accepted, Rejection, UnavailableError
 from topologies.clients import ClientSettingsError
 from topologies.connecting import KafkaAwayError, administration
-from topologies.keys import event_key
+from topologies.deletions import Deletion, encode_deletion
+from topologies.keys import event_key, id_key
 from topologies.sending import Message, Sender
 from topologies.topic_checks import TopicsError, require
 from topologies.topics import declared_topics, events_key
@@ -50,13 +51,28 @@ class KafkaSink:
             messages, kinds, rejected = await asyncio.to_thread(self._admit, events, now)
         else:
             messages, kinds, rejected = self._admit(events, now)
+        await self._send(messages)
+        for kind, count in kinds.items():
+            metrics.EVENTS_ACCEPTED.labels(kind).inc(count)
+        return Accepted(len(messages), 0, rejected)
+
+    async def forget(self, user_id: Id) -> None:
+        """Have a user forgotten by all who read the events; returns once the brokers have the message.
+
+        Raises `UnavailableError` as `accept` does, and where labels are inferred by group: a user's events are then in
+        many partitions, and this message would be in one.
+        """
+        if self._key != "user_id":
+            raise UnavailableError("deletion", "users cannot be deleted where labels.order is group: wait until their"
+                                   " events have left, or set another order")
+        deletion = Deletion(user_id=user_id, timestamp=self._clock.now_ms())
+        await self._send([(id_key(user_id), encode_deletion(deletion))])
+
+    async def _send(self, messages: Sequence[Message]) -> None:
         try:
             await self._sender.send(messages)
         except (KafkaAwayError, TopicsError, ClientSettingsError) as error:
             raise UnavailableError("kafka", str(error), retry_after=_RETRY_SECONDS) from error
-        for kind, count in kinds.items():
-            metrics.EVENTS_ACCEPTED.labels(kind).inc(count)
-        return Accepted(len(messages), 0, rejected)
 
     async def stop(self) -> None:
         """Let go of Kafka; whoever still waits gets `UnavailableError`."""

@@ -15,7 +15,8 @@ from stream_reco.sync.redis_users import RedisUsers
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _AT_ONCE = 1000
-States = Mapping[Id, bytes]
+States = Mapping[Id, bytes | None]
+"""None: the user is forgotten."""
 
 
 class UserCopies:
@@ -30,7 +31,7 @@ class UserCopies:
         `recent` gives those whose copy an earlier run may have owed, `everything` all of them; the thread calls both.
         """
         self._users, self._writer, self._everything = users, writer, everything
-        self._owed: dict[Id, bytes] = {}
+        self._owed: dict[Id, bytes | None] = {}
         self._changed = threading.Condition()
         self._closing = False
         self._away = False
@@ -65,7 +66,9 @@ class UserCopies:
                 if not closing and not self._users.has_mark(self._writer):
                     self._write(self._everything())
                     self._users.mark(self._writer)
-                self._write(iter(owed.items()))
+                self._write((user, state) for user, state in owed.items() if state is not None)
+                for user in [user for user, state in owed.items() if state is None]:
+                    self._users.forget(user)
                 self._told(away=False)
             except RedisFailure as error:
                 self._told(away=True, error=error)

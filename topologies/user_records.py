@@ -74,6 +74,12 @@ class UserRecords:
             self._store.delete(_day(last_before) + user)
             self._store.put(_day(record.last) + user, b"")
 
+    def forget(self, user_id: Id) -> None:
+        """Drop a user."""
+        user, last = of_id(user_id), self.of(user_id).last
+        self._store.delete(_USERS + user)
+        self._store.delete(_day(last) + user)
+
     def expire(self, before: int) -> int:
         """Drop users without an action on the day of `before` (ms) or later; returns how many."""
         gone = 0

@@ -12,6 +12,7 @@ from functools import partial
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.serve.served import MODEL_NAME
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
@@ -20,6 +21,7 @@ from topologies.hosting import host
 from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
+from topologies.metrics_server import metrics_server
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
@@ -27,7 +29,6 @@ from topologies.state_folder import state_folder
 from topologies.topic_checks import create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
 
-MODEL = "stream-reco"
 _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""
 _LOGGER = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     link = left.enter_context(RedisLink(redis.url, password=redis.password))
     reader = f"interests-{socket.gethostname()}-{os.getpid()}"
     channel = RedisChannel(link, redis.prefix, reader=reader)
-    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL, channel)))
+    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))
     vectors.wait(_VECTORS_SECONDS)
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)
@@ -64,10 +65,12 @@ ROLES = {"labelling": labelling, "interests": interests}
 def run(name: str, settings: Settings) -> None:
     """Work until SIGINT or SIGTERM; a Kafka that is away is waited for.
 
-    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had.
+    Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had,
+    MetricsAddressError where the metrics cannot be served.
     """
     with ExitStack() as left:
         role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)), left)
+        left.enter_context(metrics_server(settings.work))
         host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
 
 

@@ -135,3 +135,13 @@ class StateSettings:
     def path(self) -> Path:
         """The folder that is meant."""
         return Path(self.dir) if self.dir else user_state_path("stream-reco")
+
+
+@dataclass(frozen=True)
+class WorkSettings:
+    """Where a worker can be watched."""
+
+    metrics_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """Address on which a worker answers `/metrics`. It asks for no token: metrics are counts, without ids."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Its TCP port; 0 takes a free one, which is logged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stream_reco.config.servers import KafkaSettings, RedisSettings, StateSettings
+from stream_reco.config.servers import KafkaSettings, RedisSettings, StateSettings, WorkSettings
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
@@ -29,3 +29,4 @@ class Settings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     state: StateSettings = field(default_factory=StateSettings)
+    work: WorkSettings = field(default_factory=WorkSettings)

@@ -39,7 +39,7 @@ _LOOK_SECONDS = 0.05
 
 
 def run(events: int = 200_000) -> dict[str, object]:
-    """Everything; a few minutes. Rates are events a second by the wall clock; `cpu_seconds` are those of the workers."""
+    """Everything; a few minutes. Rates are events a second by the clock; `cpu_seconds` are those of the workers."""
     folder = Path(tempfile.mkdtemp(prefix="stream-reco-bench-distributed-"))
     log = list(chain.from_iterable(impressions_and_clicks(events, _WINDOWS, 0)))
     try:

@@ -19,20 +19,21 @@ from stream_reco.model.rows import table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.serve.user_state import UserState
-from stream_reco.signals.settings import DAY_MS, SignalSettings
+from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
+from tests.integration.references import History, copies, histories
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
+from topologies.deletions import Deletion, encode_deletion
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 
 Start = Callable[..., Worker]
-History = list[tuple[int, int]]
 
 
 def a_log(seed: int = 0) -> list[Event]:
@@ -40,31 +41,6 @@ def a_log(seed: int = 0) -> list[Event]:
     events = [event for event, _ in late_clicks(4, seed, requests_per_day=400, users=30, items=30)]
     rng = np.random.default_rng(seed)
     return [event for event in events for _ in range(1 + int(rng.random() < 0.5))]
-
-
-def histories(log: Sequence[Event]) -> dict[Id, History]:
-    """Time and item key of each user's actions, newest first; of equal times the one that came last before."""
-    found: dict[Id, dict[Id, tuple[int, int, int]]] = {}
-    for number, event in enumerate(log):
-        if isinstance(event, Action):
-            assert event.event_id is not None
-            key = key_of(event.item_id, "item")
-            found.setdefault(event.user_id, {}).setdefault(event.event_id, (event.timestamp, number, key))
-    length = SignalSettings().history_length
-    return {
-        user: [(when, key) for when, _, key in sorted(actions.values(), reverse=True)[:length]]
-        for user, actions in found.items()
-    }
-
-
-def copies(users: RedisUsers, wanted: dict[Id, History]) -> dict[Id, History]:
-    found = {}
-    for user in wanted:
-        data = users.get(user).state
-        if data is not None:
-            state = UserState.from_bytes(data)
-            found[user] = list(zip(state.times.tolist(), state.items.tolist(), strict=True))
-    return found
 
 
 async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
@@ -185,6 +161,35 @@ def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, r
         await until_equal(users, histories([later]))
         await asyncio.sleep(2)
         assert users.get("idle").state is None
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
+    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
+) -> None:
+    kept, gone = (
+        Action(user_id=user, item_id=1, action="click", timestamp=1_700_000_000_000, event_id=user)
+        for user in ("kept", "gone")
+    )
+
+    async def story() -> None:
+        users = users_of(redis, kafka_settings)
+        worker = start(redis)
+        await at_work(worker)
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in (kept, gone)])
+        await until_equal(users, histories([kept, gone]))
+        deletion = encode_deletion(Deletion(user_id="gone", timestamp=gone.timestamp))
+        await kafka_log.write(kafka_settings, [(b"gone", deletion)])
+        deadline = time.monotonic() + 30
+        while users.get("gone").state is not None:
+            assert time.monotonic() < deadline, worker.said()
+            await asyncio.sleep(0.1)
+        redis.do("FLUSHALL")
+        await until_equal(users, histories([kept]))
+        await asyncio.sleep(2)
+        assert users.get("gone").state is None
         assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())
