@@ -12,6 +12,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.example import Example, Undone
 from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
+from topologies.deletions import Deletion
 from topologies.registry import DeclaredKey, DrivenOffsets
 from topologies.topics import Topic, declared_topics
 
@@ -21,6 +22,7 @@ WIRE = page("docs/wire.md")
 @pytest.mark.parametrize(
     ("heading", "structs"),
     [
+        ("field of a deletion", [Deletion]),
         ("field of an example", [Example]),
         ("field of what it undoes", [Undone]),
         ("field of a dead letter", [DeadLetter]),
