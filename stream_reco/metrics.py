@@ -76,6 +76,12 @@ LABEL_SECONDS: Final = Histogram(
     buckets=(1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0, 2_419_200.0),
     registry=REGISTRY,
 )
+EXAMPLES_REJECTED: Final = Counter(
+    "stream_reco_examples_rejected_total",
+    "Messages that the trainer took for no example and sent to the dead letters, by the short code of the reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 PENDING: Final = Gauge("stream_reco_pending_examples", "Impressions without a label yet.", registry=REGISTRY)
 PENDING_BYTES: Final = Gauge(
     "stream_reco_pending_bytes",
@@ -124,6 +130,11 @@ TRAIN_REFUSED: Final = Counter(
     "Batches with a number that is not finite or absurdly large; nothing was learned from them.",
     registry=REGISTRY,
 )
+
+TRAINER_EPOCH: Final = Gauge(
+    "stream_reco_trainer_epoch", "Epoch in which this process leads the training; 0 where another one does.",
+    registry=REGISTRY,
+)  # fmt: skip
 
 # --- embedding
 TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)

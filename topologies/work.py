@@ -76,13 +76,13 @@ def run(name: str, settings: Settings) -> None:
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:
     with state_folder(settings.state, role.name) as folder:
-        if not await _until(ending, _check_topics(settings)):
+        if not await until(ending, check_topics(settings)):
             return
         clients = PartitionClients(settings.kafka, role.name)
         await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
 
 
-async def _check_topics(settings: Settings) -> None:
+async def check_topics(settings: Settings) -> None:
     """Make the topics that are absent; raises TopicsError where others are not as they must be."""
     key = events_key(settings.labels)
     async with administration(settings.kafka) as admin:
@@ -91,7 +91,7 @@ async def _check_topics(settings: Settings) -> None:
         await require(admin, settings.kafka, key)
 
 
-async def _until(ending: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def until(ending: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Whether the work was done before `ending` was set; raises what it raises."""
     tasks = [asyncio.create_task(work), asyncio.create_task(ending.wait())]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
