@@ -7,13 +7,14 @@ import logging
 from collections.abc import Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import ProducerFenced
 
 from stream_reco import metrics
 from topologies.clients import consumer_arguments
 from topologies.connecting import AWAY, connected, let_go
 from topologies.leading import NAME, Leader, Surroundings
+from topologies.standing import rehearse
+from topologies.succession import Succession
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_MS = 500
@@ -28,6 +29,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._succession = Succession()
         self._holds = asyncio.Event()
         self._leading: tuple[asyncio.Task[None], asyncio.Event] | None = None
 
@@ -48,8 +50,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
     async def _be_member(self, ending: asyncio.Event) -> None:
         kafka = self._around.settings.kafka
         arguments = consumer_arguments(kafka, NAME)
-        # Who leads goes on leading when others come or go.
-        arguments["partition_assignment_strategy"] = (StickyPartitionAssignor,)
+        arguments["partition_assignment_strategy"] = (self._succession,)
         member: AIOKafkaConsumer = await connected(kafka, lambda: AIOKafkaConsumer(**arguments))
         try:
             member.subscribe([self._around.topics.trainer_leader.name], listener=self)
@@ -96,7 +97,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         while not ending.is_set():
             began = self._around.clock.now_ms()
             try:
-                await Leader(self._around, self._holds, ending).run()
+                await Leader(self._around, self._holds, ending).run(self._leads)
             except ProducerFenced:
                 # Somebody else leads. If that is a mistake of theirs, they will have noticed by then.
                 _LOGGER.warning("training: another one has taken over")
@@ -109,8 +110,12 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
                 failures = 0 if self._around.clock.now_ms() - began > 60_000 else failures + 1
                 await _pause(ending, min(2.0**failures / 2, _SLOWEST_SECONDS))
 
+    def _leads(self, epoch: int) -> None:
+        self._succession.epoch = epoch
+
     async def _follow(self) -> None:
         """Keep the newest checkpoint at hand while another one leads."""
+        await self._around.on_thread(rehearse, self._around.settings)
         while True:
             if self._leading is None:
                 await self._around.on_thread(self._around.warm.look)

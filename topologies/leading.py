@@ -76,8 +76,11 @@ class Leader:
         self._synced_records = self._written_records = 0
         self._complained = False
 
-    async def run(self) -> None:
-        """Take over, work, and leave a checkpoint behind. Raises ProducerFenced where another one has taken over."""
+    async def run(self, leads: Callable[[int], None]) -> None:
+        """Take over, tell `leads` the epoch, work, and leave a checkpoint behind.
+
+        Raises ProducerFenced where another one has taken over.
+        """
         around = self._around
         kafka = around.settings.kafka
         async with AsyncExitStack() as left:
@@ -87,6 +90,7 @@ class Leader:
             left.push_async_callback(let_go, producer)
             self._producer = producer
             self._epoch = await self._begin_epoch()
+            leads(self._epoch)
             self._standing = await around.on_thread(around.warm.take)
             consumer: AIOKafkaConsumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)))
             left.push_async_callback(let_go, consumer)
@@ -157,7 +161,7 @@ class Leader:
 
     def _until_sync_ms(self) -> int:
         left = self._synced + self._around.sync_seconds - time.monotonic()
-        return max(1, round(min(left, 1.0) * 1000))
+        return round(1000 * min(max(left, 0.001), 1.0))
 
     async def _publish_if_due(self, now: int) -> None:
         records = self._standing.records

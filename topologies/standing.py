@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from stream_reco import metrics
 from stream_reco.config import Settings
-from stream_reco.events import Event
+from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.train.checkpoint import CheckpointError
@@ -15,6 +15,7 @@ from topologies.training_checkpoints import Checkpoints, Offsets
 from topologies.training_input import Taken
 
 _LOGGER = logging.getLogger(__name__)
+_START = 1_600_000_000_000
 
 
 class Standing:
@@ -52,6 +53,21 @@ class Standing:
                 return False
             metrics.EVENTS_REJECTED.labels("internal").inc()
         return True
+
+
+def rehearse(settings: Settings) -> None:
+    """Compile and load what learning runs, before anybody waits for it; to be called before anything is counted."""
+    learner = Standing(settings).learner
+    for number in range(2 * settings.training.batch):
+        at, user, item = _START + 1000 * number, number % 7, number % 5
+        learner.take_event(ItemEvent(item_id=item, timestamp=at))
+        learner.take_event(Impression(user_id=user, item_id=item, timestamp=at, request_id=number))
+        learner.take_event(Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=str(number)))
+        learner.take_example(Example(user_id=user, item_id=item, label=1, weight=1.0, reason="unprompted",
+                                     event_time=at, label_time=at, action="click"))
+    learner.finish()
+    learner.parts()
+    metrics.reset_counters()
 
 
 class Warm:

@@ -29,11 +29,11 @@ class Worker:
             "KAFKA_SESSION_SECONDS": str(kafka.session_seconds), "STATE_DIR": str(folder), **(settings or {}),
         }  # fmt: skip
         inherited = {one: value for one, value in os.environ.items() if not one.startswith("STREAM_RECO_")}
-        path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
+        inherited["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
         with self.told.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_reco.cli", "work", name, *flags], cwd=folder, stdout=output, stderr=output,
-                env=inherited | {f"STREAM_RECO_{one}": value for one, value in given.items()} | {"PYTHONPATH": path},
+                [sys.executable, "-m", "stream_reco.cli", "work", name, *flags], cwd=folder, stdout=output,
+                stderr=output, env=inherited | {f"STREAM_RECO_{one}": value for one, value in given.items()},
             )  # fmt: skip
 
     def kill(self) -> None:
