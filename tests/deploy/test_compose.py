@@ -12,38 +12,29 @@ from typing import Any
 import pytest
 
 from stream_reco.config import ConfigError
+from tests.deploy.compose_values import VARIABLE, environment, filled
 from tests.deploy.the_code import (
     PREFIX,
     command_problems,
     environment_problems,
     folders,
-    image_variables,
     probe_problems,
     settings_of,
 )
 from tests.deploy.yaml_files import DEPLOY, ROOT, document
+from tests.pages import bare, page
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 OURS = "stream-reco:"
 NEEDED = {"kafka", "redis", "prometheus", "grafana", "topics", "labelling", "interests", "training"}
 WRITES_BESIDE_ITS_PROGRAMS = {"kafka"}
 _SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|JAAS|AUTH$")
-_VARIABLE = re.compile(r"\$\{(\w+)(:[-?])?([^}]*)\}")
 _PROBE = re.compile(r"http://127\.0\.0\.1:(\d+)(/[\w/-]*)")
 
 
 @pytest.fixture(scope="module")
 def compose() -> Any:
     return document(DEPLOY / "compose.yaml")
-
-
-def filled(value: Any) -> str:
-    """A value as compose would give it, with letters for every secret."""
-    return _VARIABLE.sub(lambda found: "x" * 24 if found[2] == ":?" else found[3], str(value)).replace("$$", "$")
-
-
-def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    return {name: filled(value) for name, value in service.get("environment", {}).items()}
 
 
 def is_ours(service: Mapping[str, Any]) -> bool:
@@ -108,7 +99,7 @@ def leaking(compose: Any) -> Iterator[str]:
     """Secrets come from outside, and nothing starts without them."""
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            secrets = [found for found in _VARIABLE.finditer(str(value)) if _SECRET.search(found[1])]
+            secrets = [found for found in VARIABLE.finditer(str(value)) if _SECRET.search(found[1])]
             if _SECRET.search(variable) and not secrets:
                 yield f"{name} has {variable} written out"
             if any(found[2] != ":?" for found in secrets):
@@ -116,7 +107,7 @@ def leaking(compose: Any) -> Iterator[str]:
             if secrets and not _SECRET.search(variable):
                 yield f"{name} has a secret in {variable}"
         for text in (str(service.get(part, "")) for part in ("command", "healthcheck", "build", "labels")):
-            yield from (f"{name} has {found[1]} where all can read it" for found in _VARIABLE.finditer(text)
+            yield from (f"{name} has {found[1]} where all can read it" for found in VARIABLE.finditer(text)
                         if _SECRET.search(found[1]))  # fmt: skip
 
 
@@ -152,7 +143,7 @@ def homeless(compose: Any) -> Iterator[str]:
             continue
         command = [filled(part) for part in service["command"]]
         try:
-            written = folders(image_variables(DOCKERFILE) | environment(service), command)
+            written = folders(DOCKERFILE, environment(service), command)
         except ConfigError:
             continue
         for what, folder in written.items():
@@ -226,6 +217,7 @@ WRONG: list[tuple[Any, str, Any, str]] = [
     (unknown_to_the_code, "scorer-1.healthcheck.test", ["CMD", "http://127.0.0.1:8080/health"], "no /health"),
     (unknown_to_the_code, "labelling.healthcheck.test", ["CMD", "http://127.0.0.1:9100/health"], "no /health"),
     (homeless, "labelling.volumes", ["kernels:/var/cache/stream-reco"], "its state"),
+    (homeless, "labelling.volumes", ["state:/state", "kernels:/var/cache/stream-reco"], "its empty folder"),
     (homeless, "labelling.environment.STREAM_RECO_STATE_DIR", "/state", "its state in /state"),
     (homeless, "training.environment.STREAM_RECO_TRAINING_CHECKPOINT_DIR", "/data", "its checkpoints in /data"),
     (homeless, "training.environment.STREAM_RECO_TRAINING_CHECKPOINT_DIR", None, "its checkpoints"),
@@ -257,6 +249,17 @@ def test_what_is_wrong_is_found(compose: Any, rule: Any, place: str, value: Any,
 # --- what is in it
 
 
+def test_the_page_lists_every_service(compose: Any) -> None:
+    rows = page("docs/deployment.md").table("service")
+    assert [bare(row[0]) for row in rows] == list(compose["services"])
+    for row in rows:
+        (name, command, *_) = map(bare, row)
+        service = compose["services"][name]
+        if is_ours(service):
+            shown = command.removeprefix("stream-reco ").split()
+            assert service["command"][: len(shown)] == shown, f"{name} is {service['command']}, not {command}"
+
+
 def test_everything_is_in_it(compose: Any) -> None:
     services = compose["services"]
     assert set(services) >= NEEDED
@@ -273,7 +276,7 @@ def test_only_what_answers_people_has_a_way_out(compose: Any) -> None:
 
 
 def test_the_example_has_every_variable_that_is_asked_for(compose: Any) -> None:
-    asked = {found[1] for found in _VARIABLE.finditer(str(compose))}
+    asked = {found[1] for found in VARIABLE.finditer(str(compose))}
     lines = (DEPLOY / "environment.example").read_text().splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert set(given) == asked

@@ -16,7 +16,6 @@ from tests.deploy.the_code import (
     command_problems,
     environment_problems,
     folders,
-    image_variables,
     probe_problems,
     settings_of,
 )
@@ -165,7 +164,7 @@ def homeless(manifests: Manifests) -> Iterator[str]:
         yield from (f"{name} mounts {volume}, which is not declared" for volume in mounted.values()
                     if volume not in volumes)  # fmt: skip
         try:
-            written = folders(image_variables(DOCKERFILE) | manifests.environment(name), manifests.command(name))
+            written = folders(DOCKERFILE, manifests.environment(name), manifests.command(name))
         except ConfigError:
             continue
         for what, folder in written.items():

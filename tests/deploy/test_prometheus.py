@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 from stream_reco import metrics
 from tests.deploy.queries import never_fed, query_problems
 from tests.deploy.yaml_files import DEPLOY, document
+from tests.pages import bare, page
 
 CONFIG, ALERTS, STORIES = DEPLOY / "prometheus.yml", DEPLOY / "alerts.yml", DEPLOY / "alerts_test.yml"
 CREDENTIALS = "/run/prometheus/serve-token"
@@ -58,6 +59,10 @@ def test_every_alert_has_a_story_in_which_it_fires_and_one_in_which_it_does_not(
     fires = {test["alertname"] for test in tests if test.get("exp_alerts")}
     quiet = {test["alertname"] for test in tests if not test.get("exp_alerts")}
     assert fires == quiet == {rule["alert"] for rule in alerts()}
+
+
+def test_the_page_lists_every_alert() -> None:
+    assert [bare(row[0]) for row in page("docs/deployment.md").table("alert")] == [rule["alert"] for rule in alerts()]
 
 
 def test_alerts_ask_for_what_the_code_shows() -> None:

@@ -87,20 +87,23 @@ def probe_problems(port: int, path: str, arguments: Sequence[str], settings: Set
             yield f"a worker has no {path}"
 
 
-def folders(environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, Path]:
-    """The folders that such a process writes to, by what they are for; `environment` includes the image's."""
+def folders(dockerfile: str, environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, Path]:
+    """The folders that such a process writes to in an image made by `dockerfile`, by what they are for."""
+    environment = _image_variables(dockerfile) | dict(environment)
     kept = {name: value for name, value in environment.items() if not name.startswith(PREFIX)}
     with patch.dict(os.environ, kept, clear=True):
         found = {"compiled kernels": user_cache_path("stream-reco")}
         settings = settings_of({name: value for name, value in environment.items() if name.startswith(PREFIX)})
         if arguments[0] == "work":
             found["state"] = settings.state.path
+            # Faust makes one where the process is started.
+            found["empty folder"] = Path(re.findall(r"^WORKDIR (.*)$", dockerfile, re.MULTILINE)[-1])
         if arguments[:2] == ["work", "training"]:
             found["checkpoints"] = Path(environment.get("STREAM_RECO_TRAINING_CHECKPOINT_DIR", "not set"))
     return found
 
 
-def image_variables(dockerfile: str) -> dict[str, str]:
+def _image_variables(dockerfile: str) -> dict[str, str]:
     """What the last stage of a Dockerfile sets with ENV."""
     stage = dockerfile.replace("\\\n", " ").rpartition("\nFROM ")[2]
     lines = [line for line in stage.splitlines() if line.startswith("ENV ")]
