@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from topologies.training_checkpoints import Checkpoints
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, ItemEvent, encode
@@ -31,6 +30,7 @@ from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import rows
 from tests.redis_server import RedisServer
+from topologies.training_checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(1500)]
 
