@@ -76,6 +76,12 @@ LABEL_SECONDS: Final = Histogram(
     buckets=(1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0, 2_419_200.0),
     registry=REGISTRY,
 )
+EXAMPLES_REJECTED: Final = Counter(
+    "stream_reco_examples_rejected_total",
+    "Messages that the trainer took for no example and sent to the dead letters, by the short code of the reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 PENDING: Final = Gauge("stream_reco_pending_examples", "Impressions without a label yet.", registry=REGISTRY)
 PENDING_BYTES: Final = Gauge(
     "stream_reco_pending_bytes",
@@ -124,6 +130,11 @@ TRAIN_REFUSED: Final = Counter(
     "Batches with a number that is not finite or absurdly large; nothing was learned from them.",
     registry=REGISTRY,
 )
+
+TRAINER_EPOCH: Final = Gauge(
+    "stream_reco_trainer_epoch", "Epoch in which this process leads the training; 0 where another one does.",
+    registry=REGISTRY,
+)  # fmt: skip
 
 # --- embedding
 TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)
@@ -191,6 +202,12 @@ REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the 
 REPLICA_STALENESS_SECONDS: Final = Gauge(
     "stream_reco_replica_staleness_seconds", "Age of the publication that the replica serves.", registry=REGISTRY
 )
+REPLICA_SYNC_SECONDS: Final = Histogram(
+    "stream_reco_replica_sync_seconds",
+    "Seconds from the creation of a publication until a scorer that follows a trainer served it.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+    registry=REGISTRY,
+)
 REPLICA_APPLY_SECONDS: Final = Histogram(
     "stream_reco_replica_apply_seconds",
     "Seconds that requests had to wait while the replica applied one publication.",
@@ -242,6 +259,9 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+USER_COPIES: Final = Counter(
+    "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
+)
 USER_STATES: Final = Counter(
     "stream_reco_user_states_total",
     "Users looked up in Redis, by where their state came from: redis, memory (Redis was away), nowhere (a stranger).",
@@ -288,6 +308,11 @@ WORK_MISSED: Final = Counter(
     "stream_reco_work_missed_total",
     "Records that had been deleted before they were read, by kind of work: the topic's retention is too short.",
     ["work"], registry=REGISTRY,
+)  # fmt: skip
+STAGE_SECONDS: Final = Histogram(
+    "stream_reco_stage_seconds",
+    "Seconds from an event's own time until a stage has it: example, trained, published, served.", ["stage"],
+    buckets=_SLOW, registry=REGISTRY,
 )  # fmt: skip
 STATE_RESTORED: Final = Counter(
     "stream_reco_work_state_records_total",

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _START_SECONDS = 90.0
@@ -52,21 +52,23 @@ class KafkaServer:
     """One broker that is its own controller, in `folder`; `jars` is the folder of `kafka_jars()`.
 
     `start` after `stop` or `kill` goes on with the same messages on the same port. `properties` are added to the
-    broker's own.
+    broker's own, and `listeners`, such as `SECURE://127.0.0.1:9093`, to those that it has.
     """
 
-    def __init__(self, folder: Path, jars: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, jars: Path, properties: Mapping[str, str] | None = None, listeners: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.log = folder / "broker.log"
-        broker, controller = _free_ports(2)
+        broker, controller = free_ports(2)
         self.bootstrap = f"127.0.0.1:{broker}"
         self._java = [*_JAVA, "-cp", f"{jars}/*"]
         self._process: subprocess.Popen[bytes] | None = None
-        listeners = f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}"
+        public = [f"PLAINTEXT://{self.bootstrap}", *listeners]
         self._properties = {
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
-            "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": ",".join([*public, f"CONTROLLER://127.0.0.1:{controller}"]),
+            "advertised.listeners": ",".join(public),
             "log.dirs": str(folder / "data"),
             **_PROPERTIES,
             **(properties or {}),
@@ -149,15 +151,19 @@ class KafkaServer:
         (self.folder / "server.properties").write_text("\n".join(lines) + "\n")
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         identity = os.urandom(16).hex()
-        command = [*self._java, "kafka.tools.StorageTool", "format", "-t", identity, "-c", "server.properties"]
+        self.tool("kafka.tools.StorageTool", "format", "-t", identity, "-c", "server.properties", "--standalone")
+
+    def tool(self, *command: str) -> str:
+        """Run one of Kafka's own tools, by its Java class; returns what it prints."""
         done = subprocess.run(
-            [*command, "--standalone"], cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            [*self._java, *command], cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
         )
         if done.returncode != 0:
-            raise RuntimeError(f"Kafka's folder could not be made:\n{done.stdout}\n{done.stderr}")
+            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of loopback that were free a moment ago; all differ."""
     probes = [socket.socket() for _ in range(count)]
     try:

@@ -121,12 +121,21 @@ async def let_go(client: Any, patience: float = 5.0) -> None:
             # aiokafka itself has no way out of this: with its sender gone, `stop` goes on and closes the connections.
             client._sender.sender_task.cancel()
             await asyncio.wait([closing], timeout=patience)
-            client._message_accumulator.fail_all(ProducerClosed())
+            _fail_what_it_holds(client._message_accumulator)
     finally:
         if not closing.done():
             closing.cancel()
         with contextlib.suppress(asyncio.CancelledError, *AWAY):
             await closing
+
+
+def _fail_what_it_holds(accumulator: Any) -> None:
+    batches = [*accumulator._pending_batches, *(batch for part in accumulator._batches.values() for batch in part)]
+    accumulator.fail_all(ProducerClosed())
+    for batch in batches:
+        # Else asyncio complains that nobody has looked at these.
+        batch.future.exception()
+        batch._drain_waiter.exception()
 
 
 def _reason(error: BaseException) -> str:

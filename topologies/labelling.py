@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, check_time, decode
+from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.store import Changes, Store
-from topologies.dead_letters import DeadLetter
+from topologies.dead_letters import dead_letter, encode_letter
+from topologies.deletions import Deletion, decode_message
+from topologies.freshness import observe_stage
+from topologies.keys import id_key
 from topologies.role import Output, Record
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +49,10 @@ class Labelling:
         outputs: list[Output] = []
         for record in records:
             try:
-                event = decode(record.value or b"")
+                event = decode_message(record.value)
+                if isinstance(event, Deletion):
+                    self._joiner.forget_user(event.user_id)
+                    continue
                 check_time(event, now, self._future_ms)
                 self._take(event, now, outputs)
             except BadEvent as bad:
@@ -59,7 +65,7 @@ class Labelling:
 
     def _take(self, event: Event, now: int, outputs: list[Output]) -> None:
         late = self._joiner.late
-        self._tell(self._joiner.process([event]), outputs)
+        self._tell(self._joiner.process([event]), outputs, now)
         metrics.EVENTS_LATE.inc(self._joiner.late - late)
         self._marks.observe(_PARTITION, event.timestamp, now)
         self._stream_time = max(self._stream_time, event.timestamp)
@@ -71,7 +77,7 @@ class Labelling:
         outputs: list[Output] = []
         watermark = self._marks.of(_PARTITION)
         if watermark is not None:
-            self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs)
+            self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs, now)
         return outputs
 
     def prepare(self) -> Changes:
@@ -83,13 +89,17 @@ class Labelling:
         self._joiner.commit_prepared(position)
         observe_pending(self._joiner, self._stream_time)
 
-    def _tell(self, examples: list[Example], outputs: list[Output]) -> None:
+    def close(self) -> None:
+        """It uses nothing else."""
+
+    def _tell(self, examples: list[Example], outputs: list[Output], now: int) -> None:
         for example in examples:
             observe_example(example, self._stream_time)
-            outputs.append(Output(self._examples, str(example.user_id).encode(), _encode(example)))
+            if example.action is not None:
+                observe_stage("example", example.label_time, now)
+            outputs.append(Output(self._examples, id_key(example.user_id), _encode(example)))
 
     def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
         metrics.EVENTS_REJECTED.labels(reason).inc()
-        place = record.topic, record.partition, record.offset
-        letter = DeadLetter(*place, reason, message, record.key, record.value, now)
-        return Output(self._dead_letters, record.key, _encode(letter))
+        letter = dead_letter(record, reason, message, now)
+        return Output(self._dead_letters, record.key, encode_letter(letter))

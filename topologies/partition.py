@@ -49,7 +49,8 @@ class PartitionTask:
             store, offset = await self._open(reader)
             left.callback(store.close)
             left.callback(store.flush)
-            processor = self._role.processor(store)
+            processor = self._role.processor(self._input.partition, store)
+            left.callback(processor.close)
             await self._work(reader, Transactions(
                 self._role, self._input, self._clients.group_id, producer, processor, offset))
 

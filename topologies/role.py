@@ -57,6 +57,10 @@ class Processor(Protocol):
         """Make last what `prepare` told."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it uses besides the store."""
+        ...
+
 
 @dataclass(frozen=True)
 class Role:
@@ -68,4 +72,4 @@ class Role:
     name: str
     input_topic: str
     state_topic: str
-    processor: Callable[[Store], Processor]
+    processor: Callable[[int, Store], Processor]

@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.declared_keys import declare, declared_keys
+from topologies.registry import declare, declared_keys
 from topologies.topics import EventsKey, Topic, Topics, declared_topics
 
 CREATE = "create it with `stream-reco topics create`"
@@ -94,8 +94,8 @@ async def create_absent(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events
     absent = [topic for topic in wanted if topic.name not in present]
     if absent:
         await _create(admin, kafka, absent)
-    if wanted.declared in absent or wanted.events.name not in await declared_keys(kafka, wanted.declared.name):
-        await declare(kafka, wanted.declared.name, wanted.events.name, wanted.events.key)
+    if wanted.registry in absent or wanted.events.name not in await declared_keys(kafka, wanted.registry.name):
+        await declare(kafka, wanted.registry.name, wanted.events.name, wanted.events.key)
     return absent
 
 
@@ -148,8 +148,8 @@ async def mismatches(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_ke
             found.append(Mismatch(topic.name, f"topic {topic.name} does not exist: {CREATE}"))
         else:
             found += _mismatches_of(topic, there)
-    if wanted.events.name in present and wanted.declared.name in present:
-        keys = await declared_keys(kafka, wanted.declared.name)
+    if wanted.events.name in present and wanted.registry.name in present:
+        keys = await declared_keys(kafka, wanted.registry.name)
         found += _other_key(wanted.events, keys.get(wanted.events.name))
     return found
 

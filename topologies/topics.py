@@ -72,7 +72,7 @@ class Topics:
     served: Topic
     dead_letters: Topic
     trainer_leader: Topic
-    declared: Topic
+    registry: Topic
 
     def __iter__(self) -> Iterator[Topic]:
         return (getattr(self, field.name) for field in fields(self))
@@ -99,8 +99,8 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
     beside = f"it is read beside {kafka.prefix}.events, which has as many"
     events_ms, examples_ms = round(kafka.events_days * _DAY_MS), round(kafka.examples_days * _DAY_MS)
 
-    def state(name: str, key: str) -> Topic:
-        return Topic(f"{kafka.prefix}.{name}", count, key, None, beside, with_events=True)
+    def state(name: str) -> Topic:
+        return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, beside, with_events=True)
 
     def single(name: str, key: str, retention_ms: int | None, why: str) -> Topic:
         return Topic(f"{kafka.prefix}.{name}", 1, key, retention_ms, why)
@@ -110,12 +110,12 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
             f"{kafka.prefix}.events", kafka.partitions, events_key, events_ms, setting, longest_bytes=_EVENT_BYTES
         ),
         examples=Topic(f"{kafka.prefix}.examples", kafka.partitions, "user_id", examples_ms, setting),
-        labelling_state=state("labelling-state", "of labelling's own"),
-        interests_state=state("interests-state", "user_id"),
+        labelling_state=state("labelling-state"),
+        interests_state=state("interests-state"),
         served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, beside, with_events=True),
         dead_letters=single(
             "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * _DAY_MS, "they are read in one order"
         ),
         trainer_leader=single("trainer-leader", "epoch", None, "who holds its one partition is the leader"),
-        declared=single("declared", "name of a topic", None, "what was declared has one order"),
+        registry=single("registry", "what the note is about", None, "its notes have one order"),
     )

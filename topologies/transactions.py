@@ -54,9 +54,11 @@ class Transactions:
         changes = {**self._processor.prepare(), INPUT: b"%d" % self._offset}
         with metrics.WORK_COMMIT_SECONDS.labels(self._role.name).time():
             async with self._producer.transaction():
-                for output in outputs:
-                    await self._producer.send(output.topic, output.value, output.key)
+                sent = [await self._producer.send(one.topic, one.value, one.key) for one in outputs]
                 end = await self._send_changes(changes)
+                # The client commits whatever became of the messages, so what failed must be raised before.
+                for done in sent:
+                    await done
                 await self._producer.send_offsets_to_transaction({self._input: self._offset}, self._group_id)
         # Only now: a store that is ahead of its topic would hold what never happened.
         self._processor.commit(Position(self._offset, end, now).to_bytes())

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Coroutine
+from contextlib import ExitStack, closing
 from functools import partial
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.serve.served import MODEL_NAME
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from stream_reco.sync.redis_users import RedisUsers
 from topologies.connecting import administration
 from topologies.hosting import host
+from topologies.interests import UserInterests
+from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
 from topologies.metrics_server import metrics_server
 from topologies.partition_clients import PartitionClients
@@ -20,18 +29,37 @@ from topologies.state_folder import state_folder
 from topologies.topic_checks import create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
 
+_VECTORS_SECONDS = 5.0
+"""How long interests wait at their start for the vectors of items: without any, all items are strangers."""
 _LOGGER = logging.getLogger(__name__)
 
 
-def labelling(settings: Settings, topics: Topics) -> Role:
+def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
     """Impressions and actions become examples."""
     destinations = topics.examples.name, topics.dead_letters.name
     future_ms = round(settings.serve.future_seconds * 1000)
     return Role("labelling", topics.events.name, topics.labelling_state.name,
-                lambda store: Labelling(settings.labels, future_ms, destinations, store))
+                lambda _, store: Labelling(settings.labels, future_ms, destinations, store))
 
 
-ROLES = {"labelling": labelling}
+def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
+    """Actions become users' histories and interests; what it opens is closed with `left`."""
+    if not settings.redis.url:
+        raise ValueError("redis.url is not set: interests writes users there and reads publications; say where Redis is"
+                         " (STREAM_RECO_REDIS_URL)")
+    redis = settings.redis
+    link = left.enter_context(RedisLink(redis.url, password=redis.password))
+    reader = f"interests-{socket.gethostname()}-{os.getpid()}"
+    channel = RedisChannel(link, redis.prefix, reader=reader)
+    vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))
+    vectors.wait(_VECTORS_SECONDS)
+    users = RedisUsers(link, redis.prefix, redis.user_days)
+    future_ms = round(settings.serve.future_seconds * 1000)
+    return Role("interests", topics.events.name, topics.interests_state.name, partial(
+        UserInterests, (settings.signals, settings.interests), future_ms, vectors, users))
+
+
+ROLES = {"labelling": labelling, "interests": interests}
 
 
 def run(name: str, settings: Settings) -> None:
@@ -40,20 +68,21 @@ def run(name: str, settings: Settings) -> None:
     Raises TopicsError where the topics are not as they must be, StateFolderError where the state folder cannot be had,
     MetricsAddressError where the metrics cannot be served.
     """
-    role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)))
-    with metrics_server(settings.work):
+    with ExitStack() as left:
+        role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)), left)
+        left.enter_context(metrics_server(settings.work))
         host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
 
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:
     with state_folder(settings.state, role.name) as folder:
-        if not await _until(ending, _check_topics(settings)):
+        if not await until(ending, check_topics(settings)):
             return
         clients = PartitionClients(settings.kafka, role.name)
         await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
 
 
-async def _check_topics(settings: Settings) -> None:
+async def check_topics(settings: Settings) -> None:
     """Make the topics that are absent; raises TopicsError where others are not as they must be."""
     key = events_key(settings.labels)
     async with administration(settings.kafka) as admin:
@@ -62,7 +91,7 @@ async def _check_topics(settings: Settings) -> None:
         await require(admin, settings.kafka, key)
 
 
-async def _until(ending: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def until(ending: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Whether the work was done before `ending` was set; raises what it raises."""
     tasks = [asyncio.create_task(work), asyncio.create_task(ending.wait())]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

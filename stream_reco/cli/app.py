@@ -7,6 +7,7 @@ import sys
 import typer
 
 from stream_reco.cli.bench import bench
+from stream_reco.cli.dead_letters import dead_letters
 from stream_reco.cli.demo import demo
 from stream_reco.cli.doctor import doctor
 from stream_reco.cli.failure import Failure
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, work, replay, ingest, topics, reproduce, doctor, bench):
+for command in (demo, serve, work, replay, ingest, topics, dead_letters, reproduce, doctor, bench):
     app.command()(command)
 
 

@@ -17,8 +17,9 @@ _INTRO = (
 )
 _ABOUT = {
     "simulated": (
-        "People click what they are shown after a delay that is log-normal: half within 6 hours, one in ten within"
-        " half an hour, one in ten after three days, one in fifty after two weeks, none after 20 days. Tastes drift and"
+        "People click what they are shown after a delay that is log-normal: half within an hour, one in ten within two"
+        " and a half minutes, one in ten after a day, one in a hundred after two weeks, none after 20 days. Tastes"
+        " drift and"
         " items live for two months. The window is the default one of 14 days; clicks after it reverse the negative."
         " All clicks come before the log ends. `true` is the probability by which the world draws the click, which"
         " knows tastes, position and what was clicked before: no model can do better."

@@ -47,6 +47,8 @@ def _checked_settings(config: Path | None) -> list[Finding]:
     findings = [checks.Finding("good", "settings", "make sense"), checks.port(loaded.serve.host, loaded.serve.port)]
     if loaded.kafka.bootstrap:
         findings += server_checks.kafka(loaded)
+    if loaded.redis.url:
+        findings += server_checks.redis(loaded)
     return findings
 
 

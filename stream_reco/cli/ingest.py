@@ -1,4 +1,4 @@
-"""`stream-reco ingest`: a log to a running server."""
+"""`stream-reco ingest`: a log to a running server, or into Kafka."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_reco.cli.failure import Misuse
 from stream_reco.cli.log_options import (
     ColumnsOption,
     ConfigOption,
@@ -15,11 +16,14 @@ from stream_reco.cli.log_options import (
     TimeUnitOption,
 )
 from stream_reco.cli.settings_of import settings_of
+from stream_reco.cli.with_kafka import run, settings_with_kafka
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
     from stream_reco.cli.sending import Sent
+    from stream_reco.config import Settings
 
 
 def ingest(
@@ -31,29 +35,40 @@ def ingest(
     url: Annotated[
         str | None, typer.Option(help="The server; by default that of the settings.", metavar="URL")
     ] = None,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Send to the events topic of the Kafka of the settings, not to a server.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one request.")] = 1000,
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to go on trying while the server is busy or away.", metavar="S")
     ] = 60.0,
     config: ConfigOption = None,
 ) -> None:
-    """Send a log to a running server. Sending it twice changes nothing.
+    """Send a log to a running server, or to Kafka. Sending it twice changes nothing.
 
     A server that asks for a token gets that of STREAM_RECO_SERVE_TOKEN.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    choice = LogChoice(path, format, columns, time_unit)
+    if kafka:
+        if url is not None:
+            raise Misuse("--url and --kafka: choose one, a log goes to a server or into Kafka")
+        _into_kafka(settings_with_kafka(config), choice, limit, batch, patience)
+    else:
+        _to_server(settings_of(config).settings, choice, limit, url, batch, patience)
 
+
+def _to_server(
+    settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, patience: float
+) -> None:
     from stream_reco.cli.sending import Client, Sent, bodies
 
-    settings = settings_of(config).settings.serve
-    client = Client(url or f"http://{settings.host}:{settings.port}", settings.token, patience)
-    log = LogChoice(path, format, columns, time_unit).read(settings.future_seconds)
+    serve = settings.serve
+    client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, patience)
+    log = choice.read(serve.future_seconds)
     log = log if limit is None else log[:limit]
-    console = Console()
-    sent = Sent()
+    console, sent = _console(), Sent()
     try:
-        with Progress(console=console, disable=not console.is_terminal) as progress:
+        with _progress(console) as progress:
             task = progress.add_task("events", total=len(log))
             for count, body in bodies(log, batch):
                 sent.add(count, client.post("/v1/events", body))
@@ -61,6 +76,40 @@ def ingest(
     finally:
         client.close()
         _tell(console, sent, log.dead_letters.counts.total())
+
+
+def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, patience: float) -> None:
+    from topologies.ingesting import ingest as send
+
+    log = choice.read(settings.serve.future_seconds)
+    log = log if limit is None else log[:limit]
+    console, total = _console(), 0
+
+    def count(events: int) -> None:
+        nonlocal total
+        total += events
+        progress.update(task, completed=total)
+
+    try:
+        with _progress(console) as progress:
+            task = progress.add_task("events", total=len(log))
+            run(send(settings, log, batch, patience, count))
+    finally:
+        dead = log.dead_letters.counts.total()
+        told = f"{total:,} events sent to Kafka; {dead:,} rows of the file were no events"
+        console.print(told, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import Progress
+
+    return Progress(console=console, disable=not console.is_terminal)
 
 
 def _tell(console: Console, sent: Sent, dead: int) -> None:

@@ -1,15 +1,21 @@
-"""`stream-reco serve`: the whole loop in one process, durable in one folder."""
+"""`stream-reco serve`: the whole loop in one process, durable in one folder; or a scorer that follows a trainer."""
 
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_reco.cli.failure import Misuse
 from stream_reco.cli.log_options import ConfigOption
 from stream_reco.cli.settings_of import settings_of
+
+if TYPE_CHECKING:
+    from stream_reco.cli.serving import Running
+    from stream_reco.config import Settings
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.", metavar="H")]
 PortOption = Annotated[
@@ -18,29 +24,52 @@ PortOption = Annotated[
 
 
 def serve(
-    data: Annotated[Path, typer.Option(help="Folder that keeps everything; made if need be.", metavar="DIR")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that keeps everything; made if need be.", metavar="DIR")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(help="Follow the trainer that publishes over this Redis instead.", metavar="URL")
+    ] = None,
     host: HostOption = None,
     port: PortOption = None,
     sync_interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two versions of what is served.", metavar="S")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0.1, help="Seconds between two versions of what is served; 1 by default.", metavar="S"),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Take events, learn from them and answer over HTTP, until Ctrl-C.
 
-    What was acknowledged survives every crash. The dashboard is at /dashboard.
+    What was acknowledged survives every crash. The dashboard is at /dashboard. With --redis it is a scorer replica: it
+    answers from what a trainer elsewhere publishes, and keeps nothing.
     """
-    settings = settings_of(config, {"serve.host": host, "serve.port": port}).settings
-    from stream_reco.cli.serving import serving
+    settings = settings_of(config, {"serve.host": host, "serve.port": port, "redis.url": redis}).settings
+    if data is not None and redis is not None:
+        raise Misuse("--data keeps the whole loop here, --redis follows a trainer elsewhere: give one of them")
+    if data is None and not settings.redis.url:
+        raise Misuse("give --data DIR for the whole loop, or --redis URL (the setting redis.url) to follow a trainer")
+    if data is None and sync_interval is not None:
+        raise Misuse("--sync-interval goes with --data: with --redis the trainer decides how often it publishes")
     from stream_reco.cli.stopping import stopping
 
     started = time.monotonic()
-    with stopping() as stop, serving(settings, data, sync_interval) as running:
+    with stopping() as stop, _answering(settings, data, sync_interval) as running:
         typer.echo(f"Listening at {running.url}, dashboard at {running.url}/dashboard. Getting ready …")
         if running.wait_until_ready(stop):
             status = running.service.status()
             seconds = time.monotonic() - started
-            typer.echo(f"Ready after {seconds:.1f} s with {status['events']:,} events in {data}. Ctrl-C ends it.")
+            what = f"{status['events']:,} events in {data}" if data else f"version {status['version']} of the trainer"
+            typer.echo(f"Ready after {seconds:.1f} s with {what}. Ctrl-C ends it.")
             stop.wait()
         typer.echo("Stopping …")
     typer.echo("Stopped; everything is safe.")
+
+
+def _answering(settings: Settings, data: Path | None, sync_interval: float | None) -> AbstractContextManager[Running]:
+    if data is None:
+        from stream_reco.cli.following import following
+
+        return following(settings)
+    from stream_reco.cli.serving import serving
+
+    return serving(settings, data, 1.0 if sync_interval is None else sync_interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from stream_reco.cli.checks import Finding
@@ -10,6 +11,9 @@ from stream_reco.cli.with_kafka import PATIENCE_SECONDS, run
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
+    from stream_reco.sync.redis_link import RedisLink
+
+_OLDEST_REDIS = (6, 2)
 
 
 def kafka(settings: Settings) -> list[Finding]:
@@ -30,3 +34,38 @@ def kafka(settings: Settings) -> list[Finding]:
     findings += [Finding("bad", "topic", problem) for problem in report.problems]
     findings += [Finding("warning", "topic", warning) for warning in report.warnings]
     return findings if len(findings) > 1 else [*findings, Finding("good", "topics", "are as declared")]
+
+
+def redis(settings: Settings) -> list[Finding]:
+    """Whether Redis answers, is new enough, and keeps what was not given a time to leave."""
+    from stream_reco.sync.redis_link import RedisFailure, RedisLink
+
+    try:
+        with RedisLink(settings.redis.url, password=settings.redis.password, timeout_seconds=3.0) as link:
+            return [_redis_version(link), *_redis_policy(link)]
+    except (ValueError, RedisFailure) as error:
+        return [Finding("bad", "Redis", f"{error}; start it, or set redis.url (STREAM_RECO_REDIS_URL)")]
+
+
+def _redis_version(link: RedisLink) -> Finding:
+    answer = link.call("INFO", "server")
+    version = str(answer.get("redis_version", "")) if isinstance(answer, dict) else ""
+    oldest = ".".join(map(str, _OLDEST_REDIS))
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST_REDIS:
+        return Finding("bad", "Redis", f"{link.address} is {version or 'of no version'}: {oldest} or newer is needed")
+    return Finding("good", "Redis", f"{version} at {link.address}")
+
+
+def _redis_policy(link: RedisLink) -> list[Finding]:
+    from stream_reco.sync.redis_link import RedisRefused
+
+    try:
+        answer = link.call("CONFIG GET", "maxmemory-policy")
+    except RedisRefused:  # whoever rents it may not be allowed to ask
+        return []
+    policy = str(answer.get("maxmemory-policy", "")) if isinstance(answer, dict) else ""
+    if policy.startswith("allkeys"):
+        fix = "set maxmemory-policy noeviction or volatile-ttl"
+        text = f"{policy} may drop publications that replicas still wait for: they ask for snapshots then; {fix}"
+        return [Finding("warning", "Redis memory", text)]
+    return [Finding("good", "Redis memory", f"maxmemory-policy {policy}")] if policy else []

@@ -1,13 +1,15 @@
-"""The embedded loop behind its HTTP API, from an open port to a folder given back."""
+"""A loop behind its HTTP API, from an open port to all given back; and the embedded loop in particular."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.clock import SystemClock
@@ -20,10 +22,25 @@ from stream_reco.embedded.warm_up import warm_up
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.serve.api import Api
 from stream_reco.serve.api_server import CannotListenError, HttpServer
+from stream_reco.serve.api_service import Service
 from stream_reco.serve.auth import UnprotectedBindError
 from stream_reco.train.checkpoint import CheckpointError
 
 _POLL_SECONDS = 0.2
+
+
+class Opening(Service, Protocol):
+    """A service that gets ready on a thread of its own."""
+
+    @property
+    def opened(self) -> Future[Any]:
+        """Done once it can answer; fails with what getting ready failed with."""
+
+    def start(self) -> None:
+        """Begin to get ready."""
+
+    def close(self) -> None:
+        """Stop, and give back what it holds."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class Running:
     """A server that is up; `service` tells when the loop behind it is ready."""
 
     url: str
-    service: EngineService
+    service: Opening
 
     def wait_until_ready(self, stop: threading.Event) -> bool:
         """Wait until it answers; False if it is to stop before that. Raises `Failure` where it cannot."""
@@ -53,7 +70,13 @@ def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[Run
     """Serve the loop whose state is in `data`; all that can be wrong is said before anything slow begins."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     _check_folder(data)
-    service = EngineService(lambda: _open(data, settings), sync_seconds=sync_seconds)
+    with answering(settings, EngineService(lambda: _open(data, settings), sync_seconds=sync_seconds)) as running:
+        yield running
+
+
+@contextmanager
+def answering(settings: Settings, service: Opening) -> Iterator[Running]:
+    """Let a service get ready and answer over HTTP."""
     try:
         api = Api(service, SystemClock(), settings.serve)
         server = HttpServer(settings.serve.host, settings.serve.port)

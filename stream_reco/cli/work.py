@@ -17,10 +17,22 @@ class Name(StrEnum):
     """What to work on."""
 
     labelling = "labelling"
+    interests = "interests"
+    training = "training"
 
 
 def work(
-    name: Annotated[Name, typer.Argument(help="labelling: events become examples.")], config: ConfigOption = None
+    name: Annotated[
+        Name,
+        typer.Argument(
+            help="labelling: events become examples; interests: users' copies in Redis; training: examples become"
+            " publications in Redis, one leads and others stand by."
+        ),
+    ],
+    config: ConfigOption = None,
+    sync_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two publications; of training alone.")
+    ] = 60.0,
 ) -> None:
     """Work on what Kafka holds, until Ctrl-C; any number of these share the work."""
     settings = settings_with_kafka(config)
@@ -31,6 +43,11 @@ def work(
     from topologies.work import run
 
     try:
-        run(name.value, settings)
+        if name is Name.training:
+            from topologies.training import run as train
+
+            train(settings, sync_interval)
+        else:
+            run(name.value, settings)
     except (StateFolderError, TopicsError, ValueError) as error:
         raise Failure(str(error)) from error

@@ -29,12 +29,12 @@ from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.request import Request
+from stream_reco.serve.served import MODEL_NAME
 from stream_reco.serve.slate import Slate
 from stream_reco.signals.context import ContextValue
 from stream_reco.train.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
-_MODEL = "stream-reco"
 Ingested = Accepted
 
 
@@ -76,7 +76,7 @@ class Engine:
         self._checkpointed = (self.learner.events, self.applied)
         self._checkpoint_problem: str | None = None
         self.entrance = Entrance(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
-        self.publishing = Publishing(self.learner, self.settings, _MODEL, epoch)
+        self.publishing = Publishing(self.learner, self.settings, MODEL_NAME, epoch)
         seed = self.settings.training.seed
         self._scorer = Scorer(self.publishing.served, moments(lambda: self.learner, seed), self.settings.retrieve,
                               self.settings.slate, seed)

@@ -6,16 +6,18 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.learner.collecting import Collecting
 from stream_reco.serve.served import Served
-from stream_reco.sync import InProcessChannel, Publisher
+from stream_reco.sync import Channel, InProcessChannel, Publisher
 
 
 class Publishing:
-    """Publishes a learner's state, and follows it."""
+    """Publishes a learner's state, and follows it; over a channel within the process, unless another one is given."""
 
-    def __init__(self, learner: Learner, settings: Settings, model: str, epoch: int) -> None:
-        self._collecting = Collecting(learner.intake, learner.lessons)
+    def __init__(
+        self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None
+    ) -> None:
+        self._collecting = Collecting(learner.intake, learner.lessons, settings.labels.lateness_ms)
         self._publisher = Publisher(model, epoch)
-        self._channel = InProcessChannel()
+        self._channel = InProcessChannel() if channel is None else channel
         self.served = Served(settings.model, settings.signals, model)
 
     def sync(self, now: int) -> int:

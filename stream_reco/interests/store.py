@@ -97,6 +97,17 @@ class Interests:
         """Up to `n` (None: `settings.samples`) distinct medoids int64[≤n], drawn in proportion to importance."""
         return draw(self.medoids(user, now), self.settings.samples if n is None else n, rng)
 
+    def record_of(self, user: int | str) -> bytes:
+        """A user's record, for `restore`; of an unknown user empty."""
+        return self._rows.get(user, _NOTHING).tobytes()
+
+    def restore(self, user: int | str, record: bytes) -> None:
+        """Take a user's record over. Raises ValueError where it is none."""
+        rows: Rows = np.frombuffer(record, ROW).copy()
+        self._rows.pop(user, None)
+        if len(rows):
+            self._rows[user] = rows
+
     def forget(self, user: int | str) -> bool:
         """Drops all that is stored of a user; tells whether there was anything."""
         return self._rows.pop(user, None) is not None

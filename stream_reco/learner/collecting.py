@@ -12,8 +12,9 @@ from stream_reco.sync import Contents, drain_tables
 class Collecting:
     """Drains a learner into the contents of publications."""
 
-    def __init__(self, intake: Intake, lessons: Lessons) -> None:
-        self._intake, self._lessons = intake, lessons
+    def __init__(self, intake: Intake, lessons: Lessons, lateness_ms: int) -> None:
+        """A publication's watermark is the stream time less `lateness_ms`."""
+        self._intake, self._lessons, self._lateness_ms = intake, lessons, lateness_ms
         self._collected_steps = -1
 
     def contents(self, snapshot: bool, created: int) -> Contents:
@@ -32,7 +33,8 @@ class Collecting:
             signals.restore_touched(drained)
             self._collected_steps = steps
 
-        return Contents(tables, dense, parts, catalogue, self._intake.stream_time, created, restore)
+        watermark = self._intake.stream_time - self._lateness_ms
+        return Contents(tables, dense, parts, catalogue, watermark, created, restore)
 
     def observe(self) -> None:
         """Tell how large the tables are."""

@@ -26,7 +26,7 @@ from stream_reco.serve.api_http import (
 from stream_reco.serve.api_page import Page
 from stream_reco.serve.api_routes import RETRY_AFTER, Handler, Routes
 from stream_reco.serve.api_schema import openapi
-from stream_reco.serve.api_service import RefusedError, Service, UnavailableError
+from stream_reco.serve.api_service import NotSetUpError, RefusedError, Service, UnavailableError
 from stream_reco.serve.auth import ForbiddenError, Guard
 from stream_reco.serve.settings import ServeSettings
 
@@ -156,6 +156,8 @@ def _as_http_error(problem: Exception) -> HttpError:
         return HttpError(400, problem.reason, str(problem))
     if isinstance(problem, UnavailableError):
         return HttpError(503, problem.reason, str(problem), ((b"retry-after", str(problem.retry_after).encode()),))
+    if isinstance(problem, NotSetUpError):
+        return HttpError(501, problem.reason, str(problem))
     if isinstance(problem, ForbiddenError):
         challenge = ((b"www-authenticate", b"Bearer"),) if problem.status == 401 else ()
         return HttpError(problem.status, problem.reason, str(problem), challenge)

@@ -76,6 +76,7 @@ ERRORS = {
     421: "The server does not answer to this name",
     429: "Too many events wait to be learned from; Retry-After says when to come back",
     500: "The server failed",
+    501: "The server has no place for events; the message names the setting",
     503: "The server is not ready; Retry-After says when to come back",
 }
 ALWAYS = (403, 421, 500)
@@ -118,8 +119,9 @@ def _set_limits(components: Json, settings: ServeSettings) -> None:
 def _paths(settings: ServeSettings) -> Json:
     events = {"oneOf": [_ref(s) for s in STRUCTS[:5]], "discriminator": _discriminator()}
     batch = {"type": "array", "items": events, "maxItems": settings.max_events}
+    events_summary = "Take events; answers once they are durable"
     return {
-        "/v1/events": {"post": _post("postEvents", "Take events; answers once they are durable", batch, Accepted, 429)},
+        "/v1/events": {"post": _post("postEvents", events_summary, batch, Accepted, 429, 501)},
         "/v1/recommend": {"post": _post("recommend", "A slate for a user", _ref(RecommendRequest), Slate)},
         "/v1/score": {"post": _post("score", "Probabilities for given items", _ref(ScoreRequest), Scores)},
         "/v1/items/{id}/similar": {"get": _similar(settings)},
@@ -127,7 +129,7 @@ def _paths(settings: ServeSettings) -> Json:
             "get": _operation("interests", "What a user is interested in", UserInterests, (400, 401, 503), [_id()])
         },
         "/v1/users/{id}": {
-            "delete": _operation("deleteUser", "Forget a user", Deleted, (400, 401, 503), [_id()]),
+            "delete": _operation("deleteUser", "Forget a user", Deleted, (400, 401, 501, 503), [_id()]),
         },
         "/v1/status": {"get": _operation("status", "The loop in figures", Status, (401,))},
         "/health/live": {"get": _open(_plain("live", "Whether the process runs", "application/json"))},

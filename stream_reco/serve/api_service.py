@@ -59,6 +59,14 @@ class UnavailableError(RuntimeError):
         self.retry_after = retry_after
 
 
+class NotSetUpError(RuntimeError):
+    """The service lacks a part that is a matter of settings (HTTP 501); the message names the setting."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Service(Protocol):
     """The loop as the API sees it. All methods are called on the event loop's thread and must not block it for long."""
 

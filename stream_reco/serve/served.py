@@ -14,6 +14,8 @@ from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.sync import Parts, Publication, Replica
 
+MODEL_NAME = "stream-reco"
+"""What publications are of, unless somebody has several models."""
 NO_KEYS = np.empty(0, dtype=np.int64)
 
 

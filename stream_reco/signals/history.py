@@ -86,12 +86,32 @@ class Histories:
 
     def whole(self, row: int, now: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Slots int32[n] and times int64[n] of the remembered actions that are young enough, newest first."""
-        known = self.items[row] != NO_ITEM
-        slots, times = self._older.of(row)
-        slots = np.concatenate([self.items[row][known], slots])
-        times = np.concatenate([self.times[row][known], times])
+        slots, times = self._all(row)
         young = times >= self._horizon(now)
         return slots[young], times[young]
+
+    def before(self, row: int, now: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Slots int32[n] and times int64[n] of the remembered actions earlier than `now` (ms), newest first.
+
+        Of a negative row: none.
+        """
+        if row < 0:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64)
+        slots, times = self._all(row)
+        earlier = times < now
+        return slots[earlier], times[earlier]
+
+    def has(self, row: int, slot: int, now: int) -> bool:
+        """Whether an action on an item slot at exactly `now` (ms) is remembered; of a negative row: not."""
+        if row < 0:
+            return False
+        slots, times = self._all(row)
+        return bool(((slots == slot) & (times == now)).any())
+
+    def _all(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        known = self.items[row] != NO_ITEM
+        slots, times = self._older.of(row)
+        return np.concatenate([self.items[row][known], slots]), np.concatenate([self.times[row][known], times])
 
     def users(self) -> list[Id]:
         """All live users, in the order of their rows."""

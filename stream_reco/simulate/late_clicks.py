@@ -10,8 +10,8 @@ from stream_reco.events import Event, Impression
 from stream_reco.simulate.delays import Delay
 from stream_reco.simulate.world import DAY_MS, HOUR_MS, World
 
-MINUTES_TO_WEEKS = Delay(median_ms=6 * HOUR_MS, sigma=2.0, most_ms=20 * DAY_MS)
-"""A click in ten comes within half an hour, one in ten after more than three days, one in fifty after two weeks."""
+MINUTES_TO_WEEKS = Delay(median_ms=HOUR_MS, sigma=2.5, most_ms=20 * DAY_MS)
+"""A click in ten comes within two and a half minutes, one in ten after a day, one in a hundred after two weeks."""
 
 
 def late_clicks(

@@ -45,20 +45,29 @@ class Publisher:
         """Collect and send one publication: a snapshot to begin with or when a replica asked, else a delta.
 
         `collect(snapshot)` drains the sources: all state if `snapshot`, else what changed since the last accepted one.
-        Whatever `send` raises is raised again, after `restore`.
+        Whatever the channel raises is raised again, after `restore` where something was collected.
         """
         with metrics.PUBLICATION_SECONDS.time():
-            snapshot = self._whole or channel.snapshot_wanted()
-            contents = collect(snapshot)
             try:
-                publication = self._number(contents, snapshot)
-                self._send(channel, publication)
+                snapshot = self._whole or channel.snapshot_wanted()
+                publication = self._collect_and_send(channel, collect, snapshot)
             except BaseException:
                 metrics.PUBLICATION_FAILURES.inc()
-                contents.restore()
                 raise
         metrics.PUBLICATION_BYTES.labels("snapshot" if snapshot else "delta").observe(publication.nbytes)
         metrics.PUBLISHED_VERSION.set(self.version)
+        return publication
+
+    def _collect_and_send(
+        self, channel: Channel, collect: Callable[[bool], Contents], snapshot: bool
+    ) -> Publication:
+        contents = collect(snapshot)
+        try:
+            publication = self._number(contents, snapshot)
+            self._send(channel, publication)
+        except BaseException:
+            contents.restore()
+            raise
         return publication
 
     def _number(self, contents: Contents, snapshot: bool) -> Publication:

@@ -27,6 +27,8 @@ from stream_reco.sync.wire import decode, encode
 _LOGGER = logging.getLogger(__name__)
 _RENEWED = 3
 """Times that a position is noted within the time it holds, even where it stays the same."""
+_KEPT_SECONDS = 7 * 86_400
+"""Chunks stay no longer, so that nothing stays for ever where the stream itself was deleted or evicted."""
 _AT_ONCE = 64 * 1024 * 1024
 """Bytes of publications that one `read` goes on reading up to."""
 
@@ -111,6 +113,7 @@ class RedisChannel:
         return (
             self._chunks, self._positions, blob.name, blob.chunks, blob.nbytes, publication.base_version,
             publication.model, blob.sums, self._bounds.publications, self._bounds.nbytes,
+            _KEPT_SECONDS,
         )  # fmt: skip
 
     def _take_back(self, name: str, count: int) -> None:

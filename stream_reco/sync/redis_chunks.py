@@ -28,7 +28,7 @@ class Blob:
 
 
 def write_chunks(link: RedisLink, prefix: str, name: str, data: bytes, chunk_bytes: int) -> Blob:
-    """Write the value's chunks under `<prefix><name>:<number>`; they leave in ten minutes unless PERSIST keeps them."""
+    """Write the value's chunks under `<prefix><name>:<number>`; they leave in ten minutes unless EXPIRE keeps them."""
     sums = []
     for number, part in enumerate(_parts(data, chunk_bytes)):
         sums.append(xxhash.xxh3_128_digest(part))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol, Self, cast
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
 
 import redis
 import redis.cluster
@@ -24,7 +25,9 @@ from redis.retry import Retry
 from stream_reco import metrics
 from stream_reco.sync.redis_address import RedisAddress, parse_address
 
+_LOGGER = logging.getLogger(__name__)
 Argument = bytes | memoryview | str | int
+_Answer = TypeVar("_Answer")
 _FAILURES = (RedisError, RedisClusterException, OSError)
 _NOT_DONE = (ResponseError, AuthenticationError, BusyLoadingError, DataError)
 _SHOWN = 300
@@ -67,12 +70,13 @@ class RedisLink:
         self.address = address if isinstance(address, RedisAddress) else parse_address(address, password)
         self._timeout = timeout_seconds
         self._client: _Client | None = None
+        self._fails = False
         self._lock = threading.Lock()
 
     def call(self, *command: Argument) -> Any:
         """What Redis answers to one command. Raises RedisUnreachable or RedisRefused."""
         try:
-            return self._connected().execute_command(*command)
+            return self._worked(self._connected().execute_command(*command))
         except _FAILURES as error:
             self._fail(error)
 
@@ -82,7 +86,7 @@ class RedisLink:
             pipeline = self._connected().pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
-            return pipeline.execute()
+            return self._worked(pipeline.execute())
         except _FAILURES as error:
             self._fail(error)
 
@@ -106,6 +110,12 @@ class RedisLink:
                 self._client = _client_of(self.address, self._timeout)
             return self._client
 
+    def _worked(self, answer: _Answer) -> _Answer:
+        if self._fails:
+            self._fails = False
+            _LOGGER.info("Redis at %s answers again", self.address)
+        return answer
+
     def _fail(self, error: Exception) -> NoReturn:
         kind, what = (RedisRefused, "refused") if isinstance(error, _NOT_DONE) else (RedisUnreachable, "unreachable")
         metrics.REDIS_FAILURES.labels(what).inc()
@@ -113,7 +123,12 @@ class RedisLink:
         if self.address.password:
             text = text.replace(self.address.password, "***")
         fix = "" if kind is RedisUnreachable else "; see to it there, or set another redis.url"
-        raise kind(f"Redis at {self.address} {what}: {type(error).__name__}: {text}{fix}") from None
+        told = f"Redis at {self.address} {what}: {type(error).__name__}: {text}{fix}"
+        if not self._fails:
+            # Said once: whoever polls would fill the log.
+            self._fails = True
+            _LOGGER.warning("%s", told)
+        raise kind(told) from None
 
 
 def _client_of(address: RedisAddress, timeout: float) -> _Client:

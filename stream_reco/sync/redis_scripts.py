@@ -88,7 +88,7 @@ for i = 0, ARGV[5] - 1 do
 end
 redis.call('XADD', KEYS[1], ARGV[1], 'blob', ARGV[4], 'chunks', ARGV[5], 'bytes', ARGV[6], 'base', ARGV[7],
   'model', ARGV[8], 'sums', ARGV[9])
-for i = 0, ARGV[5] - 1 do redis.call('PERSIST', chunk .. i) end
+for i = 0, ARGV[5] - 1 do redis.call('EXPIRE', chunk .. i, ARGV[12]) end
 if ARGV[7] == '0' then redis.call('DEL', KEYS[2]) end
 local read, replicas = slowest(KEYS[3], ARGV[3])
 local all = redis.call('XRANGE', KEYS[1], '-', '+')
@@ -108,9 +108,9 @@ return {#all - first + 1, bytes, replicas, unread}
 """Make a publication visible whose chunks are all there, and let go of what nobody needs.
 
 KEYS: stream, wanted, replicas. ARGV: id, prefix of chunks, prefix of positions, blob, chunks, bytes, base version,
-model, checksums, most entries, most bytes. Answers entries and bytes kept, replicas, entries the slowest of them has
-not read. XADD, the first write, refuses an id that is not above every earlier one: that fences a trainer of an earlier
-epoch.
+model, checksums, most entries, most bytes, seconds that chunks stay at most. Answers entries and bytes kept, replicas,
+entries the slowest of them has not read. XADD, the first write, refuses an id that is not above every earlier one: that
+fences a trainer of an earlier epoch.
 
 What is kept: never more than the most, save the newest publication; nothing before the newest snapshot; and of what
 every replica has read only the newest snapshot and what follows it, as long as that is no more than the snapshot: with

@@ -66,6 +66,8 @@ class Replica:
         """Whether it has asked for a snapshot that has not come yet."""
         self.torn = False
         """Whether a follower failed in the middle of a publication: only a snapshot is applied then."""
+        self.away = False
+        """Whether the channel could not be reached when it was polled last."""
         self._followers = dict(followers or {})
         self._applied = applied
         self._tables: dict[str, EmbeddingTable] = {}
@@ -107,7 +109,9 @@ class Replica:
                 if self.waiting:
                     channel.ask_for_snapshot()
                     metrics.REPLICA_SNAPSHOT_REQUESTS.inc()
+                self.away = False
             except ChannelUnreachable:
+                self.away = True
                 metrics.REPLICA_REFUSED.labels("unreachable").inc()
         return applied
 

@@ -41,3 +41,11 @@ class TrainSettings:
     checkpoint_events: int = 200_000
     """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as
     many."""
+    checkpoint_seconds: float = 120.0
+    """A trainer over Kafka writes one after so long, too, where it has learned anything."""
+    checkpoint_dir: str = ""
+    """Folder of a trainer over Kafka, which all that may lead share; empty: not set."""
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint_seconds > 0:
+            raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}: it must be above 0; 120 is the default")

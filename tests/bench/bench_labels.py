@@ -65,7 +65,7 @@ def _joined(joiner: LabelJoiner, events: int, windows: float, seed: int) -> dict
     count = examples = pending = most_bytes = 0
     cpu = wall = 0.0
     resident: list[int] = []
-    for batch in _batches(events, windows, seed):
+    for batch in impressions_and_clicks(events, windows, seed):
         start, began = time.process_time(), time.perf_counter()
         examples += len(joiner.process(batch))
         examples += len(joiner.advance(batch[-1].timestamp - joiner.lateness_ms))
@@ -94,7 +94,8 @@ def _resident_megabytes() -> int:
     return pages * resource.getpagesize() >> 20
 
 
-def _batches(count: int, windows: float, seed: int) -> Iterator[list[Event]]:
+def impressions_and_clicks(count: int, windows: float, seed: int) -> Iterator[list[Event]]:
+    """Slates of ten in batches of about a thousand events, `count` in all, over so many windows of 14 days."""
     rng = np.random.default_rng(seed)
     step = windows * _WINDOW_MS / (count / (_SLATE + 1 / 3))
     events: list[Event] = []

@@ -11,6 +11,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, encode
 from stream_reco.labels import Example
 from topologies.clients import consumer_arguments, producer_arguments
+from topologies.keys import event_key
 from topologies.reading import read_to_end
 
 Messages = Sequence[tuple[bytes | None, bytes]]
@@ -28,15 +29,25 @@ async def write(kafka: KafkaSettings, messages: Messages, partition: int | None 
         await producer.stop()
 
 
-def message(event: Event) -> tuple[bytes, bytes]:
-    """An event with its user as key."""
-    user = event.user_id if hasattr(event, "user_id") else "nobody"
-    return str(user).encode(), encode(event)
+def message(event: Event) -> tuple[bytes | None, bytes]:
+    """An event with its key."""
+    return event_key(event, "user_id"), encode(event)
 
 
 async def read(kafka: KafkaSettings, topic: str) -> list[bytes]:
     """All committed values of a topic."""
     return [record.value async for records in read_to_end(kafka, f"{kafka.prefix}.{topic}") for record in records]
+
+
+async def ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
+    """The offset after the last message of each partition, marks of transactions included."""
+    consumer = AIOKafkaConsumer(**consumer_arguments(kafka))
+    await consumer.start()
+    try:
+        parts = [TopicPartition(f"{kafka.prefix}.{topic}", number) for number in range(kafka.partitions)]
+        return {part.partition: end for part, end in (await consumer.end_offsets(parts)).items()}
+    finally:
+        await consumer.stop()
 
 
 async def lag(kafka: KafkaSettings, group: str) -> int:

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent, encode
+from stream_reco.events import Event, Impression, ItemEvent, encode
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from tests.integration import kafka_log
+from tests.integration.references import labels
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
-from tests.labels.reference_join import Row, reference_join, rows
+from tests.labels.reference_join import Row, rows
+from topologies.deletions import Deletion, encode_deletion
+from topologies.keys import id_key
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -40,15 +43,6 @@ def disordered(log: Sequence[Event], seed: int) -> list[Event]:
     twice = [event for event in log for _ in range(1 + int(rng.random() < 0.1))]
     order = np.argsort([event.timestamp + rng.integers(30_000) for event in twice], kind="stable")
     return [twice[at] for at in order]
-
-
-def reference(log: Sequence[Event]) -> Counter[Row]:
-    """The examples of a complete log, user by user, since what one does tells nothing on another."""
-    by_user: dict[Id, list[Event]] = {}
-    for event in log:
-        if isinstance(event, Impression | Action):
-            by_user.setdefault(event.user_id, []).append(event)
-    return Counter(row for events in by_user.values() for row in reference_join(events, WINDOW_MS))
 
 
 def end_of_time(log: Sequence[Event]) -> bytes:
@@ -110,7 +104,7 @@ def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings,
         await end(kafka_settings, log)
         await done(kafka_settings)
         assert worker.stop() == 0, worker.said()
-        assert await examples(kafka_settings) == reference(log)
+        assert await examples(kafka_settings) == labels(log, WINDOW_MS)
         letters = [msgspec.json.decode(value) for value in await kafka_log.read(kafka_settings, "dead-letters")]
         assert Counter(letter["reason"] for letter in letters) == {"json": 4, "type": 1, "timestamp": 1}
 
@@ -135,7 +129,7 @@ def test_nothing_is_lost_or_doubled_by_kills_and_by_a_lost_disk(
         await end(kafka_settings, log)
         await done(kafka_settings)
         assert worker.stop() == 0, worker.said()
-        assert await examples(kafka_settings) == reference(log)
+        assert await examples(kafka_settings) == labels(log, WINDOW_MS)
 
     asyncio.run(story())
 
@@ -160,7 +154,7 @@ def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings
         await done(kafka_settings)
         second.stop()
         first.stop()
-        assert await examples(kafka_settings) == reference(log)
+        assert await examples(kafka_settings) == labels(log, WINDOW_MS)
 
     asyncio.run(story())
 
@@ -185,7 +179,33 @@ def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, topic_prefix: 
         await end(kafka, log)
         await done(kafka)
         assert worker.stop() == 0, worker.said()
-        assert await examples(kafka) == reference(log)
+        assert await examples(kafka) == labels(log, WINDOW_MS)
+
+    asyncio.run(story())
+
+
+def test_a_deleted_user_gives_no_more_examples(kafka_settings: KafkaSettings, start: Start) -> None:
+    async def story() -> None:
+        log = a_log(6)
+        at = len(log) // 2
+        users = sorted({event.user_id for event in log if isinstance(event, Impression)}, key=str)
+        worker = start()
+        await at_work(worker)
+        await write_all(kafka_settings, log[:at])
+        deletion = encode_deletion(Deletion(user_id=users[0], timestamp=log[at].timestamp))
+        await kafka_log.write(kafka_settings, [(id_key(users[0]), deletion)])
+        await done(kafka_settings)
+        before = [row for row in (await examples(kafka_settings)).elements() if row[0] == users[0]]
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        found = await examples(kafka_settings)
+        assert worker.stop() == 0, worker.said()
+        assert [row for row in found.elements() if row[0] == users[0]] == before
+        assert Counter(row for row in found.elements() if row[0] != users[0]) == Counter(
+            row for row in labels(log[:at], WINDOW_MS).elements() if row[0] != users[0]
+        )
+        assert len(before) < sum(row[0] == users[0] for row in labels(log[:at], WINDOW_MS).elements())
+        assert await kafka_log.read(kafka_settings, "dead-letters") == []
 
     asyncio.run(story())
 

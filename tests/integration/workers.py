@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream_reco.config.servers import KafkaSettings
@@ -18,8 +18,9 @@ class Worker:
     """`stream-reco work NAME` with its own state folder; all that it says goes to a file there."""
 
     def __init__(
-        self, name: str, kafka: KafkaSettings, folder: Path, settings: Mapping[str, str] | None = None
-    ) -> None:
+        self, name: str, kafka: KafkaSettings, folder: Path, settings: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """`settings` are environment variables without their prefix."""
         folder.mkdir(parents=True, exist_ok=True)
         self.told = folder / "told"
@@ -28,11 +29,11 @@ class Worker:
             "KAFKA_SESSION_SECONDS": str(kafka.session_seconds), "STATE_DIR": str(folder), **(settings or {}),
         }  # fmt: skip
         inherited = {one: value for one, value in os.environ.items() if not one.startswith("STREAM_RECO_")}
-        path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
+        inherited["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
         with self.told.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_reco.cli", "work", name], cwd=folder, stdout=output, stderr=output,
-                env=inherited | {f"STREAM_RECO_{one}": value for one, value in given.items()} | {"PYTHONPATH": path},
+                [sys.executable, "-m", "stream_reco.cli", "work", name, *flags], cwd=folder, stdout=output,
+                stderr=output, env=inherited | {f"STREAM_RECO_{one}": value for one, value in given.items()},
             )  # fmt: skip
 
     def kill(self) -> None:

@@ -31,8 +31,8 @@ def test_clicks_come_by_time_and_as_often_as_told() -> None:
     delays = [one.timestamp - shown[str(one.event_id).removesuffix(":click")][0] for one in clicks]
     known = MINUTES_TO_WEEKS
     assert abs(np.log(np.median(delays) / known.median_ms)) < 4 * 1.25 * known.sigma / np.sqrt(len(delays))
-    assert min(delays) < HOUR_MS / 6
-    assert max(delays) > 10 * DAY_MS
+    assert min(delays) < HOUR_MS / 60
+    assert max(delays) > 7 * DAY_MS
 
 
 def test_nonsense_is_refused() -> None:

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 
 class MoodyChannel(InProcessChannel):
-    """Fails as told: "refuses" takes nothing, "vanishes" takes the publication but does not say so."""
+    """Fails as told: "refuses" takes nothing, "vanishes" takes it but does not say so, "away" takes nothing in."""
 
     mood = ""
+
+    def snapshot_wanted(self) -> bool:
+        if self.mood == "away":
+            raise ChannelUnreachable("away")
+        return super().snapshot_wanted()
 
     def send(self, publication: Publication) -> None:
         if self.mood == "refuses":
@@ -105,6 +110,22 @@ def test_a_number_of_unknown_fate_is_given_up_for_a_snapshot(toy: Toy, rng: np.r
     trainer.remember()
     replica.poll(channel)
     assert toy.served(replica, notes) == trainer.published[(1, 3)]
+
+
+def test_a_channel_that_is_away_is_told_before_anything_is_drained(toy: Toy, rng: np.random.Generator) -> None:
+    trainer, channel = toy.trainer(), MoodyChannel()
+    trainer.publisher.publish(channel, trainer.collect)
+    trainer.learn(rng)
+    touched = [table.touched for table in trainer.tables]
+    failures = metrics.REGISTRY.get_sample_value("stream_reco_publication_failures_total") or 0.0
+    channel.mood = "away"
+    with pytest.raises(ChannelUnreachable):
+        trainer.publisher.publish(channel, trainer.collect)
+    assert [table.touched for table in trainer.tables] == touched
+    assert metrics.REGISTRY.get_sample_value("stream_reco_publication_failures_total") == failures + 1
+    channel.mood = ""
+    publication = trainer.publisher.publish(channel, trainer.collect)
+    assert (publication.version, publication.snapshot) == (2, False)
 
 
 def test_what_fails_while_numbering_is_restored_too(toy: Toy, rng: np.random.Generator) -> None:

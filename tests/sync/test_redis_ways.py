@@ -180,6 +180,24 @@ def test_an_address_where_nobody_is_costs_no_time(link: Callable[..., RedisLink]
         assert time.monotonic() - started < 1
 
 
+def test_that_redis_is_away_is_logged_once_and_that_it_is_back_too(
+    start_redis: Start, link: Callable[..., RedisLink], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "stream_reco.sync.redis_link")
+    server = start_redis("--requirepass", PASSWORD)
+    one = link(f"redis://:{QUOTED}@127.0.0.1:{server.port}")
+    for _ in range(2):
+        one.call("GET", "a")
+        server.kill()
+        for _ in range(5):
+            refusal(one, RedisUnreachable)
+        server.start()
+    one.call_many([("GET", "a")])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+    assert f"redis://127.0.0.1:{server.port}/0 unreachable: ConnectionError" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
 def test_a_wrong_address_is_told_at_once() -> None:
     with pytest.raises(ValueError, match="is no address of Redis"):
         RedisLink("127.0.0.1:6379")

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import LabelSettings
 from topologies.connecting import administration
-from topologies.declared_keys import declared_keys
+from topologies.registry import declared_keys
 from topologies.topic_checks import TopicsError, create_absent, mismatches, present_topics, require
 from topologies.topics import EventsKey, Topic, declared_topics, events_key
 
@@ -68,7 +68,7 @@ def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaS
         "served": (2, "delete", 1),
         "dead-letters": (1, "delete", 1),
         "trainer-leader": (1, "compact", 1),
-        "declared": (1, "compact", 1),
+        "registry": (1, "compact", 1),
     }  # fmt: skip
     events = present[f"{kafka_settings.prefix}.events"].configs
     assert events["retention.ms"] == str(30 * 86_400_000)
@@ -144,14 +144,14 @@ def test_what_is_less_than_declared_is_a_warning(kafka_settings: KafkaSettings) 
 
 def test_a_topic_declared_with_another_key_is_refused(kafka_settings: KafkaSettings) -> None:
     create(kafka_settings, "group_id")
-    declared = f"{kafka_settings.prefix}.declared"
-    keys = asyncio.run(declared_keys(kafka_settings, declared))
+    registry = f"{kafka_settings.prefix}.registry"
+    keys = asyncio.run(declared_keys(kafka_settings, registry))
     assert keys == {f"{kafka_settings.prefix}.events": "group_id"}
     assert serious(kafka_settings, "group_id") == []
     (text,) = serious(kafka_settings, "user_id")
     assert "was declared with the key group_id, this setting needs user_id, because labels.policy" in text
     assert create(kafka_settings, "user_id") == []
-    assert asyncio.run(declared_keys(kafka_settings, declared)) == keys
+    assert asyncio.run(declared_keys(kafka_settings, registry)) == keys
 
 
 def test_the_key_follows_the_labels() -> None:

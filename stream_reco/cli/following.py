@@ -1,0 +1,67 @@
+"""A scorer replica behind its HTTP API: it follows a trainer over Redis and keeps nothing on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from stream_reco.cli.failure import Misuse
+from stream_reco.cli.serving import Running, answering
+from stream_reco.clock import SystemClock
+from stream_reco.config import Settings
+from stream_reco.embedded.warm_up import warm_up
+from stream_reco.serve.rank import Scorer
+from stream_reco.serve.replica_service import EventSink, ReplicaService
+from stream_reco.serve.served import MODEL_NAME, Served
+from stream_reco.serve.user_moments import UserMoments
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from stream_reco.sync.redis_users import RedisUsers
+
+_USER_SECONDS = 0.04
+"""How long a request may wait for what Redis knows of its user."""
+_SWITCH_SECONDS = 5e-5
+"""How long the thread that applies publications may keep the interpreter from a request."""
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[Running]:
+    """Serve what the trainer publishes over `redis.url`; wrong settings are told before anything slow begins.
+
+    Neither Redis nor the trainer need be there yet: the scorer is ready once a first version has come.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    redis = settings.redis
+    with ExitStack() as stack:
+        try:
+            link = stack.enter_context(RedisLink(redis.url, password=redis.password))
+            soon = stack.enter_context(RedisLink(redis.url, password=redis.password, timeout_seconds=_USER_SECONDS))
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+        served = Served(settings.model, settings.signals, MODEL_NAME)
+        seed = settings.training.seed
+        users = UserMoments(served, RedisUsers(soon, redis.prefix, redis.user_days), settings.interests,
+                            history_days=settings.signals.history_days, seed=seed)  # fmt: skip
+        scorer = stack.enter_context(closing(Scorer(served, users, settings.retrieve, settings.slate, seed)))
+        channel = RedisChannel(link, redis.prefix, reader=f"{socket.gethostname()}-{os.getpid()}")
+        stack.callback(channel.leave)
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        service = ReplicaService(
+            served, scorer, users, channel, lateness_ms=settings.labels.lateness_ms, now_ms=SystemClock().now_ms,
+            prepare=lambda: warm_up(settings), sink=_sink(settings, stack),
+        )  # fmt: skip
+        with answering(settings, service) as running:
+            yield running
+
+
+def _sink(settings: Settings, stack: ExitStack) -> EventSink | None:
+    """Where posted events go: into Kafka, where the settings say where that is."""
+    if not settings.kafka.bootstrap:
+        return None
+    from topologies.sink_thread import SinkThread
+
+    return stack.enter_context(closing(SinkThread(settings, SystemClock())))

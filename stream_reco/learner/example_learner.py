@@ -1,0 +1,164 @@
+"""The learner of the distributed run: events for signals and histories, examples from those who label.
+
+The two come from different places, so either may be ahead of the other. What an example is learned with must not know
+of its own action, or of anything that its user did later, whichever came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from stream_reco import metrics
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent
+from stream_reco.labels import Example, LabelSettings
+from stream_reco.learner import state
+from stream_reco.learner.intake import Intake
+from stream_reco.learner.lessons import Lessons
+from stream_reco.learner.moments import Moments
+from stream_reco.learner.randomness import Randomness
+from stream_reco.learner.seen_ids import SeenIds
+from stream_reco.model.settings import ModelSettings
+from stream_reco.signals.settings import MINUTE_MS, SignalSettings
+from stream_reco.train.checkpoint import Part, RestoredPart
+from stream_reco.train.settings import TrainSettings
+
+_OF_EVENT, _OF_EXAMPLE, _PURPOSES = 1, 3, 4
+_EXAMPLES_COME_WITHIN_MS = 10 * MINUTE_MS
+"""So much behind what was labelled last, beside the lateness, no unprompted action gets its example any more."""
+
+
+class _Progress(state.Progress, frozen=True, kw_only=True):
+    labelled_until: int
+    impressions: int
+
+
+class ExampleLearner:
+    """Learns from events and labelled examples, in whatever order the two come.
+
+    Its state is a function of the seed and of that order. Each example is learned from whenever it is given: who calls
+    sees to it that this is once.
+    """
+
+    def __init__(
+        self, labels: LabelSettings, signals: SignalSettings, model: ModelSettings, training: TrainSettings
+    ) -> None:
+        self._labels, self._signals = labels, signals
+        self.intake = Intake(signals, training)
+        self.lessons = Lessons(labels, model, training, self._features)
+        self.labelled_until = 0
+        """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
+        self._impressions = 0
+        self._weights = labels.weights
+        self._moments = Moments()
+        self._seen = SeenIds()
+        self._randomness = Randomness(training.seed)
+
+    @property
+    def now(self) -> int:
+        """Stream time, ms: the highest time that an event or a label told."""
+        return max(self.intake.stream_time, self.labelled_until)
+
+    def take_event(self, event: Event) -> bool:
+        """Count an event, and add it to its user's history; False where it had come before."""
+        time = max(event.timestamp, self.intake.stream_time)
+        if event.event_id is not None and not self._seen.add(event.event_id, time):
+            metrics.EVENTS_DUPLICATE.inc()
+            return False
+        rng = self._randomness.at(self.intake.events * _PURPOSES + _OF_EVENT)
+        self.intake.events += 1
+        if event.timestamp < self.intake.stream_time - self._labels.lateness_ms:
+            metrics.EVENTS_LATE.inc()
+        if self.intake.pass_time(event.timestamp):
+            self.lessons.trainer.evict(self.intake.stream_time)
+        if isinstance(event, Action):
+            self._act(event, rng)
+        elif isinstance(event, Impression):
+            self._impressions += 1
+            slot, _ = self.intake.admit(event)
+            self.intake.show(slot, event.timestamp)
+        elif isinstance(event, ItemEvent):
+            self.intake.describe(event)
+        self.lessons.train(self.now)
+        return True
+
+    def take_example(self, example: Example) -> None:
+        """Learn from an example; features that it comes with must be `Inputs` of this release."""
+        self.labelled_until = max(self.labelled_until, example.label_time)
+        settled = self.labelled_until - self._labels.lateness_ms
+        self._moments.forget_before(settled - _EXAMPLES_COME_WITHIN_MS)
+        self.lessons.release(settled, self.now)
+        self.lessons.take([example], self.now)
+        self.lessons.train(self.now)
+
+    def tick(self, now: int) -> None:
+        """Let stream time reach `now` (ms) with no event, and learn from what waits for a step."""
+        self.intake.stream_time = max(self.intake.stream_time, now)
+        self.lessons.flush()
+
+    def forget(self, user_id: Id) -> None:
+        """Delete what is known of a user: history, examples that wait. The user's row fades with its TTL."""
+        with self.intake.lock:
+            self.lessons.forget_user(user_id)
+            self.intake.histories.forget(user_id)
+            self._moments.forget_user(user_id)
+
+    def finish(self) -> None:
+        """Learn from all that is held, as at the end of a log."""
+        self.lessons.release(1 << 62, self.now)
+        self.lessons.flush()
+
+    def _act(self, event: Action, rng: np.random.Generator) -> None:
+        slot, context = self.intake.admit(event)
+        if self._weights.of(event) > 0:
+            if self._may_be_unprompted(event) and self._moments.wants(event):
+                now = event.timestamp
+                self._moments.keep(event, self.intake.present.action(event.user_id, slot, context, now, rng, now))
+            self._moments.came(event)
+            self.intake.count(event, slot, context)
+        with self.intake.lock:
+            self.intake.remember(event.user_id, slot, event.timestamp)
+
+    def _may_be_unprompted(self, event: Action) -> bool:
+        # Where there are impressions, an action that names a request nearly always has one.
+        return event.request_id is None or not self._impressions
+
+    def _features(self, example: Example, _: int) -> bytes:
+        """`Inputs` of an example that came without: of its moment if that was kept, else of the present counts."""
+        unprompted = example.reason == "unprompted"
+        if unprompted and (kept := self._moments.take(example)) is not None:
+            return kept
+        if unprompted:
+            self.intake.signals.learn_context(example.context)
+        slot, context = self.intake.admit_named(example.item_id, example.context, example.event_time)
+        time, present = example.event_time, self.intake.present
+        if not unprompted:
+            metrics.EVENTS_FEATURES_LATE.inc()
+            return present.impression(example.user_id, slot, context, time, time)
+        if self.intake.histories.has(self.intake.histories.row_of(example.user_id), slot, time):
+            metrics.EVENTS_FEATURES_LATE.inc()
+        else:
+            self._moments.expect(example)
+        rng = self._randomness.at(self.lessons.examples * _PURPOSES + _OF_EXAMPLE)
+        return present.action(example.user_id, slot, context, time, rng, time)
+
+    def parts(self) -> dict[str, Part]:
+        """Everything that its future depends on, for a checkpoint."""
+        progress = msgspec.structs.asdict(state.progress_of(self.intake, self.lessons))
+        whole = _Progress(labelled_until=self.labelled_until, impressions=self._impressions, **progress)
+        return {
+            "progress": msgspec.msgpack.encode(whole),
+            "moments": self._moments.state(),
+            "seen": self._seen.state(),
+            **state.parts_of(self.intake, self.lessons),
+        }
+
+    def restore(self, parts: Mapping[str, RestoredPart]) -> None:
+        """Go on from what `parts` gave. Raises ValueError where the settings do not fit them."""
+        progress = msgspec.msgpack.decode(state.raw(parts["progress"]), type=_Progress)
+        state.restore(self.intake, self.lessons, self._signals, progress, parts)
+        self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
+        self._moments.recall(state.raw(parts["moments"]))
+        self._seen = SeenIds.from_state(state.arrays(parts["seen"]))

@@ -1,0 +1,217 @@
+"""The scorer that follows a trainer elsewhere: a replica behind the HTTP API."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+
+from stream_reco import metrics
+from stream_reco.events import Event, Id
+from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.serve.api_service import Accepted, Interest, Neighbour, NotSetUpError, UnavailableError
+from stream_reco.serve.neighbours import similar_items, user_interests
+from stream_reco.serve.rank import Scorer
+from stream_reco.serve.request import Request
+from stream_reco.serve.served import Served
+from stream_reco.serve.slate import Slate
+from stream_reco.serve.user_moments import UserMoments
+from stream_reco.sync import Channel
+
+_LOGGER = logging.getLogger(__name__)
+POLL_SECONDS = 0.05
+_AFTER_FAILURE_SECONDS = 1.0
+_LIVE_MS = 3_600_000
+"""Nearer to the clock than this the log is no old one that is replayed."""
+_LEAVE_SECONDS = 10.0
+
+
+class EventSink(Protocol):
+    """Takes events to where they are durable and learned from."""
+
+    def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
+        """Resolves once they are durable; fails with UnavailableError where they cannot be."""
+
+    def forget(self, user_id: Id) -> Awaitable[None]:
+        """Resolves once it is durable that the user is to be forgotten."""
+
+
+class ReplicaService:
+    """A replica as a `serve.api_service.Service`; a thread brings it what the channel has, every `poll_seconds`.
+
+    It is ready once it serves a version, and stays so: while the channel is away it serves what it has.
+    """
+
+    def __init__(
+        self, served: Served, scorer: Scorer, users: UserMoments, channel: Channel, *, lateness_ms: int,
+        now_ms: Callable[[], int], prepare: Callable[[], None] = lambda: None, sink: EventSink | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:  # fmt: skip
+        """`prepare` is called on the thread before anything else; `now_ms` tells the wall clock."""
+        self._served = served
+        self._scorer = scorer
+        self._users = users
+        self._channel = channel
+        self._lateness_ms = lateness_ms
+        self._now_ms = now_ms
+        self._prepare = prepare
+        self._sink = sink
+        self._poll_seconds = poll_seconds
+        self._accepted = 0
+        self._problem: str | None = None
+        self._opened: Future[None] = Future()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="replica", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow; `opened` tells when the first version is served."""
+        self._thread.start()
+
+    @property
+    def opened(self) -> Future[None]:
+        """Done once it can answer; fails with what `prepare` failed with."""
+        return self._opened
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join(_LEAVE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._opened.set_exception(error)
+            return
+        wait = 0.0
+        while not self._stop.wait(wait):
+            wait = self._poll_seconds if self._poll() else _AFTER_FAILURE_SECONDS
+
+    def _poll(self) -> bool:
+        """Apply what is new; False where that failed."""
+        replica = self._served.replica
+        try:
+            applied = replica.poll(self._channel)
+        except Exception as error:  # what cannot be applied must not end the serving of what is there
+            _LOGGER.exception("a publication could not be applied; version %d is served on", replica.version)
+            self._problem = f"{type(error).__name__}: {error}"
+            return False
+        staleness = replica.staleness(self._now_ms())
+        if applied:
+            self._problem = None
+            metrics.REPLICA_SYNC_SECONDS.observe(staleness)
+            if abs(age := self._now_ms() - self.stream_time) < _LIVE_MS:
+                metrics.STAGE_SECONDS.labels("served").observe(max(0, age) / 1000)
+            metrics.STREAM_TIME.set(self.stream_time / 1000)
+            for name, table in replica.tables.items():
+                metrics.TABLE_ROWS.labels(name).set(len(table))
+                metrics.TABLE_BYTES.labels(name).set(table.nbytes)
+        if replica.version and not self._opened.done():
+            self._opened.set_result(None)
+        return True
+
+    @property
+    def stream_time(self) -> int:
+        """The highest event time known here, ms: the trainer's as of the version served, or a user's newest action."""
+        replica = self._served.replica
+        return max(replica.watermark + self._lateness_ms if replica.version else 0, self._users.newest)
+
+    @property
+    def backlog(self) -> int:
+        """Nothing waits here."""
+        return 0
+
+    def ready(self) -> bool:
+        """Whether it can answer."""
+        return self._opened.done() and self._opened.exception() is None
+
+    def _check_ready(self) -> None:
+        if not self.ready():
+            raise UnavailableError("not_ready", "no version has come from the trainer yet: ask again soon")
+
+    def _to(self) -> EventSink:
+        if self._sink is None:
+            raise NotSetUpError(
+                "kafka", "this scorer follows a trainer and cannot keep events itself: set kafka.bootstrap to the"
+                " brokers that they are to go to, or send them to a server that runs the whole loop (serve --data)"
+            )  # fmt: skip
+        return self._sink
+
+    def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
+        """Give events to the sink. Raises NotSetUpError where there is none."""
+        taken = self._to().accept(events)
+
+        async def count() -> Accepted:
+            answer = await taken
+            self._accepted += answer.accepted
+            return answer
+
+        return count()
+
+    def forget(self, user_id: Id) -> Awaitable[None]:
+        """Have a user forgotten by the sink, and here. Raises NotSetUpError where there is none."""
+        done = self._to().forget(user_id)
+
+        async def wait() -> None:
+            await done
+            self._users.forget(user_id)
+
+        return wait()
+
+    def recommend(
+        self, user_id: Id, k: int, context: Mapping[str, Scalar] | None = None, exclude: Sequence[Id] = (),
+        filters: Mapping[str, FeatureValue] | None = None,
+    ) -> Slate:  # fmt: skip
+        """At most `k` items for the user."""
+        self._check_ready()
+        request = Request(user_id, k, context=context, exclude=exclude, filters=filters)
+        return self._scorer.recommend_many([request], self.stream_time)[0]
+
+    def score(
+        self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
+    ) -> Sequence[float]:
+        """Probabilities, one for each of `item_ids`."""
+        self._check_ready()
+        scores: list[float] = self._scorer.score(Request(user_id, context=context), item_ids, self.stream_time).tolist()
+        return scores
+
+    def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
+        """The `k` items nearest to this one; None if the item is unknown."""
+        self._check_ready()
+        return similar_items(self._served, item_id, k)
+
+    def interests(self, user_id: Id) -> Sequence[Interest]:
+        """The user's interests, most important first."""
+        self._check_ready()
+        return user_interests(self._served, self._users.interests(user_id, self.stream_time))
+
+    def status(self) -> Mapping[str, object]:
+        """What is served, how old it is, and what is away; `events` are those taken by this process."""
+        replica, catalogue = self._served.replica, self._served.signals.catalogue
+        staleness = replica.staleness(self._now_ms())
+        rows: dict[str, int] = {}
+        with suppress(RuntimeError):  # a first snapshot may just bring the tables
+            rows = {name: len(table) for name, table in replica.tables.items()}
+        failed = self._opened.done() and self._opened.exception() is not None
+        return {
+            "events": self._accepted,
+            "examples": 0,
+            "epoch": replica.epoch,
+            "version": replica.version,
+            "staleness_seconds": staleness if np.isfinite(staleness) else None,
+            "rows": sum(rows.values()),
+            "tables": rows,
+            "items": len(catalogue),
+            "stream_time": self.stream_time,
+            "state": "failed" if failed else "ready" if self.ready() else "starting",
+            "channel_away": replica.away,
+            "waits_for_snapshot": replica.waiting,
+            "users_away": self._users.away,
+            "backlog": 0,
+            "problem": self._problem,
+        }

@@ -1,0 +1,129 @@
+"""How fast the work over a real Kafka is: each kind on one and on two partitions, beside a reader that does nothing.
+
+Every worker is a process of its own, and there are as many of them as partitions. What is timed is a backlog: from the
+moment when the workers have their partitions until the last of it is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+
+import psutil
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Event
+from tests.bench.bench_labels import impressions_and_clicks
+from tests.integration import kafka_log
+from tests.integration.workers import Worker
+from tests.kafka_jars import kafka_jars
+from tests.kafka_server import KafkaServer
+from tests.redis_server import RedisServer
+from topologies.clients import consumer_arguments
+from topologies.connecting import administration
+from topologies.topic_checks import create_absent
+
+_WINDOWS = 4.0
+_PATIENCE_SECONDS = 600.0
+_LOOK_SECONDS = 0.05
+
+
+def run(events: int = 200_000) -> dict[str, object]:
+    """Everything; a few minutes. Rates are events a second by the clock; `cpu_seconds` are those of the workers."""
+    folder = Path(tempfile.mkdtemp(prefix="stream-reco-bench-distributed-"))
+    log = list(chain.from_iterable(impressions_and_clicks(events, _WINDOWS, 0)))
+    try:
+        with ExitStack() as left:
+            kafka = left.enter_context(_kafka(folder / "kafka"))
+            redis = left.enter_context(RedisServer(folder / "redis"))
+            figures: dict[str, object] = {"events": len(log)}
+            for partitions in (1, 2):
+                settings = KafkaSettings(bootstrap=kafka.bootstrap, prefix=f"bench-{partitions}", partitions=partitions)
+                figures[f"partitions_{partitions}"] = asyncio.run(_measure(settings, redis, log, folder))
+            return figures
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _kafka(folder: Path) -> Iterator[KafkaServer]:
+    server = KafkaServer(folder, kafka_jars())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.clean()
+
+
+async def _measure(
+    kafka: KafkaSettings, redis: RedisServer, log: list[Event], folder: Path
+) -> dict[str, object]:
+    async with administration(kafka) as admin:
+        await create_absent(admin, kafka, "user_id")
+    started = perf_counter()
+    await kafka_log.write(kafka, [kafka_log.message(event) for event in log])
+    figures: dict[str, object] = {"written_per_second": round(len(log) / (perf_counter() - started))}
+    figures["getmany"] = await _getmany(kafka, len(log))
+    for name in ("labelling", "interests"):
+        figures[name] = await _work(name, kafka, redis, len(log), folder)
+    return figures
+
+
+async def _getmany(kafka: KafkaSettings, count: int) -> dict[str, object]:
+    """What one consumer reads that does nothing with it."""
+    consumer = AIOKafkaConsumer(**consumer_arguments(kafka))
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(f"{kafka.prefix}.events", number) for number in range(kafka.partitions)])
+        await consumer.seek_to_beginning()
+        started, read = perf_counter(), 0
+        while read < count:
+            read += sum(map(len, (await consumer.getmany(timeout_ms=1000)).values()))
+        return {"per_second": round(read / (perf_counter() - started))}
+    finally:
+        await consumer.stop()
+
+
+async def _work(name: str, kafka: KafkaSettings, redis: RedisServer, count: int, folder: Path) -> dict[str, object]:
+    given = {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix}
+    places = [folder / f"{kafka.prefix}-{name}-{number}" for number in range(kafka.partitions)]
+    workers = [Worker(name, kafka, place, given) for place in places]
+    try:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not any("is open at offset" in worker.said() for worker in workers):
+            await asyncio.sleep(_LOOK_SECONDS)
+            assert time.monotonic() < deadline, workers[0].said()
+        started, before = perf_counter(), _cpu(workers)
+        while await kafka_log.lag(kafka, name):
+            await asyncio.sleep(_LOOK_SECONDS)
+            assert time.monotonic() < deadline, workers[0].said()
+        seconds, cpu = perf_counter() - started, _cpu(workers) - before
+        return {
+            "per_second": round(count / seconds),
+            "cpu_seconds": round(cpu, 1),
+            "per_cpu_second": round(count / cpu),
+        }
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _cpu(workers: list[Worker]) -> float:
+    times = [psutil.Process(worker.process.pid).cpu_times() for worker in workers]
+    return float(sum(one.user + one.system for one in times))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=200_000)
+    print(json.dumps(run(parser.parse_args().events), indent=1))  # noqa: T201 - a command's answer

@@ -1,0 +1,107 @@
+"""A scorer as a process of its own, and somebody who asks it all the time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.integration.workers import ROOT
+
+_READY_SECONDS = 120.0
+_ASK_SECONDS = 0.02
+
+
+class ScorerProcess:
+    """`stream-reco serve --redis`, with environment variables without their prefix as settings."""
+
+    def __init__(self, redis_url: str, folder: Path, settings: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._told = folder / "told"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
+        given = {f"STREAM_RECO_{name}": value for name, value in settings.items()}
+        path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "stream_reco.cli", "serve", "--redis", redis_url, "--port", "0"]
+        with self._told.open("wb") as told:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=told, stderr=told,
+                env=inherited | given | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+
+    def said(self) -> str:
+        """What it has said so far."""
+        return self._told.read_text(errors="replace")
+
+    def port(self) -> int:
+        """Its port, once it listens."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while not (found := re.search(r"http://[\d.]+:(\d+)", self.said())):
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+        return int(found[1])
+
+    def wait_until_ready(self) -> None:
+        """Return once it serves a version."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while "Ready after" not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+        """Status and answer of one request, over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+            return answer.status, json.loads(content) if content else None
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(60)
+
+
+class Visitor:
+    """Asks a scorer for slates from `start` to `stop`, and keeps what went wrong."""
+
+    def __init__(self, scorer: ScorerProcess, users: int) -> None:
+        self._scorer, self._users = scorer, users
+        self.asked = 0
+        self.failures: list[str] = []
+        self.versions: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_ASK_SECONDS):
+            self.asked += 1
+            try:
+                body = {"user_id": self.asked % self._users, "k": 5}
+                status, answer = self._scorer.ask("POST", "/v1/recommend", body)
+            except OSError as error:
+                self.failures.append(repr(error))
+                continue
+            if status != 200 or not isinstance(answer, dict) or not answer["items"]:
+                self.failures.append(f"{status}: {answer}")
+            else:
+                self.versions.add(answer["version"])

@@ -1,0 +1,201 @@
+"""Interests over a real Kafka and a real Redis: each user's copy is what the user's own actions make it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.embedding import Delta
+from stream_reco.events import Action, Event, Id, key_of
+from stream_reco.interests import InterestSettings
+from stream_reco.model.ranker import Ranker
+from stream_reco.model.rows import table_dims
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import weights_of
+from stream_reco.serve.user_state import UserState
+from stream_reco.signals.settings import DAY_MS
+from stream_reco.simulate.late_clicks import late_clicks
+from stream_reco.sync import Publication
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from stream_reco.sync.redis_users import RedisUsers
+from tests.integration import kafka_log
+from tests.integration.references import History, copies, histories
+from tests.integration.workers import Worker
+from tests.redis_server import RedisServer
+from topologies.deletions import Deletion, encode_deletion
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
+
+Start = Callable[..., Worker]
+
+
+def a_log(seed: int = 0) -> list[Event]:
+    """Half of all events twice, as at-least-once senders would."""
+    events = [event for event, _ in late_clicks(4, seed, requests_per_day=400, users=30, items=30)]
+    rng = np.random.default_rng(seed)
+    return [event for event in events for _ in range(1 + int(rng.random() < 0.5))]
+
+
+async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while (found := copies(users, wanted)) != wanted:
+        differing = [user for user in wanted if found.get(user) != wanted[user]]
+        assert time.monotonic() < deadline, f"{len(differing)} of {len(wanted)} differ, such as {differing[:3]}"
+        await asyncio.sleep(0.3)
+
+
+@pytest.fixture
+def start(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Start]:
+    workers: list[Worker] = []
+
+    def begin(redis: RedisServer, name: str = "a") -> Worker:
+        settings = {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka_settings.prefix}
+        workers.append(Worker("interests", kafka_settings, tmp_path / name, settings))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        worker.kill()
+
+
+@pytest.fixture
+def redis(start_redis: Callable[..., RedisServer]) -> RedisServer:
+    return start_redis()
+
+
+def users_of(redis: RedisServer, kafka: KafkaSettings) -> RedisUsers:
+    return RedisUsers(RedisLink(redis.url), kafka.prefix)
+
+
+def publish_items(redis: RedisServer, kafka: KafkaSettings, log: Sequence[Event]) -> None:
+    """A version in which every item has a vector."""
+    keys = np.unique([key_of(event.item_id, "item") for event in log if isinstance(event, Action)])
+    dim = table_dims(ModelSettings())["item"]
+    vectors = np.random.default_rng(0).standard_normal((len(keys), dim)).astype(np.float32)
+    item = Delta("item", dim, keys, vectors, np.empty(0, dtype=np.int64))
+    weights = weights_of(Ranker(ModelSettings()))
+    RedisChannel(RedisLink(redis.url), kafka.prefix).send(
+        Publication("stream-reco", 1, 1, 0, (item,), weights, {}, {}, watermark=0, created=0)
+    )
+
+
+async def at_work(worker: Worker) -> None:
+    deadline = time.monotonic() + 60
+    while "works on partitions" not in worker.said():
+        assert time.monotonic() < deadline, worker.said()
+        assert worker.process.poll() is None, worker.said()
+        await asyncio.sleep(0.1)
+
+
+def test_copies_are_what_the_actions_make_them(
+    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
+) -> None:
+    async def story() -> None:
+        log, users = a_log(1), users_of(redis, kafka_settings)
+        publish_items(redis, kafka_settings, log)
+        worker = start(redis)
+        await at_work(worker)
+        parts = np.array_split(np.arange(len(log)), 4)
+        for number, portion in enumerate(parts):
+            await kafka_log.write(kafka_settings, [kafka_log.message(log[at]) for at in portion])
+            if number == 1:
+                worker.kill()
+                worker = start(redis)
+        wanted = histories(log)
+        await until_equal(users, wanted)
+        for user, history in wanted.items():
+            data = users.get(user).state
+            assert data is not None
+            state = UserState.from_bytes(data)
+            assert set(state.medoids.keys.tolist()) <= {key for _, key in history}
+            weights = [np.exp(-InterestSettings().decay_per_ms * (state.at - when)) for when, _ in history]
+            assert state.medoids.importance.sum() == pytest.approx(sum(weights), rel=1e-6)
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_redis_may_be_emptied_and_may_be_away(kafka_settings: KafkaSettings, start: Start, redis: RedisServer) -> None:
+    async def story() -> None:
+        log, users = a_log(2), users_of(redis, kafka_settings)
+        half = len(log) // 2
+        worker = start(redis)
+        await at_work(worker)
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in log[:half]])
+        await until_equal(users, histories(log[:half]))
+        redis.do("FLUSHALL")
+        await until_equal(users, histories(log[:half]))
+        redis.kill()
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in log[half:]])
+        await asyncio.sleep(3)
+        assert worker.process.poll() is None, worker.said()
+        redis.start()
+        await until_equal(users, histories(log))
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, redis: RedisServer) -> None:
+    idle = Action(user_id="idle", item_id=1, action="click", timestamp=1_700_000_000_000, event_id="first")
+    later = Action(
+        user_id="busy", item_id=1, action="click", timestamp=idle.timestamp + 100 * DAY_MS, event_id="second"
+    )
+
+    async def story() -> None:
+        users = users_of(redis, kafka_settings)
+        worker = start(redis)
+        await at_work(worker)
+        for event in (idle, later):
+            await kafka_log.write(kafka_settings, [kafka_log.message(event)], partition=0)
+            await until_equal(users, histories([event]))
+        # Whoever has left is not written again.
+        redis.do("FLUSHALL")
+        await until_equal(users, histories([later]))
+        await asyncio.sleep(2)
+        assert users.get("idle").state is None
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
+    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
+) -> None:
+    kept, gone = (
+        Action(user_id=user, item_id=1, action="click", timestamp=1_700_000_000_000, event_id=user)
+        for user in ("kept", "gone")
+    )
+
+    async def story() -> None:
+        users = users_of(redis, kafka_settings)
+        worker = start(redis)
+        await at_work(worker)
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in (kept, gone)])
+        await until_equal(users, histories([kept, gone]))
+        deletion = encode_deletion(Deletion(user_id="gone", timestamp=gone.timestamp))
+        await kafka_log.write(kafka_settings, [(b"gone", deletion)])
+        deadline = time.monotonic() + 30
+        while users.get("gone").state is not None:
+            assert time.monotonic() < deadline, worker.said()
+            await asyncio.sleep(0.1)
+        redis.do("FLUSHALL")
+        await until_equal(users, histories([kept]))
+        await asyncio.sleep(2)
+        assert users.get("gone").state is None
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+def test_without_redis_it_says_what_is_missing(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    worker = Worker("interests", kafka_settings, tmp_path / "a")
+    assert worker.process.wait(60) == 1
+    assert "STREAM_RECO_REDIS_URL" in worker.said()

@@ -1,0 +1,334 @@
+"""Training over a real Kafka and a real Redis: one leads at a time, and each example is learned from exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from aiokafka import AIOKafkaProducer
+
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Event, encode
+from stream_reco.labels import Example
+from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.serve.served import MODEL_NAME, Served
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from stream_reco.train.checkpoint import CheckpointError
+from tests.embedded.recovery_world import SETTINGS
+from tests.integration import kafka_log
+from tests.integration.workers import Worker
+from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
+from tests.redis_server import RedisServer
+from topologies.clients import producer_arguments
+from topologies.connecting import administration
+from topologies.merging import Merge
+from topologies.topic_checks import create_absent
+from topologies.training_checkpoints import Checkpoints, Found
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
+
+SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001))
+GIVEN = {
+    "LABELS_WINDOW_DAYS": "0.001", "LABELS_POLICY": "early", "LABELS_NEGATIVE_RATE": "0.7",
+    "SIGNALS_ITEM_IDLE_DAYS": "1.5", "SIGNALS_USER_IDLE_DAYS": "1.5", "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4",
+    "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4", "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8",
+    "TRAINING_BATCH": "16", "TRAINING_ROW_IDLE_DAYS": "1.5", "TRAINING_CHECKPOINT_EVENTS": "300",
+    "TRAINING_CHECKPOINT_SECONDS": "1",
+}  # fmt: skip
+"""`SMALL`, as environment variables."""
+Start = Callable[[], Worker]
+
+
+@pytest.fixture
+def one_partition(kafka_settings: KafkaSettings) -> KafkaSettings:
+    """With one partition of each topic the order of all that is learned from is fixed."""
+    return replace(kafka_settings, partitions=1)
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def start(one_partition: KafkaSettings, tmp_path: Path, redis_server: RedisServer) -> Iterator[Start]:
+    """Starts trainers that may lead in turn; all are ended with the test."""
+    workers: list[Worker] = []
+
+    def begin() -> Worker:
+        given = GIVEN | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": one_partition.prefix,
+                         "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+        folder = tmp_path / f"trainer-{len(workers)}"
+        workers.append(Worker("training", one_partition, folder, given, ("--sync-interval", "0.5")))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        worker.kill()
+
+
+def labelled(log: Sequence[Event]) -> list[Example]:
+    labelling = Labelling(SMALL)
+    return [example for event in log for example in labelling.take(event)]
+
+
+async def write(kafka: KafkaSettings, log: Sequence[Event], examples: Sequence[Example]) -> None:
+    """Events as they come, examples in transactions as labelling writes them."""
+    await kafka_log.write(kafka, [kafka_log.message(event) for event in log])
+    await write_values(kafka, [msgspec.json.encode(example) for example in examples])
+
+
+async def write_values(kafka: KafkaSettings, values: Sequence[bytes]) -> None:
+    producer = AIOKafkaProducer(**producer_arguments(kafka, "labelling.0"), linger_ms=5)
+    await producer.start()
+    try:
+        for first in range(0, len(values), 500):
+            async with producer.transaction():
+                for value in values[first : first + 500]:
+                    await producer.send(f"{kafka.prefix}.examples", value, b"user")
+    finally:
+        await producer.stop()
+
+
+async def told(worker: Worker, what: str, seconds: float = 60.0) -> float:
+    """Wait until a worker says something; returns how long that took."""
+    began = time.monotonic()
+    while what not in worker.said():
+        assert time.monotonic() - began < seconds, worker.said()
+        assert worker.process.poll() is None, worker.said()
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began
+
+
+async def all_learned(checkpoints: Checkpoints, kafka: KafkaSettings, examples: int, seconds: float = 90.0) -> Found:
+    """The first checkpoint in which all examples are contained."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found = checkpoints.newest()
+        except CheckpointError:
+            found = None  # what was listed has left meanwhile
+        read = found.offsets.get(f"{kafka.prefix}.examples", {}).get(0, 0) if found else 0
+        if found is not None and read >= examples:
+            return found
+        assert time.monotonic() < deadline, f"{read} of {examples} examples were learned from"
+        await asyncio.sleep(0.3)
+
+
+def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> ExampleLearner:
+    """What is learned from both topics in the order of their times, without Kafka."""
+    torch.set_num_threads(1)
+    merge = Merge[int, Event | Example]([0, 1])
+    for example in examples:
+        merge.put(0, example.label_time, example)
+    for event in log:
+        merge.put(1, event.timestamp, event)
+    learner = learner_of(SMALL)
+    for _, one in merge.take(len(log) + len(examples), lambda _: True):
+        if isinstance(one, Example):
+            learner.take_example(one)
+        else:
+            learner.take_event(one)
+    return learner
+
+
+def restored(found: Found) -> ExampleLearner:
+    learner = learner_of(SMALL)
+    learner.restore(found.parts)
+    return learner
+
+
+def assert_equal(found: ExampleLearner, wanted: ExampleLearner) -> None:
+    """To the bit, as far as it was trained."""
+    assert found.lessons.examples == wanted.lessons.examples
+    assert found.lessons.steps == wanted.lessons.steps > 0
+    assert found.lessons.waiting == wanted.lessons.waiting
+    for name, table in wanted.lessons.trainer.tables.items():
+        keys = np.sort(table.keys())
+        other = found.lessons.trainer.tables[name]
+        assert np.array_equal(np.sort(other.keys()), keys), name
+        assert other.lookup(keys).tobytes() == table.lookup(keys).tobytes(), name
+    for name, part in wanted.lessons.trainer.state().items():
+        assert part.tobytes() == found.lessons.trainer.state()[name].tobytes(), name
+
+
+def following(redis: RedisServer, kafka: KafkaSettings) -> tuple[Served, RedisChannel]:
+    channel = RedisChannel(RedisLink(redis.url), kafka.prefix)
+    return Served(SMALL.model, SMALL.signals, MODEL_NAME), channel
+
+
+async def served(replica: Served, channel: RedisChannel, is_reached: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_reached():
+        replica.replica.poll(channel)
+        assert time.monotonic() < deadline, (replica.replica.epoch, replica.replica.version)
+        await asyncio.sleep(0.1)
+
+
+def test_each_example_is_learned_from_once_however_often_it_is_killed(
+    one_partition: KafkaSettings, start: Start, checkpoints: Checkpoints
+) -> None:
+    log = shown_and_clicked(4000)
+    examples = labelled(log)
+    wanted = undisturbed(log, examples)
+
+    async def story() -> None:
+        rng = np.random.default_rng(1)
+        async with administration(one_partition) as admin:
+            await create_absent(admin, one_partition, "user_id")
+        # All is there before anybody learns, so that there is one order.
+        await write(one_partition, log, examples)
+        for epoch in range(1, 4):
+            worker = start()
+            await told(worker, f"leads in epoch {epoch}")
+            await told(worker, "wrote ")
+            await asyncio.sleep(float(rng.random()) / 2)
+            worker.kill()
+        before = checkpoints.newest()
+        assert before is not None
+        assert restored(before).lessons.examples < len(examples), "killed in the midst of it"
+        worker = start()
+        found = await all_learned(checkpoints, one_partition, len(examples))
+        assert worker.stop() == 0, worker.said()
+        assert_equal(restored(found), wanted)
+
+    asyncio.run(story())
+
+
+def test_a_standby_takes_over_and_replicas_follow(
+    one_partition: KafkaSettings, start: Start, redis_server: RedisServer, checkpoints: Checkpoints
+) -> None:
+    log = shown_and_clicked(1200)
+    examples = labelled(log)
+    half, labelled_half = len(log) // 2, labelled(log[: len(log) // 2])
+
+    async def story() -> None:
+        first = start()
+        await told(first, "leads in epoch 1")
+        second = start()
+        await told(second, "stands by")
+        await write(one_partition, log[:half], labelled_half)
+        await all_learned(checkpoints, one_partition, len(labelled_half))
+        await told(second, "training: loaded epoch-0000000001", 20)
+        replica, channel = following(redis_server, one_partition)
+        await served(replica, channel, lambda: replica.replica.version > 1 and bool(replica.replica.tables))
+        assert replica.replica.epoch == 1
+        first.kill()
+        assert await told(second, "leads in epoch 2") < 20.0
+        await served(replica, channel, lambda: replica.replica.epoch == 2)
+        await write(one_partition, log[half:], examples[len(labelled_half) :])
+        found = await all_learned(checkpoints, one_partition, len(examples))
+        assert restored(found).lessons.examples == len(examples)
+        version = replica.replica.version
+        await served(replica, channel, lambda: replica.replica.version > version)
+        items = {event.item_id for event in log if hasattr(event, "item_id")}
+        assert {one for one in replica.signals.catalogue.ids if one is not None} == items
+        assert second.stop() == 0, second.said()
+
+    asyncio.run(story())
+
+
+def test_one_who_wakes_up_late_publishes_nothing_and_stands_by(
+    one_partition: KafkaSettings, start: Start, redis_server: RedisServer
+) -> None:
+    log = shown_and_clicked(600)
+    examples = labelled(log)
+
+    async def story() -> None:
+        first = start()
+        await told(first, "leads in epoch 1")
+        second = start()
+        await told(second, "stands by")
+        await write(one_partition, log, examples)
+        replica, channel = following(redis_server, one_partition)
+        await served(replica, channel, lambda: replica.replica.version > 1)
+        first.freeze()
+        await told(second, "leads in epoch 2", 30)
+        await served(replica, channel, lambda: replica.replica.epoch == 2)
+        await asyncio.sleep(max(0.0, 2 * one_partition.session_seconds - 6.0))
+        cursor = channel.read("", 1000)[-1].cursor
+        first.wake()
+        await told(first, "training: stands by", 60)
+        await asyncio.sleep(2)
+        later = [one.publication for one in channel.read(cursor, 1000)]
+        assert later, "the one who leads goes on"
+        assert {getattr(one, "epoch", None) for one in later} == {2}
+        assert second.stop() == 0, second.said()
+        await told(first, "leads in epoch 3", 30)
+        assert first.stop() == 0, first.said()
+
+    asyncio.run(story())
+
+
+def test_what_is_no_example_becomes_a_dead_letter(
+    one_partition: KafkaSettings, start: Start, checkpoints: Checkpoints
+) -> None:
+    log = shown_and_clicked(300)
+    examples = labelled(log)
+    good = [msgspec.json.encode(example) for example in examples]
+    odd = msgspec.json.encode({**msgspec.json.decode(good[0]), "label": 7})
+    foreign = msgspec.json.encode({**msgspec.json.decode(good[0]), "features": "AAAA"})
+
+    async def story() -> None:
+        worker = start()
+        await told(worker, "leads in epoch 1")
+        await kafka_log.write(one_partition, [kafka_log.message(event) for event in log])
+        await kafka_log.write(one_partition, [(b"x", b"{"), (None, encode(log[0])[:-1])])
+        await write_values(one_partition, [b"{", odd, foreign, *good])
+        found = await all_learned(checkpoints, one_partition, len(good))
+        assert worker.stop() == 0, worker.said()
+        assert restored(found).lessons.examples in (len(good), len(good) + 1)
+        values = await kafka_log.read(one_partition, "dead-letters")
+        letters = [msgspec.json.decode(value) for value in values]
+        assert [(one["reason"], one["offset"]) for one in letters] == [("json", 0), ("label", 1)]
+        assert {one["topic"] for one in letters} == {f"{one_partition.prefix}.examples"}
+
+    asyncio.run(story())
+
+
+def test_redis_may_be_away_and_may_be_emptied(
+    one_partition: KafkaSettings, start_redis: Callable[..., RedisServer], tmp_path: Path, checkpoints: Checkpoints
+) -> None:
+    log = shown_and_clicked(300)
+    examples = labelled(log)
+    redis = start_redis()
+    redis.kill()
+    given = GIVEN | {"REDIS_URL": redis.url, "REDIS_PREFIX": one_partition.prefix,
+                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+
+    async def story(worker: Worker) -> None:
+        await told(worker, "nothing is published")
+        await write(one_partition, log, examples)
+        await all_learned(checkpoints, one_partition, len(examples))
+        redis.start()
+        replica, channel = following(redis, one_partition)
+        await served(replica, channel, lambda: replica.replica.version > 0)
+        redis.do("FLUSHALL")
+        another, channel = following(redis, one_partition)
+        await served(another, channel, lambda: another.replica.version > 0)
+        assert another.replica.epoch == 1
+        assert len(another.replica.tables["item"]) == len(replica.replica.tables["item"]) > 0
+        assert worker.stop() == 0, worker.said()
+
+    worker = Worker("training", one_partition, tmp_path / "trainer", given, ("--sync-interval", "0.5"))
+    try:
+        asyncio.run(story(worker))
+    finally:
+        worker.kill()
+
+
+@pytest.mark.parametrize("missing", ["REDIS_URL", "TRAINING_CHECKPOINT_DIR"])
+def test_it_says_what_is_missing(one_partition: KafkaSettings, tmp_path: Path, missing: str) -> None:
+    given = {"REDIS_URL": "redis://127.0.0.1:1", "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}
+    del given[missing]
+    worker = Worker("training", one_partition, tmp_path / "trainer", given)
+    assert worker.process.wait(60) == 1
+    assert f"STREAM_RECO_{missing}" in worker.said()

@@ -1,0 +1,308 @@
+"""A learner that is given events and examples apart: what it reads, what it becomes, what it forgets."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream_reco import metrics
+from stream_reco.config import Settings
+from stream_reco.embedded.learner import Learner
+from stream_reco.events import Action, Event, Id, Impression
+from stream_reco.labels import Example, LabelSettings
+from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.measure.binary import BinaryMetrics
+from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.inputs import Inputs
+from stream_reco.model.settings import ModelSettings
+from stream_reco.train.checkpoint import read_checkpoint, write_checkpoint
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import TrainingBatch, predictions
+from tests.embedded.recovery_world import SETTINGS as SMALL
+from tests.embedded.recovery_world import differences, steps
+from tests.learner.two_streams import Labelling, clicked, feed, learner_of, shown_and_clicked, woven
+
+NOW = 1_700_000_000_000
+WAITING = TrainSettings(batch=100_000, wait_seconds=1e9)
+"""Nothing is trained on, so that all that would be can be looked at."""
+PATIENT = Settings(labels=LabelSettings(window_days=1.0), training=WAITING)
+
+
+def click(user: Id, item: Id, time: int, request: Id | None = None) -> Action:
+    return Action(user_id=user, item_id=item, action="click", timestamp=time, request_id=request,
+                  event_id=f"{user}:{item}:{time}")
+
+
+def unprompted(action: Action) -> Example:
+    return Example(
+        user_id=action.user_id, item_id=action.item_id, label=1, weight=1.0, reason="unprompted",
+        event_time=action.timestamp, label_time=action.timestamp, action=action.action,
+    )  # fmt: skip
+
+
+def whole(learner: ExampleLearner) -> dict[str, object]:
+    """Everything, in a form that can be compared."""
+    parts: dict[str, object] = {}
+    for name, part in learner.parts().items():
+        if isinstance(part, bytes):
+            parts[name] = msgspec.msgpack.decode(part)
+        elif isinstance(part, dict):
+            parts |= {f"{name}.{key}": value for key, value in part.items()}
+    parts["seen.keys"] = np.sort(np.asarray(parts["seen.keys"]))
+    return parts
+
+
+def read(learner: ExampleLearner, place: int = -1) -> Inputs:
+    return Inputs.from_bytes(learner.lessons.waiting[place].inputs)
+
+
+def column(inputs: Inputs, name: str) -> float:
+    """Of the example's own item."""
+    return float(inputs.dense[0, FEATURES.index(name)])
+
+
+# --- no example knows of its own action
+
+
+BEFORE: list[Event] = [
+    *(click("other", item, NOW - 900_000 + at * 1000) for at, item in enumerate(["a", "b", "c", "d"])),
+    click("u", "a", NOW - 60_000), click("u", "b", NOW - 30_000),
+]  # fmt: skip
+OWN = click("u", "new", NOW)
+AFTER: list[Event] = [click("u", "c", NOW + 20_000), click("u", "d", NOW + 30_000)]
+ORDERS = {
+    "example first": [*BEFORE, unprompted(OWN), OWN, *AFTER],
+    "action first": [*BEFORE, OWN, unprompted(OWN), *AFTER],
+    "example last": [*BEFORE, OWN, *AFTER, unprompted(OWN)],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_click_is_not_among_the_features_of_its_own_example(order: str) -> None:
+    learner = learner_of(PATIENT)
+    feed(learner, ORDERS[order])
+    (found,) = [read(learner)]
+    keys = learner.intake.signals.catalogue.keys
+    slot_of = learner.intake.signals.catalogue.slot_of
+    history = found.history_keys[found.history_keys != 0].tolist()
+    assert history == [keys[slot_of("b")], keys[slot_of("a")]], "newest first, and nothing from its own time on"
+    assert found.history_ages[0] == pytest.approx(np.log1p(30_000 / 3_600_000))
+    for name in ("ever", "decayed_5m", "clicks_5m", "after_1_2h", "next_1_20m", "since_first"):
+        assert column(found, name) == 0.0, name
+    assert column(found, "since_last") > 20.0, "never"
+    assert column(found, "actions") == pytest.approx(np.log1p(2))
+    assert column(found, "since_action") == pytest.approx(np.log1p(30.0))
+    assert found.item_keys[0] == keys[slot_of("new")]
+    assert set(found.item_keys[1:].tolist()) <= {keys[slot_of("c")], keys[slot_of("d")]}, "what was seen is no negative"
+
+
+def test_the_orders_agree() -> None:
+    found = []
+    for order in ORDERS.values():
+        learner = learner_of(PATIENT)
+        feed(learner, order)
+        found.append(read(learner))
+    for other in found[1:]:
+        assert other.dense[0].tobytes() == found[0].dense[0].tobytes()
+        assert other.history_ages.tobytes() == found[0].history_ages.tobytes()
+
+
+def test_where_the_moment_is_gone_history_ends_before_the_action_all_the_same() -> None:
+    late = metrics.EVENTS_FEATURES_LATE._value.get()
+    learner = learner_of(PATIENT)
+    feed(learner, [*BEFORE, OWN, *AFTER])
+    learner._moments.forget_before(NOW + 1)
+    feed(learner, [unprompted(OWN)])
+    found = read(learner)
+    keys, slot_of = learner.intake.signals.catalogue.keys, learner.intake.signals.catalogue.slot_of
+    assert found.history_keys[:3].tolist() == [keys[slot_of("b")], keys[slot_of("a")], 0]
+    assert metrics.EVENTS_FEATURES_LATE._value.get() == late + 1
+    assert column(found, "ever") > 0.0, "the present counts, and so they are counted as late"
+
+
+def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() -> None:
+    shown = Example(user_id="u", item_id="c", request_id="r", label=0, weight=1.0, reason="window",
+                    event_time=NOW - 40_000, label_time=NOW + 86_400_000)
+    learner = learner_of(PATIENT)
+    feed(learner, [*BEFORE, OWN, *AFTER, shown])
+    found = read(learner)
+    keys, slot_of = learner.intake.signals.catalogue.keys, learner.intake.signals.catalogue.slot_of
+    assert found.history_keys[:2].tolist() == [keys[slot_of("a")], 0]
+
+
+def test_features_that_come_with_an_example_are_taken_as_they_are() -> None:
+    other = learner_of(PATIENT)
+    feed(other, [*BEFORE, unprompted(OWN)])
+    travelled = other.lessons.waiting[0].inputs
+    learner = learner_of(PATIENT)
+    example = msgspec.structs.replace(unprompted(OWN), features=travelled)
+    feed(learner, [*BEFORE, OWN, *AFTER, example])
+    assert learner.lessons.waiting[0].inputs == travelled
+
+
+# --- the same as in one process
+
+
+def test_of_a_click_log_in_order_it_becomes_what_the_embedded_learner_becomes() -> None:
+    settings = replace(SMALL, training=replace(SMALL.training, wait_seconds=1e9))
+    log = clicked(600)
+    embedded, learner = Learner(settings), learner_of(settings)
+    embedded.learn(log)
+    feed(learner, woven(log, settings, 0))
+    assert learner.lessons.steps == embedded.lessons.steps > 30
+    for name, table in embedded.trainer.tables.items():
+        keys = np.sort(table.keys())
+        assert np.array_equal(np.sort(learner.lessons.trainer.tables[name].keys()), keys)
+        assert table.lookup(keys).tobytes() == learner.lessons.trainer.tables[name].lookup(keys).tobytes()
+    assert [one.inputs for one in learner.lessons.waiting] == [one.inputs for one in embedded.waiting]
+
+
+class Judge:
+    """Asks two learners about each batch before the embedded one learns from it; the other has not seen it either."""
+
+    def __init__(self, embedded: Learner, learner: ExampleLearner, rest: int) -> None:
+        self._learners = (embedded.lessons, learner.lessons)
+        self.found = (BinaryMetrics(), BinaryMetrics())
+        self._rest = rest
+        embedded.lessons.watch = self
+
+    def __call__(self, batch: TrainingBatch) -> None:
+        self._rest -= 1
+        if self._rest < 0:
+            for lessons, found in zip(self._learners, self.found, strict=True):
+                said = predictions(lessons.trainer.averaged, batch, lessons.trainer.tables)
+                found.add(said, batch.labels.numpy())
+
+    def aucs(self) -> tuple[float, float]:
+        embedded, other = (found.auc for found in self.found)
+        assert embedded is not None
+        assert other is not None
+        return embedded, other
+
+
+SIZES = ModelSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=4, cross_rank=8, hidden=16)
+
+
+def judged(log: list[Event], settings: Settings, lag: int, *, travelling: bool) -> tuple[float, float]:
+    """AUC over what each learns next, of the embedded learner and of one to which examples come `lag` events late."""
+    embedded, learner = Learner(settings), learner_of(settings)
+    judge = Judge(embedded, learner, rest=len(log) // 48)
+    labelling, moments = Labelling(settings), dict[Id | None, bytes]()
+    embedded.watch_shown = lambda impression, inputs: moments.__setitem__(impression.event_id, inputs)
+    made: list[list[Example]] = []
+    for event in log:
+        embedded.learn([event])
+        learner.take_event(event)
+        made.append(labelling.take(event, moments.pop(event.event_id, None) if travelling else None))
+        feed(learner, made[-1 - lag] if len(made) > lag else [])
+    return judge.aucs()
+
+
+def test_it_learns_a_click_log_as_well_as_the_embedded_learner() -> None:
+    embedded, other = judged(clicked(1500), Settings(model=SIZES), 20, travelling=False)
+    sys.stdout.write(f"AUC, clicks alone: embedded {embedded:.4f}, examples from elsewhere {other:.4f}\n")
+    assert embedded > 0.8
+    assert other == pytest.approx(embedded, abs=0.015)
+
+
+EARLY = Settings(labels=LabelSettings(policy="early", window_days=0.001), model=SIZES)
+
+
+def test_it_learns_impressions_as_well_as_the_embedded_learner() -> None:
+    embedded, other = judged(shown_and_clicked(3000), EARLY, 20, travelling=True)
+    sys.stdout.write(f"AUC, impressions: embedded {embedded:.4f}, examples from elsewhere {other:.4f}\n")
+    assert embedded > 0.8
+    assert other == pytest.approx(embedded, abs=0.015)
+
+
+def test_where_features_do_not_travel_it_learns_from_the_present_ones() -> None:
+    embedded, other = judged(shown_and_clicked(3000), EARLY, 20, travelling=False)
+    sys.stdout.write(f"AUC, impressions, late features: embedded {embedded:.4f}, from elsewhere {other:.4f}\n")
+    assert embedded - 0.1 < other < embedded, "it costs something, and is far better than nothing"
+
+
+# --- what it becomes
+
+
+def test_the_same_inputs_in_the_same_order_give_the_same_bits() -> None:
+    inputs = list(woven(shown_and_clicked(300), SMALL, 3))
+    learners = [learner_of(SMALL) for _ in range(2)]
+    for learner in learners:
+        feed(learner, inputs)
+    assert learners[0].lessons.steps > 10
+    assert differences(whole(learners[0]), whole(learners[1])) == []
+
+
+@pytest.mark.parametrize(("lag", "policy"), [(0, "early"), (7, "conclusive"), (-7, "immediate")])
+def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path, lag: int, policy: str) -> None:
+    settings = replace(SMALL, labels=replace(SMALL.labels, policy=policy))  # type: ignore[arg-type]
+    log = [event for step in steps(5, 60) if isinstance(step, list) for event in step]
+    inputs = list(woven(log, settings, lag))
+    steady = learner_of(settings)
+    feed(steady, inputs)
+    for number, cut in enumerate((len(inputs) // 7, len(inputs) // 2, len(inputs) - 5)):
+        begun = learner_of(settings)
+        feed(begun, inputs[:cut])
+        write_checkpoint(tmp_path / str(number), cut, begun.parts())
+        restored = read_checkpoint(tmp_path / str(number))
+        assert restored is not None
+        again = learner_of(settings)
+        again.restore(restored.parts)
+        assert differences(whole(again), whole(begun)) == []
+        feed(again, inputs[cut:])
+        assert differences(whole(again), whole(steady)) == []
+    assert steady.lessons.steps > 20
+
+
+def test_a_repeated_event_changes_nothing() -> None:
+    learner = learner_of(PATIENT)
+    feed(learner, BEFORE)
+    before = whole(learner)
+    assert not learner.take_event(BEFORE[0])
+    assert differences(whole(learner), before) == []
+
+
+def test_conclusive_waits_until_later_labels_tell_that_the_window_is_over() -> None:
+    day = 86_400_000
+    learner = learner_of(PATIENT)
+
+    def labelled(label: int, reason: str, item: str, time: int, label_time: int) -> Example:
+        return Example(user_id="u", item_id=item, request_id="r", label=label, weight=1.0, reason=reason,
+                       event_time=time, label_time=label_time)
+
+    learner.take_example(labelled(1, "action", "a", NOW, NOW + 5))
+    learner.take_event(Impression(user_id="v", item_id="z", timestamp=NOW + 3 * day))
+    assert learner.lessons.waiting == [], "events may be far ahead of labels"
+    learner.take_example(labelled(0, "window", "b", NOW, NOW + day))
+    assert [one.label for one in learner.lessons.waiting] == [0]
+    learner.take_example(labelled(0, "window", "c", NOW + 70_000, NOW + day + 70_000))
+    assert [one.label for one in learner.lessons.waiting] == [0, 1, 0]
+
+
+def test_time_without_events_takes_the_step_that_waits() -> None:
+    learner = learner_of(Settings(model=SIZES))
+    feed(learner, [*BEFORE, unprompted(OWN), OWN])
+    assert learner.lessons.waiting
+    learner.tick(NOW + 1000)
+    assert not learner.lessons.waiting
+    assert learner.intake.stream_time == NOW + 1000
+
+
+def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
+    learner = learner_of(PATIENT)
+    held = Example(user_id="u", item_id="a", request_id="r", label=1, weight=1.0, reason="action", event_time=NOW,
+                   label_time=NOW + 5)  # fmt: skip
+    feed(learner, [*BEFORE, unprompted(OWN), click("u", "d", NOW + 9), held])
+    assert len(learner.lessons.waiting) == 1
+    learner.forget("u")
+    assert learner.lessons.waiting == []
+    assert learner.intake.histories.row_of("u") == -1
+    learner.finish()
+    assert learner.lessons.trainer.examples == 0
+    learner.take_example(unprompted(click("u", "d", NOW + 9)))
+    assert not read(learner).history_keys.any()

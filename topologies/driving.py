@@ -1,0 +1,131 @@
+"""Dead letters sent again to the topics they came from, each at most once in its life."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import producer_arguments
+from topologies.connecting import administration, connected, let_go
+from topologies.dead_letters import DeadLetter, Filed, filed_letters
+from topologies.ranges import Ranges
+from topologies.registry import driven_offsets, note_of_driven
+from topologies.topic_checks import TopicsError, present_topics, require
+from topologies.topics import EventsKey, Topics
+
+GROUP = "dead-letters-driven"
+_LETTERS_OF_A_TRANSACTION = 500
+
+
+@dataclass
+class Driven:
+    """What became of the letters: by topic how many were sent again, and how many were left where they are."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    before: int = 0
+    """Had been sent again already."""
+    not_chosen: int = 0
+    unreadable: int = 0
+    """Are no dead letters, or hold neither key nor value."""
+
+
+async def drive(
+    kafka: KafkaSettings, events_key: EventsKey, patience: float, chosen: Callable[[Filed, DeadLetter], bool]
+) -> Driven:
+    """Send the letters that are `chosen` to the topics they came from, key and value to the byte.
+
+    One transaction holds the messages and the note that they were sent, so that a letter is sent once however this
+    ends and however often it is repeated; of two at a time, the later one fences the other off (`ProducerFenced`).
+    The letters stay. Raises `KafkaAwayError`, and `TopicsError` before anything is sent if a topic does not exist.
+    """
+    async with administration(kafka, patience) as admin:
+        topics = await require(admin, kafka, events_key, "dead_letters", "registry")
+    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), patience)
+    try:
+        # Only now: whoever was driving is fenced off, and can note nothing any more.
+        notes = defaultdict(Ranges, await driven_offsets(kafka, topics.registry.name))
+        outcome, letters, undone = Driven(), [], defaultdict[int, set[int]](set)
+        async for filed in filed_letters(kafka, topics.dead_letters.name):
+            if filed.offset not in notes[filed.partition]:
+                undone[filed.partition].add(filed.offset)
+            if _is_next(filed, notes[filed.partition], chosen, outcome):
+                letters.append(filed)
+        await _check_topics(kafka, patience, letters)
+        for part in _parts(letters):
+            _note(part, undone, notes)
+            await _send(producer, kafka, topics, part, notes)
+            outcome.sent.update(filed.letter.topic for filed in part if filed.letter is not None)
+    finally:
+        await let_go(producer)
+    return outcome
+
+
+def _is_next(filed: Filed, driven: Ranges, chosen: Callable[[Filed, DeadLetter], bool], outcome: Driven) -> bool:
+    letter = filed.letter
+    if letter is None or (letter.key is None and letter.value is None):
+        outcome.unreadable += 1
+    elif filed.offset in driven:
+        outcome.before += 1
+    elif not chosen(filed, letter):
+        outcome.not_chosen += 1
+    else:
+        return True
+    return False
+
+
+async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence[Filed]) -> None:
+    wanted = Counter(filed.letter.topic for filed in letters if filed.letter is not None)
+    async with administration(kafka, patience) as admin:
+        absent = set(wanted) - set(await present_topics(admin, list(wanted)))
+    if absent:
+        raise TopicsError(
+            *(
+                f"{wanted[topic]} of the letters came from topic {topic}, which does not exist: create it, or choose"
+                " others with --offset or --reason"
+                for topic in sorted(absent)
+            )
+        )
+
+
+def _parts(letters: list[Filed]) -> Iterator[list[Filed]]:
+    return (
+        letters[first : first + _LETTERS_OF_A_TRANSACTION]
+        for first in range(0, len(letters), _LETTERS_OF_A_TRANSACTION)
+    )
+
+
+def _note(part: list[Filed], undone: dict[int, set[int]], notes: dict[int, Ranges]) -> None:
+    """Take the letters of `part` from `undone` to `notes`, with the offsets between that are no letters (any more)."""
+    for filed in part:
+        undone[filed.partition].remove(filed.offset)
+    for partition in {filed.partition for filed in part}:
+        last = max(filed.offset for filed in part if filed.partition == partition)
+        notes[partition] = Ranges.all_but(undone[partition], max(last, notes[partition].last))
+
+
+async def _send(
+    producer: AIOKafkaProducer, kafka: KafkaSettings, topics: Topics, part: list[Filed], notes: dict[int, Ranges]
+) -> None:
+    """The letters and the notes about them in one transaction."""
+    async with producer.transaction():
+        sending = [
+            await producer.send(filed.letter.topic, filed.letter.value, filed.letter.key)
+            for filed in part
+            if filed.letter is not None
+        ]
+        for partition in {filed.partition for filed in part}:
+            key, value = note_of_driven(partition, notes[partition])
+            sending.append(await producer.send(topics.registry.name, value, key, partition=0))
+        # The client commits whatever became of the messages, so what failed must be raised before.
+        for each in sending:
+            await each
+        # For those who look at lag: the oldest letter that was not sent again.
+        offsets = {
+            TopicPartition(topics.dead_letters.name, partition): driven.first_missing(0)
+            for partition, driven in notes.items()
+        }
+        await producer.send_offsets_to_transaction(offsets, f"{kafka.prefix}.{GROUP}")

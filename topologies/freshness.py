@@ -1,0 +1,13 @@
+"""How long after an event's own time each stage has it."""
+
+from __future__ import annotations
+
+from stream_reco import metrics
+
+_LIVE_MS = 3_600_000
+
+
+def observe_stage(stage: str, time: int, now: int) -> None:
+    """Note that a stage has at `now` (ms, wall clock) what happened at `time`; replayed logs do not count."""
+    if abs(now - time) < _LIVE_MS:
+        metrics.STAGE_SECONDS.labels(stage).observe(max(0, now - time) / 1000)

@@ -1,0 +1,40 @@
+"""A log straight into the events topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from stream_reco.config import Settings
+from stream_reco.events import Event, encode
+from topologies.connecting import administration
+from topologies.keys import event_key
+from topologies.sending import Sender
+from topologies.topic_checks import require
+from topologies.topics import declared_topics, events_key
+
+
+async def ingest(
+    settings: Settings, events: Iterable[Event], size: int, patience: float, sent: Callable[[int], None]
+) -> str:
+    """Send events that were checked already, `size` at a time; `sent` is told of each part that Kafka has confirmed.
+
+    Returns the topic. Raises `TopicsError`, or `KafkaAwayError` after `patience` seconds without a confirmation: what
+    was sent until then stays, and sending all of it again changes nothing where events have ids.
+    """
+    key = events_key(settings.labels)
+    topic = declared_topics(settings.kafka, key).events.name
+
+    async def check() -> None:
+        async with administration(settings.kafka, patience) as admin:
+            await require(admin, settings.kafka, key, "events")
+
+    sender = Sender(settings.kafka, topic, check, patience)
+    try:
+        left = iter(events)
+        while part := [(event_key(event, key), encode(event)) for event in islice(left, size)]:
+            await sender.send(part)
+            sent(len(part))
+    finally:
+        await sender.stop()
+    return topic

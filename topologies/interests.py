@@ -1,0 +1,155 @@
+"""Actions become users' histories and interests, kept per partition, with copies in Redis for the scorers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
+from stream_reco.interests import Interests, InterestSettings
+from stream_reco.labels.ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory import BEFORE_ALL, Progress
+from stream_reco.labels.store import Changes, Store
+from stream_reco.serve.user_state import UserState
+from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
+from stream_reco.sync.redis_users import RedisUsers
+from topologies.deletions import Deletion, decode_message
+from topologies.item_vectors import ItemVectors
+from topologies.role import Output, Record
+from topologies.user_copies import UserCopies
+from topologies.user_records import UserRecord, UserRecords
+
+_LOGGER = logging.getLogger(__name__)
+_META = b"m"
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    progress: Progress
+    expired: int = BEFORE_ALL
+    commits: int = 0
+
+
+class UserInterests:
+    """Follows the users of one partition; see `topologies.role.Processor`."""
+
+    is_behind = False
+
+    def __init__(
+        self, settings: tuple[SignalSettings, InterestSettings], future_ms: int, vectors: ItemVectors,
+        users: RedisUsers, partition: int, store: Store,
+    ) -> None:  # fmt: skip
+        """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
+        self._signals, self._interests = settings[0], Interests(settings[1])
+        self._future_ms, self._vectors, self._store = future_ms, vectors, store
+        data = store.get(_META)
+        self._meta = _Meta(Progress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
+        self._ids = IdsOnDisk(store, self._meta.progress, self._meta.expired)
+        self._records = UserRecords(store)
+        self._touched: dict[Id, tuple[UserRecord, int]] = {}
+        self._forgotten: set[Id] = set()
+        self._day = self._meta.progress.stream_time // DAY_MS
+        self._copies = UserCopies(users, str(partition), lambda: self._states(self._now - DAY_MS),
+                                  lambda: self._states(0))
+
+    def process(self, records: Sequence[Record], now: int) -> list[Output]:
+        """Take actions into their users' histories."""
+        for record in records:
+            try:
+                event = decode_message(record.value)
+                if isinstance(event, Deletion):
+                    self._forget(event.user_id)
+                    continue
+                check_time(event, now, self._future_ms)
+                self._take(event)
+            except BadEvent:
+                continue
+            except Exception:
+                # What one event does wrong must not stop those behind it.
+                _LOGGER.exception("an action could not be taken in: %s, offset %d", record.topic, record.offset)
+        return []
+
+    def _take(self, event: Event) -> None:
+        if not isinstance(event, Action):
+            return
+        if event.event_id is not None:
+            if self._ids.seen(event.event_id):
+                return
+            self._ids.keep(event.event_id, event.timestamp, b"")
+        progress = self._meta.progress
+        progress.stream_time = max(progress.stream_time, event.timestamp)
+        self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
+
+    def _act(self, user: Id, item: int, time: int) -> None:
+        record, before = self._touched.get(user) or self._loaded(user)
+        whole = time // DAY_MS > record.last // DAY_MS and len(record.items) > 0
+        since = time - int(self._signals.history_days * DAY_MS)
+        record.add(item, time, self._signals.history_length, since)
+        self._touched[user] = record, before
+        if whole:
+            self._interests.recluster_all(user, record.items, record.times, self._vectors.of(record.items), time)
+            return
+        items, times = record.items[:RECENT], record.times[:RECENT]
+        self._interests.observe(user, items, times, self._vectors.of(items), time, self._vectors.of)
+
+    def _forget(self, user: Id) -> None:
+        self._records.forget(user)
+        self._interests.forget(user)
+        self._touched.pop(user, None)
+        self._forgotten.add(user)
+
+    def _loaded(self, user: Id) -> tuple[UserRecord, int]:
+        record = self._records.of(user)
+        self._interests.restore(user, record.interests)
+        return record, record.last
+
+    def advance(self, now: int, *, caught_up: bool) -> list[Output]:  # noqa: ARG002 - time is the events' own here
+        """Once a day let users go who have been idle for too long."""
+        time = self._meta.progress.stream_time
+        if time // DAY_MS > self._day:
+            self._day = time // DAY_MS
+            gone = self._records.expire(time - int(self._signals.user_idle_days * DAY_MS))
+            _LOGGER.info("%d users left who were idle", gone)
+        self._ids.expire(time)
+        return []
+
+    def prepare(self) -> Changes:
+        """What the next `commit` will write."""
+        for user, (record, before) in self._touched.items():
+            record.interests = self._interests.record_of(user)
+            self._records.put(record, before)
+        self._ids.save(self._meta.commits + 1)
+        meta = _Meta(self._meta.progress, self._ids.expired, self._meta.commits + 1)
+        self._store.put(_META, msgspec.msgpack.encode(meta))
+        return self._store.changes
+
+    def commit(self, position: bytes) -> None:
+        """Make it last, and let Redis have copies."""
+        self._store.commit(position)
+        self._ids.committed()
+        self._meta.commits += 1
+        written = {user: self._state(record) for user, (record, _) in self._touched.items()}
+        self._copies.put({**dict.fromkeys(self._forgotten), **written})
+        for user in self._touched:
+            self._interests.forget(user)
+        self._touched, self._forgotten = {}, set()
+
+    def close(self) -> None:
+        """End the thread that writes copies."""
+        self._copies.close()
+
+    @property
+    def _now(self) -> int:
+        return max(self._meta.progress.stream_time, 0)
+
+    def _states(self, since: int) -> Iterator[tuple[Id, bytes]]:
+        """What Redis should have of the users who acted since then (ms); for the thread of the copies."""
+        for record in self._records.since(since):
+            yield record.user_id, self._state(record)
+
+    def _state(self, record: UserRecord) -> bytes:
+        interests, now = Interests(self._interests.settings), self._now
+        interests.restore(record.user_id, record.interests)
+        return UserState(record.items, record.times, interests.medoids(record.user_id, now), now).to_bytes()
+

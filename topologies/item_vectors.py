@@ -1,0 +1,77 @@
+"""The vectors of items as they were published last: what interests are clustered by."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.model.ranker import Ranker
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import load_weights
+from stream_reco.sync import Channel, Parts, Replica
+
+_LOGGER = logging.getLogger(__name__)
+_POLL_SECONDS = 1.0
+
+
+class _Weights:
+    """Follows the dense weights."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
+
+    def reset(self, parts: Parts) -> None:
+        load_weights(self._ranker, parts)
+
+    def apply(self, parts: Parts) -> None:
+        load_weights(self._ranker, parts)
+
+
+class ItemVectors:
+    """Follows a trainer's publications, as far as items' vectors need them, on a thread of its own."""
+
+    def __init__(self, settings: ModelSettings, model_name: str, channel: Channel) -> None:
+        self._dim = settings.tower_dim
+        self._ranker = Ranker(settings).eval()
+        self._replica = Replica(model_name, {"dense": _Weights(self._ranker)})
+        self._channel = channel
+        self._ending, self._came = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vectors", daemon=True)
+        self._thread.start()
+
+    def of(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32[n, d] of length 1; zeros for items that were not published."""
+        with self._replica.reading() as replica:
+            table = replica.tables.get("item")
+            if table is None or not len(keys):
+                return np.zeros((len(keys), self._dim), dtype=np.float32)
+            vectors = self._ranker.targets_of(table.lookup(keys))
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
+        return unit
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the first version; whether it has come within so long."""
+        return self._came.wait(seconds)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Epoch and version that the vectors are of; zeros before the first."""
+        return self._replica.epoch, self._replica.version
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                if self._replica.poll(self._channel):
+                    self._came.set()
+            except Exception:
+                _LOGGER.exception("a publication could not be applied; a snapshot was asked for")
+            self._ending.wait(_POLL_SECONDS)

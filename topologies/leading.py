@@ -1,0 +1,221 @@
+"""The time of one trainer as the leader: it learns, publishes and writes checkpoints, in an epoch of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from stream_reco import metrics
+from stream_reco.clock import Clock
+from stream_reco.config import Settings
+from stream_reco.learner.collecting import Collecting
+from stream_reco.serve.served import MODEL_NAME
+from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
+from stream_reco.train.checkpoint import CheckpointError
+from topologies.clients import consumer_arguments, producer_arguments
+from topologies.connecting import connected, let_go
+from topologies.dead_letters import DeadLetter, encode_letter
+from topologies.reading import read_to_end
+from topologies.standing import Standing, Warm
+from topologies.topics import Topics
+from topologies.training_checkpoints import Checkpoints
+from topologies.training_input import TrainingInput
+
+NAME = "training"
+_LOGGER = logging.getLogger(__name__)
+_AT_ONCE = 64
+"""Records learned from before anything else is looked at."""
+_WAIT_MS = 200
+_TICK_MS = 1_000
+_LIVE_MS = 3_600_000
+_LETTERS = 100
+_EPOCH = b"epoch"
+_Result = TypeVar("_Result")
+
+
+class _Epoch(msgspec.Struct, frozen=True):
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a leader works with, and whoever waits to become it."""
+
+    settings: Settings
+    topics: Topics
+    channel: Channel
+    checkpoints: Checkpoints
+    warm: Warm
+    clock: Clock
+    thread: Executor
+    """One thread, on which all learning is done."""
+    sync_seconds: float
+
+    async def on_thread(self, work: Callable[..., _Result], *arguments: object) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
+
+
+class Leader:
+    """Works from `run` until `ending`; where it fails, a later one begins with the last checkpoint."""
+
+    def __init__(self, around: Surroundings, holds: asyncio.Event, ending: asyncio.Event) -> None:
+        """While `holds` is not set it stands still: the group is thinking about who leads."""
+        self._around, self._holds, self._ending = around, holds, ending
+        self._topic = around.topics.trainer_leader.name
+        self._ticked = 0
+        self._synced = self._written = -float("inf")
+        self._synced_records = self._written_records = 0
+        self._complained = False
+
+    async def run(self, leads: Callable[[int], None]) -> None:
+        """Take over, tell `leads` the epoch, work, and leave a checkpoint behind.
+
+        Raises ProducerFenced where another one has taken over.
+        """
+        around = self._around
+        kafka = around.settings.kafka
+        async with AsyncExitStack() as left:
+            # With its start whoever led before is fenced: nothing of theirs is written to Kafka any more.
+            producer: AIOKafkaProducer = await connected(
+                kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME)))
+            left.push_async_callback(let_go, producer)
+            self._producer = producer
+            self._epoch = await self._begin_epoch()
+            leads(self._epoch)
+            self._standing = await around.on_thread(around.warm.take)
+            consumer: AIOKafkaConsumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)))
+            left.push_async_callback(let_go, consumer)
+            self._input = TrainingInput(consumer, around.topics.events.name, around.topics.examples.name,
+                                        round(around.settings.serve.future_seconds * 1000))
+            await self._input.begin(self._standing.offsets)
+            self._prepare_to_publish(self._standing)
+            _LOGGER.info("training: leads in epoch %d, after %d examples", self._epoch,
+                         self._standing.learner.lessons.examples)
+            metrics.TRAINER_EPOCH.set(self._epoch)
+            left.callback(metrics.TRAINER_EPOCH.set, 0)
+            await self._work()
+            if self._standing.records > self._written_records or self._input.letters:
+                await self._write_checkpoint()
+
+    async def _begin_epoch(self) -> int:
+        newest = self._around.checkpoints.last_epoch
+        async for records in read_to_end(self._around.settings.kafka, self._topic):
+            for record in records:
+                if record.key == _EPOCH and record.value is not None:
+                    newest = max(newest, msgspec.json.decode(record.value, type=_Epoch).epoch)
+        self._epoch = newest + 1
+        await self._confirm([])
+        return self._epoch
+
+    def _prepare_to_publish(self, standing: Standing) -> None:
+        learner = standing.learner
+        self._collecting = Collecting(learner.intake, learner.lessons, self._around.settings.labels.lateness_ms)
+        self._publisher = Publisher(MODEL_NAME, self._epoch)
+        self._written, self._written_records = time.monotonic(), standing.records
+        self._synced_records = -1
+
+    async def _confirm(self, letters: Sequence[DeadLetter]) -> None:
+        """Write the epoch and dead letters in a transaction, which only the leader can. Raises ProducerFenced."""
+        async with self._producer.transaction():
+            value = msgspec.json.encode(_Epoch(self._epoch))
+            sending = [await self._producer.send(self._topic, value, _EPOCH, partition=0)]
+            sending += [await self._producer.send(self._around.topics.dead_letters.name, encode_letter(letter),
+                                                  letter.key) for letter in letters]
+            # The client commits whatever became of the messages, so what failed must be raised before.
+            for each in sending:
+                await each
+
+    async def _work(self) -> None:
+        while not self._ending.is_set():
+            if not self._holds.is_set():
+                await _either(self._holds, self._ending)
+                continue
+            now = self._around.clock.now_ms()
+            await self._input.fetch(min(_WAIT_MS, self._until_sync_ms()), now)
+            taken = self._input.take(_AT_ONCE)
+            if taken:
+                for failed in await self._around.on_thread(self._standing.learn, taken):
+                    self._input.give_up(failed.record, "internal", "it could not be learned from", now)
+            elif self._input.is_at_end:
+                await self._tick(now)
+            # The group may have been thinking meanwhile.
+            if self._holds.is_set() and not self._ending.is_set():
+                await self._publish_if_due(now)
+                await self._write_if_due()
+
+    async def _tick(self, now: int) -> None:
+        """Let time pass where nothing is left to read, once the log has come near the present."""
+        stream_time = self._standing.learner.now
+        if now - self._ticked >= _TICK_MS and stream_time < now <= stream_time + _LIVE_MS:
+            self._ticked = now
+            await self._around.on_thread(self._standing.learner.tick, now)
+
+    def _until_sync_ms(self) -> int:
+        left = self._synced + self._around.sync_seconds - time.monotonic()
+        return round(1000 * min(max(left, 0.001), 1.0))
+
+    async def _publish_if_due(self, now: int) -> None:
+        records = self._standing.records
+        idle = records == self._synced_records
+        interval = max(self._around.sync_seconds, 1.0) if idle else self._around.sync_seconds
+        if time.monotonic() - self._synced < interval:
+            return
+        self._synced, self._synced_records = time.monotonic(), records
+        self._input.tell_lag(self._standing.offsets)
+        await self._around.on_thread(self._publish, now)
+
+    def _publish(self, now: int) -> None:
+        try:
+            self._publisher.publish(self._around.channel, lambda whole: self._collecting.contents(whole, now))
+            self._collecting.observe()
+        except (ChannelRefused, ChannelUnreachable) as error:
+            # The rows stay touched, and go out with the next.
+            if not self._complained:
+                _LOGGER.warning("training: nothing is published: %s", error)
+            self._complained = True
+        else:
+            if self._complained:
+                _LOGGER.info("training: publishes again")
+            self._complained = False
+
+    async def _write_if_due(self) -> None:
+        training = self._around.settings.training
+        records = self._standing.records - self._written_records
+        letters = len(self._input.letters)
+        is_long_ago = time.monotonic() - self._written >= training.checkpoint_seconds
+        if records >= training.checkpoint_events or (records and is_long_ago) or letters >= _LETTERS:
+            await self._write_checkpoint()
+
+    async def _write_checkpoint(self) -> None:
+        """Write what was learned, once Kafka has confirmed that nobody else leads."""
+        standing = self._standing
+        self._written, self._written_records = time.monotonic(), standing.records
+        letters, self._input.letters = self._input.letters, []
+        await asyncio.wait_for(self._confirm(letters), 2 * self._around.settings.kafka.session_seconds)
+        try:
+            await self._around.on_thread(self._write)
+        except CheckpointError as error:
+            # The topics still hold everything: the next try is as far away as this one was.
+            _LOGGER.error("training: %s", error)
+
+    def _write(self) -> None:
+        learner, offsets = self._standing.learner, self._standing.offsets
+        examples = learner.lessons.examples
+        name = self._around.checkpoints.write(self._epoch, examples, learner.parts(), offsets)
+        _LOGGER.info("training: wrote %s, %d examples", name, examples)
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    tasks = [asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,48 @@
+"""The dead letters as people look at them, and choose among them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from stream_reco.config import Settings
+from topologies.connecting import administration
+from topologies.dead_letters import DeadLetter, Filed, filed_letters
+from topologies.driving import Driven, drive
+from topologies.ranges import Ranges
+from topologies.topic_checks import require
+from topologies.topics import events_key
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which letters are meant: of one `reason`, at some `offsets` of the topic of dead letters; None: all."""
+
+    reason: str | None = None
+    offsets: Ranges | None = None
+
+    def __call__(self, filed: Filed, letter: DeadLetter) -> bool:
+        fits = self.reason is None or letter.reason == self.reason
+        return fits and (self.offsets is None or filed.offset in self.offsets)
+
+
+async def listed_letters(settings: Settings, patience: float, choice: Choice, limit: int) -> tuple[list[Filed], int]:
+    """The newest `limit` letters of the choice in their order, and how many there are; unreadable ones fit no reason.
+
+    Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` if there is no such topic.
+    """
+    key = events_key(settings.labels)
+    async with administration(settings.kafka, patience) as admin:
+        topics = await require(admin, settings.kafka, key, "dead_letters")
+    newest: deque[Filed] = deque(maxlen=limit)
+    count = 0
+    async for filed in filed_letters(settings.kafka, topics.dead_letters.name):
+        if choice(filed, filed.letter) if filed.letter is not None else choice == Choice():
+            newest.append(filed)
+            count += 1
+    return list(newest), count
+
+
+async def driven_letters(settings: Settings, patience: float, choice: Choice) -> Driven:
+    """Send the letters of the choice again; see `drive`."""
+    return await drive(settings.kafka, events_key(settings.labels), patience, choice)

@@ -1,0 +1,72 @@
+"""Notes about the topics that Kafka itself does not keep: by which field each is keyed, which dead letters were driven.
+
+They stand in a compacted topic of one partition, the newest note of each kind for ever. Offsets that a group commits
+are no place for them: brokers forget those a week after the group's last sign of life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import producer_arguments
+from topologies.connecting import connected, let_go
+from topologies.ranges import Ranges
+from topologies.reading import read_to_end
+
+_KEY, _DRIVEN = "key/", "driven/"
+
+
+class DeclaredKey(msgspec.Struct, frozen=True):
+    """The note `key/<topic>`: the field of its messages that is their key."""
+
+    key: str
+
+
+class DrivenOffsets(msgspec.Struct, frozen=True):
+    """The note `driven/<partition>`: offsets of the dead letters that were sent again, such as `0-7,9`."""
+
+    driven: str
+
+
+async def declare(kafka: KafkaSettings, registry: str, topic: str, key: str) -> None:
+    """Note in the topic `registry` that the messages of `topic` have this field as key."""
+    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)))
+    try:
+        note = msgspec.json.encode(DeclaredKey(key))
+        await producer.send_and_wait(registry, note, f"{_KEY}{topic}".encode(), partition=0)
+    finally:
+        await let_go(producer)
+
+
+async def declared_keys(kafka: KafkaSettings, registry: str) -> dict[str, str]:
+    """Topic → field, as noted in the topic `registry`."""
+    notes = await _notes(kafka, registry, _KEY)
+    return {topic: msgspec.json.decode(note, type=DeclaredKey).key for topic, note in notes.items()}
+
+
+async def driven_offsets(kafka: KafkaSettings, registry: str) -> dict[int, Ranges]:
+    """Partition of the dead letters → offsets of those that were sent again."""
+    notes = await _notes(kafka, registry, _DRIVEN)
+    return {
+        int(partition): Ranges.parse(msgspec.json.decode(note, type=DrivenOffsets).driven)
+        for partition, note in notes.items()
+    }
+
+
+def note_of_driven(partition: int, driven: Ranges) -> tuple[bytes, bytes]:
+    """Key and value of the note, for whoever writes it in a transaction."""
+    return f"{_DRIVEN}{partition}".encode(), msgspec.json.encode(DrivenOffsets(str(driven)))
+
+
+async def _notes(kafka: KafkaSettings, registry: str, kind: str) -> Mapping[str, bytes]:
+    notes: dict[str, bytes] = {}
+    async for records in read_to_end(kafka, registry):
+        for record in records:
+            name = (record.key or b"").decode()
+            if name.startswith(kind) and record.value is not None:
+                notes[name.removeprefix(kind)] = record.value
+    return notes

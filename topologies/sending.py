@@ -1,0 +1,169 @@
+"""Messages to one topic, many at once: what comes while a batch is on its way makes up the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+
+from stream_reco.config.servers import KafkaSettings
+from topologies.clients import ClientSettingsError, producer_arguments
+from topologies.connecting import AWAY, KafkaAwayError, connected, let_go
+from topologies.topic_checks import TopicsError
+
+Message = tuple[bytes | None, bytes]
+"""Key and value."""
+_MOST_MESSAGES = 20_000
+
+
+@dataclass
+class _Waiting:
+    messages: Sequence[Message]
+    sent: asyncio.Future[None]
+
+
+class Sender:
+    """Sends messages to `topic` so that all brokers in sync have them, and none is doubled by a retry of its own.
+
+    It connects when there is something to send, and again when it must; `check` is awaited before, and may raise
+    `TopicsError`. When nothing was confirmed for `patience` seconds what waits is given up, and what comes while Kafka
+    is known to be away fails at once.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, check: Callable[[], Awaitable[object]], patience: float = 5.0
+    ) -> None:
+        self._kafka, self._topic, self._check, self._patience = kafka, topic, check, patience
+        self._queue: deque[_Waiting] = deque()
+        self._filled = asyncio.Event()
+        self._producer: AIOKafkaProducer | None = None
+        self._healthy = True
+        self._anywhere = count()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._working: asyncio.Task[None] | None = None
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Returns when all are confirmed. Messages of one key keep their order.
+
+        Raises `KafkaAwayError`, `TopicsError` or `ClientSettingsError`: then some may have been written all the same.
+        """
+        if not messages:
+            return
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        waiting = _Waiting(messages, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._filled.set()
+        await waiting.sent
+
+    async def stop(self) -> None:
+        """Give up what waits, and let go of Kafka."""
+        if self._working is not None:
+            self._working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._working
+        self._fail(self._take(all_of_it=True), KafkaAwayError("the sender was stopped"))
+        self._drop_producer()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _work(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while taken := self._take():
+                try:
+                    await self._deliver([message for waiting in taken for message in waiting.messages])
+                except BaseException as error:
+                    self._healthy = False
+                    self._drop_producer()
+                    if not isinstance(error, (*AWAY, KafkaAwayError, TopicsError, ClientSettingsError)):
+                        self._fail(taken, KafkaAwayError(f"the sender has stopped: {error!r}"))
+                        raise
+                    # Who came meanwhile would only wait as long for the same answer.
+                    self._fail(taken + self._take(all_of_it=True), error)
+                else:
+                    self._healthy = True
+                    for waiting in taken:
+                        if not waiting.sent.done():
+                            waiting.sent.set_result(None)
+
+    def _take(self, *, all_of_it: bool = False) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        messages = 0
+        while self._queue and (all_of_it or messages < _MOST_MESSAGES):
+            waiting = self._queue.popleft()
+            if not waiting.sent.done():  # its caller has not given up
+                taken.append(waiting)
+                messages += len(waiting.messages)
+        return taken
+
+    def _fail(self, waiting: list[_Waiting], error: BaseException) -> None:
+        if isinstance(error, AWAY):
+            late = isinstance(error, asyncio.TimeoutError)
+            reason = f"{self._patience:g} s have passed" if late else f"{type(error).__name__}: {error}".rstrip(": ")
+            error = KafkaAwayError(f"Kafka at {self._kafka.bootstrap} has not confirmed the messages: {reason}")
+        for each in waiting:
+            if not each.sent.done():
+                each.sent.set_exception(error)
+
+    async def _deliver(self, messages: list[Message]) -> None:
+        producer = self._producer or await self._connect()
+        homes = await asyncio.wait_for(producer.partitions_for(self._topic), self._patience)
+        by_partition: dict[int, list[Message]] = defaultdict(list)
+        for message in messages:
+            key = message[0]
+            home = next(self._anywhere) % len(homes) if key is None else partition_of(key, len(homes))
+            by_partition[home].append(message)
+        sending = [self._send_to(producer, home, part) for home, part in by_partition.items()]
+        await asyncio.wait_for(asyncio.gather(*sending), self._patience)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        patience = self._patience if self._healthy else 0.0
+        self._producer = await connected(
+            self._kafka, lambda: AIOKafkaProducer(**producer_arguments(self._kafka)), patience
+        )
+        await asyncio.wait_for(self._check(), self._patience)
+        return self._producer
+
+    async def _send_to(self, producer: AIOKafkaProducer, home: int, messages: list[Message]) -> None:
+        confirmed: list[asyncio.Future[object]] = []
+
+        async def submit() -> None:
+            confirmed.append(await producer.send_batch(batch, self._topic, partition=home))
+            confirmed[-1].add_done_callback(_looked_at)
+
+        batch = producer.create_batch()
+        for key, value in messages:
+            while batch.append(key=key, value=value, timestamp=None) is None:
+                await submit()
+                batch = producer.create_batch()
+        await submit()
+        await asyncio.gather(*confirmed)
+
+    def _drop_producer(self) -> None:
+        # After a failure it may hold messages that were given up; a new one begins with none.
+        if self._producer is not None:
+            leaving = asyncio.create_task(let_go(self._producer, patience=0.1))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            self._producer = None
+
+
+def _looked_at(future: asyncio.Future[object]) -> None:
+    """Else asyncio complains of the failures of what was given up."""
+    if not future.cancelled():
+        future.exception()
+
+
+@lru_cache(maxsize=1 << 16)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where messages of this key lie: as Kafka's own clients put them."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -1,0 +1,99 @@
+"""Events that a scorer takes over HTTP, on their way into Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from stream_reco import metrics
+from stream_reco.clock import Clock
+from stream_reco.config import Settings
+from stream_reco.events import BadEvent, Event, Id, check_time, encode, validate
+from stream_reco.serve.api_service import Accepted, Rejection, UnavailableError
+from topologies.clients import ClientSettingsError
+from topologies.connecting import KafkaAwayError, administration
+from topologies.deletions import Deletion, encode_deletion
+from topologies.keys import event_key, id_key
+from topologies.sending import Message, Sender
+from topologies.topic_checks import TopicsError, require
+from topologies.topics import declared_topics, events_key
+
+_RETRY_SECONDS = 5
+# So many are checked in a moment; more, and other requests would have to wait for them.
+_FEW = 50
+
+
+class KafkaSink:
+    """Takes events into the events topic. `Service.accept` of a scorer replica is its `accept`.
+
+    Whether an event repeats is not known here: labelling knows, and takes each id once.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, patience: float = 5.0) -> None:
+        """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
+        self._key = events_key(settings.labels)
+        self._kafka = settings.kafka
+        self._future_ms = round(settings.serve.future_seconds * 1000)
+        self._clock = clock
+        topic = declared_topics(self._kafka, self._key).events.name
+        self._sender = Sender(self._kafka, topic, self._check, patience)
+        self._patience = patience
+
+    async def accept(self, events: Sequence[Event]) -> Accepted:
+        """Take events; returns once the brokers have them. Indexes of rejections count within `events`.
+
+        Raises `UnavailableError` when Kafka was away for longer than the patience, or its topics are not as declared.
+        Some of the events may have been taken then; sent again, those with an id count once.
+        """
+        now = self._clock.now_ms()
+        if len(events) > _FEW:
+            messages, kinds, rejected = await asyncio.to_thread(self._admit, events, now)
+        else:
+            messages, kinds, rejected = self._admit(events, now)
+        await self._send(messages)
+        for kind, count in kinds.items():
+            metrics.EVENTS_ACCEPTED.labels(kind).inc(count)
+        return Accepted(len(messages), 0, rejected)
+
+    async def forget(self, user_id: Id) -> None:
+        """Have a user forgotten by all who read the events; returns once the brokers have the message.
+
+        Raises `UnavailableError` as `accept` does, and where labels are inferred by group: a user's events are then in
+        many partitions, and this message would be in one.
+        """
+        if self._key != "user_id":
+            raise UnavailableError("deletion", "users cannot be deleted where labels.order is group: wait until their"
+                                   " events have left, or set another order")
+        deletion = Deletion(user_id=user_id, timestamp=self._clock.now_ms())
+        await self._send([(id_key(user_id), encode_deletion(deletion))])
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        try:
+            await self._sender.send(messages)
+        except (KafkaAwayError, TopicsError, ClientSettingsError) as error:
+            raise UnavailableError("kafka", str(error), retry_after=_RETRY_SECONDS) from error
+
+    async def stop(self) -> None:
+        """Let go of Kafka; whoever still waits gets `UnavailableError`."""
+        await self._sender.stop()
+
+    def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Message], Counter[str], list[Rejection]]:
+        messages: list[Message] = []
+        kinds: Counter[str] = Counter()
+        rejected: list[Rejection] = []
+        for index, event in enumerate(events):
+            try:
+                validate(event)
+                check_time(event, now, self._future_ms)
+            except BadEvent as bad:
+                metrics.EVENTS_REJECTED.labels(bad.reason).inc()
+                rejected.append(Rejection(index, bad.reason, str(bad)))
+                continue
+            messages.append((event_key(event, self._key), encode(event)))
+            kinds[str(type(event).__struct_config__.tag)] += 1
+        return messages, kinds, rejected
+
+    async def _check(self) -> None:
+        async with administration(self._kafka, self._patience) as admin:
+            await require(admin, self._kafka, self._key, "events")

@@ -1,0 +1,55 @@
+"""What `stream-reco work training` runs: one leader that learns and publishes, and others that stand by."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from stream_reco.clock import SystemClock
+from stream_reco.config import Settings
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
+from topologies.hosting import host
+from topologies.leadership import Leadership
+from topologies.leading import NAME, Surroundings
+from topologies.standing import Warm
+from topologies.topics import declared_topics, events_key
+from topologies.training_checkpoints import Checkpoints
+from topologies.work import check_topics, until
+
+
+def run(settings: Settings, sync_seconds: float) -> None:
+    """Lead or stand by until SIGINT or SIGTERM; servers that are away are waited for.
+
+    Raises ValueError where a setting is missing, TopicsError where the topics are not as they must be.
+    """
+    folder = Path(_given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
+    redis = settings.redis
+    url = _given(redis.url, "redis.url", "training publishes there")
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder)
+    threads = partial(torch.set_num_threads, settings.training.threads)
+    with (
+        RedisLink(url, password=redis.password) as link,
+        ThreadPoolExecutor(1, "learning", threads) as thread,
+    ):
+        around = Surroundings(
+            settings, declared_topics(settings.kafka, events_key(settings.labels)), RedisChannel(link, redis.prefix),
+            checkpoints, Warm(settings, checkpoints), SystemClock(), thread, sync_seconds,
+        )  # fmt: skip
+        host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around))
+
+
+def _given(value: str, name: str, why: str) -> str:
+    if not value:
+        raise ValueError(f"{name} is not set: {why} (STREAM_RECO_{name.replace('.', '_').upper()})")
+    return value
+
+
+async def _work(around: Surroundings, ending: asyncio.Event) -> None:
+    if await until(ending, check_topics(around.settings)):
+        await Leadership(around).run(ending)
