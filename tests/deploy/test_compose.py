@@ -260,6 +260,12 @@ def test_the_page_lists_every_service(compose: Any) -> None:
             assert service["command"][: len(shown)] == shown, f"{name} is {service['command']}, not {command}"
 
 
+def test_the_page_names_the_published_ports(compose: Any) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    (said,) = re.findall(r"^Scorers answer at ports .*$", page("docs/deployment.md").text, re.MULTILINE)
+    assert re.findall(r"\d{4}", said) == [port.split(":")[1] for port in ports]
+
+
 def test_everything_is_in_it(compose: Any) -> None:
     services = compose["services"]
     assert set(services) >= NEEDED

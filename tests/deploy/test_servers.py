@@ -132,6 +132,26 @@ def test_kafka_lets_in_who_has_the_password(services: Any, kafka: dict[str, int]
     assert "--bootstrap-server 127.0.0.1:19092" in check
 
 
+@pytest.mark.kafka
+@pytest.mark.timeout(240)
+def test_a_worker_is_healthy_once_it_runs(services: Any, kafka: dict[str, int], tmp_path: Path) -> None:
+    service, port, here = services["labelling"], free_port(), tmp_path / "worker"
+    here.mkdir()
+    given = environment(service) | {
+        "STREAM_RECO_KAFKA_BOOTSTRAP": f"127.0.0.1:{kafka['clients']}", "STREAM_RECO_WORK_METRICS_PORT": str(port),
+        "STREAM_RECO_WORK_METRICS_HOST": "127.0.0.1", "XDG_STATE_HOME": str(here), "XDG_CACHE_HOME": str(here),
+        "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+    }  # fmt: skip
+    _, python, flag, script = service["healthcheck"]["test"]
+    check = [sys.executable, flag, script.replace("9100", str(port))]
+    assert python == "python"
+    assert subprocess.run(check, capture_output=True, check=False).returncode != 0
+    with running([sys.executable, "-m", "stream_reco.cli", *service["command"]], given, here) as worker:
+        until_it_says("works on partitions 0, 1,", here, worker)
+        assert subprocess.run(check, check=False).returncode == 0
+    assert not Path("/nonexistent").exists(), "it writes to its own folders alone"
+
+
 # --- Redis
 
 
