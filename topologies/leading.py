@@ -30,7 +30,7 @@ from topologies.reading import read_to_end
 from topologies.standing import Standing, Warm
 from topologies.topics import Topics
 from topologies.training_checkpoints import Checkpoints
-from topologies.training_input import TrainingInput
+from topologies.training_input import Taken, TrainingInput
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)
@@ -147,15 +147,19 @@ class Leader:
             if taken:
                 for failed in await self._around.on_thread(self._standing.learn, taken):
                     self._input.give_up(failed.record, "internal", "it could not be learned from", now)
-                for one in taken:
-                    if isinstance(one.what, Example) and one.what.action is not None:
-                        observe_stage("trained", one.what.label_time, now)
+                self._tell_trained(taken)
             elif self._input.is_at_end:
                 await self._tick(now)
             # The group may have been thinking meanwhile.
             if self._holds.is_set() and not self._ending.is_set():
                 await self._publish_if_due(now)
                 await self._write_if_due()
+
+    def _tell_trained(self, taken: Sequence[Taken]) -> None:
+        now = self._around.clock.now_ms()
+        for one in taken:
+            if isinstance(one.what, Example) and one.what.action is not None:
+                observe_stage("trained", one.what.label_time, now)
 
     async def _tick(self, now: int) -> None:
         """Let time pass where nothing is left to read, once the log has come near the present."""
@@ -189,7 +193,7 @@ class Leader:
             self._complained = True
         else:
             if not idle:
-                observe_stage("published", self._standing.learner.now, now)
+                observe_stage("published", self._standing.learner.now, self._around.clock.now_ms())
             if self._complained:
                 _LOGGER.info("training: publishes again")
             self._complained = False
