@@ -110,7 +110,8 @@ class UserInterests:
         if time // DAY_MS > self._day:
             self._day = time // DAY_MS
             gone = self._records.expire(time - int(self._signals.user_idle_days * DAY_MS))
-            _LOGGER.info("%d users left who were idle", gone)
+            if gone:
+                _LOGGER.info("%d users left who were idle", gone)
         self._ids.expire(time)
         return []
 

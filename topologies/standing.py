@@ -11,6 +11,7 @@ from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.train.checkpoint import CheckpointError
+from topologies.deletions import Deletion
 from topologies.training_checkpoints import Checkpoints, Offsets
 from topologies.training_input import Taken
 
@@ -40,10 +41,12 @@ class Standing:
         metrics.STREAM_TIME.set(self.learner.now / 1000)
         return failed
 
-    def _take(self, what: Event | Example | None) -> bool:
+    def _take(self, what: Event | Deletion | Example | None) -> bool:
         try:
             if isinstance(what, Example):
                 self.learner.take_example(what)
+            elif isinstance(what, Deletion):
+                self.learner.forget(what.user_id)
             elif what is not None:
                 self.learner.take_event(what)
         except Exception:

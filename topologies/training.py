@@ -16,6 +16,7 @@ from stream_reco.sync.redis_link import RedisLink
 from topologies.hosting import host
 from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
+from topologies.metrics_server import metrics_server
 from topologies.standing import Warm
 from topologies.topics import declared_topics, events_key
 from topologies.training_checkpoints import Checkpoints
@@ -25,7 +26,7 @@ from topologies.work import check_topics, until
 def run(settings: Settings, sync_seconds: float) -> None:
     """Lead or stand by until SIGINT or SIGTERM; servers that are away are waited for.
 
-    Raises ValueError where a setting is missing, TopicsError where the topics are not as they must be.
+    Raises ValueError where a setting is missing or cannot be used, TopicsError where topics are not as they must be.
     """
     folder = Path(_given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
     redis = settings.redis
@@ -34,6 +35,7 @@ def run(settings: Settings, sync_seconds: float) -> None:
     checkpoints = Checkpoints(folder)
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
+        metrics_server(settings.work),
         RedisLink(url, password=redis.password) as link,
         ThreadPoolExecutor(1, "learning", threads) as thread,
     ):

@@ -11,10 +11,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, check_time, decode
+from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
 from stream_reco.learner.reading_examples import BadExample, decode_example
 from topologies.dead_letters import DeadLetter, dead_letter
+from topologies.deletions import Deletion, decode_message
 from topologies.merging import Merge
 from topologies.training_checkpoints import Offsets
 
@@ -33,7 +34,7 @@ class Taken:
     source: TopicPartition
     record: Any
     """As aiokafka gives it."""
-    what: Event | Example | None
+    what: Event | Deletion | Example | None
 
 
 class TrainingInput:
@@ -109,13 +110,13 @@ class TrainingInput:
         for record in records:
             source = TopicPartition(record.topic, record.partition)
             what = self._example(record, now) if record.topic == self._examples else self._event(record, now)
-            stamp = None if what is None else what.label_time if isinstance(what, Example) else what.timestamp
-            self._merge.put(source, stamp, Taken(source, record, what))
+            self._merge.put(source, _time_of(what), Taken(source, record, what))
 
-    def _event(self, record: Any, now: int) -> Event | None:
+    def _event(self, record: Any, now: int) -> Event | Deletion | None:
         try:
-            event = decode(record.value or b"")
-            check_time(event, now, self._future_ms)
+            event = decode_message(record.value)
+            if not isinstance(event, Deletion):
+                check_time(event, now, self._future_ms)
         except BadEvent as bad:
             metrics.EVENTS_REJECTED.labels(bad.reason).inc()
             return None
@@ -132,6 +133,13 @@ class TrainingInput:
         """Owe a dead letter for an example."""
         metrics.EXAMPLES_REJECTED.labels(reason).inc()
         self.letters.append(dead_letter(record, reason, message, now))
+
+
+def _time_of(what: Event | Deletion | Example | None) -> int | None:
+    if isinstance(what, Example):
+        return what.label_time
+    # A deletion's time is that of the clock, which an old log is far behind.
+    return None if what is None or isinstance(what, Deletion) else what.timestamp
 
 
 def _found(source: TopicPartition, wanted: int | None, first: int, end: int) -> int:

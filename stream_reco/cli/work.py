@@ -37,7 +37,8 @@ def work(
     """Work on what Kafka holds, until Ctrl-C; any number of these share the work."""
     settings = settings_with_kafka(config)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name_of, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
+        logging.getLogger(name_of).setLevel(level)
     from topologies.state_folder import StateFolderError
     from topologies.topic_checks import TopicsError
     from topologies.work import run

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -21,9 +21,14 @@ from time import perf_counter
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event
+from tests.bench.bench_freshness import LOADED, bench_new_item, bench_own_click
 from tests.bench.bench_labels import impressions_and_clicks
+from tests.bench.busy_shop import CLICK_MS, batches, catalogue, clicks
+from tests.bench.running_installation import Installation, installation
+from tests.bench.running_server import wait_until
 from tests.integration import kafka_log
 from tests.integration.workers import Worker
 from tests.kafka_jars import kafka_jars
@@ -38,7 +43,7 @@ _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.05
 
 
-def run(events: int = 200_000) -> dict[str, object]:
+def run(events: int = 200_000, intervals: Sequence[float] = (0.5, 1.0, 10.0), rounds: int = 20) -> dict[str, object]:
     """Everything; a few minutes. Rates are events a second by the clock; `cpu_seconds` are those of the workers."""
     folder = Path(tempfile.mkdtemp(prefix="stream-reco-bench-distributed-"))
     log = list(chain.from_iterable(impressions_and_clicks(events, _WINDOWS, 0)))
@@ -50,9 +55,43 @@ def run(events: int = 200_000) -> dict[str, object]:
             for partitions in (1, 2):
                 settings = KafkaSettings(bootstrap=kafka.bootstrap, prefix=f"bench-{partitions}", partitions=partitions)
                 figures[f"partitions_{partitions}"] = asyncio.run(_measure(settings, redis, log, folder))
+            for interval in intervals:
+                settings = KafkaSettings(bootstrap=kafka.bootstrap, prefix=f"sync-{interval}", partitions=2)
+                figures[f"sync_{interval}"] = _freshness(settings, redis, folder / f"sync-{interval}", interval, rounds)
             return figures
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _freshness(
+    kafka: KafkaSettings, redis: RedisServer, folder: Path, interval: float, rounds: int
+) -> dict[str, object]:
+    """From a click to an answer that it has changed, and the bytes that publications take."""
+    redis.do("FLUSHALL")
+    with installation(kafka, redis, folder, interval) as running:
+        opened = SystemClock().now_ms() - LOADED * CLICK_MS
+        for batch in batches([*catalogue(opened), *clicks(LOADED, start=opened)], 1_000):
+            running.client.send(batch)
+        lag = 'stream_reco_work_lag_records{partition="events-0",work="training"}'
+        wait_until(lambda: bool(running.client.recommend("anybody")) and not running.metric("training", lag))
+        before, began = _published(running), perf_counter()
+        few = max(3, round(rounds / max(1.0, interval / 2)))
+        own, new = bench_own_click(running.client, rounds), bench_new_item(running.client, few)
+        minutes, after = (perf_counter() - began) / 60, _published(running)
+        return {
+            "own_click_until_gone_from_own_slate": own,
+            "new_item_until_in_a_strangers_top_20": new,
+            "delta_bytes_per_minute": round((after["delta"] - before["delta"]) / minutes),
+            "snapshot_bytes": round(after["snapshot"]),
+        }
+
+
+def _published(running: Installation) -> dict[str, float]:
+    """Bytes so far by kind; of snapshots the mean."""
+    line = "stream_reco_publication_bytes_{}{{kind=\"{}\"}}"
+    sums = {kind: running.metric("training", line.format("sum", kind)) for kind in ("delta", "snapshot")}
+    whole = running.metric("training", line.format("count", "snapshot"))
+    return {"delta": sums["delta"], "snapshot": sums["snapshot"] / max(1.0, whole)}
 
 
 @contextmanager

@@ -39,17 +39,6 @@ async def read(kafka: KafkaSettings, topic: str) -> list[bytes]:
     return [record.value async for records in read_to_end(kafka, f"{kafka.prefix}.{topic}") for record in records]
 
 
-async def ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
-    """The offset after the last message of each partition, marks of transactions included."""
-    consumer = AIOKafkaConsumer(**consumer_arguments(kafka))
-    await consumer.start()
-    try:
-        parts = [TopicPartition(f"{kafka.prefix}.{topic}", number) for number in range(kafka.partitions)]
-        return {part.partition: end for part, end in (await consumer.end_offsets(parts)).items()}
-    finally:
-        await consumer.stop()
-
-
 async def lag(kafka: KafkaSettings, group: str) -> int:
     """Events that the group has not committed yet."""
     consumer = AIOKafkaConsumer(**consumer_arguments(kafka, group))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.integration.workers import ROOT
 
-_READY_SECONDS = 120.0
+_READY_SECONDS = 300.0
 _ASK_SECONDS = 0.02
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from topologies.training_checkpoints import Checkpoints
 
+from stream_reco.config import load
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, ItemEvent, encode
 from stream_reco.labels.settings import DAY_MS
+from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.simulate import generate
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
@@ -31,6 +32,7 @@ from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import rows
 from tests.redis_server import RedisServer
+from topologies.training_checkpoints import Checkpoints, Found
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(1500)]
 
@@ -113,20 +115,27 @@ def a_log() -> list[Event]:
                          requests_per_second=span))  # fmt: skip
 
 
-async def until_learned(checkpoints: Checkpoints, kafka: KafkaSettings, seconds: float) -> int:
-    """Wait until a checkpoint holds all examples; returns how many it has learned from."""
-    ends = await kafka_log.ends(kafka, "examples")
+def learned(found: Found) -> int:
+    """How many examples a checkpoint has learned from."""
+    settings = load(environ={f"STREAM_RECO_{name}": value for name, value in SETTINGS.items()}).settings
+    learner = ExampleLearner(settings.labels, settings.signals, settings.model, settings.training)
+    learner.restore(found.parts)
+    return learner.lessons.examples
+
+
+async def until_learned(checkpoints: Checkpoints, examples: int, seconds: float) -> int:
+    """Wait until a checkpoint holds that many examples; returns how many it has learned from."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             found = checkpoints.newest()
         except CheckpointError:
             found = None  # what was listed has left meanwhile
-        offsets = found.offsets.get(f"{kafka.prefix}.examples", {}) if found else {}
-        if found is not None and all(offsets.get(number, 0) >= end for number, end in ends.items()):
-            return kafka_log.learned(found)
-        assert time.monotonic() < deadline, f"learned up to {offsets} of {ends}"
-        await asyncio.sleep(0.5)
+        count = learned(found) if found else 0
+        if count >= examples:
+            return count
+        assert time.monotonic() < deadline, f"learned from {count} of {examples} examples"
+        await asyncio.sleep(1)
 
 
 async def end_of_time(kafka: KafkaSettings, log: Sequence[Event]) -> None:
@@ -160,7 +169,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
         await until_read(installation, "interests", 300)
         found = rows(kafka_log.examples(await kafka_log.read(kafka, "examples")))
         assert found == labels(log, WINDOW_DAYS * DAY_MS), installation.happened
-        learned = await until_learned(Checkpoints(tmp_path / "checkpoints"), kafka, 600)
+        learned = await until_learned(Checkpoints(tmp_path / "checkpoints"), found.total(), 600)
         assert learned == found.total(), installation.happened
         users = RedisUsers(RedisLink(redis_server.url), kafka.prefix)
         wanted, deadline = histories(log), time.monotonic() + 60

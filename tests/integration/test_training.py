@@ -14,8 +14,9 @@ import pytest
 import torch
 from aiokafka import AIOKafkaProducer
 
+from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.events import Event, encode
+from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.serve.served import MODEL_NAME, Served
@@ -25,10 +26,12 @@ from stream_reco.train.checkpoint import CheckpointError
 from tests.embedded.recovery_world import SETTINGS
 from tests.integration import kafka_log
 from tests.integration.workers import Worker
+from tests.kafka_server import KafkaServer
 from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
 from tests.redis_server import RedisServer
 from topologies.clients import producer_arguments
 from topologies.connecting import administration
+from topologies.deletions import Deletion, encode_deletion
 from topologies.merging import Merge
 from topologies.topic_checks import create_absent
 from topologies.training_checkpoints import Checkpoints, Found
@@ -323,6 +326,61 @@ def test_redis_may_be_away_and_may_be_emptied(
         asyncio.run(story(worker))
     finally:
         worker.kill()
+
+
+def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
+    own_kafka: KafkaServer, topic_prefix: str, redis_server: RedisServer, tmp_path: Path, checkpoints: Checkpoints
+) -> None:
+    kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=topic_prefix, partitions=3, session_seconds=6.0)
+    given = GIVEN | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": topic_prefix,
+                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+    log = shown_and_clicked(600)
+    examples = labelled(log)
+    half, labelled_half = len(log) // 2, labelled(log[: len(log) // 2])
+    now = SystemClock().now_ms()
+    live: list[Event] = [
+        Action(user_id=user, item_id=number, action="click", timestamp=now + number, event_id=f"now-{number}")
+        for number, user in enumerate(["gone", "kept", "gone", "kept", "gone"])
+    ]
+    unprompted = labelled(live)
+    assert len(unprompted) == 5
+
+    async def story(worker: Worker) -> None:
+        await asyncio.sleep(1)
+        own_kafka.start()
+        await told(worker, "leads in epoch 1")
+        await write(kafka, log[:half], labelled_half)
+        own_kafka.kill()
+        await asyncio.sleep(2)
+        own_kafka.start()
+        await write(kafka, log[half:], examples[len(labelled_half) :])
+        await kafka_log.write(kafka, [kafka_log.message(event) for event in live])
+        await kafka_log.write(kafka, [(b"gone", encode_deletion(Deletion(user_id="gone", timestamp=now)))])
+        await write_values(kafka, [msgspec.json.encode(example) for example in unprompted])
+        deadline = time.monotonic() + 60
+        while (learner := restored_newest(checkpoints)) is None or learner.lessons.examples < len(examples) + 5:
+            assert time.monotonic() < deadline, worker.said()
+            await asyncio.sleep(0.5)
+        assert learner.lessons.examples == len(examples) + 5, "each once"
+        assert learner.lessons.waiting == [], "the clock goes on where no events do"
+        assert learner.intake.histories.row_of("gone") == -1
+        assert learner.intake.histories.row_of("kept") >= 0
+        assert worker.stop() == 0, worker.said()
+
+    own_kafka.stop()
+    worker = Worker("training", kafka, tmp_path / "trainer", given, ("--sync-interval", "0.5"))
+    try:
+        asyncio.run(story(worker))
+    finally:
+        worker.kill()
+
+
+def restored_newest(checkpoints: Checkpoints) -> ExampleLearner | None:
+    try:
+        found = checkpoints.newest()
+    except CheckpointError:
+        return None
+    return None if found is None else restored(found)
 
 
 @pytest.mark.parametrize("missing", ["REDIS_URL", "TRAINING_CHECKPOINT_DIR"])
