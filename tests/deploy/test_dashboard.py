@@ -19,7 +19,7 @@ from tests.deploy.yaml_files import DEPLOY, document
 GRAFANA = DEPLOY / "grafana"
 DASHBOARD: Any = json.loads((GRAFANA / "dashboards" / "stream-reco.json").read_text(encoding="utf-8"))
 SHOWN = (
-    "stream_reco_freshness_seconds_bucket",
+    "stream_reco_stage_seconds_bucket",
     "stream_reco_work_lag_records",
     "stream_reco_examples_total",
     "stream_reco_pending_examples",

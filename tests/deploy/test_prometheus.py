@@ -93,6 +93,7 @@ def test_what_no_process_shows_is_found(query: str, complaint: str) -> None:
 def test_a_metric_that_nothing_feeds_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "NEVER_FED", Gauge("stream_reco_never", "Nothing.", registry=None), raising=False)
     assert list(never_fed("stream_reco_never > 0")) == ["nothing feeds NEVER_FED"]
+    assert list(never_fed("stream_reco_backlog_events > 0")) == ["nothing feeds BACKLOG"], "only the embedded loop does"
     assert list(never_fed("rate(stream_reco_request_seconds_bucket[5m])")) == []
 
 
