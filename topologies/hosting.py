@@ -26,6 +26,9 @@ class _OwnClients(BootStrategy):  # type: ignore[misc] # Faust has no types
 class _Host(faust.App):  # type: ignore[misc]
     BootStrategy = _OwnClients
 
+    def _create_directories(self) -> None:
+        """There are no tables, so no folders are made for them."""
+
 
 class _Hosted(Service):
     """Runs `work`, and lets it end by itself."""

@@ -29,6 +29,10 @@ class _Meta(msgspec.Struct, array_like=True):
     progress: Progress
     expired: int = BEFORE_ALL
     commits: int = 0
+    owed_since: int | None = None
+    """Users whose last action (ms) was before this had their copy in Redis."""
+    forgotten: tuple[Id, ...] = ()
+    """Users whose copy may still be there, and must not."""
 
 
 class UserInterests:
@@ -38,7 +42,7 @@ class UserInterests:
 
     def __init__(
         self, settings: tuple[SignalSettings, InterestSettings], future_ms: int, vectors: ItemVectors,
-        users: RedisUsers, partition: int, store: Store,
+        users: RedisUsers, session_seconds: float, partition: int, store: Store,
     ) -> None:  # fmt: skip
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
         self._signals, self._interests = settings[0], Interests(settings[1])
@@ -50,8 +54,8 @@ class UserInterests:
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
         self._forgotten: set[Id] = set()
         self._day = self._meta.progress.stream_time // DAY_MS
-        self._copies = UserCopies(users, str(partition), lambda: self._states(self._now - DAY_MS),
-                                  lambda: self._states(0))
+        self._copies = UserCopies(users, str(partition), self._states, self._meta.owed_since, session_seconds)
+        self._copies.put(dict.fromkeys(self._meta.forgotten), None)
 
     def process(self, records: Sequence[Record], now: int) -> list[Output]:
         """Take actions into their users' histories."""
@@ -121,7 +125,9 @@ class UserInterests:
             record.interests = self._interests.record_of(user)
             self._records.put(record, before)
         self._ids.save(self._meta.commits + 1)
-        meta = _Meta(self._meta.progress, self._ids.expired, self._meta.commits + 1)
+        owed = [time for time in (self._copies.owed_since, self._least_last()) if time is not None]
+        forgotten = (*self._copies.forgotten, *self._forgotten)
+        meta = _Meta(self._meta.progress, self._ids.expired, self._meta.commits + 1, min(owed, default=None), forgotten)
         self._store.put(_META, msgspec.msgpack.encode(meta))
         return self._store.changes
 
@@ -131,7 +137,7 @@ class UserInterests:
         self._ids.committed()
         self._meta.commits += 1
         written = {user: self._state(record) for user, (record, _) in self._touched.items()}
-        self._copies.put({**dict.fromkeys(self._forgotten), **written})
+        self._copies.put({**dict.fromkeys(self._forgotten), **written}, self._least_last())
         for user in self._touched:
             self._interests.forget(user)
         self._touched, self._forgotten = {}, set()
@@ -139,6 +145,9 @@ class UserInterests:
     def close(self) -> None:
         """End the thread that writes copies."""
         self._copies.close()
+
+    def _least_last(self) -> int | None:
+        return min((record.last for record, _ in self._touched.values()), default=None)
 
     @property
     def _now(self) -> int:

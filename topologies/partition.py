@@ -47,6 +47,8 @@ class PartitionTask:
             reader = await self._clients.consumer()
             left.push_async_callback(let_go, reader)
             store, offset = await self._open(reader)
+            left.callback(metrics.WORK_LAG.remove, self._role.name, self._number)
+            metrics.WORK_LAG.labels(self._role.name, self._number).set(0)
             left.callback(store.close)
             left.callback(store.flush)
             processor = self._role.processor(self._input.partition, store)

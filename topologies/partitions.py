@@ -54,6 +54,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
                 await member.getmany(timeout_ms=_POLL_MS, max_records=1)
         finally:
             await self._end_all()
+            metrics.WORK_PARTITIONS.labels(self._role.name).set(0)
             await let_go(member)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - it is called so

@@ -14,8 +14,8 @@ from stream_reco.labels.store import Changes
 from topologies.role import Output, Processor, Record, Role
 from topologies.state import INPUT, Position
 
-_QUIET_MS = 10_000
-"""How long changes that nobody waits for may stay uncommitted: they come of time alone, and would come again."""
+_QUIET_MS = 1_000
+"""How long changes that nobody waits for may stay uncommitted; each commit says that the partition is still ours."""
 
 
 class Transactions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
@@ -17,33 +18,53 @@ _LOOK_SECONDS = 1.0
 _AT_ONCE = 1000
 States = Mapping[Id, bytes | None]
 """None: the user is forgotten."""
+Since = Callable[[int], Iterator[tuple[Id, bytes]]]
 
 
 class UserCopies:
-    """Writes what it is given, and everything anew where Redis has lost it; the newest state of a user wins."""
+    """Writes what it is given, and everything anew where Redis has lost it; the newest state of a user wins.
+
+    It writes only while the last `put` is younger than a session: whoever has slept for longer may have lost the
+    partition, and others may have written what is newer.
+    """
 
     def __init__(
-        self, users: RedisUsers, writer: str, recent: Callable[[], Iterator[tuple[Id, bytes]]],
-        everything: Callable[[], Iterator[tuple[Id, bytes]]],
-    ) -> None:  # fmt: skip
+        self, users: RedisUsers, writer: str, states_since: Since, owed_since: int | None, session_seconds: float
+    ) -> None:
         """`writer` marks in Redis that all of its users were written.
 
-        `recent` gives those whose copy an earlier run may have owed, `everything` all of them; the thread calls both.
+        `states_since(time)` gives those of users who acted on the day of `time` (ms) or later; the thread calls it.
+        `owed_since` is such a time where an earlier run may have owed copies.
         """
-        self._users, self._writer, self._everything = users, writer, everything
+        self._users, self._writer, self._states_since = users, writer, states_since
+        self._session_seconds = session_seconds
         self._owed: dict[Id, bytes | None] = {}
+        self._owed_since, self._begin = owed_since, owed_since
+        self._put_at = time.monotonic()
         self._changed = threading.Condition()
-        self._closing = False
-        self._away = False
-        self._begin = recent
+        self._closing = self._away = False
+        self._leaving: list[Id] = []
         self._thread = threading.Thread(target=self._run, name=f"copies-{writer}", daemon=True)
         self._thread.start()
 
-    def put(self, states: States) -> None:
-        """Write these soon."""
+    def put(self, states: States, since: int | None) -> None:
+        """Write these soon; `since` (ms) is the oldest last action among them. It says that the partition is ours."""
         with self._changed:
+            self._put_at = time.monotonic()
             self._owed.update(states)
+            self._owed_since = _least(self._owed_since, since)
             self._changed.notify_all()
+
+    @property
+    def owed_since(self) -> int | None:
+        """Users whose last action (ms) was before this have their copy; None: all have."""
+        return self._owed_since
+
+    @property
+    def forgotten(self) -> list[Id]:
+        """Users who are still to be removed from Redis."""
+        with self._changed:
+            return [*self._leaving, *(user for user, state in self._owed.items() if state is None)]
 
     def close(self) -> None:
         """Write what is owed if Redis is there, and end."""
@@ -53,36 +74,46 @@ class UserCopies:
         self._thread.join()
 
     def _run(self) -> None:
-        begun = False
-        while True:
+        closing = False
+        while not closing:
             with self._changed:
                 if not self._owed and not self._closing:
                     self._changed.wait(_LOOK_SECONDS)
                 closing, owed, self._owed = self._closing, self._owed, {}
+                self._leaving = [user for user, state in owed.items() if state is None]
+            if time.monotonic() - self._put_at >= self._session_seconds:
+                self._owe(owed)
+                continue
             try:
-                if not begun:
-                    self._write(self._begin())
-                    begun = True
-                if not closing and not self._users.has_mark(self._writer):
-                    self._write(self._everything())
-                    self._users.mark(self._writer)
-                self._write((user, state) for user, state in owed.items() if state is not None)
-                for user in [user for user, state in owed.items() if state is None]:
-                    self._users.forget(user)
+                self._write_all(owed, closing)
                 self._told(away=False)
             except RedisFailure as error:
                 self._told(away=True, error=error)
-                with self._changed:
-                    self._owed = owed | self._owed
-                    if not self._closing:
-                        self._changed.wait(_LOOK_SECONDS)
-            if closing:
-                return
+                self._owe(owed)
+
+    def _write_all(self, owed: States, closing: bool) -> None:
+        if self._begin is not None:
+            self._write(self._states_since(self._begin))
+            self._begin = None
+        if not closing and not self._users.has_mark(self._writer):
+            self._write(self._states_since(0))
+            self._users.mark(self._writer)
+        self._write((user, state) for user, state in owed.items() if state is not None)
+        for user in self._leaving:
+            self._users.forget(user)
+        with self._changed:
+            self._leaving = []
+            if not self._owed:
+                self._owed_since = None
+
+    def _owe(self, owed: States) -> None:
+        with self._changed:
+            self._owed = {**owed, **self._owed}
+            if not self._closing:
+                self._changed.wait(_LOOK_SECONDS)
 
     def _write(self, states: Iterator[tuple[Id, bytes]]) -> None:
         while some := dict(islice(states, _AT_ONCE)):
-            if self._closing and len(some) == _AT_ONCE:
-                return  # an end does not wait for a whole partition; what is left is written by whoever has it next
             self._users.put_many(some)
             metrics.USER_COPIES.inc(len(some))
 
@@ -93,3 +124,7 @@ class UserCopies:
                 _LOGGER.warning("copies of users wait: %s", error)
             else:
                 _LOGGER.info("copies of users go on")
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((time for time in (one, other) if time is not None), default=None)

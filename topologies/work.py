@@ -55,8 +55,8 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     vectors.wait(_VECTORS_SECONDS)
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)
-    return Role("interests", topics.events.name, topics.interests_state.name, partial(
-        UserInterests, (settings.signals, settings.interests), future_ms, vectors, users))
+    made = (settings.signals, settings.interests), future_ms, vectors, users, settings.kafka.session_seconds
+    return Role("interests", topics.events.name, topics.interests_state.name, partial(UserInterests, *made))
 
 
 ROLES = {"labelling": labelling, "interests": interests}
