@@ -83,6 +83,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         """End leading, if it has begun."""
         leading, self._leading = self._leading, None
         self._holds.clear()
+        metrics.WORK_PARTITIONS.labels(NAME).set(0)
         if leading is None:
             return
         task, ending = leading

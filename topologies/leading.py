@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
+from stream_reco.labels import Example
 from stream_reco.learner.collecting import Collecting
 from stream_reco.serve.served import MODEL_NAME
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
@@ -24,11 +25,12 @@ from stream_reco.train.checkpoint import CheckpointError
 from topologies.clients import consumer_arguments, producer_arguments
 from topologies.connecting import connected, let_go
 from topologies.dead_letters import DeadLetter, encode_letter
+from topologies.freshness import observe_stage
 from topologies.reading import read_to_end
 from topologies.standing import Standing, Warm
 from topologies.topics import Topics
 from topologies.training_checkpoints import Checkpoints
-from topologies.training_input import TrainingInput
+from topologies.training_input import Taken, TrainingInput
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)
@@ -145,12 +147,19 @@ class Leader:
             if taken:
                 for failed in await self._around.on_thread(self._standing.learn, taken):
                     self._input.give_up(failed.record, "internal", "it could not be learned from", now)
+                self._tell_trained(taken)
             elif self._input.is_at_end:
                 await self._tick(now)
             # The group may have been thinking meanwhile.
             if self._holds.is_set() and not self._ending.is_set():
                 await self._publish_if_due(now)
                 await self._write_if_due()
+
+    def _tell_trained(self, taken: Sequence[Taken]) -> None:
+        now = self._around.clock.now_ms()
+        for one in taken:
+            if isinstance(one.what, Example) and one.what.action is not None:
+                observe_stage("trained", one.what.label_time, now)
 
     async def _tick(self, now: int) -> None:
         """Let time pass where nothing is left to read, once the log has come near the present."""
@@ -171,9 +180,9 @@ class Leader:
             return
         self._synced, self._synced_records = time.monotonic(), records
         self._input.tell_lag(self._standing.offsets)
-        await self._around.on_thread(self._publish, now)
+        await self._around.on_thread(self._publish, now, idle)
 
-    def _publish(self, now: int) -> None:
+    def _publish(self, now: int, idle: bool) -> None:
         try:
             self._publisher.publish(self._around.channel, lambda whole: self._collecting.contents(whole, now))
             self._collecting.observe()
@@ -183,6 +192,8 @@ class Leader:
                 _LOGGER.warning("training: nothing is published: %s", error)
             self._complained = True
         else:
+            if not idle:
+                observe_stage("published", self._standing.learner.now, self._around.clock.now_ms())
             if self._complained:
                 _LOGGER.info("training: publishes again")
             self._complained = False

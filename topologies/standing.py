@@ -96,7 +96,7 @@ class Warm:
         """`refresh` for who only waits: what cannot be read now may be written anew."""
         try:
             self.refresh()
-        except (CheckpointError, ValueError) as error:
+        except (CheckpointError, ValueError, OSError) as error:
             _LOGGER.warning("training: %s", error)
 
     def take(self) -> Standing:
