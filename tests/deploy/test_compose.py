@@ -220,10 +220,7 @@ WRONG: list[tuple[Any, str, Any, str]] = [
     (homeless, "labelling.volumes", ["state:/state", "kernels:/var/cache/stream-reco"], "its empty folder"),
     (homeless, "labelling.environment.STREAM_RECO_STATE_DIR", "/state", "its state in /state"),
     (homeless, "training.environment.STREAM_RECO_TRAINING_CHECKPOINT_DIR", "/data", "its checkpoints in /data"),
-    (
-        unknown_to_the_code, "training.environment.STREAM_RECO_TRAINING_CHECKPOINT_DIR", None,
-        "checkpoint_dir is not set",
-    ),
+    (unknown_to_the_code, "training.environment.STREAM_RECO_TRAINING_CHECKPOINT_DIR", None, "_dir is not set"),
     (homeless, "scorer-1.volumes", [], "compiled kernels"),
     (homeless, "topics.volumes", ["kernels:/var/cache/stream-reco", "state:/var/lib/state"], "writes nothing"),
     (homeless, "topics.volumes", ["other:/var/cache/stream-reco"], "not declared"),

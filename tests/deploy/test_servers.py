@@ -10,19 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from platformdirs import user_cache_path
 
 from stream_reco.config import load
 from tests.deploy.compose_values import SECRET, environment, filled
 from tests.deploy.yaml_files import DEPLOY, ROOT, document
 from tests.kafka_jars import kafka_jars
+from tests.redis_server import RedisServer
 from topologies.topic_report import topic_report
 
 # What the image has beside its programs, as far as its start needs it.
@@ -133,23 +135,54 @@ def test_kafka_lets_in_who_has_the_password(services: Any, kafka: dict[str, int]
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(240)
-def test_a_worker_is_healthy_once_it_runs(services: Any, kafka: dict[str, int], tmp_path: Path) -> None:
-    service, port, here = services["labelling"], free_port(), tmp_path / "worker"
-    here.mkdir()
-    given = environment(service) | {
-        "STREAM_RECO_KAFKA_BOOTSTRAP": f"127.0.0.1:{kafka['clients']}", "STREAM_RECO_WORK_METRICS_PORT": str(port),
-        "STREAM_RECO_WORK_METRICS_HOST": "127.0.0.1", "XDG_STATE_HOME": str(here), "XDG_CACHE_HOME": str(here),
-        "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+@pytest.mark.redis
+@pytest.mark.timeout(600)
+def test_all_processes_become_healthy_together(
+    services: Any, kafka: dict[str, int], start_redis: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    """One of each kind, with the variables, the command and the check that the file gives it."""
+    server = start_redis("--requirepass", SECRET)
+    made = topics(services, kafka["clients"], "create")
+    assert made.returncode == 0, made.stderr
+    with ExitStack() as left:
+        checks = {}
+        for name in ("labelling", "interests", "training", "scorer-1"):
+            own, (folder, port) = services[name], (tmp_path / name, free_port())
+            folder.mkdir()
+            command = [part.replace("redis:6379", f"127.0.0.1:{server.port}") for part in own["command"]]
+            # A minute between publications would be a minute of waiting.
+            command += ["--sync-interval", "2"] if name == "training" else []
+            given = environment(own) | moved_here(environment(own), kafka["clients"], server.port, port, folder)
+            process = left.enter_context(running([sys.executable, "-m", "stream_reco.cli", *command], given, folder))
+            _, python, flag, script = own["healthcheck"]["test"]
+            assert python == "python"
+            inside = "8080" if command[0] == "serve" else "9100"
+            checks[name] = process, [sys.executable, flag, script.replace(inside, str(port))]
+        deadline = time.monotonic() + 480
+        for name, (process, check) in checks.items():
+            while subprocess.run(check, capture_output=True, check=False).returncode:
+                said = (tmp_path / name / "said").read_text()[-4000:]
+                assert process.poll() is None, f"{name} ended: {said}"
+                assert time.monotonic() < deadline, f"{name} does not become healthy: {said}"
+                time.sleep(0.5)
+    assert not Path("/nonexistent").exists(), "they write to their own folders alone"
+
+
+def moved_here(given: Mapping[str, str], kafka: int, redis_port: int, port: int, folder: Path) -> dict[str, str]:
+    """What differs outside of a container: addresses, ports and folders."""
+    here = {
+        "STREAM_RECO_KAFKA_BOOTSTRAP": f"127.0.0.1:{kafka}",
+        "STREAM_RECO_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "STREAM_RECO_WORK_METRICS_HOST": "127.0.0.1", "STREAM_RECO_WORK_METRICS_PORT": str(port),
+        "STREAM_RECO_SERVE_HOST": "127.0.0.1", "STREAM_RECO_SERVE_PORT": str(port),
+        "STREAM_RECO_TRAINING_CHECKPOINT_DIR": str(folder / "checkpoints"),
     }  # fmt: skip
-    _, python, flag, script = service["healthcheck"]["test"]
-    check = [sys.executable, flag, script.replace("9100", str(port))]
-    assert python == "python"
-    assert subprocess.run(check, capture_output=True, check=False).returncode != 0
-    with running([sys.executable, "-m", "stream_reco.cli", *service["command"]], given, here) as worker:
-        until_it_says("works on partitions 0, 1,", here, worker)
-        assert subprocess.run(check, check=False).returncode == 0
-    assert not Path("/nonexistent").exists(), "it writes to its own folders alone"
+    # Numba keeps what it compiles where the tests have it, which spares minutes.
+    kernels = {name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ}
+    return {name: value for name, value in here.items() if name in given} | kernels | {
+        "HOME": "/nonexistent", "XDG_STATE_HOME": str(folder), "XDG_CACHE_HOME": str(user_cache_path().absolute()),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+    }  # fmt: skip
 
 
 # --- Redis
