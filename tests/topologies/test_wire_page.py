@@ -13,6 +13,7 @@ from stream_reco.labels.example import Example, Undone
 from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
 from topologies.registry import DeclaredKey, DrivenOffsets
+from topologies.served_slates import ServedItem, ServedSlate
 from topologies.topics import Topic, declared_topics
 
 WIRE = page("docs/wire.md")
@@ -23,6 +24,8 @@ WIRE = page("docs/wire.md")
     [
         ("field of an example", [Example]),
         ("field of what it undoes", [Undone]),
+        ("field of a slate", [ServedSlate]),
+        ("field of an item of it", [ServedItem]),
         ("field of a dead letter", [DeadLetter]),
         ("field of a note", [DeclaredKey, DrivenOffsets]),
     ],
