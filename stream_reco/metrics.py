@@ -99,6 +99,12 @@ ORPHANS: Final = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+SERVED_FEATURES: Final = Counter(
+    "stream_reco_served_features_total",
+    "Features of the moment that scorers sent to labelling, by what became of them: joined to their impression, late"
+    " (after it), or expired (it did not come within a day).",
+    ["outcome"], registry=REGISTRY,
+)  # fmt: skip
 
 # --- train
 LEARN_SECONDS: Final = Histogram(
@@ -259,6 +265,11 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+SERVED_SLATES: Final = Counter(
+    "stream_reco_served_slates_total",
+    "Slates whose features of the moment were to go to Kafka, by what became of them: written, or dropped.",
+    ["outcome"], registry=REGISTRY,
+)  # fmt: skip
 USER_COPIES: Final = Counter(
     "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
 )

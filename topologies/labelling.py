@@ -8,14 +8,16 @@ from collections.abc import Sequence
 import msgspec
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, check_time
+from stream_reco.events import BadEvent, Event, Impression, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
+from stream_reco.labels.served_features import ServedFeatures
 from stream_reco.labels.store import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
 from topologies.deletions import Deletion, decode_message
 from topologies.freshness import observe_stage
 from topologies.keys import id_key
 from topologies.role import Output, Record
+from topologies.served_slates import ServedSlate, decode_slate
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 10_000
@@ -25,12 +27,22 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Labelling:
-    """Joins the events of one partition; see `topologies.role.Processor`."""
+    """Joins the events of one partition with each other, and with the features that scorers have served.
 
-    def __init__(self, settings: LabelSettings, future_ms: int, topics: tuple[str, str], store: Store) -> None:
-        """`topics` are those of examples and of dead letters; events further ahead than `future_ms` are such."""
+    See `topologies.role.Processor`.
+    """
+
+    def __init__(
+        self, settings: LabelSettings, future_ms: int, topics: tuple[str, str], store: Store, served: str | None = None
+    ) -> None:
+        """`topics` are those of examples and of dead letters; events further ahead than `future_ms` are such.
+
+        Records of the topic `served` are slates with their features.
+        """
         self._joiner = LabelJoiner(**settings.of_joiner(), store=store)
         self._examples, self._dead_letters = topics
+        self._served = served
+        self._features = ServedFeatures(store, self._joiner.watermark)
         self._future_ms = future_ms
         self._marks = Watermarks(settings.lateness_ms)
         self._marks.assign(_PARTITION)
@@ -49,12 +61,10 @@ class Labelling:
         outputs: list[Output] = []
         for record in records:
             try:
-                event = decode_message(record.value)
-                if isinstance(event, Deletion):
-                    self._joiner.forget_user(event.user_id)
-                    continue
-                check_time(event, now, self._future_ms)
-                self._take(event, now, outputs)
+                if record.topic == self._served:
+                    self._hold(decode_slate(record.value), now)
+                else:
+                    self._take(decode_message(record.value), now, outputs)
             except BadEvent as bad:
                 outputs.append(self._dead(record, bad.reason, str(bad), now))
             except Exception as error:
@@ -63,12 +73,32 @@ class Labelling:
                 outputs.append(self._dead(record, "internal", repr(error), now))
         return outputs
 
-    def _take(self, event: Event, now: int, outputs: list[Output]) -> None:
+    def _hold(self, slate: ServedSlate, now: int) -> None:
+        check_time(slate, now, self._future_ms)
+        for item in slate.items:
+            self._features.hold(slate.user_id, slate.request_id, item.item_id, slate.timestamp, item.features)
+
+    def _take(self, event: Event | Deletion, now: int, outputs: list[Output]) -> None:
+        if isinstance(event, Deletion):
+            self._joiner.forget_user(event.user_id)
+            self._features.forget_user(event.user_id)
+            return
+        check_time(event, now, self._future_ms)
         late = self._joiner.late
-        self._tell(self._joiner.process([event]), outputs, now)
+        self._tell(self._joiner.process([event], [self._features_of(event)]), outputs, now)
         metrics.EVENTS_LATE.inc(self._joiner.late - late)
         self._marks.observe(_PARTITION, event.timestamp, now)
         self._stream_time = max(self._stream_time, event.timestamp)
+
+    def _features_of(self, event: Event) -> bytes | None:
+        """What an impression was served with; it is handed out once."""
+        if self._served is None or not isinstance(event, Impression) or event.request_id is None:
+            return None
+        features = self._features.of(event.user_id, event.request_id, event.item_id)
+        if features is None or not self._joiner.expects_features(event):
+            return None
+        self._features.joined(event.user_id, event.request_id, event.item_id)
+        return features
 
     def advance(self, now: int, *, caught_up: bool) -> list[Output]:
         """Let deadlines pass: by the events' own times, and by the clock's where nothing waits to be read."""
@@ -78,15 +108,18 @@ class Labelling:
         watermark = self._marks.of(_PARTITION)
         if watermark is not None:
             self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs, now)
+            self._features.expire(watermark)
         return outputs
 
     def prepare(self) -> Changes:
         """What the next `commit` will write."""
+        self._features.save()
         return self._joiner.prepare()
 
     def commit(self, position: bytes) -> None:
         """Make it last."""
         self._joiner.commit_prepared(position)
+        self._features.committed()
         observe_pending(self._joiner, self._stream_time)
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiokafka import TopicPartition
+
 from stream_reco.labels.store import Changes, Store
 
 
@@ -18,6 +20,8 @@ class Record(Protocol):
     def partition(self) -> int: ...
     @property
     def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -66,10 +70,17 @@ class Processor(Protocol):
 class Role:
     """What kind of work it is: its name, its topics, and what makes its processors.
 
-    The name is that of its consumer group too. `state_topic` has as many partitions as `input_topic`.
+    The name is that of its consumer group too. `input_topic` is what its workers share out; whoever has a partition of
+    it reads that partition of each topic in `beside` too, before what came later. `state_topic` and those beside have
+    as many partitions as `input_topic`.
     """
 
     name: str
     input_topic: str
     state_topic: str
     processor: Callable[[int, Store], Processor]
+    beside: tuple[str, ...] = ()
+
+    def inputs(self, partition: int) -> list[TopicPartition]:
+        """All that is read for one partition, that of `input_topic` first."""
+        return [TopicPartition(topic, partition) for topic in (self.input_topic, *self.beside)]

@@ -1,4 +1,4 @@
-"""The sink of events on a thread of its own: its clients of Kafka live and end there, whoever asks."""
+"""The sinks of events and slates on a thread of their own: their clients of Kafka live and end there, whoever asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id
 from stream_reco.serve.api_service import Accepted
+from stream_reco.serve.shown import Watch
+from topologies.served_sink import ServedSink
 from topologies.sink import KafkaSink
+from topologies.topics import events_key
 
 _LEAVE_SECONDS = 10.0
 
@@ -22,8 +25,17 @@ class SinkThread:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._loop = asyncio.new_event_loop()
         self._sink = KafkaSink(settings, clock)
+        # Where events are keyed by group, those of a user are in many partitions, and a slate cannot be joined there.
+        self._slates = ServedSink(settings, self._loop) if events_key(settings.labels) == "user_id" else None
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
         self._thread.start()
+        if self._slates is not None:
+            self._loop.call_soon_threadsafe(self._slates.start)
+
+    @property
+    def watch(self) -> Watch | None:
+        """Takes slates, whose features go to labelling; None where they are of no use there."""
+        return None if self._slates is None else self._slates.take
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Resolves once the brokers have them; fails with UnavailableError where they cannot be had."""
@@ -37,10 +49,15 @@ class SinkThread:
 
     def close(self) -> None:
         """Let go of Kafka, and end."""
-        stopped = asyncio.run_coroutine_threadsafe(self._sink.stop(), self._loop)
+        stopped = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
         try:
             stopped.result(_LEAVE_SECONDS)
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_LEAVE_SECONDS)
             self._loop.close()
+
+    async def _stop(self) -> None:
+        if self._slates is not None:
+            await self._slates.stop()
+        await self._sink.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,19 +15,22 @@ from topologies.topics import TOMBSTONES_MS
 
 _LOGGER = logging.getLogger(__name__)
 INPUT = b"\x00input"
-"""Key of the record that says up to which offset the input is contained: groups forget theirs when nobody works."""
+"""Key of the record that says how much of the input is contained: groups forget that when nobody works."""
+Contained = int | dict[str, int]
+"""The offset before which all input is contained, by topic; only the number where there is or was one topic."""
+_CONTAINED = msgspec.json.Decoder(Contained)
 _AT_ONCE = 20_000
 """Records that are brought to the store at once while it is rebuilt."""
 _POLL_MS = 1000
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """What a store contains: all input before `input`, all records of the state's topic before `state`.
+    """What a store contains: the input that `input` tells, all records of the state's topic before `state`.
 
     `written` is the wall clock (ms) of its last commit.
     """
 
-    input: int
+    input: Contained
     state: int
     written: int
 
@@ -42,6 +46,18 @@ def position_of(store: Store) -> Position:
     """Where a store stands; a new one has nothing."""
     data = store.position
     return _NOWHERE if data is None else msgspec.msgpack.decode(data, type=Position)
+
+
+def contained(offsets: Mapping[str, int]) -> Contained:
+    """The offsets of a role's topics as they are written down."""
+    return next(iter(offsets.values())) if len(offsets) == 1 else dict(offsets)
+
+
+def offsets_of(store: Store, topics: Sequence[str]) -> dict[str, int]:
+    """How far each topic, the first one of the role first, is contained; 0 where that is not known."""
+    told = position_of(store).input
+    known = told if isinstance(told, dict) else {topics[0]: told}
+    return {topic: known.get(topic, 0) for topic in topics}
 
 
 async def state_as_committed(
@@ -103,8 +119,8 @@ async def _catch_up(
         changes.update((record.key, record.value) for record in records)
         read, at = read + len(records), await reader.position(partition)
         if len(changes) >= _AT_ONCE or at >= ends[1]:
-            contained = changes.pop(INPUT, None)
-            position = Position(position.input if contained is None else int(contained), at, now)
+            told = changes.pop(INPUT, None)
+            position = Position(position.input if told is None else _CONTAINED.decode(told), at, now)
             store.apply(changes, position.to_bytes())
             changes = {}
     return read

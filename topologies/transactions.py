@@ -1,10 +1,11 @@
-"""What comes of some input as one transaction: messages, changes of the state, and how far the input was read."""
+"""What comes of some input as one transaction: messages, changes of the state, and how far each input was read."""
 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
@@ -12,30 +13,30 @@ from aiokafka.structs import RecordMetadata
 from stream_reco import metrics
 from stream_reco.labels.store import Changes
 from topologies.role import Output, Processor, Record, Role
-from topologies.state import INPUT, Position
+from topologies.state import INPUT, Position, contained
 
 _QUIET_MS = 1_000
 """How long changes that nobody waits for may stay uncommitted; each commit says that the partition is still ours."""
 
 
 class Transactions:
-    """Takes what is read from one partition through its processor, and makes what comes of it last, all or nothing.
+    """Takes what is read for one partition through its processor, and makes what comes of it last, all or nothing.
 
     Whatever is raised leaves the store as of the last transaction; what was prepared is to be given up with this.
     """
 
-    def __init__(self, role: Role, source: TopicPartition, group_id: str, producer: AIOKafkaProducer,
-                 processor: Processor, offset: int) -> None:
-        """`offset` is that of the next record to be read; it is committed for the group."""
-        self._role, self._input, self._group_id = role, source, group_id
-        self._state = TopicPartition(role.state_topic, source.partition)
+    def __init__(self, role: Role, state: TopicPartition, group_id: str, producer: AIOKafkaProducer,
+                 processor: Processor, offsets: Mapping[TopicPartition, int]) -> None:
+        """`offsets` are those of the next records to be read, all inputs'; they are committed for the group."""
+        self._role, self._state, self._group_id = role, state, group_id
         self._producer, self._processor = producer, processor
-        self._offset, self._committed = offset, 0
+        self._offsets, self._committed = dict(offsets), 0
 
     async def take(self, records: Sequence[Record], now: int) -> None:
         """Process records that came at `now` (ms), and let time pass as far as they tell."""
         outputs = self._processor.process(records, now)
-        self._offset = records[-1].offset + 1
+        for record in records:
+            self._offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
         metrics.WORK_RECORDS.labels(self._role.name).inc(len(records))
         await self._pass_time(outputs, now, caught_up=False)
 
@@ -51,7 +52,8 @@ class Transactions:
             await self._commit(self._processor.advance(now, caught_up=caught_up), now)
 
     async def _commit(self, outputs: list[Output], now: int) -> None:
-        changes = {**self._processor.prepare(), INPUT: b"%d" % self._offset}
+        inputs = contained({part.topic: offset for part, offset in self._offsets.items()})
+        changes = {**self._processor.prepare(), INPUT: msgspec.json.encode(inputs)}
         with metrics.WORK_COMMIT_SECONDS.labels(self._role.name).time():
             async with self._producer.transaction():
                 sent = [await self._producer.send(one.topic, one.value, one.key) for one in outputs]
@@ -59,9 +61,9 @@ class Transactions:
                 # The client commits whatever became of the messages, so what failed must be raised before.
                 for done in sent:
                     await done
-                await self._producer.send_offsets_to_transaction({self._input: self._offset}, self._group_id)
+                await self._producer.send_offsets_to_transaction(self._offsets, self._group_id)
         # Only now: a store that is ahead of its topic would hold what never happened.
-        self._processor.commit(Position(self._offset, end, now).to_bytes())
+        self._processor.commit(Position(inputs, end, now).to_bytes())
         self._committed = now
 
     async def _send_changes(self, changes: Changes) -> int:

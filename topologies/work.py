@@ -38,8 +38,11 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
     """Impressions and actions become examples."""
     destinations = topics.examples.name, topics.dead_letters.name
     future_ms = round(settings.serve.future_seconds * 1000)
+    # Where events are keyed by group, what a scorer has served to a user is in another partition: features come late.
+    served = topics.served.name if events_key(settings.labels) == "user_id" else None
     return Role("labelling", topics.events.name, topics.labelling_state.name,
-                lambda _, store: Labelling(settings.labels, future_ms, destinations, store))
+                lambda _, store: Labelling(settings.labels, future_ms, destinations, store, served),
+                beside=(served,) if served is not None else ())
 
 
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:

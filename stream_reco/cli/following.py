@@ -8,6 +8,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from typing import Protocol
+from uuid import uuid4
 
 from stream_reco.cli.failure import Misuse
 from stream_reco.cli.serving import Running, answering
@@ -17,6 +19,7 @@ from stream_reco.embedded.warm_up import warm_up
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.replica_service import EventSink, ReplicaService
 from stream_reco.serve.served import MODEL_NAME, Served
+from stream_reco.serve.shown import Watch
 from stream_reco.serve.user_moments import UserMoments
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
@@ -26,6 +29,13 @@ _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""
 _SWITCH_SECONDS = 5e-5
 """How long the thread that applies publications may keep the interpreter from a request."""
+
+
+class _Sink(EventSink, Protocol):
+    """A sink of slates too, where that is of use."""
+
+    @property
+    def watch(self) -> Watch | None: ...
 
 
 @contextmanager
@@ -46,19 +56,23 @@ def following(settings: Settings) -> Iterator[Running]:
         seed = settings.training.seed
         users = UserMoments(served, RedisUsers(soon, redis.prefix, redis.user_days), settings.interests,
                             history_days=settings.signals.history_days, seed=seed)  # fmt: skip
-        scorer = stack.enter_context(closing(Scorer(served, users, settings.retrieve, settings.slate, seed)))
+        sink = _sink(settings, stack)
+        scorer = stack.enter_context(closing(Scorer(
+            served, users, settings.retrieve, settings.slate, seed, name=f"{uuid4().hex[:8]}-",
+            watch=None if sink is None else sink.watch,
+        )))  # fmt: skip
         channel = RedisChannel(link, redis.prefix, reader=f"{socket.gethostname()}-{os.getpid()}")
         stack.callback(channel.leave)
         sys.setswitchinterval(_SWITCH_SECONDS)
         service = ReplicaService(
             served, scorer, users, channel, lateness_ms=settings.labels.lateness_ms, now_ms=SystemClock().now_ms,
-            prepare=lambda: warm_up(settings), sink=_sink(settings, stack),
+            prepare=lambda: warm_up(settings), sink=sink,
         )  # fmt: skip
         with answering(settings, service) as running:
             yield running
 
 
-def _sink(settings: Settings, stack: ExitStack) -> EventSink | None:
+def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
     """Where posted events go: into Kafka, where the settings say where that is."""
     if not settings.kafka.bootstrap:
         return None

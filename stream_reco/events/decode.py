@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import msgspec
 
@@ -19,6 +19,15 @@ from stream_reco.events.wire import decode_batch, encode, encode_batch
 MAX_EVENT_BYTES = 1 << 20
 MAX_BODY_BYTES = 64 << 20
 _YEAR_1990 = 631_152_000_000
+
+
+
+class Timed(Protocol):
+    """What has an event time, ms."""
+
+    @property
+    def timestamp(self) -> int: ...
+
 
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
@@ -185,7 +194,7 @@ def validate(event: Event) -> None:
         raise BadEvent("schema", f"{error} in {shown(event)}") from None
 
 
-def check_time(event: Event, now: int, future_ms: int) -> None:
+def check_time(event: Timed, now: int, future_ms: int) -> None:
     """Refuse a time that must be a mistake: after `now` + `future_ms`, or before 1990. All in ms. Raises BadEvent."""
     when = event.timestamp
     if when > now + future_ms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stream_reco.events import Id
+from stream_reco.labels.chunks import Chunks
 from stream_reco.labels.keys import number, number_at, of_id
 from stream_reco.labels.memory import Progress
 from stream_reco.labels.pending import Held
@@ -13,8 +14,6 @@ from stream_reco.labels.store import Store
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELD = msgspec.msgpack.Decoder(Held)
-_KEYS = msgspec.msgpack.Decoder(list[bytes])
-_LEAST_SWEPT = 1000
 
 
 class IdsOnDisk:
@@ -24,10 +23,7 @@ class IdsOnDisk:
         self._store, self._progress = store, progress
         self.expired = expired
         """Hours since the epoch; ids that were kept until an earlier one are forgotten."""
-        self._new: list[tuple[int, bytes]] = []
-        """The hour after which a key goes, and the key."""
-        self._swept = b"x"
-        """Before this key are only those that have gone."""
+        self._chunks = Chunks(store, b"x")
 
     def seen(self, event_id: Id) -> bool:
         value = self._store.get(_key(event_id))
@@ -37,7 +33,7 @@ class IdsOnDisk:
         """Remember an id, and what it is of: an impression (`i` time seq), an unprompted action (its key), or b""."""
         key, hour = _key(event_id), self._progress.id_until(until) // HOUR_MS
         self._store.put(key, number(hour) + of_what)
-        self._new.append((hour, key))
+        self._chunks.add(hour, key)
 
     def of(self, event_id: Id) -> bytes:
         """What the id is of; b"" where it is of nothing that is remembered."""
@@ -55,7 +51,7 @@ class IdsOnDisk:
         if action.event_id is not None:
             key = b"u" + of_id(action.user_id) + number(action.seq)
             self._store.put(key, _ENCODER.encode(action))
-            self._new.append((until // HOUR_MS, key))
+            self._chunks.add(until // HOUR_MS, key)
             self.keep(action.event_id, until, key)
 
     def retractable(self, key: bytes) -> Held | None:
@@ -76,30 +72,11 @@ class IdsOnDisk:
 
     def save(self, commit: int) -> None:
         """Write when the new ones go, under the number of the commit; remove some of those that have gone."""
-        hours: dict[int, list[bytes]] = {}
-        for hour, key in self._new:
-            # What comes after its time is swept with what is next.
-            hours.setdefault(max(hour, self.expired), []).append(key)
-        for hour, keys in hours.items():
-            self._store.put(b"x" + number(hour) + number(commit), _ENCODER.encode(keys))
-        self._sweep(max(_LEAST_SWEPT, 2 * len(self._new)))
+        self._chunks.save(commit, self.expired, self._is_over)
 
     def committed(self) -> None:
         """What `save` has put is committed."""
-        self._new = []
-
-    def _sweep(self, most: int) -> None:
-        swept = 0
-        for chunk, value in self._store.scan(self._swept, b"x" + number(self.expired)):
-            self._swept = chunk
-            keys = _KEYS.decode(value)
-            for key in keys:
-                if self._is_over(key):
-                    self._store.delete(key)
-            self._store.delete(chunk)
-            swept += len(keys)
-            if swept >= most:
-                break
+        self._chunks.committed()
 
     def _is_over(self, key: bytes) -> bool:
         """Whether a key goes whose hour has come: an id may have come again meanwhile, and be kept anew."""

@@ -3,8 +3,9 @@
 `d` time seq: impressions of one time, as they were when they were committed; `s` time seq: one of them as it is now;
 `i` user item time seq: where to find it; `e` id: until when an event id is kept, and what it is of; `x` hour seq: what
 goes after that hour; `u` user seq: an action without impression; `g` group: its members and responses; `y` hour group:
-when to look whether a group is over; `n` kind time seq: what is settled within the lateness; `m`: how far the stream
-has come.
+when to look whether a group is over; `n` kind time seq: what is settled within the lateness; `f` user request item:
+features that were served, and when; `z` hour seq: which of these go after that hour; `c`: how many commits had such;
+`m`: how far the stream has come.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from stream_reco.serve.request import Moment, Request
 from stream_reco.serve.rerank import NOBODY, Chosen, Reranker
 from stream_reco.serve.served import Served
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.shown import ShownSlate, Watch
 from stream_reco.serve.slate import Slate, SlateItem
 from stream_reco.signals.context import Context
 
@@ -63,6 +64,7 @@ class _Ranked:
     slots: NDArray[np.int32]
     sources: NDArray[np.int32]
     scores: NDArray[np.float32]
+    inputs: Inputs
 
 
 class Scorer:
@@ -73,14 +75,19 @@ class Scorer:
 
     def __init__(
         self, served: Served, moment_of: Callable[[Id, int], Moment], retrieve: RetrieveSettings,
-        settings: SlateSettings, seed: int,
+        settings: SlateSettings, seed: int, *, name: str = "", watch: Watch | None = None,
     ) -> None:
+        """`name` is part of the ids of requests: scorers that follow one trainer need different ones.
+
+        `watch` is told of every slate that is not empty.
+        """
         self._served = served
         self._moment_of = moment_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
         self._rerank = Reranker(settings, seed)
         self._numbers = itertools.count(1)
+        self._name, self._watch = name, watch
         self._threads = ThreadPoolExecutor(_THREADS, "rank")
         self._unmade: list[Answers] = []
         self.candidates = 0
@@ -132,7 +139,7 @@ class Scorer:
             scores = np.zeros(len(slots), dtype=np.float32)
             if known.any():
                 users = self._user_vectors([asked])
-                scores[known] = self._score([asked], [slots[known]], users)[0]
+                scores[known] = self._score([asked], [slots[known]], users)[0][0]
         return scores
 
     def _understand(self, request: Request, now: int) -> _Asked:
@@ -161,8 +168,8 @@ class Scorer:
         users = self._user_vectors(asked)
         found = self._retrieve(asked, users)
         scores = self._score(asked, [slots for slots, _ in found], users)
-        return [_Ranked(one, slots, sources, mine)
-                for one, (slots, sources), mine in zip(asked, found, scores, strict=True)]
+        return [_Ranked(one, slots, sources, mine, inputs)
+                for one, (slots, sources), (mine, inputs) in zip(asked, found, scores, strict=True)]
 
     def _user_vectors(self, asked: list[_Asked]) -> torch.Tensor:
         batch = collate([one.user for one in asked])
@@ -190,7 +197,8 @@ class Scorer:
 
     def _score(
         self, asked: list[_Asked], slots: list[NDArray[np.int32]], users: torch.Tensor
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[tuple[NDArray[np.float32], Inputs]]:
+        """For each request the probabilities of its candidates, and what they were computed from."""
         signals = self._served.signals
         inputs = []
         for one, mine in zip(asked, slots, strict=True):
@@ -200,9 +208,9 @@ class Scorer:
                                  np.ones(len(mine), dtype=np.float32)))
         batch = collate(inputs)
         if not len(batch.item_keys):
-            return [np.empty(0, dtype=np.float32) for _ in asked]
+            return [(_NO_RATES, one) for one in inputs]
         probabilities = self._probabilities(batch, users)
-        return np.split(probabilities, batch.starts[1:])
+        return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
 
     def _probabilities(self, batch: Batch, users: torch.Tensor) -> NDArray[np.float32]:
         with torch.no_grad():
@@ -224,11 +232,21 @@ class Scorer:
             source = _source(one, int(sources[one.place]))
             metrics.SLATE_ITEMS.labels(source).inc()
             items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
-        return self._numbered(items)
+        slate = self._numbered(items)
+        if self._watch is not None and items:
+            self._watch(_shown(slate, ranked, [one.place for one in chosen]))
+        return slate
 
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica
-        return Slate(f"{replica.epoch:x}-{next(self._numbers):x}", replica.version, items)
+        request_id = f"{replica.epoch:x}-{self._name}{next(self._numbers):x}"
+        return Slate(request_id, replica.version, items)
+
+
+def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> ShownSlate:
+    asked, read = ranked.asked, ranked.inputs
+    inputs = replace(read, item_keys=read.item_keys[places], dense=read.dense[places], rates=read.rates[places])
+    return ShownSlate(slate.request_id, asked.request.user_id, asked.now, [one.item_id for one in slate.items], inputs)
 
 
 def _source(chosen: Chosen, sources: int) -> str:

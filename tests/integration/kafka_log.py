@@ -17,13 +17,15 @@ from topologies.reading import read_to_end
 Messages = Sequence[tuple[bytes | None, bytes]]
 
 
-async def write(kafka: KafkaSettings, messages: Messages, partition: int | None = None) -> None:
-    """Write keys and values to the events, in their order."""
+async def write(
+    kafka: KafkaSettings, messages: Messages, partition: int | None = None, topic: str = "events"
+) -> None:
+    """Write keys and values to the events, or another topic, in their order; returns once they are there."""
     producer = AIOKafkaProducer(**producer_arguments(kafka), linger_ms=5)
     await producer.start()
     try:
         for key, value in messages:
-            await producer.send(f"{kafka.prefix}.events", value, key, partition=partition)
+            await producer.send(f"{kafka.prefix}.{topic}", value, key, partition=partition)
         await producer.flush()
     finally:
         await producer.stop()

@@ -17,8 +17,12 @@ from stream_reco.serve.neighbours import similar_items, user_interests
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.request import Moment, Request
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.shown import ShownSlate
 from stream_reco.serve.slate import Slate
 from stream_reco.signals.settings import RECENT
+from stream_reco.train.negatives import NegativeSampler
+from stream_reco.train.present import Present
+from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Labelled, predictions, training_batch
 from tests.serve.small_shop import NOW, SmallShop
 
@@ -170,6 +174,29 @@ def test_serving_scores_as_training_would() -> None:
     trained = predictions(shop.trainer.ranker, batch, shop.trainer.tables)
     served = shop.scorer.score(Request(1, context={"device": "desk"}), ITEMS, NOW)
     np.testing.assert_array_equal(served, trained)
+
+
+def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> None:
+    shop, told = open_shop(), list[ShownSlate]()
+    scorer = Scorer(shop.served, shop.moment, RetrieveSettings(), SlateSettings(), 0, name="a-", watch=told.append)
+    now = NOW + 3_600_000
+    requests = [Request(1, 3, now=now, context={"device": "desk"}), Request("nobody", 20), Request(2, 0)]
+    slates = scorer.recommend_many(requests, NOW)
+    assert [one.request_id for one in told] == [slate.request_id for slate in slates if slate.items]
+    assert len({slate.request_id for slate in slates}) == 3
+    assert all("-a-" in slate.request_id for slate in slates)
+    for request, slate, shown in zip(requests, slates, told, strict=False):
+        assert (shown.user_id, shown.now) == (request.user_id, request.now or NOW)
+        assert list(shown.item_ids) == items(slate)
+        assert list(shown.features()) == [impression_of(shop, request, shown.now, item) for item in items(slate)]
+    assert len(told) == 2
+
+
+def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> bytes:
+    """What the trainer makes of an impression at that moment, without a look at the scorer."""
+    context = shop.signals.coder.encode(request.context, now)
+    present = Present(shop.signals, shop.histories, NegativeSampler(TrainSettings()))
+    return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 
 def test_many_are_answered_as_one_by_one() -> None:

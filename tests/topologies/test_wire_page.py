@@ -14,6 +14,7 @@ from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
 from topologies.deletions import Deletion
 from topologies.registry import DeclaredKey, DrivenOffsets
+from topologies.served_slates import ServedItem, ServedSlate
 from topologies.topics import Topic, declared_topics
 
 WIRE = page("docs/wire.md")
@@ -25,6 +26,8 @@ WIRE = page("docs/wire.md")
         ("field of a deletion", [Deletion]),
         ("field of an example", [Example]),
         ("field of what it undoes", [Undone]),
+        ("field of a slate", [ServedSlate]),
+        ("field of an item of it", [ServedItem]),
         ("field of a dead letter", [DeadLetter]),
         ("field of a note", [DeclaredKey, DrivenOffsets]),
     ],

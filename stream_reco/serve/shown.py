@@ -1,0 +1,35 @@
+"""A slate as the model read it: what travels to labelling, so that an example has the features of its moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from stream_reco.events import Id
+from stream_reco.model.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class ShownSlate:
+    """An answered request. Cheap to make, so that the request does not wait; `features` is for whoever writes it."""
+
+    request_id: str
+    user_id: Id
+    now: int
+    """Stream time (ms) that the features were computed for."""
+    item_ids: Sequence[Id]
+    inputs: Inputs
+    """Those of the request; its candidates are the items, in their order."""
+
+    def features(self) -> Iterator[bytes]:
+        """Of each item the `Inputs` as bytes, as if it were the only candidate."""
+        inputs = self.inputs
+        for at in range(len(self.item_ids)):
+            one = slice(at, at + 1)
+            yield replace(
+                inputs, item_keys=inputs.item_keys[one], dense=inputs.dense[one], rates=inputs.rates[one]
+            ).to_bytes()
+
+
+Watch = Callable[[ShownSlate], None]
+"""Is told of each slate while the request waits for it: it neither blocks nor raises."""

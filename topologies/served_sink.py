@@ -1,0 +1,92 @@
+"""Slates on their way into Kafka: nobody waits for them, and where Kafka is away they are dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+
+from stream_reco import metrics
+from stream_reco.config import Settings
+from stream_reco.serve.shown import ShownSlate
+from topologies.clients import ClientSettingsError
+from topologies.connecting import KafkaAwayError, administration
+from topologies.keys import id_key
+from topologies.sending import Sender
+from topologies.served_slates import encode_slate
+from topologies.topic_checks import TopicsError, require
+from topologies.topics import declared_topics, events_key
+
+_LOGGER = logging.getLogger(__name__)
+_MOST_WAITING = 2000
+"""Slates; one of ten items takes some 30 kB while it waits."""
+_AT_ONCE = 200
+_AGAIN_SECONDS = 1.0
+
+
+class ServedSink:
+    """Takes slates from any thread and writes them on the event loop it is given."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, patience: float = 5.0) -> None:
+        """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
+        self._kafka, self._key = settings.kafka, events_key(settings.labels)
+        self._loop, self._patience = loop, patience
+        self._sender = Sender(self._kafka, declared_topics(self._kafka, self._key).served.name, self._check, patience)
+        self._queue: deque[ShownSlate] = deque()
+        self._filled, self._woken = asyncio.Event(), False
+        self._working: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write; on the loop's thread."""
+        self._working = self._loop.create_task(self._work())
+
+    def take(self, slate: ShownSlate) -> None:
+        """Have a slate written soon, or drop it where too many wait. From any thread; never raises or blocks."""
+        if len(self._queue) >= _MOST_WAITING:
+            metrics.SERVED_SLATES.labels("dropped").inc()
+            return
+        self._queue.append(slate)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is about to end
+                self._loop.call_soon_threadsafe(self._filled.set)
+
+    async def stop(self) -> None:
+        """Give up what waits, and let go of Kafka."""
+        if self._working is not None:
+            self._working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._working
+        await self._sender.stop()
+
+    async def _work(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            self._woken = False  # before looking: whoever finds it set has put theirs in before this line
+            while self._queue:
+                slates = [self._queue.popleft() for _ in range(min(len(self._queue), _AT_ONCE))]
+                await self._write(slates)
+
+    async def _write(self, slates: list[ShownSlate]) -> None:
+        try:
+            messages = [(id_key(slate.user_id), encode_slate(slate)) for slate in slates]
+            await self._sender.send(messages)
+        except (KafkaAwayError, TopicsError, ClientSettingsError) as error:
+            await self._lost(slates, error)
+        except Exception as error:  # one bad slate, or whatever else, must not end the writing of all later ones
+            _LOGGER.exception("slates could not be written")
+            await self._lost(slates, error)
+        else:
+            metrics.SERVED_SLATES.labels("written").inc(len(slates))
+
+    async def _lost(self, slates: list[ShownSlate], error: Exception) -> None:
+        metrics.SERVED_SLATES.labels("dropped").inc(len(slates))
+        _LOGGER.warning("the features of %d slates are lost, and their examples will have late ones: %s", len(slates),
+                        error)
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _check(self) -> None:
+        async with administration(self._kafka, self._patience) as admin:
+            await require(admin, self._kafka, self._key, "served")
