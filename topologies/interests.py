@@ -77,12 +77,13 @@ class UserInterests:
     def _take(self, event: Event) -> None:
         if not isinstance(event, Action):
             return
-        if event.event_id is not None:
-            if self._ids.seen(event.event_id):
-                return
-            self._ids.keep(event.event_id, event.timestamp, b"")
+        if event.event_id is not None and self._ids.seen(event.event_id):
+            return
+        # First, for an id is kept for a day from the time that the stream has reached with it.
         progress = self._meta.progress
         progress.stream_time = max(progress.stream_time, event.timestamp)
+        if event.event_id is not None:
+            self._ids.keep(event.event_id, event.timestamp, b"")
         self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
 
     def _act(self, user: Id, item: int, time: int) -> None:

@@ -36,7 +36,8 @@ class UserCopies:
         `states_since(time)` gives those of users who acted on the day of `time` (ms) or later; the thread calls it.
         `owed_since` is such a time where an earlier run may have owed copies.
         """
-        self._users, self._writer, self._states_since = users, writer, states_since
+        self._users, self._states_since = users, states_since
+        self._writer, self._begun = writer, f"{writer} begun"
         self._session_seconds = session_seconds
         self._owed: dict[Id, bytes | None] = {}
         self._owed_since, self._begin = owed_since, owed_since
@@ -95,7 +96,8 @@ class UserCopies:
         if self._begin is not None:
             self._write(self._states_since(self._begin))
             self._begin = None
-        if not closing and not self._users.has_mark(self._writer):
+        if not closing and not self._is_complete():
+            self._users.mark(self._begun)
             self._write(self._states_since(0))
             self._users.mark(self._writer)
         self._write((user, state) for user, state in owed.items() if state is not None)
@@ -105,6 +107,10 @@ class UserCopies:
             self._leaving = []
             if not self._owed:
                 self._owed_since = None
+
+    def _is_complete(self) -> bool:
+        """Whether Redis has lost nothing since everything was written: what is lost meanwhile takes the first mark."""
+        return self._users.has_mark(self._begun) and self._users.has_mark(self._writer)
 
     def _owe(self, owed: States) -> None:
         with self._changed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.integration.references import copies, histories, labels
 from tests.integration.scorer import ScorerProcess, Visitor
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
-from tests.labels.reference_join import rows
+from tests.labels.reference_join import Row, rows
 from tests.redis_server import RedisServer
 from topologies.training_checkpoints import Checkpoints, Found
 
@@ -152,6 +153,16 @@ async def until_read(installation: Installation, group: str, seconds: float) -> 
         await asyncio.sleep(0.5)
 
 
+async def labelled(installation: Installation, examples: int, seconds: float) -> Counter[Row]:
+    """The examples, once there are so many: deadlines that pass all at once take more than one transaction."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = rows(kafka_log.examples(await kafka_log.read(installation.kafka, "examples")))
+        if found.total() >= examples or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(1)
+
+
 def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
     own_kafka: KafkaServer, redis_server: RedisServer, topic_prefix: str, tmp_path: Path
 ) -> None:
@@ -167,8 +178,9 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
         await end_of_time(kafka, log)
         await until_read(installation, "labelling", 300)
         await until_read(installation, "interests", 300)
-        found = rows(kafka_log.examples(await kafka_log.read(kafka, "examples")))
-        assert found == labels(log, WINDOW_DAYS * DAY_MS), installation.happened
+        wanted_labels = labels(log, WINDOW_DAYS * DAY_MS)
+        found = await labelled(installation, wanted_labels.total(), 120)
+        assert found == wanted_labels, installation.happened
         learned = await until_learned(Checkpoints(tmp_path / "checkpoints"), found.total(), 600)
         assert learned == found.total(), installation.happened
         users = RedisUsers(RedisLink(redis_server.url), kafka.prefix)
