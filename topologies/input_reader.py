@@ -17,9 +17,13 @@ _POLL_MS = 200
 class Source:
     """One partition of one topic, with a reader of its own, which never waits for what others have to say."""
 
-    def __init__(self, reader: AIOKafkaConsumer, part: TopicPartition) -> None:
-        """`reader` is assigned to `part`, and stands where it is to begin."""
-        self._reader, self._part = reader, part
+    def __init__(self, reader: AIOKafkaConsumer, part: TopicPartition, asks: AIOKafkaConsumer) -> None:
+        """`reader` is assigned to `part`, and stands where it is to begin.
+
+        `asks` is asked where the partition ends, and must not be reading: behind a read that waits for news, a broker
+        answers half a second late.
+        """
+        self._reader, self._part, self._asks = reader, part, asks
         self._held: deque[Record] = deque()
 
     async def read(self, timeout_ms: int) -> list[Record]:
@@ -35,7 +39,7 @@ class Source:
         """
         if self._reaches(time):
             return True
-        end = (await self._reader.end_offsets([self._part]))[self._part]
+        end = (await self._asks.end_offsets([self._part]))[self._part]
         while await self._reader.position(self._part) < end:
             self._held += await self.read(_POLL_MS)
             if self._reaches(time):

@@ -53,9 +53,18 @@ class PartitionTask:
             left.callback(store.flush)
             processor = self._role.processor(self._partition, store)
             left.callback(processor.close)
-            main, *beside = [Source(reader, part) for part, reader in readers.items()]
+            asks = await self._asking()
+            left.push_async_callback(let_go, asks)
+            main, *beside = [Source(reader, part, asks) for part, reader in readers.items()]
             await self._work(InputReader(main, beside), Transactions(
                 self._role, self._state, self._clients.group_id, producer, processor, offsets))
+
+    async def _asking(self) -> AIOKafkaConsumer:
+        """One that reads nothing, and so is answered at once."""
+        asks = await self._clients.consumer()
+        asks.assign(self._inputs)
+        asks.pause(*self._inputs)
+        return asks
 
     async def _open(self, readers: dict[TopicPartition, AIOKafkaConsumer]) -> tuple[Store, dict[TopicPartition, int]]:
         """The store, and the input offsets that follow what it contains; each reader stands at its own."""

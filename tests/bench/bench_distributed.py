@@ -24,6 +24,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event
+from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis_link import RedisLink
 from tests.bench.bench_freshness import LOADED, bench_new_item, bench_own_click
 from tests.bench.bench_labels import impressions_and_clicks
 from tests.bench.busy_shop import CLICK_MS, batches, catalogue, clicks
@@ -78,20 +80,27 @@ def _freshness(
         few = max(3, round(rounds / max(1.0, interval / 2)))
         own, new = bench_own_click(running.client, rounds), bench_new_item(running.client, few)
         minutes, after = (perf_counter() - began) / 60, _published(running)
+        whole = _snapshot_bytes(running, RedisChannel(RedisLink(redis.url), kafka.prefix))
         return {
             "own_click_until_gone_from_own_slate": own,
             "new_item_until_in_a_strangers_top_20": new,
             "delta_bytes_per_minute": round((after["delta"] - before["delta"]) / minutes),
-            "snapshot_bytes": round(after["snapshot"]),
+            "snapshot_bytes": round(whole),
         }
 
 
 def _published(running: Installation) -> dict[str, float]:
-    """Bytes so far by kind; of snapshots the mean."""
-    line = "stream_reco_publication_bytes_{}{{kind=\"{}\"}}"
-    sums = {kind: running.metric("training", line.format("sum", kind)) for kind in ("delta", "snapshot")}
-    whole = running.metric("training", line.format("count", "snapshot"))
-    return {"delta": sums["delta"], "snapshot": sums["snapshot"] / max(1.0, whole)}
+    """Bytes so far, by kind."""
+    line = 'stream_reco_publication_bytes_sum{{kind="{}"}}'
+    return {kind: running.metric("training", line.format(kind)) for kind in ("delta", "snapshot")}
+
+
+def _snapshot_bytes(running: Installation, channel: RedisChannel) -> float:
+    """Of a snapshot that is made because somebody asks for one."""
+    before = _published(running)["snapshot"]
+    channel.ask_for_snapshot()
+    wait_until(lambda: _published(running)["snapshot"] > before)
+    return _published(running)["snapshot"] - before
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Reader:
 
 
 def source(reader: Reader) -> Source:
-    return Source(reader, TopicPartition(reader.topic, 0))
+    return Source(reader, TopicPartition(reader.topic, 0), reader)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 7])
