@@ -25,16 +25,13 @@ EVENTS_ACCEPTED: Final = Counter(
     "stream_reco_events_accepted_total", "Distinct events accepted, by type of event.", ["type"], registry=REGISTRY
 )
 EVENTS_DUPLICATE: Final = Counter(
-    "stream_reco_events_duplicate_total",
-    "Events whose event_id had been seen before; they change nothing.",
+    "stream_reco_events_duplicate_total", "Events whose event_id had been seen before; they change nothing.",
     registry=REGISTRY,
-)
+)  # fmt: skip
 EVENTS_REJECTED: Final = Counter(
-    "stream_reco_events_rejected_total",
-    "Events sent to the dead letters, by the short code of the reason.",
-    ["reason"],
-    registry=REGISTRY,
-)
+    "stream_reco_events_rejected_total", "Events sent to the dead letters, by the short code of the reason.",
+    ["reason"], registry=REGISTRY,
+)  # fmt: skip
 EVENTS_LATE: Final = Counter(
     "stream_reco_events_late_total", "Accepted events that were behind the watermark when they came.", registry=REGISTRY
 )
@@ -290,9 +287,8 @@ CHECKPOINT_BYTES: Final = Gauge(
 CHECKPOINT_FAILURES: Final = Counter(
     "stream_reco_checkpoint_failures_total",
     "Checkpoints that could not be written or read, by action (write or read); the previous one stays.",
-    ["action"],
-    registry=REGISTRY,
-)
+    ["action"], registry=REGISTRY,
+)  # fmt: skip
 
 # --- work: processes that share the partitions of a topic
 WORK_PARTITIONS: Final = Gauge(
@@ -335,9 +331,8 @@ STATE_RESTORED: Final = Counter(
 PROGRESSIVE: Final = Gauge(
     "stream_reco_progressive_quality",
     "Rolling quality of what was served before it was learned from, by metric (auc, logloss, calibration, hr@10, …).",
-    ["metric"],
-    registry=REGISTRY,
-)
+    ["metric"], registry=REGISTRY,
+)  # fmt: skip
 
 
 def reset_counters() -> None:

@@ -17,11 +17,17 @@ from redis.retry import Retry
 _PATIENCE = 10.0
 
 
+_HIGHEST_PORT = 55_535
+"""A node of a cluster listens 10,000 ports above its own too."""
+
+
 def free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port: int = chosen.getsockname()[1]
-    return port
+    while True:
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            port: int = chosen.getsockname()[1]
+        if port <= _HIGHEST_PORT:
+            return port
 
 
 class RedisServer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ def redis(settings: Settings) -> list[Finding]:
     """Whether Redis answers, is new enough, and keeps what was not given a time to leave."""
     from stream_reco.sync.redis_link import RedisFailure, RedisLink
 
+    # What it would log is what people are told.
+    logging.getLogger("stream_reco.sync.redis_link").setLevel(logging.CRITICAL)
     try:
         with RedisLink(settings.redis.url, password=settings.redis.password, timeout_seconds=3.0) as link:
             return [_redis_version(link), *_redis_policy(link)]

@@ -101,7 +101,7 @@ class Installation:
         for worker in self.workers.values():
             worker.process.terminate()
         for worker in self.workers.values():
-            assert worker.stop() == 0, worker.said()
+            assert worker.process.wait(60) == 0, worker.said()
 
     def kill(self) -> None:
         """Leave nothing behind."""
