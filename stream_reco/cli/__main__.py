@@ -1,5 +1,5 @@
 """`python -m stream_reco.cli` is `stream-reco`."""
 
-from stream_reco.cli.app import main
+from stream_reco.cli.process import run
 
-main()
+run()
