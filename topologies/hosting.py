@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
 from mode import Service
 
-Work = Callable[[asyncio.Event], Awaitable[None]]
+Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Works until the event is set."""
 
 
@@ -39,16 +40,12 @@ class _Hosted(Service):
         self.done: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
-        self.done = asyncio.create_task(_run(self._work, self._ending))
+        self.done = asyncio.create_task(self._work(self._ending))
 
     async def on_stop(self) -> None:
         self._ending.set()
         if self.done is not None:
             await asyncio.wait([self.done])
-
-
-async def _run(work: Work, ending: asyncio.Event) -> None:
-    await work(ending)
 
 
 def host(name: str, bootstrap: str, work: Work) -> None:

@@ -17,10 +17,12 @@ from topologies.hosting import host
 from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
 from topologies.metrics_server import metrics_server
+from topologies.needed_settings import given
 from topologies.standing import Warm
 from topologies.topics import declared_topics, events_key
 from topologies.training_checkpoints import Checkpoints
-from topologies.work import check_topics, until
+from topologies.waiting import is_done_before
+from topologies.work import check_topics
 
 
 def run(settings: Settings, sync_seconds: float) -> None:
@@ -28,9 +30,9 @@ def run(settings: Settings, sync_seconds: float) -> None:
 
     Raises ValueError where a setting is missing or cannot be used, TopicsError where topics are not as they must be.
     """
-    folder = Path(_given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
+    folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
     redis = settings.redis
-    url = _given(redis.url, "redis.url", "training publishes there")
+    url = given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
     threads = partial(torch.set_num_threads, settings.training.threads)
@@ -46,12 +48,6 @@ def run(settings: Settings, sync_seconds: float) -> None:
         host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around))
 
 
-def _given(value: str, name: str, why: str) -> str:
-    if not value:
-        raise ValueError(f"{name} is not set: {why} (STREAM_RECO_{name.replace('.', '_').upper()})")
-    return value
-
-
 async def _work(around: Surroundings, ending: asyncio.Event) -> None:
-    if await until(ending, check_topics(around.settings)):
+    if await is_done_before(ending, check_topics(around.settings)):
         await Leadership(around).run(ending)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
 from contextlib import ExitStack, closing
 from functools import partial
 
@@ -22,12 +21,14 @@ from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
 from topologies.metrics_server import metrics_server
+from topologies.needed_settings import given
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
 from topologies.state_folder import state_folder
 from topologies.topic_checks import create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
+from topologies.waiting import is_done_before
 
 _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""
@@ -47,11 +48,9 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
 
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
-    if not settings.redis.url:
-        raise ValueError("redis.url is not set: interests writes users there and reads publications; say where Redis is"
-                         " (STREAM_RECO_REDIS_URL)")
     redis = settings.redis
-    link = left.enter_context(RedisLink(redis.url, password=redis.password))
+    url = given(redis.url, "redis.url", "interests writes users there and reads publications; say where Redis is")
+    link = left.enter_context(RedisLink(url, password=redis.password))
     reader = f"interests-{socket.gethostname()}-{os.getpid()}"
     channel = RedisChannel(link, redis.prefix, reader=reader)
     vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))
@@ -79,7 +78,7 @@ def run(name: str, settings: Settings) -> None:
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:
     with state_folder(settings.state, role.name) as folder:
-        if not await until(ending, check_topics(settings)):
+        if not await is_done_before(ending, check_topics(settings)):
             return
         clients = PartitionClients(settings.kafka, role.name)
         await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
@@ -92,15 +91,3 @@ async def check_topics(settings: Settings) -> None:
         for topic in await create_absent(admin, settings.kafka, key):
             _LOGGER.info("made the topic %s", topic.name)
         await require(admin, settings.kafka, key)
-
-
-async def until(ending: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """Whether the work was done before `ending` was set; raises what it raises."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(ending.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    done = tasks[0].done()
-    for task in tasks:
-        task.cancel()
-    if done:
-        tasks[0].result()
-    return done

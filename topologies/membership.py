@@ -1,0 +1,86 @@
+"""Being a member of a consumer group for what the group decides, and keeping at the work that this brings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import ProducerFenced
+
+from stream_reco import metrics
+from stream_reco.clock import Clock
+from topologies.connecting import AWAY, let_go
+from topologies.waiting import pause
+
+_LOGGER = logging.getLogger(__name__)
+_POLL_MS = 500
+_AGAIN_SECONDS, _SLOWEST_SECONDS = 1.0, 10.0
+_FENCED_SPARE_SECONDS = 2.0
+_GOOD_MS = 60_000
+"""Work that has gone on for so long had not failed to begin."""
+
+
+class Member(Protocol):
+    """A listener of the group, which has work from it."""
+
+    async def end_all(self) -> None:
+        """Bring all work to an end: the group may give it to others."""
+
+
+async def be_member(
+    name: str, topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]], member: Member, ending: asyncio.Event
+) -> None:
+    """Let the group of the consumers that `join` makes assign partitions of the topic to `member`, which listens.
+
+    Until `ending` is set; a Kafka that is away is waited for.
+    """
+    while not ending.is_set():
+        try:
+            await _be_member(topic, join, member, ending)
+        except AWAY as error:
+            _LOGGER.warning("%s: Kafka is away (%r); trying again", name, error)
+            await pause(ending, _AGAIN_SECONDS)
+
+
+async def _be_member(
+    topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]], member: Member, ending: asyncio.Event
+) -> None:
+    consumer = await join()
+    try:
+        consumer.subscribe([topic], listener=member)
+        while not ending.is_set():
+            # Being a member is all that this consumer is for; what is assigned is read by others.
+            consumer.pause(*consumer.assignment())
+            await consumer.getmany(timeout_ms=_POLL_MS, max_records=1)
+    finally:
+        await member.end_all()
+        await let_go(consumer)
+
+
+async def keep_at(
+    name: str, what: str, work: Callable[[], Awaitable[None]], clock: Clock, session_seconds: float,
+    ending: asyncio.Event,
+) -> None:  # fmt: skip
+    """Do the work, called `what` in the log, and once more where it fails, until `ending` is set.
+
+    Who is fenced waits longer than a session: somebody else has the work, and if that was a mistake of theirs they will
+    have noticed by then.
+    """
+    failures = 0
+    while not ending.is_set():
+        began = clock.now_ms()
+        try:
+            await work()
+        except ProducerFenced:
+            _LOGGER.warning("%s: %s was taken over by another worker", name, what)
+            metrics.WORK_FAILURES.labels(name, "fenced").inc()
+            await pause(ending, session_seconds + _FENCED_SPARE_SECONDS)
+        except Exception as error:
+            metrics.WORK_FAILURES.labels(name, type(error).__name__).inc()
+            _LOGGER.warning("%s: %s failed and begins anew from what was last made to last: %r", name, what, error,
+                            exc_info=not isinstance(error, AWAY))
+            failures = 0 if clock.now_ms() - began > _GOOD_MS else failures + 1
+            await pause(ending, min(2.0**failures / 2, _SLOWEST_SECONDS))
