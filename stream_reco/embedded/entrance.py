@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stream_reco import metrics
-from stream_reco.events import BadEvent, Event, Id, check_time, validate
+from stream_reco.events import Event, Id
 from stream_reco.serve.api_service import Rejection
+from stream_reco.serve.sound_events import count_accepted, sound_events
 
 
 class Entrance:
@@ -24,17 +24,10 @@ class Entrance:
 
     def admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], int, list[Rejection]]:
         """The new events, the number of repeated ones, and the bad ones; `now` is the wall clock in ms."""
+        good, rejected = sound_events(events, now, self._future_ms)
         new: list[Event] = []
         duplicates = 0
-        rejected: list[Rejection] = []
-        for index, event in enumerate(events):
-            try:
-                validate(event)
-                check_time(event, now, self._future_ms)
-            except BadEvent as bad:
-                metrics.EVENTS_REJECTED.labels(bad.reason).inc()
-                rejected.append(Rejection(index, bad.reason, str(bad)))
-                continue
+        for event in good:
             if event.event_id is not None:
                 if event.event_id in self._entered or self._learned(event.event_id):
                     duplicates += 1
@@ -45,8 +38,7 @@ class Entrance:
 
     def took(self, events: Sequence[Event], duplicates: int) -> None:
         """Count what is durable now."""
-        for tag, count in Counter(type(event).__struct_config__.tag for event in events).items():
-            metrics.EVENTS_ACCEPTED.labels(tag).inc(count)
+        count_accepted(events)
         metrics.EVENTS_DUPLICATE.inc(duplicates)
 
     def learned_all(self, events: Sequence[Event]) -> None:
