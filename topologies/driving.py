@@ -14,7 +14,7 @@ from topologies.connecting import administration, connected, let_go
 from topologies.dead_letters import DeadLetter, Filed, filed_letters
 from topologies.ranges import Ranges
 from topologies.registry import driven_offsets, note_of_driven
-from topologies.topic_checks import TopicsError, present_topics, require
+from topologies.topic_checks import TopicsError, present_topics, required
 from topologies.topics import EventsKey, Topics
 
 GROUP = "dead-letters-driven"
@@ -42,8 +42,7 @@ async def drive(
     ends and however often it is repeated; of two at a time, the later one fences the other off (`ProducerFenced`).
     The letters stay. Raises `KafkaAwayError`, and `TopicsError` before anything is sent if a topic does not exist.
     """
-    async with administration(kafka, patience) as admin:
-        topics = await require(admin, kafka, events_key, "dead_letters", "registry")
+    topics = await required(kafka, events_key, patience, "dead_letters", "registry")
     producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), patience)
     try:
         # Only now: whoever was driving is fenced off, and can note nothing any more.

@@ -7,11 +7,9 @@ from itertools import islice
 
 from stream_reco.config import Settings
 from stream_reco.events import Event, encode
-from topologies.connecting import administration
 from topologies.keys import event_key
 from topologies.sending import Sender
-from topologies.topic_checks import require
-from topologies.topics import declared_topics, events_key
+from topologies.topics import events_key
 
 
 async def ingest(
@@ -23,13 +21,7 @@ async def ingest(
     was sent until then stays, and sending all of it again changes nothing where events have ids.
     """
     key = events_key(settings.labels)
-    topic = declared_topics(settings.kafka, key).events.name
-
-    async def check() -> None:
-        async with administration(settings.kafka, patience) as admin:
-            await require(admin, settings.kafka, key, "events")
-
-    sender = Sender(settings.kafka, topic, check, patience)
+    sender = Sender(settings.kafka, key, "events", patience)
     try:
         left = iter(events)
         while part := [(event_key(event, key), encode(event)) for event in islice(left, size)]:
@@ -37,4 +29,4 @@ async def ingest(
             sent(len(part))
     finally:
         await sender.stop()
-    return topic
+    return sender.topic

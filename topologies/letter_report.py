@@ -6,11 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from stream_reco.config import Settings
-from topologies.connecting import administration
 from topologies.dead_letters import DeadLetter, Filed, filed_letters
 from topologies.driving import Driven, drive
 from topologies.ranges import Ranges
-from topologies.topic_checks import require
+from topologies.topic_checks import required
 from topologies.topics import events_key
 
 
@@ -32,8 +31,7 @@ async def listed_letters(settings: Settings, patience: float, choice: Choice, li
     Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` if there is no such topic.
     """
     key = events_key(settings.labels)
-    async with administration(settings.kafka, patience) as admin:
-        topics = await require(admin, settings.kafka, key, "dead_letters")
+    topics = await required(settings.kafka, key, patience, "dead_letters")
     newest: deque[Filed] = deque(maxlen=limit)
     count = 0
     async for filed in filed_letters(settings.kafka, topics.dead_letters.name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -16,7 +16,8 @@ from aiokafka.partitioner import murmur2
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import ClientSettingsError, producer_arguments
 from topologies.connecting import AWAY, KafkaAwayError, connected, let_go
-from topologies.topic_checks import TopicsError
+from topologies.topic_checks import TopicsError, required
+from topologies.topics import EventsKey, declared_topics
 
 Message = tuple[bytes | None, bytes]
 """Key and value."""
@@ -30,17 +31,19 @@ class _Waiting:
 
 
 class Sender:
-    """Sends messages to `topic` so that all brokers in sync have them, and none is doubled by a retry of its own.
+    """Sends messages to a topic so that all brokers in sync have them, and none is doubled by a retry of its own.
 
-    It connects when there is something to send, and again when it must; `check` is awaited before, and may raise
-    `TopicsError`. When nothing was confirmed for `patience` seconds what waits is given up, and what comes while Kafka
+    It connects when there is something to send, and again when it must; before, it looks whether the topic is as
+    declared. When nothing was confirmed for `patience` seconds what waits is given up, and what comes while Kafka
     is known to be away fails at once.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topic: str, check: Callable[[], Awaitable[object]], patience: float = 5.0
+        self, kafka: KafkaSettings, events_key: EventsKey, topic: str, patience: float = 5.0
     ) -> None:
-        self._kafka, self._topic, self._check, self._patience = kafka, topic, check, patience
+        """`topic` is a field of `Topics`, such as `events`."""
+        self.topic: str = getattr(declared_topics(kafka, events_key), topic).name
+        self._kafka, self._events_key, self._used, self._patience = kafka, events_key, topic, patience
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
@@ -116,7 +119,7 @@ class Sender:
 
     async def _deliver(self, messages: list[Message]) -> None:
         producer = self._producer or await self._connect()
-        homes = await asyncio.wait_for(producer.partitions_for(self._topic), self._patience)
+        homes = await asyncio.wait_for(producer.partitions_for(self.topic), self._patience)
         by_partition: dict[int, list[Message]] = defaultdict(list)
         for message in messages:
             key = message[0]
@@ -130,14 +133,15 @@ class Sender:
         self._producer = await connected(
             self._kafka, lambda: AIOKafkaProducer(**producer_arguments(self._kafka)), patience
         )
-        await asyncio.wait_for(self._check(), self._patience)
+        checking = required(self._kafka, self._events_key, self._patience, self._used)
+        await asyncio.wait_for(checking, self._patience)
         return self._producer
 
     async def _send_to(self, producer: AIOKafkaProducer, home: int, messages: list[Message]) -> None:
         confirmed: list[asyncio.Future[object]] = []
 
         async def submit() -> None:
-            confirmed.append(await producer.send_batch(batch, self._topic, partition=home))
+            confirmed.append(await producer.send_batch(batch, self.topic, partition=home))
             confirmed[-1].add_done_callback(_looked_at)
 
         batch = producer.create_batch()

@@ -11,12 +11,12 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.serve.shown import ShownSlate
 from topologies.clients import ClientSettingsError
-from topologies.connecting import KafkaAwayError, administration
+from topologies.connecting import KafkaAwayError
 from topologies.keys import id_key
 from topologies.sending import Sender
 from topologies.served_slates import encode_slate
-from topologies.topic_checks import TopicsError, require
-from topologies.topics import declared_topics, events_key
+from topologies.topic_checks import TopicsError
+from topologies.topics import events_key
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_WAITING = 2000
@@ -30,9 +30,8 @@ class ServedSink:
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, patience: float = 5.0) -> None:
         """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
-        self._kafka, self._key = settings.kafka, events_key(settings.labels)
-        self._loop, self._patience = loop, patience
-        self._sender = Sender(self._kafka, declared_topics(self._kafka, self._key).served.name, self._check, patience)
+        self._loop = loop
+        self._sender = Sender(settings.kafka, events_key(settings.labels), "served", patience)
         self._queue: deque[ShownSlate] = deque()
         self._filled, self._woken = asyncio.Event(), False
         self._working: asyncio.Task[None] | None = None
@@ -86,7 +85,3 @@ class ServedSink:
         _LOGGER.warning("the features of %d slates are lost, and their examples will have late ones: %s", len(slates),
                         error)
         await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def _check(self) -> None:
-        async with administration(self._kafka, self._patience) as admin:
-            await require(admin, self._kafka, self._key, "served")

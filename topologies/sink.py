@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
-from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
-from stream_reco.events import BadEvent, Event, Id, check_time, encode, validate
+from stream_reco.events import Event, Id, encode
 from stream_reco.serve.api_service import Accepted, Rejection, UnavailableError
+from stream_reco.serve.sound_events import count_accepted, sound_events
 from topologies.clients import ClientSettingsError
-from topologies.connecting import KafkaAwayError, administration
+from topologies.connecting import KafkaAwayError
 from topologies.deletions import Deletion, encode_deletion
 from topologies.keys import event_key, id_key
 from topologies.sending import Message, Sender
-from topologies.topic_checks import TopicsError, require
-from topologies.topics import declared_topics, events_key
+from topologies.topic_checks import TopicsError
+from topologies.topics import events_key
 
 _RETRY_SECONDS = 5
 # So many are checked in a moment; more, and other requests would have to wait for them.
@@ -36,9 +35,7 @@ class KafkaSink:
         self._kafka = settings.kafka
         self._future_ms = round(settings.serve.future_seconds * 1000)
         self._clock = clock
-        topic = declared_topics(self._kafka, self._key).events.name
-        self._sender = Sender(self._kafka, topic, self._check, patience)
-        self._patience = patience
+        self._sender = Sender(self._kafka, self._key, "events", patience)
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
         """Take events; returns once the brokers have them. Indexes of rejections count within `events`.
@@ -48,12 +45,11 @@ class KafkaSink:
         """
         now = self._clock.now_ms()
         if len(events) > _FEW:
-            messages, kinds, rejected = await asyncio.to_thread(self._admit, events, now)
+            good, messages, rejected = await asyncio.to_thread(self._admit, events, now)
         else:
-            messages, kinds, rejected = self._admit(events, now)
+            good, messages, rejected = self._admit(events, now)
         await self._send(messages)
-        for kind, count in kinds.items():
-            metrics.EVENTS_ACCEPTED.labels(kind).inc(count)
+        count_accepted(good)
         return Accepted(len(messages), 0, rejected)
 
     async def forget(self, user_id: Id) -> None:
@@ -78,22 +74,6 @@ class KafkaSink:
         """Let go of Kafka; whoever still waits gets `UnavailableError`."""
         await self._sender.stop()
 
-    def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Message], Counter[str], list[Rejection]]:
-        messages: list[Message] = []
-        kinds: Counter[str] = Counter()
-        rejected: list[Rejection] = []
-        for index, event in enumerate(events):
-            try:
-                validate(event)
-                check_time(event, now, self._future_ms)
-            except BadEvent as bad:
-                metrics.EVENTS_REJECTED.labels(bad.reason).inc()
-                rejected.append(Rejection(index, bad.reason, str(bad)))
-                continue
-            messages.append((event_key(event, self._key), encode(event)))
-            kinds[str(type(event).__struct_config__.tag)] += 1
-        return messages, kinds, rejected
-
-    async def _check(self) -> None:
-        async with administration(self._kafka, self._patience) as admin:
-            await require(admin, self._kafka, self._key, "events")
+    def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], list[Message], list[Rejection]]:
+        good, rejected = sound_events(events, now, self._future_ms)
+        return good, [(event_key(event, self._key), encode(event)) for event in good], rejected

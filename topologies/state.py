@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream_reco.labels.settings import DAY_MS
 from stream_reco.labels.store import Store, StoreError
 from topologies.topics import TOMBSTONES_MS
 
@@ -102,7 +103,7 @@ def _mistrust(position: Position, end: int, now: int) -> str:
         return f"it holds its topic up to offset {position.state}, which ends at {end}"
     # Of what was deleted later the topic may say nothing any more.
     if now - position.written > TOMBSTONES_MS // 2:
-        return f"it was last written {(now - position.written) / 86_400_000:.1f} days ago"
+        return f"it was last written {(now - position.written) / DAY_MS:.1f} days ago"
     return ""
 
 

@@ -12,12 +12,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream_reco.config.servers import KafkaSettings
+from stream_reco.labels.settings import DAY_MS
+from topologies.connecting import administration
 from topologies.registry import declare, declared_keys
 from topologies.topics import EventsKey, Topic, Topics, declared_topics
 
 CREATE = "create it with `stream-reco topics create`"
 _LEADERS_SECONDS = 30.0
-_DAY_MS = 86_400_000
 
 
 class TopicsError(RuntimeError):
@@ -178,6 +179,12 @@ async def require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: 
     return wanted
 
 
+async def required(kafka: KafkaSettings, events_key: EventsKey, patience: float, *names: str) -> Topics:
+    """`require` of a Kafka that is waited for as long as `connected` does."""
+    async with administration(kafka, patience) as admin:
+        return await require(admin, kafka, events_key, *names)
+
+
 def _mismatches_of(topic: Topic, there: Present) -> Iterator[Mismatch]:
     if there.partitions != topic.partitions:
         yield Mismatch(
@@ -215,7 +222,7 @@ def _comforts(topic: Topic, there: Present) -> Iterator[Mismatch]:
     if topic.retention_ms is not None and 0 <= retention < topic.retention_ms:
         yield Mismatch(
             topic.name,
-            f"topic {topic.name} keeps messages for {retention / _DAY_MS:g} days, {topic.retention_ms / _DAY_MS:g} are"
+            f"topic {topic.name} keeps messages for {retention / DAY_MS:g} days, {topic.retention_ms / DAY_MS:g} are"
             " declared: whoever is away for longer misses some; set retention.ms, or the setting",
             serious=False,
         )

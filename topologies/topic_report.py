@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream_reco.config import Settings
+from stream_reco.labels.settings import DAY_MS
 from topologies.connecting import administration
 from topologies.topic_checks import create_absent, mismatches
 from topologies.topics import Topic, events_key
@@ -37,5 +38,5 @@ async def topic_report(settings: Settings, patience: float, *, create: bool) -> 
 
 def _described(topic: Topic) -> str:
     partitions = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
-    kept = "compacted" if topic.retention_ms is None else f"kept for {topic.retention_ms / 86_400_000:g} days"
+    kept = "compacted" if topic.retention_ms is None else f"kept for {topic.retention_ms / DAY_MS:g} days"
     return f"{topic.name}: {partitions}, key: {topic.key}, {kept}"

@@ -7,15 +7,14 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.labels.settings import LabelSettings
+from stream_reco.labels.settings import DAY_MS, LabelSettings
 
-_DAY_MS = 86_400_000
 _DEAD_LETTER_DAYS = 30
 # An event has at most 1 MiB; what is made of it has some more, and base64 makes 4 bytes of 3.
 _EVENT_BYTES = 2 << 20
 _LONGEST_BYTES = 4 << 20
 # A worker whose copy of the state is older than this has missed deletions and reads the state from its beginning.
-TOMBSTONES_MS = 7 * _DAY_MS
+TOMBSTONES_MS = 7 * DAY_MS
 
 EventsKey = Literal["user_id", "group_id"]
 
@@ -97,7 +96,7 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
     count = partitions or kafka.partitions
     setting = f"kafka.partitions is {kafka.partitions}"
     beside = f"it is read beside {kafka.prefix}.events, which has as many"
-    events_ms, examples_ms = round(kafka.events_days * _DAY_MS), round(kafka.examples_days * _DAY_MS)
+    events_ms, examples_ms = round(kafka.events_days * DAY_MS), round(kafka.examples_days * DAY_MS)
 
     def state(name: str) -> Topic:
         return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, beside, with_events=True)
@@ -114,7 +113,7 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
         interests_state=state("interests-state"),
         served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, beside, with_events=True),
         dead_letters=single(
-            "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * _DAY_MS, "they are read in one order"
+            "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * DAY_MS, "they are read in one order"
         ),
         trainer_leader=single("trainer-leader", "epoch", None, "who holds its one partition is the leader"),
         registry=single("registry", "what the note is about", None, "its notes have one order"),

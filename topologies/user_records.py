@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.labels.keys import end_of, number, of_id
+from stream_reco.labels.settings import DAY_MS
 from stream_reco.labels.store import Store
 
-_DAY_MS = 86_400_000
 _USERS, _DAYS = b"U", b"t"
 
 
@@ -70,7 +70,7 @@ class UserRecords:
         """Write a record; `last_before` is its `last` as of the time when it was read."""
         user = of_id(record.user_id)
         self._store.put(_USERS + user, record.to_bytes())
-        if record.last // _DAY_MS != last_before // _DAY_MS or not last_before:
+        if record.last // DAY_MS != last_before // DAY_MS or not last_before:
             self._store.delete(_day(last_before) + user)
             self._store.put(_day(record.last) + user, b"")
 
@@ -98,4 +98,4 @@ class UserRecords:
 
 
 def _day(time: int) -> bytes:
-    return _DAYS + number(time // _DAY_MS)
+    return _DAYS + number(time // DAY_MS)
