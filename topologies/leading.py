@@ -19,18 +19,19 @@ from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.labels import Example
 from stream_reco.learner.collecting import Collecting
+from stream_reco.measure.stages import LIVE_MS, observe_stage
 from stream_reco.serve.served import MODEL_NAME
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
 from stream_reco.train.checkpoint import CheckpointError
 from topologies.clients import consumer_arguments, producer_arguments
 from topologies.connecting import connected, let_go
 from topologies.dead_letters import DeadLetter, encode_letter
-from topologies.freshness import observe_stage
 from topologies.reading import read_to_end
 from topologies.standing import Standing, Warm
 from topologies.topics import Topics
 from topologies.training_checkpoints import Checkpoints
 from topologies.training_input import Taken, TrainingInput
+from topologies.waiting import is_done_before
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ _AT_ONCE = 64
 """Records learned from before anything else is looked at."""
 _WAIT_MS = 200
 _TICK_MS = 1_000
-_LIVE_MS = 3_600_000
 _LETTERS = 100
 _EPOCH = b"epoch"
 _Result = TypeVar("_Result")
@@ -139,7 +139,7 @@ class Leader:
     async def _work(self) -> None:
         while not self._ending.is_set():
             if not self._holds.is_set():
-                await _either(self._holds, self._ending)
+                await is_done_before(self._ending, self._holds.wait())
                 continue
             now = self._around.clock.now_ms()
             await self._input.fetch(min(_WAIT_MS, self._until_sync_ms()), now)
@@ -164,7 +164,7 @@ class Leader:
     async def _tick(self, now: int) -> None:
         """Let time pass where nothing is left to read, once the log has come near the present."""
         stream_time = self._standing.learner.now
-        if now - self._ticked >= _TICK_MS and stream_time < now <= stream_time + _LIVE_MS:
+        if now - self._ticked >= _TICK_MS and stream_time < now <= stream_time + LIVE_MS:
             self._ticked = now
             await self._around.on_thread(self._standing.learner.tick, now)
 
@@ -223,10 +223,3 @@ class Leader:
         examples = learner.lessons.examples
         name = self._around.checkpoints.write(self._epoch, examples, learner.parts(), offsets)
         _LOGGER.info("training: wrote %s, %d examples", name, examples)
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
-    tasks = [asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()

@@ -17,11 +17,11 @@ from stream_reco.embedded.engine import Engine
 from stream_reco.embedded.log import Record
 from stream_reco.embedded.writer import Arrival
 from stream_reco.events import decode_batch
+from stream_reco.measure.stages import LIVE_MS
 from stream_reco.serve.api_service import Accepted
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 16
-_LIVE_MS = 3_600_000
 _TICK_SECONDS = 1.0
 _IDLE_SYNC_SECONDS = 1.0
 _LAST_SECONDS = 3.0
@@ -144,5 +144,5 @@ class Learning:
             return
         self._ticked = time.monotonic()
         now, stream_time = self._clock.now_ms(), self._engine.stream_time
-        if stream_time < now <= stream_time + _LIVE_MS and not self._stopping and not self._behind:
+        if stream_time < now <= stream_time + LIVE_MS and not self._stopping and not self._behind:
             self._ask(records.TICK, b"%d" % now)

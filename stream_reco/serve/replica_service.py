@@ -14,6 +14,7 @@ import numpy as np
 from stream_reco import metrics
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.measure.stages import observe_stage
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour, NotSetUpError, UnavailableError
 from stream_reco.serve.neighbours import similar_items, user_interests
 from stream_reco.serve.rank import Scorer
@@ -26,8 +27,6 @@ from stream_reco.sync import Channel
 _LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 _AFTER_FAILURE_SECONDS = 1.0
-_LIVE_MS = 3_600_000
-"""Nearer to the clock than this the log is no old one that is replayed."""
 _LEAVE_SECONDS = 10.0
 
 
@@ -105,8 +104,7 @@ class ReplicaService:
         if applied:
             self._problem = None
             metrics.REPLICA_SYNC_SECONDS.observe(staleness)
-            if abs(age := self._now_ms() - self.stream_time) < _LIVE_MS:
-                metrics.STAGE_SECONDS.labels("served").observe(max(0, age) / 1000)
+            observe_stage("served", self.stream_time, self._now_ms())
             metrics.STREAM_TIME.set(self.stream_time / 1000)
             for name, table in replica.tables.items():
                 metrics.TABLE_ROWS.labels(name).set(len(table))
