@@ -10,24 +10,11 @@ from numpy.typing import NDArray
 
 from stream_reco.model.ranker import Ranker
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.weights import load_weights
-from stream_reco.sync import Channel, Parts, Replica
+from stream_reco.model.weights import FollowedWeights
+from stream_reco.sync import Channel, Replica
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
-
-
-class _Weights:
-    """Follows the dense weights."""
-
-    def __init__(self, ranker: Ranker) -> None:
-        self._ranker = ranker
-
-    def reset(self, parts: Parts) -> None:
-        load_weights(self._ranker, parts)
-
-    def apply(self, parts: Parts) -> None:
-        load_weights(self._ranker, parts)
 
 
 class ItemVectors:
@@ -36,7 +23,7 @@ class ItemVectors:
     def __init__(self, settings: ModelSettings, model_name: str, channel: Channel) -> None:
         self._dim = settings.tower_dim
         self._ranker = Ranker(settings).eval()
-        self._replica = Replica(model_name, {"dense": _Weights(self._ranker)})
+        self._replica = Replica(model_name, {"dense": FollowedWeights(self._ranker)})
         self._channel = channel
         self._ending, self._came = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="vectors", daemon=True)
@@ -48,10 +35,7 @@ class ItemVectors:
             table = replica.tables.get("item")
             if table is None or not len(keys):
                 return np.zeros((len(keys), self._dim), dtype=np.float32)
-            vectors = self._ranker.targets_of(table.lookup(keys))
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
-        return unit
+            return self._ranker.directions_of(table.lookup(keys))
 
     def wait(self, seconds: float) -> bool:
         """Wait for the first version; whether it has come within so long."""

@@ -11,7 +11,6 @@ from stream_reco.events import BadEvent, Id, check_id
 from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.serve.shown import ShownSlate
-from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 
 
 class ServedItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +66,7 @@ def _check_features(item: ServedItem) -> None:
         inputs = Inputs.from_bytes(item.features)
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadEvent("schema", f"the features of item {item.item_id!r} cannot be read: {error}") from None
-    lengths = [len(part) for part in (inputs.context_keys, inputs.history_keys, inputs.history_ages, inputs.item_keys,
-                                      inputs.dense, inputs.rates)]
-    if lengths != [CONTEXT_FIELDS, RECENT, RECENT, 1, 1, 1]:
+    if len(inputs.item_keys) != 1 or not inputs.fits_this_release():
         raise BadEvent("schema", f"the features of item {item.item_id!r} are of another release of the model: restart"
                                  f" scorers and labelling with one release ({len(FEATURES)} features)")
     if not np.isfinite(inputs.dense).all() or not np.isfinite(inputs.history_ages).all():

@@ -178,10 +178,7 @@ class Learner:
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, tower_dim] of length 1, zeros for items that are not trained yet."""
-        vectors = self.trainer.ranker.targets_of(self.trainer.tables["item"].lookup(keys))
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
-        return unit
+        return self.trainer.ranker.directions_of(self.trainer.tables["item"].lookup(keys))
 
     def _show(self, event: Impression) -> None:
         slot, context = self.intake.admit(event)

@@ -10,9 +10,7 @@ from msgspec import structs
 
 from stream_reco.events import BadEvent, check_id
 from stream_reco.labels import Example
-from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.inputs import Inputs
-from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 
 _LOGGER = logging.getLogger(__name__)
 _DECODER = msgspec.json.Decoder(Example)
@@ -53,14 +51,6 @@ def decode_example(data: bytes) -> Example:
 
 def _are_inputs(data: bytes) -> bool:
     try:
-        inputs = Inputs.from_bytes(data)
+        return Inputs.from_bytes(data).fits_this_release()
     except (msgspec.MsgspecError, ValueError):
         return False
-    candidates = len(inputs.item_keys)
-    return (
-        candidates > 0
-        and inputs.dense.shape == (candidates, len(FEATURES))
-        and len(inputs.rates) == candidates
-        and len(inputs.context_keys) == CONTEXT_FIELDS
-        and len(inputs.history_keys) == len(inputs.history_ages) == RECENT
-    )

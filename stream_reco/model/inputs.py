@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.model.feature_names import FEATURES
-from stream_reco.signals.settings import HOUR_MS
+from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 NO_KEY = np.int64(0)
 """Stands where there is no key; its use is masked."""
@@ -49,6 +49,13 @@ class Inputs:
             np.frombuffer(items, np.int64), np.frombuffer(dense, np.float32).reshape(-1, len(FEATURES)),
             np.frombuffer(rates, np.float32),
         )
+
+
+    def fits_this_release(self) -> bool:
+        """Whether every part has the length that the model of this release reads."""
+        parts = self.context_keys, self.history_keys, self.history_ages, self.dense, self.rates
+        n = len(self.item_keys)
+        return n > 0 and [len(part) for part in parts] == [CONTEXT_FIELDS, RECENT, RECENT, n, n]
 
 
 _DECODER = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, bytes, bytes, bytes, bytes])

@@ -131,6 +131,13 @@ class Ranker(nn.Module):
         """The same of rows as a table gives them."""
         return np.ascontiguousarray(item_rows[:, _target_columns(self.settings)])
 
+    def directions_of(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[n, tower_dim]: `targets_of`, of length 1; zeros stay zeros, as those of items without a row."""
+        vectors = self.targets_of(item_rows)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
+        return unit
+
     def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
         present = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
         if not self.uses["context_rows"]:

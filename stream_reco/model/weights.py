@@ -14,6 +14,21 @@ def weights_of(ranker: Ranker) -> Parts:
     return {name: value.detach().numpy().copy() for name, value in ranker.state_dict().items()}
 
 
+class FollowedWeights:
+    """A ranker whose weights are those of the publication applied last; a `sync` replica tells it of each."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
+
+    def reset(self, parts: Parts) -> None:
+        """Take the weights of a snapshot. Raises ValueError as `load_weights` does."""
+        load_weights(self._ranker, parts)
+
+    def apply(self, parts: Parts) -> None:
+        """Take those of a delta, which are whole too."""
+        load_weights(self._ranker, parts)
+
+
 def load_weights(ranker: Ranker, weights: Parts) -> None:
     """Copy weights by name into a ranker; raises ValueError if one is missing or has another shape."""
     wanted = {name: tuple(value.shape) for name, value in ranker.state_dict().items()}

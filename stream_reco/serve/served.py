@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_reco.model.ranker import Ranker
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.weights import load_weights
+from stream_reco.model.weights import FollowedWeights
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
@@ -37,15 +37,12 @@ class Served:
         self.replica = Replica(
             model_name,
             {
-                "dense": _Follow(self._load, self._load),
+                "dense": FollowedWeights(self.ranker),
                 "signals": _Follow(self._reset_signals, self._apply_signals),
                 "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
             },
             applied=self._index_vectors,
         )
-
-    def _load(self, parts: Parts) -> None:
-        load_weights(self.ranker, parts)
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()
