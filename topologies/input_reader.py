@@ -17,11 +17,11 @@ _POLL_MS = 200
 class Source:
     """One partition of one topic, with a reader of its own, which never waits for what others have to say."""
 
-    def __init__(self, reader: AIOKafkaConsumer, part: TopicPartition, asks: AIOKafkaConsumer) -> None:
+    def __init__(self, reader: AIOKafkaConsumer, part: TopicPartition, asks: AIOKafkaConsumer | None = None) -> None:
         """`reader` is assigned to `part`, and stands where it is to begin.
 
-        `asks` is asked where the partition ends, and must not be reading: behind a read that waits for news, a broker
-        answers half a second late.
+        `asks`, which `hold_until` needs, is asked where the partition ends, and must not be reading: behind a read that
+        waits for news, a broker answers half a second late.
         """
         self._reader, self._part, self._asks = reader, part, asks
         self._held: deque[Record] = deque()
@@ -39,6 +39,7 @@ class Source:
         """
         if self._reaches(time):
             return True
+        assert self._asks is not None
         end = (await self._asks.end_offsets([self._part]))[self._part]
         while await self._reader.position(self._part) < end:
             self._held += await self.read(_POLL_MS)

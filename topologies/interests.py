@@ -137,7 +137,7 @@ class UserInterests:
         self._store.commit(position)
         self._ids.committed()
         self._meta.commits += 1
-        written = {user: self._state(record) for user, (record, _) in self._touched.items()}
+        written = {user: self._state_with(self._interests, record) for user, (record, _) in self._touched.items()}
         self._copies.put({**dict.fromkeys(self._forgotten), **written}, self._least_last())
         for user in self._touched:
             self._interests.forget(user)
@@ -160,7 +160,10 @@ class UserInterests:
             yield record.user_id, self._state(record)
 
     def _state(self, record: UserRecord) -> bytes:
-        interests, now = Interests(self._interests.settings), self._now
+        interests = Interests(self._interests.settings)
         interests.restore(record.user_id, record.interests)
-        return UserState(record.items, record.times, interests.medoids(record.user_id, now), now).to_bytes()
+        return self._state_with(interests, record)
 
+    def _state_with(self, interests: Interests, record: UserRecord) -> bytes:
+        medoids = interests.medoids(record.user_id, self._now)
+        return UserState(record.items, record.times, medoids, self._now).to_bytes()

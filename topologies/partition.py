@@ -53,9 +53,12 @@ class PartitionTask:
             left.callback(store.flush)
             processor = self._role.processor(self._partition, store)
             left.callback(processor.close)
-            asks = await self._asking()
-            left.push_async_callback(let_go, asks)
-            main, *beside = [Source(reader, part, asks) for part, reader in readers.items()]
+            (part, reader), *others = readers.items()
+            main, beside = Source(reader, part), []
+            if others:
+                asks = await self._asking()
+                left.push_async_callback(let_go, asks)
+                beside = [Source(reader, part, asks) for part, reader in others]
             await self._work(InputReader(main, beside), Transactions(
                 self._role, self._state, self._clients.group_id, producer, processor, offsets))
 
