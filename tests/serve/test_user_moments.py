@@ -218,10 +218,10 @@ def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_not
     shop: SmallShop, start_redis: Callable[..., RedisServer], way: str
 ) -> None:
     server = start_redis()
-    with RedisLink(server.url, timeout_seconds=0.04) as link:
-        users = RedisUsers(link)
+    with RedisLink(server.url) as patient, RedisLink(server.url, timeout_seconds=0.04) as link:
+        users = RedisUsers(patient)
         users.put_many({"u": state_of({7: NOW})})
-        source = UserMoments(shop.served, users, InterestSettings(), retry_seconds=0.2)
+        source = UserMoments(shop.served, RedisUsers(link), InterestSettings(), retry_seconds=0.2)
         assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
         getattr(server, way)()
         waited = []
