@@ -29,6 +29,7 @@ from stream_reco.sync.redis_link import RedisLink
 from tests.bench.bench_freshness import LOADED, bench_new_item, bench_own_click
 from tests.bench.bench_labels import impressions_and_clicks
 from tests.bench.busy_shop import CLICK_MS, batches, catalogue, clicks
+from tests.bench.catching_up import catch_up
 from tests.bench.running_installation import Installation, installation
 from tests.bench.running_server import wait_until
 from tests.integration import kafka_log
@@ -45,7 +46,9 @@ _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.05
 
 
-def run(events: int = 200_000, intervals: Sequence[float] = (0.5, 1.0, 10.0), rounds: int = 20) -> dict[str, object]:
+def run(
+    events: int = 200_000, intervals: Sequence[float] = (0.5, 1.0, 10.0), rounds: int = 20, a_second: float = 50.0
+) -> dict[str, object]:
     """Everything; a few minutes. Rates are events a second by the clock; `cpu_seconds` are those of the workers."""
     folder = Path(tempfile.mkdtemp(prefix="stream-reco-bench-distributed-"))
     log = list(chain.from_iterable(impressions_and_clicks(events, _WINDOWS, 0)))
@@ -60,7 +63,8 @@ def run(events: int = 200_000, intervals: Sequence[float] = (0.5, 1.0, 10.0), ro
             for interval in intervals:
                 settings = KafkaSettings(bootstrap=kafka.bootstrap, prefix=f"sync-{interval}", partitions=2)
                 figures[f"sync_{interval}"] = _freshness(settings, redis, folder / f"sync-{interval}", interval, rounds)
-            return figures
+            settings = KafkaSettings(bootstrap=kafka.bootstrap, prefix="hour", partitions=2)
+            return figures | {"an_hour_away": catch_up(settings, redis, folder / "hour", a_second)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

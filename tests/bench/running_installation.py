@@ -16,6 +16,7 @@ from tests.integration.scorer import ScorerProcess
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
 
+WORKERS = ("labelling", "interests", "training")
 _READY_SECONDS = 300.0
 _SHOP = {f"RETRIEVE_{name.upper()}": str(getattr(RETRIEVE, name))
          for name in ("trending", "tower", "interests", "fresh", "limit")}  # fmt: skip
@@ -30,17 +31,27 @@ class Installation:
             "TRAINING_CHECKPOINT_DIR": str(folder / "checkpoints"),
             "KAFKA_BOOTSTRAP": kafka.bootstrap, "KAFKA_PREFIX": kafka.prefix, "KAFKA_PARTITIONS": str(kafka.partitions),
         }  # fmt: skip
+        self._given, self._kafka, self._folder, self._sync_seconds = given, kafka, folder, sync_seconds
         self._left = ExitStack()
         self.workers: dict[str, Worker] = {}
-        for name in ("labelling", "interests", "training"):
-            flags = ("--sync-interval", str(sync_seconds)) if name == "training" else ()
-            self.workers[name] = Worker(name, kafka, folder / name, given, flags)
-            self._left.callback(self.workers[name].stop)
+        self._left.callback(self.stop_workers)
+        for name in WORKERS:
+            self.start(name)
             self._wait(name, "works on partitions" if name != "training" else "leads in epoch")
         scorer = ScorerProcess(redis.url, folder / "scorer", given)
         self._left.callback(scorer.stop)
         scorer.wait_until_ready()
         self.client = Client(scorer.port())
+
+    def start(self, name: str) -> None:
+        """Start a worker with what it knew before, if it ran before."""
+        flags = ("--sync-interval", str(self._sync_seconds)) if name == "training" else ()
+        self.workers[name] = Worker(name, self._kafka, self._folder / name, self._given, flags)
+
+    def stop_workers(self) -> None:
+        """End all workers; the scorer goes on."""
+        for worker in self.workers.values():
+            worker.stop()
 
     def _wait(self, name: str, for_what: str) -> None:
         worker, deadline = self.workers[name], time.monotonic() + _READY_SECONDS
