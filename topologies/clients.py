@@ -41,15 +41,19 @@ def client_arguments(kafka: KafkaSettings) -> Arguments:
     return arguments
 
 
-def consumer_arguments(kafka: KafkaSettings, group: str | None = None, *, read_committed: bool = True) -> Arguments:
+def consumer_arguments(
+    kafka: KafkaSettings, group: str | None = None, *, read_committed: bool = True, gaps: bool = True
+) -> Arguments:
     """What an `AIOKafkaConsumer` takes; `group` without the prefix, None for a reader that belongs to no group.
 
     Offsets are never committed behind the caller's back, and reading begins with the oldest message where no offset is
-    known. Examples, state and whatever else is written in transactions is read `read_committed`.
+    known, or where the one to read was deleted. Without `gaps` that is an OffsetOutOfRangeError: for who always seeks
+    before reading, and has to know what is missing. Examples, state and whatever else is written in transactions is
+    read `read_committed`.
     """
     arguments = client_arguments(kafka) | {
         "enable_auto_commit": False,
-        "auto_offset_reset": "earliest",
+        "auto_offset_reset": "earliest" if gaps else "none",
         "isolation_level": "read_committed" if read_committed else "read_uncommitted",
         "max_partition_fetch_bytes": _LONGEST_REQUEST_BYTES,
     }

@@ -94,7 +94,8 @@ class Leader:
             self._epoch = await self._begin_epoch()
             leads(self._epoch)
             self._standing = await around.on_thread(around.warm.take)
-            consumer: AIOKafkaConsumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)))
+            consumer: AIOKafkaConsumer = await connected(
+                kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, gaps=False)))
             left.push_async_callback(let_go, consumer)
             self._input = TrainingInput(consumer, around.topics.events.name, around.topics.examples.name,
                                         round(around.settings.serve.future_seconds * 1000))

@@ -44,7 +44,7 @@ class PartitionTask:
             left.push_async_callback(let_go, producer)
             readers: dict[TopicPartition, AIOKafkaConsumer] = {}
             for part in self._inputs:
-                readers[part] = await self._clients.consumer()
+                readers[part] = await self._clients.reader()
                 left.push_async_callback(let_go, readers[part])
             store, offsets = await self._open(readers)
             left.callback(metrics.WORK_LAG.remove, self._role.name, str(self._partition))
@@ -89,8 +89,8 @@ class PartitionTask:
     async def _seek(self, reader: AIOKafkaConsumer, part: TopicPartition, contained: int) -> int:
         """Let the reader stand behind what is contained; returns the offset."""
         offset = contained or await reader.committed(part) or 0
-        reader.assign([part])
         offset = self._found(part, offset, (await reader.beginning_offsets([part]))[part])
+        reader.assign([part])
         reader.seek(part, offset)
         return offset
 

@@ -21,8 +21,18 @@ class PartitionClients:
         return f"{self._kafka.prefix}.{self._name}"
 
     async def consumer(self) -> AIOKafkaConsumer:
-        """Reads what is committed; it takes part in the group once it subscribes, or is assigned by hand."""
-        arguments = consumer_arguments(self._kafka, self._name)
+        """Takes part in the group once it subscribes, or asks about what it is assigned by hand."""
+        return await self._connected(gaps=True)
+
+    async def reader(self) -> AIOKafkaConsumer:
+        """Reads what is committed; to be assigned by hand, and at once let seek.
+
+        Reading raises OffsetOutOfRangeError where the topic's retention was faster.
+        """
+        return await self._connected(gaps=False)
+
+    async def _connected(self, *, gaps: bool) -> AIOKafkaConsumer:
+        arguments = consumer_arguments(self._kafka, self._name, gaps=gaps)
         return await connected(self._kafka, lambda: AIOKafkaConsumer(**arguments))
 
     async def producer(self, partition: int) -> AIOKafkaProducer:

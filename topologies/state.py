@@ -68,7 +68,6 @@ async def state_as_committed(
 
     `reader` reads what is committed; it is assigned to `partition` of the topic, and left so.
     """
-    reader.assign([partition])
     first = (await reader.beginning_offsets([partition]))[partition]
     end = (await reader.end_offsets([partition]))[partition]
     store = _opened(folder, end, now)
@@ -113,6 +112,7 @@ async def _catch_up(
     position, read = position_of(store), 0
     at = max(position.state, ends[0])
     changes: dict[bytes, bytes | None] = {}
+    reader.assign([partition])
     reader.seek(partition, at)
     while at < ends[1]:
         found = await reader.getmany(partition, timeout_ms=_POLL_MS, max_records=_AT_ONCE)

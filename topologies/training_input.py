@@ -55,8 +55,8 @@ class TrainingInput:
         sources = [*await self._partitions(self._examples), *await self._partitions(self._events)]
         # An example goes before the event of its own time: its features are those before that event was counted.
         self._merge = Merge(sources)
-        self._consumer.assign(sources)
         firsts, ends = await self._consumer.beginning_offsets(sources), await self._consumer.end_offsets(sources)
+        self._consumer.assign(sources)
         for source in sources:
             wanted = offsets.get(source.topic, {}).get(source.partition)
             self._consumer.seek(source, _found(source, wanted, firsts[source], ends[source]))
