@@ -21,9 +21,10 @@ from stream_reco.embedded.journal import Journal
 from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.recovery import Storage, recover
 from stream_reco.embedded.users import moments
-from stream_reco.embedded.watching import Observer, Viewer, Watching
+from stream_reco.embedded.watching import Viewer, Watching
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
+from stream_reco.learner.predicted import Observer
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests

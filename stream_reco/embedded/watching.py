@@ -10,23 +10,11 @@ from numpy.typing import NDArray
 
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
+from stream_reco.learner.predicted import Observer, observe_predicted
 from stream_reco.serve.served import Served
 from stream_reco.train.trainer import Labelled, TrainingBatch, predictions, training_batch
 
 _AT_ONCE = 256
-
-
-class Observer(Protocol):
-    """Measures the loop from inside."""
-
-    def examples(
-        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
-    ) -> None:
-        """Labels and what the served version predicted, before the trainer learns from them; float32[n] each.
-
-        `sampled`: negatives were drawn, and the predictions are of the sample.
-        """
-        ...
 
 
 class Viewer(Protocol):
@@ -64,11 +52,7 @@ class Watching:
 
     def _learns(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
-            weights = batch.weights.numpy()[batch.batch.owners]
-            # Of negatives drawn for an action, or of those shown.
-            fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
-            sampled = fewer or len(batch.labels) > len(batch.weights)
-            self._observer.examples(batch.labels.numpy(), self._predictions(batch), weights, sampled)
+            observe_predicted(self._observer, batch, self._served.ranker, self._served.replica.tables)
 
     def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
         return predictions(self._served.ranker, batch, dict(self._served.replica.tables))

@@ -43,7 +43,7 @@ class Lessons:
         self.examples = 0
         self.steps = 0
         self.watch: Watcher | None = None
-        """Called with each batch before the trainer learns from it."""
+        """Called with each batch before the trainer learns from it; of its positions some are hidden."""
         self._randomness = Randomness(training.seed)
 
     def take(self, examples: Iterable[Example], now: int) -> None:
@@ -98,8 +98,8 @@ class Lessons:
 
     def _step(self) -> None:
         examples, self.waiting = self.waiting, []
+        batch = training_batch(examples, self._randomness.at(self.steps * _PURPOSES + _STEPPING))
         if self.watch is not None:
-            self.watch(training_batch(examples))
-        rng = self._randomness.at(self.steps * _PURPOSES + _STEPPING)
-        self.trainer.step(training_batch(examples, rng))
+            self.watch(batch)
+        self.trainer.step(batch)
         self.steps += 1

@@ -1,4 +1,8 @@
-"""Rolling quality of what is served, for dashboards: predicted first, learned from after."""
+"""Rolling quality of what is served, for dashboards: predicted first, learned from after.
+
+The version that predicts is the one that is served at that moment, in one process; in a trainer over Kafka it is the
+one that it has published last.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from stream_reco.metrics import PROGRESSIVE
 
 
 class ProgressiveQuality:
-    """Observes an engine and keeps the gauges of AUC, log loss and calibration over the last `window` examples.
+    """Observes a learner and keeps the gauges of AUC, log loss and calibration over the last `window` examples.
 
     Ranks of a whole window cost a sort, so the gauges are set after every `every` examples only.
     """

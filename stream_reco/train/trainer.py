@@ -134,7 +134,7 @@ class Trainer:
 
         A batch with a number that is not finite or absurdly large changes nothing; it is counted, and NaN returned.
         """
-        if not _is_sound(batch):
+        if not is_sound(batch):
             metrics.TRAIN_REFUSED.inc()
             return math.nan
         with metrics.STEP_SECONDS.time():
@@ -241,7 +241,7 @@ class Trainer:
         self._late.counts = np.array(parts["late"])
 
 
-def _is_sound(batch: TrainingBatch) -> bool:
+def is_sound(batch: TrainingBatch) -> bool:
     """Whether all numbers can be learned from."""
     inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
     numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -235,6 +236,29 @@ def test_a_standby_takes_over_and_replicas_follow(
         items = {event.item_id for event in log if hasattr(event, "item_id")}
         assert {one for one in replica.signals.catalogue.ids if one is not None} == items
         assert second.stop() == 0, second.said()
+
+    asyncio.run(story())
+
+
+def test_it_shows_how_good_what_it_publishes_is(one_partition: KafkaSettings, start: Start) -> None:
+    log = shown_and_clicked(4000)
+
+    async def story() -> None:
+        worker = start()
+        await told(worker, "leads in epoch 1")
+        await write(one_partition, log, labelled(log))
+        shown: dict[str, float] = {}
+        deadline = time.monotonic() + 60
+        while not shown:
+            assert time.monotonic() < deadline, worker.said()
+            await asyncio.sleep(0.2)
+            pattern = r'^stream_reco_progressive_quality\{metric="(\w+)"\} (.*)$'
+            shown = {name: float(value) for name, value in re.findall(pattern, worker.metrics(), re.MULTILINE)}
+        assert shown.keys() == {"auc", "logloss", "calibration"}
+        assert 0.4 < shown["auc"] < 1.0
+        assert 0.0 < shown["logloss"] < 1.5
+        assert 0.1 < shown["calibration"] < 10.0
+        assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.request import urlopen
 
 from stream_reco.config.servers import KafkaSettings
 
@@ -59,3 +61,8 @@ class Worker:
     def said(self) -> str:
         """What it has said so far."""
         return self.told.read_text(errors="replace")
+
+    def metrics(self) -> str:
+        """What it shows to Prometheus; empty where it does not say yet where that is."""
+        found = re.findall(r"metrics are at (http://127\.0\.0\.1:\d+/metrics)", self.said())
+        return urlopen(found[-1], timeout=5).read().decode() if found else ""

@@ -1,0 +1,83 @@
+"""What a published version predicts of a batch before the trainer learns from it, for those who measure that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.embedding import EmbeddingTable
+from stream_reco.learner.lessons import Watcher
+from stream_reco.model.ranker import Ranker
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import load_weights
+from stream_reco.sync import Publication
+from stream_reco.train.trainer import TrainingBatch, is_sound, predictions
+
+
+class Observer(Protocol):
+    """Measures the loop from inside."""
+
+    def examples(
+        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
+    ) -> None:
+        """Labels and what the served version predicted, before the trainer learns from them; float32[n] each.
+
+        `sampled`: negatives were drawn, and the predictions are of the sample.
+        """
+        ...
+
+
+def observe_predicted(
+    observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, EmbeddingTable]
+) -> None:
+    """Tell the observer what this model predicts of a batch that is about to be learned from.
+
+    Of a batch that the trainer will refuse nothing is told.
+    """
+    if not is_sound(batch):
+        return
+    weights = batch.weights.numpy()[batch.batch.owners]
+    # Of negatives drawn for an action, or of those shown.
+    fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
+    sampled = fewer or len(batch.labels) > len(batch.weights)
+    observer.examples(batch.labels.numpy(), predictions(ranker, batch, dict(tables)), weights, sampled)
+
+
+class LastPublished:
+    """A copy of the version that a channel has taken last, on which what the trainer learns next is predicted.
+
+    Scorers may serve a version that is older by as long as they take to follow, so this is as new as any of them. The
+    copy is of tables without their optimizer's state and of the dense weights, to which each publication must be told.
+    """
+
+    def __init__(self, model: ModelSettings, observer: Observer, every: int = 1) -> None:
+        """`every`: of how many batches one is measured."""
+        self._observer, self._every = observer, every
+        self._ranker = Ranker(model).eval()
+        self._tables: dict[str, EmbeddingTable] = {}
+        self._version = self._batches = 0
+
+    def take(self, publication: Publication) -> None:
+        """Bring the copy to this version; versions come in their order, beginning with a snapshot."""
+        if publication.snapshot:
+            self._tables = {}
+        for delta in publication.tables:
+            if delta.name not in self._tables:
+                self._tables[delta.name] = EmbeddingTable(delta.dim, "sgd", name=delta.name)
+            self._tables[delta.name].apply_delta(delta)
+        if publication.dense:
+            load_weights(self._ranker, publication.dense)
+        self._version = publication.version
+
+    @property
+    def watch(self) -> Watcher:
+        """What the lessons call with each batch; before a first version nothing is told."""
+        return self._learns
+
+    def _learns(self, batch: TrainingBatch) -> None:
+        self._batches += 1
+        if self._version and self._batches % self._every == 0:
+            observe_predicted(self._observer, batch, self._ranker, self._tables)

@@ -1,0 +1,159 @@
+"""What the version that was published last predicts of the examples that are learned from next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss, roc_auc_score
+
+from stream_reco.learner.collecting import Collecting
+from stream_reco.learner.predicted import LastPublished
+from stream_reco.measure.progressive import ProgressiveQuality
+from stream_reco.metrics import PROGRESSIVE, REGISTRY
+from stream_reco.model.inputs import Inputs
+from stream_reco.serve.served import Served
+from stream_reco.sync import InProcessChannel, Publication, Publisher
+from stream_reco.train.trainer import Labelled, TrainingBatch, predictions, training_batch
+from tests.embedded.recovery_world import SETTINGS
+from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
+
+SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001))
+_INTERVAL = 1000
+
+
+class Told:
+    """An observer that keeps everything."""
+
+    def __init__(self) -> None:
+        self.labels: list[float] = []
+        self.predicted: list[float] = []
+        self.weights: list[float] = []
+
+    def examples(
+        self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool
+    ) -> None:
+        del sampled
+        self.labels += labels.tolist()
+        self.predicted += predictions.tolist()
+        self.weights += weights.tolist()
+
+
+class World:
+    """A learner, and a replica that follows what it publishes over a channel."""
+
+    def __init__(self) -> None:
+        self.learner = learner_of(SMALL)
+        self.collecting = Collecting(self.learner.intake, self.learner.lessons, 0)
+        self.publisher, self.channel = Publisher("shop", 1), InProcessChannel()
+        self.served = Served(SMALL.model, SMALL.signals, "shop")
+
+    def publish(self) -> Publication:
+        publication = self.publisher.publish(self.channel, lambda whole: self.collecting.contents(whole, 1))
+        self.served.replica.poll(self.channel)
+        return publication
+
+    def run(self, taken: Callable[[Publication], None], events: int = 4000) -> None:
+        stream = list(woven(shown_and_clicked(events), SMALL, 0))
+        for at in range(0, len(stream), _INTERVAL):
+            if at:
+                taken(self.publish())
+            if at == 2 * _INTERVAL:
+                self.channel.ask_for_snapshot()
+            feed(self.learner, stream[at : at + _INTERVAL])
+
+    def plainly(self, told: Told, every: int) -> Callable[[TrainingBatch], None]:
+        """Watches as `LastPublished` does, with what a scorer would serve."""
+        batches = 0
+
+        def watch(batch: TrainingBatch) -> None:
+            nonlocal batches
+            batches += 1
+            if self.served.replica.version and batches % every == 0:
+                predicted = predictions(self.served.ranker, batch, dict(self.served.replica.tables))
+                told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
+
+        return watch
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_it_predicts_what_a_scorer_with_that_version_would(every: int) -> None:
+    world, wanted, found = World(), Told(), Told()
+    published = LastPublished(SMALL.model, found, every)
+    plainly = world.plainly(wanted, every)
+
+    def both(batch: TrainingBatch) -> None:
+        plainly(batch)
+        published.watch(batch)
+
+    world.learner.lessons.watch = both
+    world.run(published.take)
+    assert world.served.replica.version > 3
+    assert found.labels == wanted.labels
+    assert found.weights == wanted.weights
+    assert found.predicted == wanted.predicted
+    assert len(set(found.predicted)) > len(found.predicted) / 2
+    assert sum(found.labels) > 50
+
+
+def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() -> None:
+    world, found = World(), Told()
+    published = LastPublished(SMALL.model, found)
+    lessons = world.learner.lessons
+    lessons.watch = published.watch
+    stream = list(woven(shown_and_clicked(600), SMALL, 0))
+    feed(world.learner, stream)
+    assert lessons.steps > 10
+    assert not found.labels
+    published.take(world.publish())
+    example = lessons.waiting[0] if lessons.waiting else None
+    assert example is not None
+    inputs = Inputs.from_bytes(example.inputs)
+    damaged = replace(inputs, dense=np.full_like(inputs.dense, np.nan))
+    published.watch(training_batch([Labelled(damaged.to_bytes(), 1, 1.0, example.time, 0)]))
+    assert not found.labels
+    published.watch(training_batch([example]))
+    assert len(found.labels) == 1
+
+
+def test_the_watcher_changes_nothing_of_what_is_learned() -> None:
+    watched, alone = World(), World()
+    published = LastPublished(SMALL.model, Told())
+    watched.learner.lessons.watch = published.watch
+    watched.run(published.take)
+    alone.run(lambda _: None)
+    assert watched.learner.lessons.steps == alone.learner.lessons.steps > 100
+    for name, part in alone.learner.lessons.trainer.state().items():
+        assert part.tobytes() == watched.learner.lessons.trainer.state()[name].tobytes(), name
+
+
+def test_the_gauges_are_those_of_the_last_examples() -> None:
+    PROGRESSIVE.clear()
+    world, told = World(), Told()
+    published = LastPublished(SMALL.model, told)
+    both = LastPublished(SMALL.model, ProgressiveQuality(window=600, every=1))
+
+    def watch(batch: TrainingBatch) -> None:
+        published.watch(batch)
+        both.watch(batch)
+
+    def take(publication: Publication) -> None:
+        published.take(publication)
+        both.take(publication)
+
+    world.learner.lessons.watch = watch
+    world.run(take)
+    labels, predicted, weights = (
+        np.array(one[-600:], dtype=np.float64) for one in (told.labels, told.predicted, told.weights)
+    )
+    wanted = {
+        "auc": roc_auc_score(labels, predicted, sample_weight=weights),
+        "logloss": log_loss(labels, predicted, sample_weight=weights),
+        "calibration": (predicted * weights).sum() / (labels * weights).sum(),
+    }
+    found = {name: REGISTRY.get_sample_value("stream_reco_progressive_quality", {"metric": name}) for name in wanted}
+    assert found == pytest.approx(wanted, rel=1e-6)
+    assert wanted["auc"] > 0.6, "it has learned what is liked"
