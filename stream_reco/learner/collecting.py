@@ -34,7 +34,7 @@ class Collecting:
             self._collected_steps = steps
 
         watermark = self._intake.stream_time - self._lateness_ms
-        return Contents(tables, dense, parts, catalogue, watermark, created, restore)
+        return Contents(tables, dense, parts, catalogue, watermark, created, restore, lessons.examples)
 
     def observe(self) -> None:
         """Tell how large the tables are."""

@@ -43,9 +43,9 @@ class Status(msgspec.Struct, frozen=True):
     """The loop in figures; there may be more than these."""
 
     events: int
-    examples: int
+    examples: int | None
     version: int
-    staleness_seconds: float
+    staleness_seconds: float | None
     rows: int
 
 

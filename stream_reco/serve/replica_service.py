@@ -189,7 +189,10 @@ class ReplicaService:
         return user_interests(self._served, self._users.interests(user_id, self.stream_time))
 
     def status(self) -> Mapping[str, object]:
-        """What is served, how old it is, and what is away; `events` are those taken by this process."""
+        """What is served, how old it is, and what is away; `events` are those taken by this process.
+
+        `examples` are the trainer's as of the version served, None where it is of a release that does not say.
+        """
         replica, catalogue = self._served.replica, self._served.signals.catalogue
         staleness = replica.staleness(self._now_ms())
         rows: dict[str, int] = {}
@@ -198,7 +201,7 @@ class ReplicaService:
         failed = self._opened.done() and self._opened.exception() is not None
         return {
             "events": self._accepted,
-            "examples": 0,
+            "examples": replica.examples,
             "epoch": replica.epoch,
             "version": replica.version,
             "staleness_seconds": staleness if np.isfinite(staleness) else None,

@@ -24,6 +24,7 @@ class Contents:
     watermark: int
     created: int
     restore: Callable[[], None] = field(repr=False)
+    examples: int | None = None
 
 
 class Publisher:
@@ -82,6 +83,7 @@ class Publisher:
             catalogue=contents.catalogue,
             watermark=contents.watermark,
             created=contents.created,
+            examples=contents.examples,
         )
 
     def _send(self, channel: Channel, publication: Publication) -> None:

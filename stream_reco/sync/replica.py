@@ -62,6 +62,8 @@ class Replica:
         """Version served, 0 before the first."""
         self.watermark = 0
         self.created = 0
+        self.examples: int | None = 0
+        """Labelled examples that the trainer had taken as of the version served; None where it does not say."""
         self.waiting = False
         """Whether it has asked for a snapshot that has not come yet."""
         self.torn = False
@@ -165,6 +167,7 @@ class Replica:
             self._applied(publication)
             self.epoch, self.version = publication.epoch, publication.version
             self.watermark, self.created = publication.watermark, publication.created
+            self.examples = publication.examples
             self.torn = False
             # A snapshot that was sent before the gap does not close it.
             arrived = publication.snapshot and (self.epoch, self.version) >= self._ahead

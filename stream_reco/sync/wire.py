@@ -21,32 +21,39 @@ _MAGIC = b"SRPB" + FORMAT.to_bytes(4, "little")
 _HEAD = len(_MAGIC) + 16
 
 
-class _Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True):
+    """One table of it."""
+
     name: str
     dim: int
     default: bool
 
 
-class _Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True):
+    """What a publication is, beside its arrays; fields that a release does not know are ignored."""
+
     model: str
     epoch: int
     version: int
     base_version: int
     watermark: int
     created: int
-    tables: list[_Table]
+    tables: list[Table]
+    examples: int | None = None
+    """Releases before this field neither write nor mind it."""
 
 
 def encode(publication: Publication) -> bytes:
     """The publication as bytes. Raises TypeError, naming the array, for a dtype that is not numeric."""
-    header = _Header(
+    header = Header(
         model=publication.model,
         epoch=publication.epoch,
         version=publication.version,
         base_version=publication.base_version,
         watermark=publication.watermark,
         created=publication.created,
-        tables=[_Table(delta.name, delta.dim, delta.default is not None) for delta in publication.tables],
+        tables=[Table(delta.name, delta.dim, delta.default is not None) for delta in publication.tables],
+        examples=publication.examples,
     )
     arrays = {name: _plain(name, array) for name, array in arrays_of(publication).items()}
     body = tensors.save(arrays, metadata={"publication": msgspec.json.encode(header).decode()})
@@ -64,7 +71,7 @@ def decode(data: bytes) -> Publication:
         arrays = {name: array if array.flags.writeable else array.copy() for name, array in tensors.load(body).items()}
         length = int.from_bytes(body[:8], "little")
         metadata = msgspec.json.decode(body[8 : 8 + length], type=dict[str, Any])["__metadata__"]
-        header = msgspec.json.decode(metadata["publication"], type=_Header)
+        header = msgspec.json.decode(metadata["publication"], type=Header)
         return _assemble(header, arrays)
     except (SafetensorError, msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
         raise BadPublication("schema", f"publication cannot be understood: {error}; is the trainer newer?") from error
@@ -87,7 +94,7 @@ def _verified(data: bytes) -> bytes:
     return body
 
 
-def _assemble(header: _Header, arrays: Parts) -> Publication:
+def _assemble(header: Header, arrays: Parts) -> Publication:
     tables = tuple(
         Delta(
             name=table.name,
@@ -113,6 +120,7 @@ def _assemble(header: _Header, arrays: Parts) -> Publication:
         **parts,
         watermark=header.watermark,
         created=header.created,
+        examples=header.examples,
     )
 
 

@@ -225,6 +225,7 @@ def test_a_standby_takes_over_and_replicas_follow(
         replica, channel = following(redis_server, one_partition)
         await served(replica, channel, lambda: replica.replica.version > 1 and bool(replica.replica.tables))
         assert replica.replica.epoch == 1
+        await served(replica, channel, lambda: replica.replica.examples == len(labelled_half))
         first.kill()
         assert await told(second, "leads in epoch 2") < 20.0
         await served(replica, channel, lambda: replica.replica.epoch == 2)

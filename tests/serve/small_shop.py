@@ -36,6 +36,8 @@ class SmallShop:
         self.signals = Signals(SignalSettings())
         self.histories = Histories(SignalSettings())
         self.trainer = Trainer(MODEL, TrainSettings())
+        self.examples: int | None = 0
+        """What publications say of it."""
         self.medoids: dict[Id, list[int]] = {}
         self.channel = InProcessChannel()
         self.publisher = Publisher("shop", 3)
@@ -76,7 +78,7 @@ class SmallShop:
         signals, catalogue = self.signals.drain()
         if snapshot:
             signals, catalogue = self.signals.snapshot()
-        return Contents(tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore)
+        return Contents(tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore, self.examples)
 
     def slots(self, items: list[Id]) -> NDArray[np.int32]:
         return np.array([self.signals.catalogue.slot_of(item) for item in items], dtype=np.int32)

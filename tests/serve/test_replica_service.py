@@ -155,6 +155,17 @@ def test_it_is_ready_once_a_first_version_has_come(play: Play) -> None:
     assert status["items"] == 1
 
 
+def test_its_examples_are_the_trainers_as_of_the_version_served(play: Play) -> None:
+    scene = play()
+    until(lambda: scene.channel.reads > 2)
+    assert scene.status()["examples"] == 0
+    for version, examples in enumerate((70, 71, None), start=1):
+        scene.shop.examples = examples
+        scene.publish()
+        scene.until_version(version)
+        assert scene.status()["examples"] == examples
+
+
 def test_newer_versions_come_by_themselves(play: Play) -> None:
     scene = play()
     for item in range(4):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from safetensors import numpy as tensors
 
 from stream_reco.embedding import Delta
 from stream_reco.sync import BadPublication, Publication, decode, encode
@@ -56,6 +60,7 @@ def publications(draw: st.DrawFn) -> Publication:
         catalogue=draw(PARTS),
         watermark=draw(INT64),
         created=draw(INT64),
+        examples=draw(st.none() | st.integers(0, 2**53)),
     )
 
 
@@ -113,6 +118,24 @@ def test_another_format_version_says_what_to_do(toy: Toy) -> None:
     data[4] = 9
     with pytest.raises(BadPublication, match="format 9, this release reads 1: run trainer and scorers of one release"):
         decode(bytes(data))
+
+
+def with_header(data: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    """The same publication with another header, as another release might write it."""
+    body = data[24:]
+    length = int.from_bytes(body[:8], "little")
+    metadata = json.loads(body[8 : 8 + length])["__metadata__"]
+    header = json.dumps(change(json.loads(metadata["publication"])))
+    other = tensors.save(tensors.load(body), metadata={"publication": header})
+    return data[:8] + xxhash.xxh3_128_digest(other) + other
+
+
+def test_releases_that_differ_in_fields_understand_each_other(toy: Toy) -> None:
+    data = encode(toy.publication(1, 0, examples=70))
+    older = with_header(data, lambda head: {name: value for name, value in head.items() if name != "examples"})
+    assert decode(older).examples is None
+    assert same(replace(decode(older), examples=70), decode(data))
+    assert same(decode(with_header(data, lambda head: head | {"of_tomorrow": [1]})), decode(data))
 
 
 @pytest.mark.parametrize(("version", "base", "epoch"), [(0, 0, 1), (3, 1, 1), (3, 3, 1), (-1, -2, 1), (2, 1, 0)])

@@ -10,6 +10,7 @@ import pytest
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.example import Example, Undone
+from stream_reco.sync.wire import Header
 from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
 from topologies.deletions import Deletion
@@ -29,6 +30,7 @@ WIRE = page("docs/wire.md")
         ("field of a slate", [ServedSlate]),
         ("field of an item of it", [ServedItem]),
         ("field of a dead letter", [DeadLetter]),
+        ("field of a publication", [Header]),
         ("field of a note", [DeclaredKey, DrivenOffsets]),
     ],
 )
@@ -38,7 +40,9 @@ def test_every_field_is_described(heading: str, structs: list[type[msgspec.Struc
 
 
 def test_what_may_be_null_is_said() -> None:
-    for heading, struct in (("field of an example", Example), ("field of a dead letter", DeadLetter)):
+    for heading, struct in (
+        ("field of an example", Example), ("field of a dead letter", DeadLetter), ("field of a publication", Header),
+    ):
         nullable = {bare(name) for name, kind, _ in WIRE.table(heading) if kind.endswith("or null")}
         hints = {field.name: field.type for field in msgspec.structs.fields(struct)}
         assert nullable == {name for name, hint in hints.items() if type(None) in getattr(hint, "__args__", ())}
