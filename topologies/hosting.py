@@ -7,6 +7,7 @@ none, and neither consumer, producer nor web server of Faust's is started.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,6 +18,9 @@ from mode import Service
 
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Works until the event is set."""
+INTERRUPTED = 130
+"""The status of a process that was told twice to end, as shells have it for SIGINT."""
+_AT_ONCE = b"told twice to end: ends at once; what was unfinished is done again from Kafka\n"
 
 
 class _OwnClients(BootStrategy):  # type: ignore[misc] # Faust has no types
@@ -49,17 +53,19 @@ class _Hosted(Service):
 
 
 def host(name: str, bootstrap: str, work: Work) -> None:
-    """Run `work` under a Faust app called `name` until SIGINT or SIGTERM. Raises what `work` raises."""
+    """Run `work` under a Faust app called `name` until SIGINT or SIGTERM. Raises what `work` raises.
+
+    A second signal ends the process at once, with status 130: what was unfinished is done again by whoever goes on.
+    """
     asyncio.run(_host(name, bootstrap, work))
 
 
 async def _host(name: str, bootstrap: str, work: Work) -> None:
+    asked = asyncio.Event()
+    _listen(asyncio.get_running_loop(), asked)
     app = _Host(name, broker=f"kafka://{bootstrap.replace(',', ';kafka://')}", web_enabled=False, autodiscover=False)
     hosted = _Hosted(work)
     await app.add_runtime_dependency(hosted)
-    asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     await app.start()
     try:
         assert hosted.done is not None
@@ -67,3 +73,23 @@ async def _host(name: str, bootstrap: str, work: Work) -> None:
     finally:
         await app.stop()
     hosted.done.result()
+
+
+def _listen(loop: asyncio.AbstractEventLoop, asked: asyncio.Event) -> None:
+    """Set the event on the first signal, leave on the second; to the end of the process, which closes things after us.
+
+    A loop's own handlers go with the loop.
+    """
+    heard = 0
+
+    def hear(_: int, __: object) -> None:
+        nonlocal heard
+        heard += 1
+        if heard > 1:
+            os.write(2, _AT_ONCE)
+            os._exit(INTERRUPTED)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(asked.set)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, hear)

@@ -13,7 +13,6 @@ from topologies.clients import consumer_arguments
 from topologies.connecting import connected
 from topologies.leading import NAME, Leader, Surroundings
 from topologies.membership import be_member, keep_at
-from topologies.standing import rehearse
 from topologies.succession import Succession
 
 _LOGGER = logging.getLogger(__name__)
@@ -72,7 +71,8 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
             return
         task, ending = leading
         ending.set()
-        await asyncio.wait([task], timeout=_LAST_SECONDS)
+        # While kernels are compiled nothing is learned yet, so there is nothing to finish.
+        await asyncio.wait([task], timeout=_LAST_SECONDS if self._around.warm.is_rehearsed else 0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -88,7 +88,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
 
     async def _follow(self) -> None:
         """Keep the newest checkpoint at hand while another one leads."""
-        await self._around.on_thread(rehearse, self._around.settings)
+        await self._around.on_thread(self._around.warm.rehearse)
         while True:
             if self._leading is None:
                 await self._around.on_thread(self._around.warm.look)

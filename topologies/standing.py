@@ -80,6 +80,15 @@ class Warm:
         self._settings, self._checkpoints = settings, checkpoints
         self._name = ""
         self._standing: Standing | None = None
+        self.is_rehearsed = False
+        """Whether all is compiled that `rehearse` could compile."""
+
+    def rehearse(self) -> None:
+        """Compile and load what learning runs, before anybody waits for it; before anything is counted."""
+        try:
+            rehearse(self._settings)
+        finally:
+            self.is_rehearsed = True
 
     def refresh(self) -> None:
         """Load the newest checkpoint, where it is another one. Raises CheckpointError or ValueError, as it reads it."""

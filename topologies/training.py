@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -35,17 +37,28 @@ def run(settings: Settings, sync_seconds: float) -> None:
     url = given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
+    warm = Warm(settings, checkpoints)
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
         metrics_server(settings.work),
         RedisLink(url, password=redis.password) as link,
-        ThreadPoolExecutor(1, "learning", threads) as thread,
+        _learning_thread(warm, threads) as thread,
     ):
         around = Surroundings(
             settings, declared_topics(settings.kafka, events_key(settings.labels)), RedisChannel(link, redis.prefix),
-            checkpoints, Warm(settings, checkpoints), SystemClock(), thread, sync_seconds,
+            checkpoints, warm, SystemClock(), thread, sync_seconds,
         )  # fmt: skip
         host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around))
+
+
+@contextmanager
+def _learning_thread(warm: Warm, initializer: Callable[[], None]) -> Iterator[Executor]:
+    """One thread, waited for at the end; one that still compiles is left behind, as that may take a minute."""
+    thread = ThreadPoolExecutor(1, "learning", initializer)
+    try:
+        yield thread
+    finally:
+        thread.shutdown(wait=warm.is_rehearsed, cancel_futures=not warm.is_rehearsed)
 
 
 async def _work(around: Surroundings, ending: asyncio.Event) -> None:

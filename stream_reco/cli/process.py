@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
+from functools import partial
 
-from stream_reco.cli.app import main
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SERVICES = frozenset({"serve", "work"})
+"""Commands that run until they are stopped, so that being stopped is no failure. They see to signals themselves once
+they have begun something that has to be ended."""
+
+
+def main() -> None:
+    """Run the command line; all that it needs is imported here."""
+    is_service = sys.argv[1:2] != [] and sys.argv[1] in _SERVICES
+    # Whoever told us to ignore a signal, as a shell does for what runs in the background, is obeyed.
+    before = {number: signal.getsignal(number) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, partial(_leave, is_service))
+    from stream_reco.cli.app import main as commands
+
+    if not is_service:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    commands()
+
+
+def _leave(is_service: bool, number: int, _: object) -> None:
+    """End at once and without a word: nothing has begun."""
+    os._exit(0 if is_service else 128 + number)
 
 
 def run() -> None:
     """Run the command line and end the process.
 
     Commands close what they opened before they return. Threads that may be left then, such as one that compiles
-    kernels, are inside native code that cannot be interrupted; Python would unwind them through C++ frames, which
-    aborts the process with signal 6 after all has gone well.
+    kernels, are inside native code that cannot be interrupted; Python would wait for them, or unwind them through C++
+    frames, which aborts the process with signal 6 after all has gone well.
     """
     try:
         main()
@@ -25,7 +50,7 @@ def run() -> None:
 
 
 def _leave_if_threads_are_left(end: SystemExit) -> None:
-    if not any(thread.daemon for thread in threading.enumerate()) or isinstance(end.code, str):
+    if threading.active_count() == 1 or isinstance(end.code, str):
         return
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

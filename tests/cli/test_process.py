@@ -16,7 +16,7 @@ from stream_reco.cli import process
 
 def main() -> None:
     if {left}:
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        threading.Thread(target=time.sleep, args=(60,), daemon={left} == "daemon").start()
     print("all is said")
     sys.exit({code!r})
 
@@ -27,8 +27,8 @@ process.run()
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, None])
-@pytest.mark.parametrize("left", [True, False])
-def test_threads_that_are_left_are_not_unwound(left: bool, code: int | None) -> None:
+@pytest.mark.parametrize("left", ["daemon", "thread", ""])
+def test_threads_that_are_left_are_not_unwound(left: str, code: int | None) -> None:
     done = end(left, code)
     assert done.returncode == (code or 0)
     assert done.stdout == ("all is said\n" if left else "all is said\nunwound\n")
@@ -36,12 +36,12 @@ def test_threads_that_are_left_are_not_unwound(left: bool, code: int | None) -> 
 
 
 def test_what_went_wrong_is_said() -> None:
-    done = end(True, "nothing works")
+    done = end("daemon", "nothing works")
     assert (done.returncode, done.stderr) == (1, "nothing works\n")
 
 
 def test_a_reader_who_has_gone_is_no_error() -> None:
-    command = [sys.executable, "-c", PROGRAM.format(left=True, code=0)]
+    command = [sys.executable, "-c", PROGRAM.format(left="'daemon'", code=0)]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, env=environ(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
@@ -49,9 +49,9 @@ def test_a_reader_who_has_gone_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def end(left: bool, code: int | str | None) -> subprocess.CompletedProcess[str]:
+def end(left: str, code: int | str | None) -> subprocess.CompletedProcess[str]:
     """Run a command that leaves a thread, or none, and ends with `code`."""
-    command = [sys.executable, "-c", PROGRAM.format(left=left, code=code)]
+    command = [sys.executable, "-c", PROGRAM.format(left=repr(left), code=code)]
     return subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=60, check=False)
 
 
