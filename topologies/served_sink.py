@@ -23,6 +23,8 @@ _MOST_WAITING = 2000
 """Slates; one of ten items takes some 30 kB while it waits."""
 _AT_ONCE = 200
 _AGAIN_SECONDS = 1.0
+_LAST_SECONDS = 5.0
+"""How long what waits at the end may take to be written."""
 
 
 class ServedSink:
@@ -35,6 +37,7 @@ class ServedSink:
         self._queue: deque[ShownSlate] = deque()
         self._filled, self._woken = asyncio.Event(), False
         self._working: asyncio.Task[None] | None = None
+        self._ending = self._ended = False
 
     def start(self) -> None:
         """Begin to write; on the loop's thread."""
@@ -42,7 +45,7 @@ class ServedSink:
 
     def take(self, slate: ShownSlate) -> None:
         """Have a slate written soon, or drop it where too many wait. From any thread; never raises or blocks."""
-        if len(self._queue) >= _MOST_WAITING:
+        if self._ended or len(self._queue) >= _MOST_WAITING:
             metrics.SERVED_SLATES.labels("dropped").inc()
             return
         self._queue.append(slate)
@@ -52,15 +55,21 @@ class ServedSink:
                 self._loop.call_soon_threadsafe(self._filled.set)
 
     async def stop(self) -> None:
-        """Give up what waits, and let go of Kafka."""
+        """Write what waits, for a few seconds; give up what is left then, and let go of Kafka."""
+        self._ending = True
+        self._filled.set()
         if self._working is not None:
+            await asyncio.wait([self._working], timeout=_LAST_SECONDS)
             self._working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._working
+        self._ended = True
         await self._sender.stop()
+        if self._queue:
+            self._drop(len(self._queue), f"{_LAST_SECONDS:g} s have passed since the server was told to end")
 
     async def _work(self) -> None:
-        while True:
+        while not (self._ending and not self._queue):
             await self._filled.wait()
             self._filled.clear()
             self._woken = False  # before looking: whoever finds it set has put theirs in before this line
@@ -77,11 +86,17 @@ class ServedSink:
         except Exception as error:  # one bad slate, or whatever else, must not end the writing of all later ones
             _LOGGER.exception("slates could not be written")
             await self._lost(slates, error)
+        except asyncio.CancelledError:
+            self._queue.extendleft(reversed(slates))
+            raise
         else:
             metrics.SERVED_SLATES.labels("written").inc(len(slates))
 
     async def _lost(self, slates: list[ShownSlate], error: Exception) -> None:
-        metrics.SERVED_SLATES.labels("dropped").inc(len(slates))
-        _LOGGER.warning("the features of %d slates are lost, and their examples will have late ones: %s", len(slates),
-                        error)
-        await asyncio.sleep(_AGAIN_SECONDS)
+        self._drop(len(slates), str(error))
+        if not self._ending:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _drop(self, count: int, why: str) -> None:
+        metrics.SERVED_SLATES.labels("dropped").inc(count)
+        _LOGGER.warning("the features of %d slates are lost, and their examples will have late ones: %s", count, why)

@@ -48,7 +48,7 @@ class SinkThread:
         return asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Let go of Kafka, and end."""
+        """Write the slates that wait, for a few seconds; let go of Kafka, and end."""
         stopped = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
         try:
             stopped.result(_LEAVE_SECONDS)

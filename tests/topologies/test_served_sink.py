@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +65,39 @@ def test_what_many_threads_give_lies_in_kafka(kafka_settings: KafkaSettings) -> 
              for one in map(decode_slate, values) for item in one.items}  # fmt: skip
     assert len(values) == 400
     assert found == features_of(slates)
+
+
+@pytest.mark.kafka
+def test_what_waits_at_the_end_is_written(kafka_settings: KafkaSettings) -> None:
+    asyncio.run(make_topics(kafka_settings))
+    slates = [shown_slate(user % 7, f"r{user}", NOW, ["a", "b"]) for user in range(1500)]
+    before = counts()
+    with closing(SinkThread(Settings(kafka=kafka_settings), ManualClock(NOW))) as sink:
+        for slate in slates:
+            give_to(sink)(slate)
+        assert counts()["written"] < before["written"] + 1500
+    assert counts() == {"written": before["written"] + 1500, "dropped": before["dropped"]}
+    assert len(asyncio.run(kafka_log.read(kafka_settings, "served"))) == 1500
+
+
+@pytest.mark.parametrize("address", ["closed", "silent"])
+def test_without_kafka_the_end_takes_seconds_and_what_is_lost_is_counted(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if address == "silent" else 1
+        sink = SinkThread(Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{port}")), ManualClock(NOW))
+        before = counts()
+        watch = give_to(sink)
+        for user in range(900):
+            watch(shown_slate(user, f"r{user}", NOW, ["a"]))
+        began = time.monotonic()
+        sink.close()
+        assert time.monotonic() - began < 8.0
+        watch(shown_slate(1, "late", NOW, ["a"]))
+    assert counts() == {"written": before["written"], "dropped": before["dropped"] + 901}
+    told = [re.search(r"features of (\d+) slates are lost", one.getMessage()) for one in caplog.records]
+    assert sum(int(one[1]) for one in told if one) == 900
 
 
 @pytest.mark.kafka
