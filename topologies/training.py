@@ -34,14 +34,14 @@ def run(settings: Settings, sync_seconds: float) -> None:
     """
     folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
     redis = settings.redis
-    url = given(redis.url, "redis.url", "training publishes there")
+    given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
     warm = Warm(settings, checkpoints)
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
         metrics_server(settings.work),
-        RedisLink(url, password=redis.password) as link,
+        RedisLink.of(redis) as link,
         _learning_thread(warm, threads) as thread,
     ):
         around = Surroundings(

@@ -49,8 +49,8 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
     redis = settings.redis
-    url = given(redis.url, "redis.url", "interests writes users there and reads publications; say where Redis is")
-    link = left.enter_context(RedisLink(url, password=redis.password))
+    given(redis.url, "redis.url", "interests writes users there and reads publications; say where Redis is")
+    link = left.enter_context(RedisLink.of(redis))
     reader = f"interests-{socket.gethostname()}-{os.getpid()}"
     channel = RedisChannel(link, redis.prefix, reader=reader)
     vectors = left.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))

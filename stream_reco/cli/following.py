@@ -48,8 +48,8 @@ def following(settings: Settings) -> Iterator[Running]:
     redis = settings.redis
     with ExitStack() as stack:
         try:
-            link = stack.enter_context(RedisLink(redis.url, password=redis.password))
-            soon = stack.enter_context(RedisLink(redis.url, password=redis.password, timeout_seconds=_USER_SECONDS))
+            link = stack.enter_context(RedisLink.of(redis))
+            soon = stack.enter_context(RedisLink.of(redis, timeout_seconds=_USER_SECONDS))
         except ValueError as error:
             raise Misuse(str(error)) from error
         served = Served(settings.model, settings.signals, MODEL_NAME)

@@ -44,7 +44,7 @@ def redis(settings: Settings) -> list[Finding]:
     # What it would log is what people are told.
     logging.getLogger("stream_reco.sync.redis_link").setLevel(logging.CRITICAL)
     try:
-        with RedisLink(settings.redis.url, password=settings.redis.password, timeout_seconds=3.0) as link:
+        with RedisLink.of(settings.redis, timeout_seconds=3.0) as link:
             return [_redis_version(link), *_redis_policy(link)]
     except (ValueError, RedisFailure) as error:
         return [Finding("bad", "Redis", f"{error}; start it, or set redis.url (STREAM_RECO_REDIS_URL)")]

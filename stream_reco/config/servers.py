@@ -99,10 +99,22 @@ class RedisSettings:
     """After so long without an action a user's state leaves."""
     password: str | None = field(default=None, repr=False, metadata={"secret": True})
     """Instead of one in the address; best given as an environment variable."""
+    sentinel_username: str | None = None
+    """The name that sentinels ask for, which is theirs and not that of Redis."""
+    sentinel_password: str | None = field(default=None, repr=False, metadata={"secret": True})
+    """The password that sentinels ask for; best given as an environment variable."""
 
     def __post_init__(self) -> None:
         if self.url:
             _check_url(self.url)
+        uses_sentinels = self.url.partition("://")[0].endswith("+sentinel")
+        if (self.sentinel_username or self.sentinel_password) and not uses_sentinels:
+            raise ValueError(
+                "sentinel_username or sentinel_password is set, but url names no sentinels; write"
+                f" {_SENTINEL}, or leave them out"
+            )
+        if self.sentinel_username and not self.sentinel_password:
+            raise ValueError("sentinel_username is set without sentinel_password: give both")
 
 
 def _check_url(url: str) -> None:
@@ -114,7 +126,7 @@ def _check_url(url: str) -> None:
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"{shown!r} is no address of Redis: it begins with one of {', '.join(_SCHEMES)}, then ://")
     if parts.scheme == "unix":
-        if not parts.path.strip("/"):
+        if not parts.path.strip("/") or parts.netloc.rpartition("@")[2] or "://" not in url:
             raise ValueError(f"{shown!r} names no socket: give its path, such as unix:///folder/redis.sock")
         return
     hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host.partition(":")[0] or host[:1] == "["]

@@ -36,6 +36,9 @@ class RedisAddress:
     tls: bool = False
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = field(default=None, repr=False)
+    sentinel_password: str | None = field(default=None, repr=False)
+    """What sentinels themselves ask for; the others are for the servers that they name."""
     options: tuple[tuple[str, str], ...] = ()
     """Names and values of what TLS needs beside the system's certificates, as redis-py calls them."""
 

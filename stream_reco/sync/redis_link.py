@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
 
 import redis
@@ -45,6 +46,19 @@ class RedisRefused(RedisFailure):
     """Redis did certainly not do what was asked, and says why."""
 
 
+class RedisGiven(Protocol):
+    """What settings say of Redis."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def password(self) -> str | None: ...
+    @property
+    def sentinel_username(self) -> str | None: ...
+    @property
+    def sentinel_password(self) -> str | None: ...
+
+
 class _Pipeline(Protocol):
     def execute_command(self, *args: Argument) -> object: ...
     def execute(self) -> list[Any]: ...
@@ -72,6 +86,13 @@ class RedisLink:
         self._client: _Client | None = None
         self._fails = False
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, given: RedisGiven, timeout_seconds: float = 1.0) -> Self:
+        """A link to the Redis of the settings. Raises ValueError where their address is none."""
+        address = replace(parse_address(given.url, given.password), sentinel_username=given.sentinel_username,
+                          sentinel_password=given.sentinel_password)  # fmt: skip
+        return cls(address, timeout_seconds=timeout_seconds)
 
     def call(self, *command: Argument) -> Any:
         """What Redis answers to one command. Raises RedisUnreachable or RedisRefused."""
@@ -120,8 +141,9 @@ class RedisLink:
         kind, what = (RedisRefused, "refused") if isinstance(error, _NOT_DONE) else (RedisUnreachable, "unreachable")
         metrics.REDIS_FAILURES.labels(what).inc()
         text = str(error)[:_SHOWN]
-        if self.address.password:
-            text = text.replace(self.address.password, "***")
+        for secret in (self.address.password, self.address.sentinel_password):
+            if secret:
+                text = text.replace(secret, "***")
         fix = "" if kind is RedisUnreachable else "; see to it there, or set another redis.url"
         told = f"Redis at {self.address} {what}: {type(error).__name__}: {text}{fix}"
         if not self._fails:
@@ -149,7 +171,8 @@ def _client_of(address: RedisAddress, timeout: float) -> _Client:
         nodes = [untyped.cluster.ClusterNode(host, port) for host, port in address.hosts]
         client = untyped.cluster.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **let_in)
     elif address.kind == "sentinel":
-        sentinels = untyped.sentinel.Sentinel(address.hosts, sentinel_kwargs=waits | tls)
+        asked = {"username": address.sentinel_username, "password": address.sentinel_password}
+        sentinels = untyped.sentinel.Sentinel(address.hosts, sentinel_kwargs=waits | tls | asked)
         client = sentinels.master_for(address.service, db=address.db, **let_in)
     elif address.kind == "unix":
         client = redis.Redis(unix_socket_path=address.path, db=address.db, **let_in)

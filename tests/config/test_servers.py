@@ -51,6 +51,7 @@ def test_an_address_that_is_none_is_named(bootstrap: str) -> None:
         "redis+sentinel://a:1,b:2/shop/0",
         "redis+cluster://a:1,b:2",
         "unix:///folder/redis.sock",
+        "unix://user:pw@/folder/redis.sock?db=2",
     ],
 )
 def test_addresses_of_redis(url: str) -> None:
@@ -66,6 +67,9 @@ def test_addresses_of_redis(url: str) -> None:
         ("redis://:6379", "names no host"),
         ("redis+sentinel://a:1,b:2", "names no service"),
         ("unix://", "names no socket"),
+        ("unix:///", "names no socket"),
+        ("unix://folder/redis.sock", "names no socket"),
+        ("unix:/folder/redis.sock", "names no socket"),
         ("redis://[::1", "no address of Redis"),
     ],
 )
@@ -86,12 +90,22 @@ def test_an_address_of_redis_that_is_none_is_named(url: str, complaint: str) -> 
         ({"KAFKA_PARTITIONS": "0"}, "KAFKA_PARTITIONS"),
         ({"KAFKA_SESSION_SECONDS": "0"}, "KAFKA_SESSION_SECONDS"),
         ({"KAFKA_EVENTS_DAYS": "0"}, "KAFKA_EVENTS_DAYS"),
+        ({"REDIS_SENTINEL_PASSWORD": HUSH}, "names no sentinels"),
+        ({"REDIS_SENTINEL_USERNAME": "me", "REDIS_URL": "redis://h"}, "names no sentinels"),
+        ({"REDIS_SENTINEL_USERNAME": "me", "REDIS_URL": "redis+sentinel://h/s"}, "without sentinel_password"),
         ({"REDIS_PREFIX": ""} | {"REDIS_USER_DAYS": "-1"}, "REDIS_USER_DAYS"),
     ],
 )
 def test_what_does_not_fit_is_refused(environ: dict[str, str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         _load(**environ)
+
+
+def test_the_password_of_sentinels_is_never_shown() -> None:
+    url = "redis+sentinel://h/shop"
+    loaded = load(None, {"STREAM_RECO_REDIS_URL": url, "STREAM_RECO_REDIS_SENTINEL_PASSWORD": HUSH})
+    assert loaded.settings.redis.sentinel_password == HUSH
+    assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(plain(loaded.settings))
 
 
 def test_what_fits_together_is_taken() -> None:

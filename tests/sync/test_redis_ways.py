@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stream_reco.config import load
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Publication
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
 from stream_reco.sync.redis_link import RedisFailure, RedisLink, RedisRefused, RedisUnreachable
@@ -93,6 +95,15 @@ def test_a_socket_of_unix(start_redis: Start, link: Callable[..., RedisLink], to
     refusal(link(f"unix://{tmp_path}/nowhere"), RedisUnreachable)
 
 
+def test_a_socket_of_unix_from_settings(start_redis: Start, toy: Toy, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    start_redis("--unixsocket", str(path), "--requirepass", PASSWORD)
+    environ = {"STREAM_RECO_REDIS_URL": f"unix://{path}?db=2", "STREAM_RECO_REDIS_PASSWORD": PASSWORD}
+    with RedisLink.of(load(None, environ).settings.redis) as one:
+        carries(one, toy)
+        assert str(one.address) == f"unix://{path}"
+
+
 def test_tls(start_redis: Start, link: Callable[..., RedisLink], toy: Toy, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -170,6 +181,30 @@ sentinel failover-timeout shop 2000
 
         until(works, 60)
         carries(one, toy, 3)
+
+
+@pytest.mark.parametrize("name", [None, "watcher"])
+def test_sentinels_with_a_password_of_their_own(start_redis: Start, toy: Toy, name: str | None) -> None:
+    theirs = "of the sentinels"
+    primary = start_redis("--requirepass", PASSWORD)
+    let_in = f'requirepass "{theirs}"'
+    if name is not None:
+        let_in = f"user {name} on #{sha256(theirs.encode()).hexdigest()} +@all\nuser default off"
+    sentinel = start_redis("--sentinel", config=f'''sentinel monitor shop 127.0.0.1 {primary.port} 1
+sentinel auth-pass shop "{PASSWORD}"
+{let_in}
+''')
+    environ = {"STREAM_RECO_REDIS_URL": f"redis+sentinel://127.0.0.1:{sentinel.port}/shop/0",
+               "STREAM_RECO_REDIS_PASSWORD": PASSWORD, "STREAM_RECO_REDIS_SENTINEL_PASSWORD": theirs}  # fmt: skip
+    named = {} if name is None else {"STREAM_RECO_REDIS_SENTINEL_USERNAME": name}
+    with RedisLink.of(load(None, environ | named).settings.redis) as one:
+        carries(one, toy)
+    wrong = environ | named | {"STREAM_RECO_REDIS_SENTINEL_PASSWORD": f"not {theirs}"}
+    with RedisLink.of(load(None, wrong).settings.redis) as one:
+        assert theirs not in refusal(one, RedisFailure)
+    without = {key: value for key, value in environ.items() if "SENTINEL" not in key}
+    with RedisLink.of(load(None, without).settings.redis) as one:
+        refusal(one, RedisFailure)
 
 
 def test_an_address_where_nobody_is_costs_no_time(link: Callable[..., RedisLink]) -> None:
