@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def test_more_users_than_go_at_once(users: RedisUsers) -> None:
 def test_they_leave_when_nothing_comes_any_more(redis_server: RedisServer, users: RedisUsers) -> None:
     users.put_many({"u": b"1"})
     (key,) = redis_server.do("KEYS", "*:user:*")
-    assert key.startswith(b"{stream-reco}:user:")
+    assert key == b"stream-reco:user:text:u"
     assert 89 * 86_400 < redis_server.do("TTL", key) <= 90 * 86_400
     with RedisLink(redis_server.url) as link:
         short = RedisUsers(link, ttl_days=1e-9)
@@ -74,6 +75,76 @@ def test_a_flush_is_noticed_by_every_writer(redis_server: RedisServer, users: Re
     redis_server.do("FLUSHALL")
     assert not users.has_mark("3")
     assert users.get("u") == Found(None, False)
+
+
+@pytest.fixture
+def nodes(start_redis: Callable[..., RedisServer]) -> list[RedisServer]:
+    """A cluster of three."""
+    servers = [start_redis("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(3)]
+    for number, (server, first) in enumerate(zip(servers, (0, 5461, 10923), strict=True)):
+        server.do("CLUSTER", "ADDSLOTSRANGE", first, (5460, 10922, 16383)[number])
+        server.do("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    for server in servers[1:]:
+        servers[0].do("CLUSTER", "MEET", "127.0.0.1", server.port)
+    deadline = time.monotonic() + 30
+    while not all(re.search(rb"cluster_state:ok.*cluster_known_nodes:3", server.do("CLUSTER", "INFO"), re.DOTALL)
+                  for server in servers):  # fmt: skip
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return servers
+
+
+def test_in_a_cluster_users_are_spread_and_each_node_tells_its_loss(nodes: list[RedisServer]) -> None:
+    some: list[int | str] = [*range(1_200), "{x}", "}{", "{}", "ä"]
+    with RedisLink(f"redis+cluster://127.0.0.1:{nodes[0].port}") as link:
+        users = RedisUsers(link, "shop")
+        assert users.get("nobody") == Found(None, False)
+        users.put_many({user: b"%d" % number for number, user in enumerate(some)})
+        users.mark("3")
+        assert users.has_mark("3")
+        assert [users.get(user).state for user in some] == [b"%d" % number for number in range(len(some))]
+        held = [node.do("KEYS", "shop:user:*") for node in nodes]
+        assert sum(map(len, held)) == len(some)
+        assert min(map(len, held)) > len(some) / 5, [len(keys) for keys in held]
+        assert users.forget("{x}")
+        assert users.get("{x}") == Found(None, True)
+        nodes[1].do("FLUSHALL")
+        assert not users.has_mark("3")
+        lost = {key.rpartition(b":")[2].decode() for key in held[1]}
+        found = {user: users.get(user) for user in range(1_200)}
+        assert {str(user) for user, one in found.items() if one.state is None} == lost & set(map(str, range(1_200)))
+        assert not any(one.complete for one in found.values() if one.state is None)
+        users.mark("3")
+        assert users.has_mark("3")
+
+
+def test_a_node_that_is_away_costs_the_others_nothing(nodes: list[RedisServer]) -> None:
+    with RedisLink(f"redis+cluster://127.0.0.1:{nodes[0].port}", timeout_seconds=0.2) as link:
+        users = RedisUsers(link)
+        users.put_many(dict.fromkeys(range(30), b"1"))
+        nodes[2].pause()
+        answers, began = [], time.monotonic()
+        for user in range(30):
+            try:
+                answers.append(users.get(user).state)
+            except RedisFailure:
+                answers.append(None)
+        assert time.monotonic() - began < 20
+        assert answers.count(b"1") > 10
+        assert None in answers
+        nodes[2].resume()
+
+
+def test_users_need_rights_to_their_own_keys_alone(start_redis: Callable[..., RedisServer]) -> None:
+    server = start_redis()
+    rights = ("+@read", "+@write", "+@scripting", "+@connection")
+    server.do("ACL", "SETUSER", "app", "on", ">secret", "~{shop}:*", "~shop:*", *rights)
+    with RedisLink(f"redis://app:secret@127.0.0.1:{server.port}") as link:
+        users = RedisUsers(link, "shop")
+        users.put_many({"u": b"1"})
+        users.mark("3")
+        assert users.has_mark("3")
+        assert users.get("v") == Found(None, True)
 
 
 @pytest.mark.parametrize("way", ["kill", "pause"])
