@@ -16,6 +16,8 @@ import faust
 from faust.app.base import BootStrategy
 from mode import Service
 
+from topologies.heartbeat import Heartbeat
+
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Works until the event is set."""
 INTERRUPTED = 130
@@ -52,15 +54,19 @@ class _Hosted(Service):
             await asyncio.wait([self.done])
 
 
-def host(name: str, bootstrap: str, work: Work) -> None:
+def host(name: str, bootstrap: str, work: Work, heartbeat: Heartbeat) -> None:
     """Run `work` under a Faust app called `name` until SIGINT or SIGTERM. Raises what `work` raises.
 
     A second signal ends the process at once, with status 130: what was unfinished is done again by whoever goes on.
     """
-    asyncio.run(_host(name, bootstrap, work))
+    try:
+        asyncio.run(_host(name, bootstrap, work, heartbeat))
+    finally:
+        heartbeat.end()
 
 
-async def _host(name: str, bootstrap: str, work: Work) -> None:
+async def _host(name: str, bootstrap: str, work: Work, heartbeat: Heartbeat) -> None:
+    beating = asyncio.create_task(heartbeat.beat())
     asked = asyncio.Event()
     _listen(asyncio.get_running_loop(), asked)
     app = _Host(name, broker=f"kafka://{bootstrap.replace(',', ';kafka://')}", web_enabled=False, autodiscover=False)
@@ -72,6 +78,7 @@ async def _host(name: str, bootstrap: str, work: Work) -> None:
         await asyncio.wait([hosted.done, asyncio.create_task(asked.wait())], return_when=asyncio.FIRST_COMPLETED)
     finally:
         await app.stop()
+        beating.cancel()
     hosted.done.result()
 
 

@@ -15,6 +15,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
+from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
@@ -37,10 +38,10 @@ def run(settings: Settings, sync_seconds: float) -> None:
     given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
-    warm = Warm(settings, checkpoints)
+    warm, heartbeat = Warm(settings, checkpoints), Heartbeat()
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
-        metrics_server(settings.work),
+        metrics_server(settings.work, heartbeat),
         RedisLink.of(redis) as link,
         _learning_thread(warm, threads) as thread,
     ):
@@ -48,7 +49,7 @@ def run(settings: Settings, sync_seconds: float) -> None:
             settings, declared_topics(settings.kafka, events_key(settings.labels)), RedisChannel(link, redis.prefix),
             checkpoints, warm, SystemClock(), thread, sync_seconds,
         )  # fmt: skip
-        host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around))
+        host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around), heartbeat)
 
 
 @contextmanager

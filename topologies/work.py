@@ -16,6 +16,7 @@ from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from topologies.connecting import administration
+from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors
@@ -72,8 +73,10 @@ def run(name: str, settings: Settings) -> None:
     """
     with ExitStack() as left:
         role = ROLES[name](settings, declared_topics(settings.kafka, events_key(settings.labels)), left)
-        left.enter_context(metrics_server(settings.work))
-        host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, partial(_work_on, role, settings))
+        heartbeat = Heartbeat()
+        left.enter_context(metrics_server(settings.work, heartbeat))
+        work = partial(_work_on, role, settings)
+        host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, work, heartbeat)
 
 
 async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
 STUBBORN = """
 import asyncio, sys
+from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 
 async def work(ending):
@@ -28,7 +29,7 @@ async def work(ending):
     print("ends", flush=True)
     await asyncio.sleep(60)
 
-host("stubborn", "127.0.0.1:1", work)
+host("stubborn", "127.0.0.1:1", work, Heartbeat())
 """
 Start = Callable[..., Worker]
 
@@ -80,6 +81,15 @@ def test_it_ends_quietly_at_any_moment(start: Start, name: str, number: signal.S
     worker.process.send_signal(number)
     assert worker.process.wait(30) == 0, worker.said()
     assert "Traceback" not in worker.said()
+
+
+def test_while_kafka_is_away_it_is_alive(start: Start) -> None:
+    worker = start("labelling")
+    until(lambda: "trying again" in worker.said())
+    until(worker.is_alive, 5.0)
+    time.sleep(2.0)
+    assert worker.is_alive()
+    assert worker.stop() == 0, worker.said()
 
 
 @pytest.mark.kafka

@@ -20,6 +20,7 @@ from tests.deploy.the_code import (
     settings_of,
 )
 from tests.deploy.yaml_files import DEPLOY, ROOT, document, documents
+from topologies.metrics_server import LIVE, METRICS
 from topologies.topics import declared_topics
 
 FOLDER = DEPLOY / "kubernetes"
@@ -110,6 +111,8 @@ def untended(manifests: Manifests) -> Iterator[str]:
         if name in manifests.of("Job"):
             continue
         yield from (f"{name} has no {probe}" for probe in PROBES if not container.get(probe))
+        if (container.get("livenessProbe") or {}).get("httpGet", {}).get("path") != LIVE:
+            yield f"{name} would be taken for alive when it hangs"
         # A worker, a scorer and a trainer end within 30 s of being asked.
         if pod["spec"].get("terminationGracePeriodSeconds", 30) <= 30:
             yield f"{name} is killed before it can end"
@@ -244,6 +247,7 @@ WRONG: list[tuple[Any, str, str, str, Any, str]] = [
     (unknown_to_the_code, "ConfigMap", "stream-reco", "data.STREAM_RECO_KAFKA_PARTITIONS", "many", "partitions"),
     (unknown_to_the_code, "Deployment", "labelling", f"{ONE}.env", None, "needs sasl_username and sasl_password"),
     (unknown_to_the_code, "Deployment", "labelling", f"{ONE}.livenessProbe.httpGet.path", "/health", "no /health"),
+    (untended, "Deployment", "training", f"{ONE}.livenessProbe.httpGet.path", METRICS, "alive when it hangs"),
     (unknown_to_the_code, "Deployment", "labelling", f"{ONE}.livenessProbe.httpGet.port", "http", "no port http"),
     (unknown_to_the_code, "Deployment", "labelling", f"{ONE}.ports.0.containerPort", 9090, "on port 9100, not on 9090"),
     (unknown_to_the_code, "Deployment", "scorer", f"{ONE}.readinessProbe.httpGet.path", "/healthy", "no /healthy"),

@@ -18,6 +18,7 @@ from stream_reco.config import ConfigError, Settings, load
 from stream_reco.serve.api_schema import openapi
 from stream_reco.serve.auth import Guard, UnprotectedBindError
 from stream_reco.serve.settings import ServeSettings
+from topologies.metrics_server import LIVE, METRICS
 
 PREFIX = "STREAM_RECO_"
 
@@ -74,7 +75,7 @@ def probe_problems(port: int, path: str, arguments: Sequence[str], settings: Set
     else:
         if port != settings.work.metrics_port:
             yield f"a worker's metrics are on port {settings.work.metrics_port}, not on {port}"
-        if path != "/metrics":
+        if path not in (METRICS, LIVE):
             yield f"a worker has no {path}"
 
 

@@ -64,5 +64,12 @@ class Worker:
 
     def metrics(self) -> str:
         """What it shows to Prometheus; empty where it does not say yet where that is."""
-        found = re.findall(r"metrics are at (http://127\.0\.0\.1:\d+/metrics)", self.said())
-        return urlopen(found[-1], timeout=5).read().decode() if found else ""
+        return self._asked("/metrics")
+
+    def is_alive(self) -> bool:
+        """What it tells whoever would start it anew."""
+        return self._asked("/health/live") == "alive\n"
+
+    def _asked(self, path: str) -> str:
+        found = re.findall(r"metrics are at (http://127\.0\.0\.1:\d+)/metrics", self.said())
+        return urlopen(found[-1] + path, timeout=5).read().decode() if found else ""
