@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stream_reco.events import Id
 from tests.integration.workers import ROOT
 
 _READY_SECONDS = 300.0
@@ -77,7 +78,7 @@ class ScorerProcess:
 class Visitor:
     """Asks a scorer for slates from `start` to `stop`, and keeps what went wrong."""
 
-    def __init__(self, scorer: ScorerProcess, users: int) -> None:
+    def __init__(self, scorer: ScorerProcess, users: Sequence[Id]) -> None:
         self._scorer, self._users = scorer, users
         self.asked = 0
         self.failures: list[str] = []
@@ -96,7 +97,7 @@ class Visitor:
         while not self._stop.wait(_ASK_SECONDS):
             self.asked += 1
             try:
-                body = {"user_id": self.asked % self._users, "k": 5}
+                body = {"user_id": self._users[self.asked % len(self._users)], "k": 5}
                 status, answer = self._scorer.ask("POST", "/v1/recommend", body)
             except OSError as error:
                 self.failures.append(repr(error))

@@ -1,7 +1,8 @@
 """Everything goes wrong at once, and in the end nothing is lost or doubled, and nobody was left without an answer.
 
-Two hundred thousand events go through labelling, interests, training and a scorer while processes are killed, frozen,
-added and removed, Kafka and Redis restart, and Redis loses everything it has.
+Two hundred thousand events of a simulated shop, and the first clicks of a real log, go through labelling, interests,
+training and a scorer while processes are killed, frozen, added and removed, Kafka and Redis restart, and Redis loses
+everything it has.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ import pytest
 
 from stream_reco.config import load
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.events import Event, ItemEvent, encode
+from stream_reco.datasets import load as load_log
+from stream_reco.events import Action, Event, Id, ItemEvent, encode
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.simulate import generate
@@ -27,6 +30,7 @@ from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from stream_reco.train.checkpoint import CheckpointError
 from tests.integration import kafka_log
+from tests.integration.arriving import disordered
 from tests.integration.references import copies, histories, labels
 from tests.integration.scorer import ScorerProcess, Visitor
 from tests.integration.workers import Worker
@@ -37,8 +41,10 @@ from topologies.training_checkpoints import Checkpoints, Found
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(1500)]
 
-EVENTS = int(os.environ.get("STREAM_RECO_CHAOS_EVENTS", "200000"))
-USERS, PARTITIONS, PORTIONS, WINDOW_DAYS = 2000, 4, 20, 14
+MOST = int(os.environ.get("STREAM_RECO_CHAOS_EVENTS", "200000"))
+CLICKS = 40_000
+"""So many of the real log's, unless fewer are asked for: half a day, and 15,000 users."""
+USERS, PARTITIONS, WINDOW_DAYS = 2000, 4, 14
 SETTINGS = {
     "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4", "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4",
     "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8", "LABELS_NEGATIVE_RATE": "0.1", "TRAINING_CHECKPOINT_EVENTS": "20000",
@@ -109,11 +115,36 @@ class Installation:
             worker.kill()
 
 
-def a_log() -> list[Event]:
+@dataclass(frozen=True)
+class Log:
+    """What comes, as it comes, and in how many portions, with a mishap after each."""
+
+    events: list[Event]
+    portions: int
+
+    def users(self) -> list[Id]:
+        """Some who do something in it."""
+        users = dict.fromkeys(event.user_id for event in self.events if isinstance(event, Action))
+        return list(users)[:USERS]
+
+
+def simulated() -> Log:
     """Purchases come up to 20 days late, one event in twenty comes twice, each up to half of the lateness late."""
-    span = EVENTS / 6 / (16 * DAY_MS / 1000)
-    return list(generate(EVENTS, 7, users=USERS, items=200, late_days=20.0, disorder_ms=30_000, duplicate_rate=0.05,
-                         requests_per_second=span))  # fmt: skip
+    span = MOST / 6 / (16 * DAY_MS / 1000)
+    events = generate(MOST, 7, users=USERS, items=200, late_days=20.0, disorder_ms=30_000, duplicate_rate=0.05,
+                      requests_per_second=span)  # fmt: skip
+    return Log(list(events), portions=20)
+
+
+def real(data_dir: Path) -> Log:
+    """Clicks of a news portal, each of which is an example at once; one in ten comes twice, and all in disorder."""
+    clicks = load_log(data_dir / "globo_clicks.parquet", "globo")[: min(MOST, CLICKS)]
+    return Log(disordered(list(clicks), 7), portions=10)
+
+
+@pytest.fixture(params=["simulated", pytest.param("globo", marks=pytest.mark.data)])
+def log(request: pytest.FixtureRequest) -> Log:
+    return simulated() if request.param == "simulated" else real(request.getfixturevalue("data_dir"))
 
 
 def learned(found: Found) -> int:
@@ -164,27 +195,27 @@ async def labelled(installation: Installation, examples: int, seconds: float) ->
 
 
 def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
-    own_kafka: KafkaServer, redis_server: RedisServer, topic_prefix: str, tmp_path: Path
+    log: Log, own_kafka: KafkaServer, redis_server: RedisServer, topic_prefix: str, tmp_path: Path
 ) -> None:
     kafka = KafkaSettings(own_kafka.bootstrap, topic_prefix, partitions=PARTITIONS, session_seconds=6.0)
     installation = Installation(kafka, own_kafka, redis_server, tmp_path)
 
     async def story(visitor: Visitor) -> None:
-        log, rng = a_log(), np.random.default_rng(11)
-        for portion in np.array_split(np.arange(len(log)), PORTIONS):
-            await kafka_log.write(kafka, [kafka_log.message(log[at]) for at in portion])
+        rng, events = np.random.default_rng(11), log.events
+        for portion in np.array_split(np.arange(len(events)), log.portions):
+            await kafka_log.write(kafka, [kafka_log.message(events[at]) for at in portion])
             await installation.mishap(rng)
             await asyncio.sleep(float(rng.random() * 3))
-        await end_of_time(kafka, log)
+        await end_of_time(kafka, events)
         await until_read(installation, "labelling", 300)
         await until_read(installation, "interests", 300)
-        wanted_labels = labels(log, WINDOW_DAYS * DAY_MS)
+        wanted_labels = labels(events, WINDOW_DAYS * DAY_MS)
         found = await labelled(installation, wanted_labels.total(), 120)
         assert found == wanted_labels, installation.happened
         learned = await until_learned(Checkpoints(tmp_path / "checkpoints"), found.total(), 600)
         assert learned == found.total(), installation.happened
         users = RedisUsers(RedisLink(redis_server.url), kafka.prefix)
-        wanted, deadline = histories(log), time.monotonic() + 60
+        wanted, deadline = histories(events), time.monotonic() + 60
         while copies(users, wanted) != wanted:
             assert time.monotonic() < deadline, installation.happened
             await asyncio.sleep(1)
@@ -197,21 +228,20 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
         left.callback(installation.kill)
         for place in ("labelling-0", "labelling-1", "interests-0", "training-0", "training-1"):
             installation.start(place)
-        asyncio.run(_first_events(kafka, installation))
+        asyncio.run(_first_events(kafka, installation, log.events))
         scorer = ScorerProcess(redis_server.url, tmp_path / "scorer", installation.given)
         left.callback(scorer.stop)
         scorer.wait_until_ready()
-        visitor = Visitor(scorer, USERS)
+        visitor = Visitor(scorer, log.users())
         visitor.start()
         asyncio.run(story(visitor))
         installation.stop()
 
 
-async def _first_events(kafka: KafkaSettings, installation: Installation) -> None:
+async def _first_events(kafka: KafkaSettings, installation: Installation, log: Sequence[Event]) -> None:
     """Something to recommend, so that from then on every slate has items."""
     deadline = time.monotonic() + 120
     while not all("works on partitions" in installation.workers[place].said() for place in ("labelling-0",)):
         assert time.monotonic() < deadline, installation.workers["labelling-0"].said()
         await asyncio.sleep(0.2)
-    log = a_log()
     await kafka_log.write(kafka, [kafka_log.message(event) for event in log[:2000]])

@@ -18,6 +18,7 @@ from stream_reco.events import Event, Impression, ItemEvent, encode
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from tests.integration import kafka_log
+from tests.integration.arriving import disordered
 from tests.integration.references import labels
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
@@ -35,14 +36,6 @@ Start = Callable[..., Worker]
 def a_log(seed: int = 0) -> list[Event]:
     """Slates and their clicks, many of them after the window, in the order of their times."""
     return [event for event, _ in late_clicks(DAYS, seed, requests_per_day=150, users=40, items=30)]
-
-
-def disordered(log: Sequence[Event], seed: int) -> list[Event]:
-    """Each event up to half of the lateness behind its place, and one in ten twice."""
-    rng = np.random.default_rng(seed)
-    twice = [event for event in log for _ in range(1 + int(rng.random() < 0.1))]
-    order = np.argsort([event.timestamp + rng.integers(30_000) for event in twice], kind="stable")
-    return [twice[at] for at in order]
 
 
 def end_of_time(log: Sequence[Event]) -> bytes:

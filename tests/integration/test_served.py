@@ -17,9 +17,10 @@ from stream_reco.events import Event, Impression
 from stream_reco.labels import Example
 from stream_reco.labels.settings import DAY_MS
 from tests.integration import kafka_log
+from tests.integration.arriving import disordered
 from tests.integration.references import labels
 from tests.integration.served_log import features_of, messages_of, shown_slate, slates_of
-from tests.integration.test_labelling import SETTINGS, WINDOW_MS, a_log, at_work, disordered, done, end, write_all
+from tests.integration.test_labelling import SETTINGS, WINDOW_MS, a_log, at_work, done, end, write_all
 from tests.integration.workers import Worker
 from tests.labels.reference_join import rows
 
