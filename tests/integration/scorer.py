@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stream_reco.events import Id
 from tests.integration.workers import ROOT
@@ -57,6 +58,21 @@ class ScorerProcess:
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.05)
 
+    def wait_until_it_recommends(self) -> None:
+        """Return once there are items in its slates; the first version may have come before all of them."""
+        self.wait_until_ready()
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self.slate("nobody")["items"]:
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+    def slate(self, user: Id, count: int = 5) -> dict[str, Any]:
+        """What it recommends to a user."""
+        status, answer = self.ask("POST", "/v1/recommend", {"user_id": user, "k": count})
+        assert status == 200, f"{status}: {answer}"
+        assert isinstance(answer, dict), answer
+        return answer
+
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
         """Status and answer of one request, over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)
@@ -97,12 +113,11 @@ class Visitor:
         while not self._stop.wait(_ASK_SECONDS):
             self.asked += 1
             try:
-                body = {"user_id": self._users[self.asked % len(self._users)], "k": 5}
-                status, answer = self._scorer.ask("POST", "/v1/recommend", body)
-            except OSError as error:
+                slate = self._scorer.slate(self._users[self.asked % len(self._users)])
+            except (OSError, AssertionError) as error:
                 self.failures.append(repr(error))
                 continue
-            if status != 200 or not isinstance(answer, dict) or not answer["items"]:
-                self.failures.append(f"{status}: {answer}")
+            if slate["items"]:
+                self.versions.add(slate["version"])
             else:
-                self.versions.add(answer["version"])
+                self.failures.append(f"a slate without items: {slate}")

@@ -12,7 +12,7 @@ import pytest
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedding import Delta
-from stream_reco.events import Action, Event, Id, key_of
+from stream_reco.events import Action, Event, key_of
 from stream_reco.interests import InterestSettings
 from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import table_dims
@@ -26,7 +26,7 @@ from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
-from tests.integration.references import History, copies, histories
+from tests.integration.references import histories, until_equal
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
 from topologies.deletions import Deletion, encode_deletion
@@ -41,14 +41,6 @@ def a_log(seed: int = 0) -> list[Event]:
     events = [event for event, _ in late_clicks(4, seed, requests_per_day=400, users=30, items=30)]
     rng = np.random.default_rng(seed)
     return [event for event in events for _ in range(1 + int(rng.random() < 0.5))]
-
-
-async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while (found := copies(users, wanted)) != wanted:
-        differing = [user for user in wanted if found.get(user) != wanted[user]]
-        assert time.monotonic() < deadline, f"{len(differing)} of {len(wanted)} differ, such as {differing[:3]}"
-        await asyncio.sleep(0.3)
 
 
 @pytest.fixture
