@@ -13,6 +13,7 @@ import numpy as np
 from stream_reco.config.servers import KafkaSettings
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
+from tests.programs import stop_all
 from tests.redis_server import RedisServer
 
 KINDS = ("kill", "kill", "kill", "freeze", "kafka", "flush", "redis", "join", "leave", "freeze")
@@ -110,10 +111,7 @@ class Installation:
 
     def stop(self) -> None:
         """End all workers as an operator would, and see that whoever has left has ended well too."""
-        for worker in self.workers.values():
-            worker.process.terminate()
-        for worker in self.workers.values():
-            assert worker.process.wait(_LEAVE_SECONDS) == 0, worker.said()
+        stop_all(self.workers.values())
         for worker in self._leaving:
             # Whoever was told to leave while it was still being loaded knows nothing of signals yet.
             assert worker.process.wait(_LEAVE_SECONDS) in (0, -signal.SIGTERM), worker.said()

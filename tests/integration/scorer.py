@@ -4,59 +4,43 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Id
-from tests.integration.workers import ROOT
+from tests import programs
 
 _READY_SECONDS = 300.0
 _ASK_SECONDS = 0.02
 
 
-class ScorerProcess:
+class ScorerProcess(programs.Program):
     """`stream-reco serve --redis`, with environment variables without their prefix as settings."""
 
-    def __init__(self, redis_url: str, folder: Path, settings: Mapping[str, str]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._told = folder / "told"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
-        given = {f"STREAM_RECO_{name}": value for name, value in settings.items()}
-        path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "stream_reco.cli", "serve", "--redis", redis_url, "--port", "0"]
-        with self._told.open("wb") as told:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=told, stderr=told,
-                env=inherited | given | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
-
-    def said(self) -> str:
-        """What it has said so far."""
-        return self._told.read_text(errors="replace")
+    def __init__(
+        self, redis_url: str, folder: Path, settings: Mapping[str, str], kafka: KafkaSettings | None = None
+    ) -> None:
+        """Without `kafka` it takes no events."""
+        environment = programs.environ(**programs.settings(**settings))
+        if kafka is not None:
+            environment |= programs.kafka_environ(kafka)
+        super().__init__(["serve", "--redis", redis_url, "--port", "0"], folder, environment)
 
     def port(self) -> int:
         """Its port, once it listens."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while not (found := re.search(r"http://[\d.]+:(\d+)", self.said())):
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
-        return int(found[1])
+        return int(self.wait_for(r"http://[\d.]+:(\d+)", _READY_SECONDS)[1])
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.port()}/metrics"
 
     def wait_until_ready(self) -> None:
         """Return once it serves a version."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while "Ready after" not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
+        self.wait_for("Ready after", _READY_SECONDS)
 
     def wait_until_it_recommends(self) -> None:
         """Return once there are items in its slates; the first version may have come before all of them."""
@@ -84,11 +68,6 @@ class ScorerProcess:
             return answer.status, json.loads(content) if content else None
         finally:
             connection.close()
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait(60)
 
 
 class Visitor:

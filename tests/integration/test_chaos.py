@@ -176,8 +176,5 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
 
 async def _first_events(kafka: KafkaSettings, installation: Installation, log: Sequence[Event]) -> None:
     """Something to recommend, so that from then on every slate has items."""
-    deadline = time.monotonic() + 120
-    while not all("works on partitions" in installation.workers[place].said() for place in ("labelling-0",)):
-        assert time.monotonic() < deadline, installation.workers["labelling-0"].said()
-        await asyncio.sleep(0.2)
+    installation.workers["labelling-0"].wait_until_at_work(120)
     await kafka_log.write(kafka, [kafka_log.message(event) for event in log[:2000]])

@@ -45,14 +45,12 @@ def test_slates_lie_in_kafka_with_the_features_of_their_moment(
     kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     asyncio.run(make_topics(kafka_settings))
-    settings = {"KAFKA_BOOTSTRAP": kafka_settings.bootstrap, "KAFKA_PREFIX": kafka_settings.prefix,
-                "KAFKA_PARTITIONS": str(kafka_settings.partitions)}  # fmt: skip
     learner = Learner(Settings())
     learner.learn(list(generate(3_000, 0, users=20, items=30)))
     with closing(RedisLink(redis_server.url)) as link:
         publishing = Publishing(learner, Settings(), MODEL_NAME, 1, RedisChannel(link))
         publishing.sync(time.time_ns() // 1_000_000)  # noqa: TID251 - a test is at the edge
-        scorer = ScorerProcess(redis_server.url, tmp_path, settings)
+        scorer = ScorerProcess(redis_server.url, tmp_path, {}, kafka_settings)
         try:
             scorer.wait_until_ready()
             answers = [scorer.ask("POST", "/v1/recommend", {"user_id": "new", "k": 3 + more}) for more in range(3)]
