@@ -79,7 +79,7 @@ def _freshness(
         for batch in batches([*catalogue(opened), *clicks(LOADED, start=opened)], 1_000):
             running.client.send(batch)
         lag = 'stream_reco_work_lag_records{partition="events-0",work="training"}'
-        wait_until(lambda: bool(running.client.recommend("anybody")) and not running.metric("training", lag))
+        wait_until(lambda: bool(running.client.recommend("anybody")) and not running.workers["training"].metric(lag))
         before, began = _published(running), perf_counter()
         few = max(3, round(rounds / max(1.0, interval / 2)))
         own, new = bench_own_click(running.client, rounds), bench_new_item(running.client, few)
@@ -96,7 +96,7 @@ def _freshness(
 def _published(running: Installation) -> dict[str, float]:
     """Bytes so far, by kind."""
     line = 'stream_reco_publication_bytes_sum{{kind="{}"}}'
-    return {kind: running.metric("training", line.format(kind)) for kind in ("delta", "snapshot")}
+    return {kind: running.workers["training"].metric(line.format(kind)) for kind in ("delta", "snapshot")}
 
 
 def _snapshot_bytes(running: Installation, channel: RedisChannel) -> float:

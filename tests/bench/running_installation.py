@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 from stream_reco.config.servers import KafkaSettings
 from tests.bench.busy_shop import RETRIEVE
@@ -29,7 +26,6 @@ class Installation:
         given = _SHOP | {
             "REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix,
             "TRAINING_CHECKPOINT_DIR": str(folder / "checkpoints"),
-            "KAFKA_BOOTSTRAP": kafka.bootstrap, "KAFKA_PREFIX": kafka.prefix, "KAFKA_PARTITIONS": str(kafka.partitions),
         }  # fmt: skip
         self._given, self._kafka, self._folder, self._sync_seconds = given, kafka, folder, sync_seconds
         self._left = ExitStack()
@@ -37,8 +33,8 @@ class Installation:
         self._left.callback(self.stop_workers)
         for name in WORKERS:
             self.start(name)
-            self._wait(name, "works on partitions" if name != "training" else "leads in epoch")
-        scorer = ScorerProcess(redis.url, folder / "scorer", given)
+            self.workers[name].wait_for("works on partitions|leads in epoch", _READY_SECONDS)
+        scorer = ScorerProcess(redis.url, folder / "scorer", given, kafka)
         self._left.callback(scorer.stop)
         scorer.wait_until_ready()
         self.client = Client(scorer.port())
@@ -52,21 +48,6 @@ class Installation:
         """End all workers; the scorer goes on."""
         for worker in self.workers.values():
             worker.stop()
-
-    def _wait(self, name: str, for_what: str) -> None:
-        worker, deadline = self.workers[name], time.monotonic() + _READY_SECONDS
-        while for_what not in worker.said():
-            if worker.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not start: {worker.said()}")
-            time.sleep(0.1)
-
-    def metric(self, name: str, line: str) -> float:
-        """The value of one line of a worker's metrics."""
-        where = re.search(r"metrics are at (\S+)", self.workers[name].said())
-        assert where is not None
-        text = urlopen(where[1], timeout=10).read().decode()
-        found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
 
     def stop(self) -> None:
         """End everything."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,9 +21,8 @@ from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
+from tests.programs import COMMAND, ROOT, environ
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "stream_reco.cli"]
 SECRET = " ".join(["nobody", "may", "see", "this"])
 LIGHT = """
 import sys
@@ -34,11 +32,11 @@ assert not heavy, heavy
 """
 
 
-def stream_reco(*arguments: object, **environ: str) -> tuple[int, str, str]:
+def stream_reco(*arguments: object, **given: str) -> tuple[int, str, str]:
     """Run the command; returns its exit status, output and error output."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environ,
+        env=environ() | {"COLUMNS": "200"} | given,
         capture_output=True,
         text=True,
         timeout=250,
@@ -52,7 +50,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy() -> None:
     assert status == 0
     for command in ("replay", "ingest", "doctor", "bench"):
         assert command in output
-    subprocess.run([sys.executable, "-c", LIGHT], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, env=environ())
 
 
 def test_formats_are_those_of_the_loader() -> None:
@@ -258,7 +256,7 @@ def test_replay_ends_cleanly_on_interrupt(tmp_path: Path, seconds: float) -> Non
     write_log(tmp_path / "log.csv", rows=30_000)
     process = subprocess.Popen(
         [*COMMAND, "replay", str(tmp_path / "log.csv"), *TABLE, "--warm-up", "100"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

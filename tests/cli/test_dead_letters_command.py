@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream_reco.config.servers import KafkaSettings
 from tests.cli.test_commands import stream_reco
+from tests.programs import kafka_environ
 from topologies.clients import producer_arguments
 from topologies.connecting import administration, connected, let_go
 from topologies.dead_letters import DeadLetter, encode_letter
@@ -59,11 +60,7 @@ async def _file(kafka: KafkaSettings) -> None:
 
 @pytest.mark.kafka
 def test_list_and_drive(kafka_settings: KafkaSettings) -> None:
-    environ = {
-        "STREAM_RECO_KAFKA_BOOTSTRAP": kafka_settings.bootstrap,
-        "STREAM_RECO_KAFKA_PREFIX": kafka_settings.prefix,
-        "COLUMNS": "60",
-    }
+    environ = kafka_environ(kafka_settings) | {"COLUMNS": "60"}
     status, _, complaint = stream_reco("dead-letters", "list", **environ)
     assert status == 1
     assert "dead-letters does not exist: create it with `stream-reco topics create`" in complaint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import decode
 from tests.cli.test_commands import stream_reco
+from tests.programs import kafka_environ
 from topologies.reading import read_to_end
 
 ROWS = 2500
@@ -34,11 +36,7 @@ async def _lying(kafka: KafkaSettings) -> list[Any]:
 
 @pytest.mark.kafka
 def test_a_log_goes_into_the_topic_with_the_ids_of_its_rows(kafka_settings: KafkaSettings, log: Path) -> None:
-    environ = {
-        "STREAM_RECO_KAFKA_BOOTSTRAP": kafka_settings.bootstrap,
-        "STREAM_RECO_KAFKA_PREFIX": kafka_settings.prefix,
-        "STREAM_RECO_KAFKA_PARTITIONS": "3",
-    }
+    environ = kafka_environ(replace(kafka_settings, partitions=3))
     status, output, complaint = stream_reco(*arguments(log), "--kafka", **environ)
     assert status == 1
     assert "events does not exist: create it with `stream-reco topics create`" in complaint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -37,8 +36,8 @@ from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES
 from stream_reco.serve.request import Request
 from tests.pages import Page
+from tests.programs import COMMAND, environ
 
-ROOT = Path(__file__).parents[2]
 SIZE = Size(400, 200)
 NEVER = Run("sync never", ("--sync-interval", "never"), seed=3)
 SMALL = Experiment("sync", FULL, (FULL, NEVER), ())
@@ -108,10 +107,10 @@ def test_replays_do_not_inherit_settings(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("STREAM_RECO_TRAINING_SEED", "5")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    environ = environment(1000)
-    assert not [name for name in environ if name.startswith("STREAM_RECO_")]
-    assert environ["OMP_NUM_THREADS"] == "7"
-    assert environ["NUMBA_NUM_THREADS"] == "1"
+    given = environment(1000)
+    assert not [name for name in given if name.startswith("STREAM_RECO_")]
+    assert given["OMP_NUM_THREADS"] == "7"
+    assert given["NUMBA_NUM_THREADS"] == "1"
 
 
 # --- running it
@@ -164,10 +163,10 @@ def test_a_log_that_the_warm_up_takes_whole_is_told(tmp_path: Path) -> None:
 
 def test_interrupted_it_leaves_no_replay_behind(tmp_path: Path) -> None:
     write_log(tmp_path)
-    command = [sys.executable, "-m", "stream_reco.cli", "reproduce", "sync", "--data", str(tmp_path), "--jobs", "2"]
+    command = [*COMMAND, "reproduce", "sync", "--data", str(tmp_path), "--jobs", "2"]
     process = subprocess.Popen(
         [*command, "--limit", "400", "--warm-up", "200", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o")],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        env=environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +21,10 @@ from stream_reco.cli.demo_people import People, Score, world_of
 from stream_reco.cli.sending import Client
 from stream_reco.datasets import write_events
 from stream_reco.simulate import generate
+from tests.programs import COMMAND, environ
+from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-ENVIRON = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-COMMAND = [sys.executable, "-m", "stream_reco.cli"]
+ENVIRON = environ(COLUMNS="200")
 T = 1_700_000_000_000
 
 
@@ -44,16 +43,6 @@ def server(data: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def until(condition: object, seconds: float) -> None:
-    """Wait until a condition holds."""
-    assert callable(condition)
-    for _ in range(round(seconds / 0.1)):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> str:

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -31,13 +30,13 @@ from stream_reco.sync import ChannelRefused, ChannelUnreachable
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
+from tests.programs import COMMAND, environ
 from tests.redis_server import RedisServer
+from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 SECRET = "no password of anybody"  # noqa: S105 - of a server that lives for these tests
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
-ENVIRON |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "STREAM_RECO_REDIS_PASSWORD": SECRET}
-COMMAND = [sys.executable, "-m", "stream_reco.cli", "serve", "--port", "0"]
+ENVIRON = environ(STREAM_RECO_REDIS_PASSWORD=SECRET)
+SERVE = [*COMMAND, "serve", "--port", "0"]
 
 
 class Trainer:
@@ -101,20 +100,13 @@ class Scene:
         return version
 
 
-def until(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A trainer, and a scorer that was started before there was anything to follow."""
     log = list(generate(9_000, 0, users=40, items=60))
     with RedisServer(tmp_path_factory.mktemp("redis"), "--requirepass", SECRET) as server:
         process = subprocess.Popen(
-            [*COMMAND, "--redis", server.url], env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*SERVE, "--redis", server.url], env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         try:
             assert process.stdout is not None

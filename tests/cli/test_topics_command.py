@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stream_reco.config.servers import KafkaSettings
 from tests.cli.test_commands import stream_reco
 from tests.kafka_server import KafkaServer
+from tests.programs import kafka_environ
 
 
 def test_without_an_address_it_is_wrong_usage() -> None:
@@ -36,12 +39,8 @@ def test_certificates_that_are_not_there_are_named() -> None:
 
 
 @pytest.mark.kafka
-def test_create_then_check(kafka: KafkaServer, kafka_settings: KafkaSettings) -> None:
-    environ = {
-        "STREAM_RECO_KAFKA_BOOTSTRAP": kafka.bootstrap,
-        "STREAM_RECO_KAFKA_PREFIX": kafka_settings.prefix,
-        "STREAM_RECO_KAFKA_PARTITIONS": "3",
-    }
+def test_create_then_check(kafka_settings: KafkaSettings) -> None:
+    environ = kafka_environ(replace(kafka_settings, partitions=3))
     status, output, complaint = stream_reco("topics", "check", **environ)
     assert status == 1
     assert "8 problems" in complaint
@@ -62,7 +61,7 @@ def test_create_then_check(kafka: KafkaServer, kafka_settings: KafkaSettings) ->
 
 @pytest.mark.kafka
 def test_the_doctor_looks_at_kafka(kafka: KafkaServer, kafka_settings: KafkaSettings) -> None:
-    environ = {"STREAM_RECO_KAFKA_BOOTSTRAP": kafka.bootstrap, "STREAM_RECO_KAFKA_PREFIX": kafka_settings.prefix}
+    environ = kafka_environ(kafka_settings)
     status, output, complaint = stream_reco("doctor", **environ)
     assert status == 1
     assert f"✓ Kafka: {kafka.bootstrap} answers as Kafka 4.1 or newer" in output

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stream_reco.config.servers import KafkaSettings
-from tests.integration.workers import ROOT, Worker
+from tests.integration.workers import Worker
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -85,7 +86,7 @@ def test_it_ends_quietly_at_any_moment(start: Start, name: str, number: signal.S
 
 def test_while_kafka_is_away_it_is_alive(start: Start) -> None:
     worker = start("labelling")
-    until(lambda: "trying again" in worker.said())
+    worker.wait_for("trying again")
     until(worker.is_alive, 5.0)
     time.sleep(2.0)
     assert worker.is_alive()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -38,12 +40,18 @@ def histories(log: Sequence[Event]) -> dict[Id, History]:
     }
 
 
-def copies(users: RedisUsers, wanted: dict[Id, History]) -> dict[Id, History]:
-    """What Redis has of the users."""
-    found = {}
-    for user in wanted:
-        data = users.get(user).state
-        if data is not None:
-            state = UserState.from_bytes(data)
-            found[user] = list(zip(state.times.tolist(), state.items.tolist(), strict=True))
-    return found
+def _copy(users: RedisUsers, user: Id) -> History | None:
+    """What Redis has of a user."""
+    data = users.get(user).state
+    if data is None:
+        return None
+    state = UserState.from_bytes(data)
+    return list(zip(state.times.tolist(), state.items.tolist(), strict=True))
+
+
+async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
+    """Wait until Redis has of all users what is wanted."""
+    deadline = time.monotonic() + seconds
+    while differing := [user for user, history in wanted.items() if _copy(users, user) != history]:
+        assert time.monotonic() < deadline, f"{len(differing)} of {len(wanted)} differ, such as {differing[:3]}"
+        await asyncio.sleep(0.3)

@@ -4,57 +4,58 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.integration.workers import ROOT
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Id
+from tests import programs
 
 _READY_SECONDS = 300.0
 _ASK_SECONDS = 0.02
 
 
-class ScorerProcess:
+class ScorerProcess(programs.Program):
     """`stream-reco serve --redis`, with environment variables without their prefix as settings."""
 
-    def __init__(self, redis_url: str, folder: Path, settings: Mapping[str, str]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._told = folder / "told"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
-        given = {f"STREAM_RECO_{name}": value for name, value in settings.items()}
-        path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "stream_reco.cli", "serve", "--redis", redis_url, "--port", "0"]
-        with self._told.open("wb") as told:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=told, stderr=told,
-                env=inherited | given | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
-
-    def said(self) -> str:
-        """What it has said so far."""
-        return self._told.read_text(errors="replace")
+    def __init__(
+        self, redis_url: str, folder: Path, settings: Mapping[str, str], kafka: KafkaSettings | None = None
+    ) -> None:
+        """Without `kafka` it takes no events."""
+        environment = programs.environ(**programs.settings(**settings))
+        if kafka is not None:
+            environment |= programs.kafka_environ(kafka)
+        super().__init__(["serve", "--redis", redis_url, "--port", "0"], folder, environment)
 
     def port(self) -> int:
         """Its port, once it listens."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while not (found := re.search(r"http://[\d.]+:(\d+)", self.said())):
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
-        return int(found[1])
+        return int(self.wait_for(r"http://[\d.]+:(\d+)", _READY_SECONDS)[1])
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.port()}/metrics"
 
     def wait_until_ready(self) -> None:
         """Return once it serves a version."""
+        self.wait_for("Ready after", _READY_SECONDS)
+
+    def wait_until_it_recommends(self) -> None:
+        """Return once there are items in its slates; the first version may have come before all of them."""
+        self.wait_until_ready()
         deadline = time.monotonic() + _READY_SECONDS
-        while "Ready after" not in self.said():
-            assert self.process.poll() is None, self.said()
+        while not self.slate("nobody")["items"]:
             assert time.monotonic() < deadline, self.said()
-            time.sleep(0.05)
+            time.sleep(0.1)
+
+    def slate(self, user: Id, count: int = 5) -> dict[str, Any]:
+        """What it recommends to a user."""
+        status, answer = self.ask("POST", "/v1/recommend", {"user_id": user, "k": count})
+        assert status == 200, f"{status}: {answer}"
+        assert isinstance(answer, dict), answer
+        return answer
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
         """Status and answer of one request, over a connection of its own."""
@@ -68,16 +69,11 @@ class ScorerProcess:
         finally:
             connection.close()
 
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait(60)
-
 
 class Visitor:
     """Asks a scorer for slates from `start` to `stop`, and keeps what went wrong."""
 
-    def __init__(self, scorer: ScorerProcess, users: int) -> None:
+    def __init__(self, scorer: ScorerProcess, users: Sequence[Id]) -> None:
         self._scorer, self._users = scorer, users
         self.asked = 0
         self.failures: list[str] = []
@@ -96,12 +92,11 @@ class Visitor:
         while not self._stop.wait(_ASK_SECONDS):
             self.asked += 1
             try:
-                body = {"user_id": self.asked % self._users, "k": 5}
-                status, answer = self._scorer.ask("POST", "/v1/recommend", body)
-            except OSError as error:
+                slate = self._scorer.slate(self._users[self.asked % len(self._users)])
+            except (OSError, AssertionError) as error:
                 self.failures.append(repr(error))
                 continue
-            if status != 200 or not isinstance(answer, dict) or not answer["items"]:
-                self.failures.append(f"{status}: {answer}")
+            if slate["items"]:
+                self.versions.add(slate["version"])
             else:
-                self.versions.add(answer["version"])
+                self.failures.append(f"a slate without items: {slate}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedding import Delta
-from stream_reco.events import Action, Event, Id, key_of
+from stream_reco.events import Action, Event, key_of
 from stream_reco.interests import InterestSettings
 from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import table_dims
@@ -26,14 +26,15 @@ from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
-from tests.integration.references import History, copies, histories
+from tests.integration.conftest import StartWorker
+from tests.integration.references import histories, until_equal
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
 from topologies.deletions import Deletion, encode_deletion
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 
-Start = Callable[..., Worker]
+Start = Callable[[], Worker]
 
 
 def a_log(seed: int = 0) -> list[Event]:
@@ -43,26 +44,13 @@ def a_log(seed: int = 0) -> list[Event]:
     return [event for event in events for _ in range(1 + int(rng.random() < 0.5))]
 
 
-async def until_equal(users: RedisUsers, wanted: dict[Id, History], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while (found := copies(users, wanted)) != wanted:
-        differing = [user for user in wanted if found.get(user) != wanted[user]]
-        assert time.monotonic() < deadline, f"{len(differing)} of {len(wanted)} differ, such as {differing[:3]}"
-        await asyncio.sleep(0.3)
-
-
 @pytest.fixture
-def start(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Start]:
-    workers: list[Worker] = []
-
-    def begin(redis: RedisServer, name: str = "a") -> Worker:
+def start(start_worker: StartWorker, kafka_settings: KafkaSettings, redis: RedisServer, tmp_path: Path) -> Start:
+    def begin() -> Worker:
         settings = {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka_settings.prefix}
-        workers.append(Worker("interests", kafka_settings, tmp_path / name, settings))
-        return workers[-1]
+        return start_worker("interests", kafka_settings, tmp_path / "a", settings)
 
-    yield begin
-    for worker in workers:
-        worker.kill()
+    return begin
 
 
 @pytest.fixture
@@ -86,28 +74,20 @@ def publish_items(redis: RedisServer, kafka: KafkaSettings, log: Sequence[Event]
     )
 
 
-async def at_work(worker: Worker) -> None:
-    deadline = time.monotonic() + 60
-    while "works on partitions" not in worker.said():
-        assert time.monotonic() < deadline, worker.said()
-        assert worker.process.poll() is None, worker.said()
-        await asyncio.sleep(0.1)
-
-
 def test_copies_are_what_the_actions_make_them(
     kafka_settings: KafkaSettings, start: Start, redis: RedisServer
 ) -> None:
     async def story() -> None:
         log, users = a_log(1), users_of(redis, kafka_settings)
         publish_items(redis, kafka_settings, log)
-        worker = start(redis)
-        await at_work(worker)
+        worker = start()
+        worker.wait_until_at_work()
         parts = np.array_split(np.arange(len(log)), 4)
         for number, portion in enumerate(parts):
             await kafka_log.write(kafka_settings, [kafka_log.message(log[at]) for at in portion])
             if number == 1:
                 worker.kill()
-                worker = start(redis)
+                worker = start()
         wanted = histories(log)
         await until_equal(users, wanted)
         for user, history in wanted.items():
@@ -126,8 +106,8 @@ def test_redis_may_be_emptied_and_may_be_away(kafka_settings: KafkaSettings, sta
     async def story() -> None:
         log, users = a_log(2), users_of(redis, kafka_settings)
         half = len(log) // 2
-        worker = start(redis)
-        await at_work(worker)
+        worker = start()
+        worker.wait_until_at_work()
         await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in log[:half]])
         await until_equal(users, histories(log[:half]))
         redis.do("FLUSHALL")
@@ -151,8 +131,8 @@ def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, r
 
     async def story() -> None:
         users = users_of(redis, kafka_settings)
-        worker = start(redis)
-        await at_work(worker)
+        worker = start()
+        worker.wait_until_at_work()
         for event in (idle, later):
             await kafka_log.write(kafka_settings, [kafka_log.message(event)], partition=0)
             await until_equal(users, histories([event]))
@@ -176,8 +156,8 @@ def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
 
     async def story() -> None:
         users = users_of(redis, kafka_settings)
-        worker = start(redis)
-        await at_work(worker)
+        worker = start()
+        worker.wait_until_at_work()
         await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in (kept, gone)])
         await until_equal(users, histories([kept, gone]))
         deletion = encode_deletion(Deletion(user_id="gone", timestamp=gone.timestamp))
@@ -195,7 +175,9 @@ def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
     asyncio.run(story())
 
 
-def test_without_redis_it_says_what_is_missing(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
-    worker = Worker("interests", kafka_settings, tmp_path / "a")
+def test_without_redis_it_says_what_is_missing(
+    start_worker: StartWorker, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    worker = start_worker("interests", kafka_settings, tmp_path)
     assert worker.process.wait(60) == 1
     assert "STREAM_RECO_REDIS_URL" in worker.said()

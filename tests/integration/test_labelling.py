@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,8 +18,9 @@ from stream_reco.events import Event, Impression, ItemEvent, encode
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from tests.integration import kafka_log
+from tests.integration.arriving import disordered
+from tests.integration.conftest import StartWorker
 from tests.integration.references import labels
-from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import Row, rows
 from topologies.deletions import Deletion, encode_deletion
@@ -28,21 +29,11 @@ from topologies.keys import id_key
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 DAYS, WINDOW_MS = 5, DAY_MS
-SETTINGS = {"LABELS_WINDOW_DAYS": "1"}
-Start = Callable[..., Worker]
 
 
 def a_log(seed: int = 0) -> list[Event]:
     """Slates and their clicks, many of them after the window, in the order of their times."""
     return [event for event, _ in late_clicks(DAYS, seed, requests_per_day=150, users=40, items=30)]
-
-
-def disordered(log: Sequence[Event], seed: int) -> list[Event]:
-    """Each event up to half of the lateness behind its place, and one in ten twice."""
-    rng = np.random.default_rng(seed)
-    twice = [event for event in log for _ in range(1 + int(rng.random() < 0.1))]
-    order = np.argsort([event.timestamp + rng.integers(30_000) for event in twice], kind="stable")
-    return [twice[at] for at in order]
 
 
 def end_of_time(log: Sequence[Event]) -> bytes:
@@ -70,33 +61,11 @@ async def examples(kafka: KafkaSettings) -> Counter[Row]:
     return rows(kafka_log.examples(await kafka_log.read(kafka, "examples")))
 
 
-@pytest.fixture
-def start(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker with a state folder of that name; all are ended with the test."""
-    workers: list[Worker] = []
-
-    def begin(name: str = "a", kafka: KafkaSettings = kafka_settings) -> Worker:
-        workers.append(Worker("labelling", kafka, tmp_path / name, SETTINGS))
-        return workers[-1]
-
-    yield begin
-    for worker in workers:
-        worker.kill()
-
-
-async def at_work(worker: Worker) -> None:
-    deadline = time.monotonic() + 60
-    while "works on partitions" not in worker.said():
-        assert time.monotonic() < deadline, worker.said()
-        assert worker.process.poll() is None, worker.said()
-        await asyncio.sleep(0.1)
-
-
-def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings, start: Start) -> None:
+def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings, start_labelling: StartWorker) -> None:
     async def story() -> None:
         log = a_log()
-        worker = start()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         bad = [b"{", b'{"type":"wish"}', b"\xff", b'{"type":"impression","user_id":1,"item_id":2,"timestamp":1}', b""]
         await kafka_log.write(kafka_settings, [(b"x", value) for value in bad])
         await write_all(kafka_settings, disordered(log, 1))
@@ -112,20 +81,20 @@ def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings,
 
 
 def test_nothing_is_lost_or_doubled_by_kills_and_by_a_lost_disk(
-    kafka_settings: KafkaSettings, start: Start, tmp_path: Path
+    kafka_settings: KafkaSettings, start_labelling: StartWorker, tmp_path: Path
 ) -> None:
     async def story() -> None:
         rng = np.random.default_rng(3)
         log = disordered(a_log(2), 2)
-        worker = start()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         for number, portion in enumerate(np.array_split(np.arange(len(log)), 6)):
             await write_all(kafka_settings, [log[at] for at in portion])
             await asyncio.sleep(float(rng.random()))
             worker.kill()
             if number == 3:
                 shutil.rmtree(tmp_path / "a")
-            worker = start("a" if number < 4 else "b")
+            worker = start_labelling("a" if number < 4 else "b")
         await end(kafka_settings, log)
         await done(kafka_settings)
         assert worker.stop() == 0, worker.said()
@@ -134,15 +103,15 @@ def test_nothing_is_lost_or_doubled_by_kills_and_by_a_lost_disk(
     asyncio.run(story())
 
 
-def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings, start: Start) -> None:
+def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings, start_labelling: StartWorker) -> None:
     async def story() -> None:
         log = disordered(a_log(4), 4)
         parts = [[log[at] for at in portion] for portion in np.array_split(np.arange(len(log)), 4)]
-        first = start("a")
-        await at_work(first)
+        first = start_labelling("a")
+        first.wait_until_at_work()
         await write_all(kafka_settings, parts[0])
-        second = start("b")
-        await at_work(second)
+        second = start_labelling("b")
+        second.wait_until_at_work()
         await write_all(kafka_settings, parts[1])
         first.freeze()
         await write_all(kafka_settings, parts[2])
@@ -159,18 +128,20 @@ def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings
     asyncio.run(story())
 
 
-def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, topic_prefix: str, start: Start) -> None:
+def test_a_broker_that_dies_is_waited_for(
+    own_kafka: KafkaServer, topic_prefix: str, start_labelling: StartWorker
+) -> None:
     kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
 
     async def story() -> None:
         log = disordered(a_log(5), 5)
         half = len(log) // 2
         own_kafka.stop()
-        worker = start("a", kafka)
+        worker = start_labelling("a", kafka)
         await asyncio.sleep(2)
         assert worker.process.poll() is None, worker.said()
         own_kafka.start()
-        await at_work(worker)
+        worker.wait_until_at_work()
         await write_all(kafka, log[:half])
         own_kafka.kill()
         await asyncio.sleep(1)
@@ -184,13 +155,13 @@ def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, topic_prefix: 
     asyncio.run(story())
 
 
-def test_a_deleted_user_gives_no_more_examples(kafka_settings: KafkaSettings, start: Start) -> None:
+def test_a_deleted_user_gives_no_more_examples(kafka_settings: KafkaSettings, start_labelling: StartWorker) -> None:
     async def story() -> None:
         log = a_log(6)
         at = len(log) // 2
         users = sorted({event.user_id for event in log if isinstance(event, Impression)}, key=str)
-        worker = start()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         await write_all(kafka_settings, log[:at])
         deletion = encode_deletion(Deletion(user_id=users[0], timestamp=log[at].timestamp))
         await kafka_log.write(kafka_settings, [(id_key(users[0]), deletion)])
@@ -210,11 +181,11 @@ def test_a_deleted_user_gives_no_more_examples(kafka_settings: KafkaSettings, st
     asyncio.run(story())
 
 
-def test_two_workers_on_one_folder_are_refused(start: Start) -> None:
+def test_two_workers_on_one_folder_are_refused(start_labelling: StartWorker) -> None:
     async def story() -> None:
-        first = start("a")
-        await at_work(first)
-        second = start("a")
+        first = start_labelling("a")
+        first.wait_until_at_work()
+        second = start_labelling("a")
         assert second.process.wait(60) == 1
         assert "state.dir" in second.said()
         assert f"process {first.process.pid}" in second.said()

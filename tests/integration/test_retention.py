@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from aiokafka import TopicPartition
@@ -16,6 +13,7 @@ from aiokafka.admin import RecordsToDelete
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Action, Event
 from tests.integration import kafka_log
+from tests.integration.conftest import StartWorker
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
 from topologies.connecting import administration
@@ -30,38 +28,37 @@ IN_WORK = {"labelling": "is open at offset", "interests": "is open at offset", "
     ("labelling", True), ("interests", True), ("training", True), ("labelling", False), ("training", False),
 ])  # fmt: skip
 def test_what_was_deleted_unread_is_counted(
-    kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path, name: str, asleep: bool
+    start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path, name: str,
+    asleep: bool,
 ) -> None:
     given = {"REDIS_URL": redis_server.url, "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
              "TRAINING_CHECKPOINT_EVENTS": "10"}  # fmt: skip
-    worker = Worker(name, kafka_settings, tmp_path, given)
-    try:
-        until(worker, lambda: IN_WORK[name] in worker.said())
-        asyncio.run(write(kafka_settings, range(20)))
-        until(worker, lambda: metric(worker, f'work_records_total{{work="{name}"}}') >= 20)
-        if name == "training":
-            until(worker, lambda: ", 0 examples" in worker.said().split("training: wrote ")[-1])
-        if asleep:
-            worker.freeze()
-        else:
-            assert worker.stop() == 0
-        # These are the answer to a reader that waits: it will have them, and ask for what comes next.
-        asyncio.run(write(kafka_settings, range(20, 25)))
-        asyncio.run(write(kafka_settings, range(25, 50)))
-        asyncio.run(delete(kafka_settings, 45))
-        if asleep:
-            worker.wake()
-        else:
-            worker = Worker(name, kafka_settings, tmp_path, given)
-        # Training begins anew with the checkpoint of the first twenty.
-        missed = 20 if asleep and name != "training" else 25
-        until(worker, lambda: metric(worker, f'work_missed_total{{work="{name}"}}') == missed)
-        asyncio.run(write(kafka_settings, range(50, 60)))
-        wanted = 20 + 5 + 5 + 10 if asleep else 5 + 10
-        until(worker, lambda: metric(worker, f'work_records_total{{work="{name}"}}') == wanted)
-        assert worker.said().count("were deleted before they were") == 1
-    finally:
-        worker.kill()
+    worker = start_worker(name, kafka_settings, tmp_path, given)
+    worker.wait_for(IN_WORK[name])
+    asyncio.run(write(kafka_settings, range(20)))
+    until(worker, lambda: worker.metric(f'stream_reco_work_records_total{{work="{name}"}}') >= 20)
+    if name == "training":
+        worker.wait_for("training: wrote ")
+    if asleep:
+        worker.freeze()
+    else:
+        assert worker.stop() == 0
+    # These are the answer to a reader that waits: it will have them, and ask for what comes next.
+    asyncio.run(write(kafka_settings, range(20, 25)))
+    asyncio.run(write(kafka_settings, range(25, 50)))
+    asyncio.run(delete(kafka_settings, 45))
+    if asleep:
+        worker.wake()
+    else:
+        worker = start_worker(name, kafka_settings, tmp_path, given)
+        worker.wait_for(r"(?s)metrics are at.*metrics are at")
+    # Training begins anew with the checkpoint of the first twenty.
+    missed = 20 if asleep and name != "training" else 25
+    until(worker, lambda: worker.metric(f'stream_reco_work_missed_total{{work="{name}"}}') == missed)
+    asyncio.run(write(kafka_settings, range(50, 60)))
+    wanted = 20 + 5 + 5 + 10 if asleep else 5 + 10
+    until(worker, lambda: worker.metric(f'stream_reco_work_records_total{{work="{name}"}}') == wanted)
+    assert worker.said().count("were deleted before they were") == 1
 
 
 async def write(kafka: KafkaSettings, numbers: range) -> None:
@@ -78,17 +75,6 @@ async def delete(kafka: KafkaSettings, before: int) -> None:
     async with administration(kafka) as admin:
         part = TopicPartition(f"{kafka.prefix}.events", 0)
         await admin.delete_records({part: RecordsToDelete(before_offset=before)})
-
-
-def metric(worker: Worker, line: str) -> float:
-    """The value of one line of its metrics; 0 where it is not there."""
-    told = re.findall(r"metrics are at (\S+)", worker.said())
-    try:
-        text = urlopen(told[-1], timeout=10).read().decode() if told else ""
-    except URLError:
-        return 0.0
-    found = re.search(rf"^stream_reco_{re.escape(line)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
 
 
 def until(worker: Worker, condition: object, seconds: float = 40.0) -> None:

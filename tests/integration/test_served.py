@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,30 +16,16 @@ from stream_reco.events import Event, Impression
 from stream_reco.labels import Example
 from stream_reco.labels.settings import DAY_MS
 from tests.integration import kafka_log
+from tests.integration.arriving import disordered
+from tests.integration.conftest import StartWorker
 from tests.integration.references import labels
 from tests.integration.served_log import features_of, messages_of, shown_slate, slates_of
-from tests.integration.test_labelling import SETTINGS, WINDOW_MS, a_log, at_work, disordered, done, end, write_all
-from tests.integration.workers import Worker
+from tests.integration.test_labelling import WINDOW_MS, a_log, done, end, write_all
 from tests.labels.reference_join import rows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 NOW = 1_700_000_000_000
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def begin(kafka_settings: KafkaSettings, tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker with a state folder of that name; all are ended with the test."""
-    workers: list[Worker] = []
-
-    def start(name: str = "a", **settings: str) -> Worker:
-        workers.append(Worker("labelling", kafka_settings, tmp_path / name, SETTINGS | settings))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 async def examples(kafka: KafkaSettings) -> list[Example]:
@@ -48,14 +33,14 @@ async def examples(kafka: KafkaSettings) -> list[Example]:
 
 
 def test_examples_have_what_was_served_through_kills_a_takeover_and_a_lost_disk(
-    kafka_settings: KafkaSettings, begin: Start, tmp_path: Path
+    kafka_settings: KafkaSettings, start_labelling: StartWorker, tmp_path: Path
 ) -> None:
     async def story() -> None:
         rng = np.random.default_rng(8)
         log = disordered(a_log(8), 8)
         slates = list(slates_of(log))
-        worker = begin()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         written = set[str]()
         for number, portion in enumerate(np.array_split(np.arange(len(log)), 6)):
             part = [log[at] for at in portion]
@@ -69,7 +54,7 @@ def test_examples_have_what_was_served_through_kills_a_takeover_and_a_lost_disk(
             worker.kill()
             if number == 3:
                 shutil.rmtree(tmp_path / "a")
-            worker = begin("a" if number < 4 else "b")
+            worker = start_labelling("a" if number < 4 else "b")
         await end(kafka_settings, log)
         await done(kafka_settings)
         assert worker.stop() == 0, worker.said()
@@ -85,12 +70,12 @@ def test_examples_have_what_was_served_through_kills_a_takeover_and_a_lost_disk(
     asyncio.run(story())
 
 
-def test_a_backlog_of_both_is_joined_as_it_came(kafka_settings: KafkaSettings, begin: Start) -> None:
+def test_a_backlog_of_both_is_joined_as_it_came(kafka_settings: KafkaSettings, start_labelling: StartWorker) -> None:
     """More slates than are read at once, written long before anybody reads."""
 
     async def story() -> None:
-        worker = begin()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         worker.kill()
         events: list[Event] = []
         for day in range(4):
@@ -101,7 +86,7 @@ def test_a_backlog_of_both_is_joined_as_it_came(kafka_settings: KafkaSettings, b
             await kafka_log.write(kafka_settings, messages_of(slates), topic="served")
             await write_all(kafka_settings, shown)
             events += shown
-        worker = begin()
+        worker = start_labelling()
         await end(kafka_settings, events)
         await done(kafka_settings)
         assert worker.stop() == 0, worker.said()
@@ -118,11 +103,11 @@ def impression(request: str, item: str, at: int) -> Impression:
 
 
 def test_without_a_slate_after_a_day_or_from_another_there_are_none(
-    kafka_settings: KafkaSettings, begin: Start
+    kafka_settings: KafkaSettings, start_labelling: StartWorker
 ) -> None:
     async def story() -> None:
-        worker = begin()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         slates = [shown_slate(7, "good", NOW, ["a", "b"]), shown_slate(7, "old", NOW, ["a"]),
                   shown_slate(8, "other", NOW, ["a"])]  # fmt: skip
         await kafka_log.write(kafka_settings, messages_of(slates), topic="served")
@@ -147,10 +132,10 @@ def test_without_a_slate_after_a_day_or_from_another_there_are_none(
     asyncio.run(story())
 
 
-def test_bad_slates_become_dead_letters(kafka_settings: KafkaSettings, begin: Start) -> None:
+def test_bad_slates_become_dead_letters(kafka_settings: KafkaSettings, start_labelling: StartWorker) -> None:
     async def story() -> None:
-        worker = begin()
-        await at_work(worker)
+        worker = start_labelling()
+        worker.wait_until_at_work()
         (_, good), = messages_of([shown_slate(7, "r", NOW, ["a"])])  # fmt: skip
         body = msgspec.json.decode(good)
         bad = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -48,13 +48,13 @@ def slates(kafka: KafkaSettings, count: int) -> list[ServedSlate]:
 
 @contextmanager
 def scorer_of(
-    learner: Learner, redis: RedisServer, folder: Path, given: Mapping[str, str]
+    learner: Learner, redis: RedisServer, folder: Path, kafka: KafkaSettings
 ) -> Iterator[ScorerProcess]:
     """A scorer that serves what was learned."""
     with closing(RedisLink(redis.url)) as link:
         publishing = Publishing(learner, Settings(), MODEL_NAME, 1, RedisChannel(link))
         publishing.sync(time.time_ns() // 1_000_000)  # noqa: TID251 - a test is at the edge
-        scorer = ScorerProcess(redis.url, folder, given)
+        scorer = ScorerProcess(redis.url, folder, {}, kafka)
         try:
             scorer.wait_until_ready()
             yield scorer
@@ -68,16 +68,12 @@ def learned() -> Learner:
     return learner
 
 
-def with_kafka(kafka: KafkaSettings) -> dict[str, str]:
-    return {"KAFKA_BOOTSTRAP": kafka.bootstrap, "KAFKA_PREFIX": kafka.prefix, "KAFKA_PARTITIONS": str(kafka.partitions)}
-
-
 def test_slates_lie_in_kafka_with_the_features_of_their_moment(
     kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     asyncio.run(make_topics(kafka_settings))
     learner = learned()
-    with scorer_of(learner, redis_server, tmp_path, with_kafka(kafka_settings)) as scorer:
+    with scorer_of(learner, redis_server, tmp_path, kafka_settings) as scorer:
         answers = [scorer.ask("POST", "/v1/recommend", {"user_id": "new", "k": 3 + more}) for more in range(3)]
         found = {slate.request_id: slate for slate in slates(kafka_settings, 3)}
     assert len(found) == 3
@@ -107,7 +103,7 @@ def test_every_slate_that_was_answered_lies_in_kafka_when_it_has_stopped(
             assert isinstance(answer, dict)
             answered.add(answer["request_id"])
 
-    with scorer_of(learned(), redis_server, tmp_path, with_kafka(kafka_settings)) as scorer:
+    with scorer_of(learned(), redis_server, tmp_path, kafka_settings) as scorer:
         with ThreadPoolExecutor(4) as visitors:
             list(visitors.map(visit, repeat(scorer), range(4)))
         began = time.monotonic()
@@ -123,7 +119,7 @@ def test_a_scorer_without_kafka_stops_within_seconds_and_says_what_is_lost(
     kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     nowhere = replace(kafka_settings, bootstrap="127.0.0.1:1")
-    with scorer_of(learned(), redis_server, tmp_path, with_kafka(nowhere)) as scorer:
+    with scorer_of(learned(), redis_server, tmp_path, nowhere) as scorer:
         for user in range(50):
             status, _ = scorer.ask("POST", "/v1/recommend", {"user_id": user, "k": 5})
             assert status == 200

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -23,9 +24,10 @@ from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.serve.served import MODEL_NAME, Served
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
-from stream_reco.train.checkpoint import CheckpointError
 from tests.embedded.recovery_world import SETTINGS
 from tests.integration import kafka_log
+from tests.integration.conftest import StartWorker
+from tests.integration.learned import newest, restored
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
@@ -48,7 +50,7 @@ GIVEN = {
     "TRAINING_CHECKPOINT_SECONDS": "1",
 }  # fmt: skip
 """`SMALL`, as environment variables."""
-Start = Callable[[], Worker]
+Start = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -63,20 +65,19 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 @pytest.fixture
-def start(one_partition: KafkaSettings, tmp_path: Path, redis_server: RedisServer) -> Iterator[Start]:
-    """Starts trainers that may lead in turn; all are ended with the test."""
-    workers: list[Worker] = []
+def start(
+    start_worker: StartWorker, one_partition: KafkaSettings, tmp_path: Path, redis_server: RedisServer
+) -> Start:
+    """Starts trainers that may lead in turn."""
+    numbers = count()
 
-    def begin() -> Worker:
-        given = GIVEN | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": one_partition.prefix,
+    def begin(kafka: KafkaSettings = one_partition, redis: RedisServer = redis_server) -> Worker:
+        given = GIVEN | {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix,
                          "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
-        folder = tmp_path / f"trainer-{len(workers)}"
-        workers.append(Worker("training", one_partition, folder, given, ("--sync-interval", "0.5")))
-        return workers[-1]
+        folder = tmp_path / f"trainer-{next(numbers)}"
+        return start_worker("training", kafka, folder, given, ("--sync-interval", "0.5"))
 
-    yield begin
-    for worker in workers:
-        worker.kill()
+    return begin
 
 
 def labelled(log: Sequence[Event]) -> list[Example]:
@@ -102,24 +103,11 @@ async def write_values(kafka: KafkaSettings, values: Sequence[bytes]) -> None:
         await producer.stop()
 
 
-async def told(worker: Worker, what: str, seconds: float = 60.0) -> float:
-    """Wait until a worker says something; returns how long that took."""
-    began = time.monotonic()
-    while what not in worker.said():
-        assert time.monotonic() - began < seconds, worker.said()
-        assert worker.process.poll() is None, worker.said()
-        await asyncio.sleep(0.1)
-    return time.monotonic() - began
-
-
 async def all_learned(checkpoints: Checkpoints, kafka: KafkaSettings, examples: int, seconds: float = 90.0) -> Found:
     """The first checkpoint in which all examples are contained."""
     deadline = time.monotonic() + seconds
     while True:
-        try:
-            found = checkpoints.newest()
-        except CheckpointError:
-            found = None  # what was listed has left meanwhile
+        found = newest(checkpoints)
         read = found.offsets.get(f"{kafka.prefix}.examples", {}).get(0, 0) if found else 0
         if found is not None and read >= examples:
             return found
@@ -141,12 +129,6 @@ def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> ExampleLea
             learner.take_example(one)
         else:
             learner.take_event(one)
-    return learner
-
-
-def restored(found: Found) -> ExampleLearner:
-    learner = learner_of(SMALL)
-    learner.restore(found.parts)
     return learner
 
 
@@ -192,17 +174,17 @@ def test_each_example_is_learned_from_once_however_often_it_is_killed(
         await write(one_partition, log, examples)
         for epoch in range(1, 4):
             worker = start()
-            await told(worker, f"leads in epoch {epoch}")
-            await told(worker, "wrote ")
+            worker.wait_for(f"leads in epoch {epoch}")
+            worker.wait_for("wrote ")
             await asyncio.sleep(float(rng.random()) / 2)
             worker.kill()
         before = checkpoints.newest()
         assert before is not None
-        assert restored(before).lessons.examples < len(examples), "killed in the midst of it"
+        assert restored(before, SMALL).lessons.examples < len(examples), "killed in the midst of it"
         worker = start()
         found = await all_learned(checkpoints, one_partition, len(examples))
         assert worker.stop() == 0, worker.said()
-        assert_equal(restored(found), wanted)
+        assert_equal(restored(found, SMALL), wanted)
 
     asyncio.run(story())
 
@@ -216,22 +198,22 @@ def test_a_standby_takes_over_and_replicas_follow(
 
     async def story() -> None:
         first = start()
-        await told(first, "leads in epoch 1")
+        first.wait_for("leads in epoch 1")
         second = start()
-        await told(second, "stands by")
+        second.wait_for("stands by")
         await write(one_partition, log[:half], labelled_half)
         await all_learned(checkpoints, one_partition, len(labelled_half))
-        await told(second, "training: loaded epoch-0000000001", 20)
+        second.wait_for("training: loaded epoch-0000000001", 20)
         replica, channel = following(redis_server, one_partition)
         await served(replica, channel, lambda: replica.replica.version > 1 and bool(replica.replica.tables))
         assert replica.replica.epoch == 1
         await served(replica, channel, lambda: replica.replica.examples == len(labelled_half))
         first.kill()
-        assert await told(second, "leads in epoch 2") < 20.0
+        second.wait_for("leads in epoch 2", 20)
         await served(replica, channel, lambda: replica.replica.epoch == 2)
         await write(one_partition, log[half:], examples[len(labelled_half) :])
         found = await all_learned(checkpoints, one_partition, len(examples))
-        assert restored(found).lessons.examples == len(examples)
+        assert restored(found, SMALL).lessons.examples == len(examples)
         version = replica.replica.version
         await served(replica, channel, lambda: replica.replica.version > version)
         items = {event.item_id for event in log if hasattr(event, "item_id")}
@@ -246,7 +228,7 @@ def test_it_shows_how_good_what_it_publishes_is(one_partition: KafkaSettings, st
 
     async def story() -> None:
         worker = start()
-        await told(worker, "leads in epoch 1")
+        worker.wait_for("leads in epoch 1")
         await write(one_partition, log, labelled(log))
         shown: dict[str, float] = {}
         deadline = time.monotonic() + 60
@@ -272,25 +254,25 @@ def test_one_who_wakes_up_late_publishes_nothing_and_stands_by(
 
     async def story() -> None:
         first = start()
-        await told(first, "leads in epoch 1")
+        first.wait_for("leads in epoch 1")
         second = start()
-        await told(second, "stands by")
+        second.wait_for("stands by")
         await write(one_partition, log, examples)
         replica, channel = following(redis_server, one_partition)
         await served(replica, channel, lambda: replica.replica.version > 1)
         first.freeze()
-        await told(second, "leads in epoch 2", 30)
+        second.wait_for("leads in epoch 2", 30)
         await served(replica, channel, lambda: replica.replica.epoch == 2)
         await asyncio.sleep(max(0.0, 2 * one_partition.session_seconds - 6.0))
         cursor = channel.read("", 1000)[-1].cursor
         first.wake()
-        await told(first, "training: stands by", 60)
+        first.wait_for("training: stands by", 60)
         await asyncio.sleep(2)
         later = [one.publication for one in channel.read(cursor, 1000)]
         assert later, "the one who leads goes on"
         assert {getattr(one, "epoch", None) for one in later} == {2}
         assert second.stop() == 0, second.said()
-        await told(first, "leads in epoch 3", 30)
+        first.wait_for("leads in epoch 3", 30)
         assert first.stop() == 0, first.said()
 
     asyncio.run(story())
@@ -307,13 +289,13 @@ def test_what_is_no_example_becomes_a_dead_letter(
 
     async def story() -> None:
         worker = start()
-        await told(worker, "leads in epoch 1")
+        worker.wait_for("leads in epoch 1")
         await kafka_log.write(one_partition, [kafka_log.message(event) for event in log])
         await kafka_log.write(one_partition, [(b"x", b"{"), (None, encode(log[0])[:-1])])
         await write_values(one_partition, [b"{", odd, foreign, *good])
         found = await all_learned(checkpoints, one_partition, len(good))
         assert worker.stop() == 0, worker.said()
-        assert restored(found).lessons.examples in (len(good), len(good) + 1)
+        assert restored(found, SMALL).lessons.examples in (len(good), len(good) + 1)
         values = await kafka_log.read(one_partition, "dead-letters")
         letters = [msgspec.json.decode(value) for value in values]
         assert [(one["reason"], one["offset"]) for one in letters] == [("json", 0), ("label", 1)]
@@ -323,17 +305,16 @@ def test_what_is_no_example_becomes_a_dead_letter(
 
 
 def test_redis_may_be_away_and_may_be_emptied(
-    one_partition: KafkaSettings, start_redis: Callable[..., RedisServer], tmp_path: Path, checkpoints: Checkpoints
+    one_partition: KafkaSettings, start: Start, start_redis: Callable[..., RedisServer], checkpoints: Checkpoints
 ) -> None:
     log = shown_and_clicked(300)
     examples = labelled(log)
     redis = start_redis()
     redis.kill()
-    given = GIVEN | {"REDIS_URL": redis.url, "REDIS_PREFIX": one_partition.prefix,
-                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
 
-    async def story(worker: Worker) -> None:
-        await told(worker, "nothing is published")
+    async def story() -> None:
+        worker = start(redis=redis)
+        worker.wait_for("nothing is published")
         await write(one_partition, log, examples)
         await all_learned(checkpoints, one_partition, len(examples))
         redis.start()
@@ -346,19 +327,13 @@ def test_redis_may_be_away_and_may_be_emptied(
         assert len(another.replica.tables["item"]) == len(replica.replica.tables["item"]) > 0
         assert worker.stop() == 0, worker.said()
 
-    worker = Worker("training", one_partition, tmp_path / "trainer", given, ("--sync-interval", "0.5"))
-    try:
-        asyncio.run(story(worker))
-    finally:
-        worker.kill()
+    asyncio.run(story())
 
 
 def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
-    own_kafka: KafkaServer, topic_prefix: str, redis_server: RedisServer, tmp_path: Path, checkpoints: Checkpoints
+    own_kafka: KafkaServer, topic_prefix: str, start: Start, checkpoints: Checkpoints
 ) -> None:
     kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=topic_prefix, partitions=3, session_seconds=6.0)
-    given = GIVEN | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": topic_prefix,
-                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
     log = shown_and_clicked(600)
     examples = labelled(log)
     half, labelled_half = len(log) // 2, labelled(log[: len(log) // 2])
@@ -370,10 +345,12 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
     unprompted = labelled(live)
     assert len(unprompted) == 5
 
-    async def story(worker: Worker) -> None:
+    async def story() -> None:
+        own_kafka.stop()
+        worker = start(kafka)
         await asyncio.sleep(1)
         own_kafka.start()
-        await told(worker, "leads in epoch 1")
+        worker.wait_for("leads in epoch 1")
         await write(kafka, log[:half], labelled_half)
         own_kafka.kill()
         await asyncio.sleep(2)
@@ -383,7 +360,9 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
         await kafka_log.write(kafka, [(b"gone", encode_deletion(Deletion(user_id="gone", timestamp=now)))])
         await write_values(kafka, [msgspec.json.encode(example) for example in unprompted])
         deadline = time.monotonic() + 60
-        while (learner := restored_newest(checkpoints)) is None or learner.lessons.examples < len(examples) + 5:
+        while (found := newest(checkpoints)) is None or (
+            learner := restored(found, SMALL)
+        ).lessons.examples < len(examples) + 5:
             assert time.monotonic() < deadline, worker.said()
             await asyncio.sleep(0.5)
         assert learner.lessons.examples == len(examples) + 5, "each once"
@@ -392,26 +371,15 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
         assert learner.intake.histories.row_of("kept") >= 0
         assert worker.stop() == 0, worker.said()
 
-    own_kafka.stop()
-    worker = Worker("training", kafka, tmp_path / "trainer", given, ("--sync-interval", "0.5"))
-    try:
-        asyncio.run(story(worker))
-    finally:
-        worker.kill()
-
-
-def restored_newest(checkpoints: Checkpoints) -> ExampleLearner | None:
-    try:
-        found = checkpoints.newest()
-    except CheckpointError:
-        return None
-    return None if found is None else restored(found)
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("missing", ["REDIS_URL", "TRAINING_CHECKPOINT_DIR"])
-def test_it_says_what_is_missing(one_partition: KafkaSettings, tmp_path: Path, missing: str) -> None:
+def test_it_says_what_is_missing(
+    start_worker: StartWorker, one_partition: KafkaSettings, tmp_path: Path, missing: str
+) -> None:
     given = {"REDIS_URL": "redis://127.0.0.1:1", "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}
     del given[missing]
-    worker = Worker("training", one_partition, tmp_path / "trainer", given)
+    worker = start_worker("training", one_partition, tmp_path / "trainer", given)
     assert worker.process.wait(60) == 1
     assert f"STREAM_RECO_{missing}" in worker.said()

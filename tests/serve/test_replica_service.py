@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import httpx
@@ -27,6 +26,7 @@ from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
 from stream_reco.sync.redis_users import Found
 from tests.serve.small_shop import MODEL, NOW, SmallShop
+from tests.waiting import until
 
 LATENESS = 60_000
 _COMPILING = 120.0
@@ -106,19 +106,12 @@ class Scene:
         return facts
 
     def until_version(self, version: int) -> None:
-        until(lambda: self.status()["version"] == version)
+        until(lambda: self.status()["version"] == version, _COMPILING)
 
     def close(self) -> None:
         self.client.close()
         self.server.stop()
         self.service.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _COMPILING
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 Play = Callable[..., Scene]
@@ -139,7 +132,7 @@ def play() -> Iterator[Play]:
 
 def test_it_is_ready_once_a_first_version_has_come(play: Play) -> None:
     scene = play()
-    until(lambda: scene.channel.reads > 2)
+    until(lambda: scene.channel.reads > 2, _COMPILING)
     assert scene.client.get("/health/live").status_code == 200
     assert scene.client.get("/health/ready").status_code == 503
     assert scene.client.post("/v1/recommend", json={"user_id": 1, "k": 1}).json()["error"]["reason"] == "not_ready"
@@ -147,7 +140,7 @@ def test_it_is_ready_once_a_first_version_has_come(play: Play) -> None:
     assert (status["state"], status["version"], status["staleness_seconds"]) == ("starting", 0, None)
     scene.shop.act("ann", 7)
     scene.publish()
-    until(lambda: scene.client.get("/health/ready").status_code == 200)
+    until(lambda: scene.client.get("/health/ready").status_code == 200, _COMPILING)
     assert scene.slate() == [7]
     status = scene.status()
     assert (status["state"], status["version"], status["epoch"]) == ("ready", 1, 3)
@@ -184,7 +177,7 @@ def test_it_answers_as_the_scorer_beside_the_trainer_does(play: Play) -> None:
         scene.shop.act("ann", item)
     scene.shop.train(list(range(6)))
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     items = np.array([key_of(item, "item") for item in (5, 4, 3, 2, 1, 0)])
     interests = Medoids(items[:2], np.array([2.0, 1.0]), np.full(2, NOW))
     scene.store["ann"] = UserState(items, np.full(6, NOW), interests, NOW).to_bytes()
@@ -207,7 +200,7 @@ def test_stream_time_is_the_trainers_or_the_newest_action(play: Play) -> None:
     assert scene.service.stream_time == 0
     scene.shop.act("ann", 1)
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     assert scene.service.stream_time == NOW + LATENESS  # the shop says NOW is its watermark
     keys = np.array([key_of(1, "item")])
     nothing = Medoids(keys[:0], np.empty(0), keys[:0])
@@ -224,10 +217,10 @@ def test_whatever_the_channel_does_it_answers_and_goes_on(
     scene = play()
     scene.shop.act("ann", 1)
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     scene.channel.mood = mood
     reads = scene.channel.reads
-    until(lambda: scene.channel.reads > reads + 2)
+    until(lambda: scene.channel.reads > reads + 2, _COMPILING)
     assert scene.slate() == [1]
     assert scene.status()["state"] == "ready"
     assert (scene.status()["problem"] is not None) == (mood == "broken")
@@ -258,7 +251,7 @@ def test_without_a_place_for_events_the_setting_is_named(play: Play) -> None:
     scene = play()
     scene.shop.act("ann", 1)
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     for answer in (scene.client.post("/v1/events", json=[EVENT]), scene.client.delete("/v1/users/ann")):
         assert answer.status_code == 501
         assert answer.json()["error"]["reason"] == "kafka"
@@ -273,7 +266,7 @@ def test_events_go_to_the_sink(play: Play) -> None:
     scene = play(sink)
     scene.shop.act("ann", 1)
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     answer = scene.client.post("/v1/events", json=[EVENT, {"type": "none"}, EVENT])
     assert (answer.json()["accepted"], len(answer.json()["rejected"])) == (2, 1)
     assert len(sink.events) == 2
@@ -289,7 +282,7 @@ def test_a_user_is_forgotten_by_the_sink_and_here(play: Play) -> None:
     for item in (1, 2):
         scene.shop.act("ann", item)
     scene.publish()
-    until(scene.service.ready)
+    until(scene.service.ready, _COMPILING)
     keys = np.array([key_of(1, "item")])
     nothing = Medoids(keys[:0], np.empty(0), keys[:0])
     scene.store["ann"] = UserState(keys, np.array([NOW]), nothing, NOW).to_bytes()

@@ -18,6 +18,7 @@ from stream_reco.signals.settings import DAY_MS, RECENT
 from stream_reco.sync.redis_link import RedisLink, RedisUnreachable
 from stream_reco.sync.redis_users import Found, RedisUsers
 from tests.serve.small_shop import NOW, SmallShop
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -66,13 +67,6 @@ class Elapsed:
 def moments(shop: SmallShop, store: Store, **how: int) -> tuple[UserMoments, Elapsed]:
     elapsed = Elapsed()
     return UserMoments(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
@@ -142,12 +136,12 @@ def test_nobody_waits_for_a_store_that_is_known_to_be_away(shop: SmallShop) -> N
     elapsed.now = 1.01
     for _ in range(20):
         source("u", NOW)
-    until(lambda: store.asked == 2)
+    until(lambda: store.asked == 2, 5)
     assert source.away
     store.away = False
     elapsed.now = 2.02
     source("u", NOW)
-    until(lambda: not source.away)
+    until(lambda: not source.away, 5)
     assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
 
 
@@ -238,4 +232,4 @@ def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_not
         else:
             server.resume()
         users.put_many({"u": state_of({3: NOW})})
-        until(lambda: source("u", NOW).seen.tolist() == shop.slots([3]).tolist())
+        until(lambda: source("u", NOW).seen.tolist() == shop.slots([3]).tolist(), 5)

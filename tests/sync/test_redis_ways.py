@@ -17,6 +17,7 @@ from stream_reco.config import load
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Publication
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
 from stream_reco.sync.redis_link import RedisFailure, RedisLink, RedisRefused, RedisUnreachable
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -52,13 +53,6 @@ def carries(link: RedisLink, toy: Toy, version: int = 1) -> None:
     assert isinstance(entry.publication, Publication)
     assert entry.publication.version == version
     channel.leave()
-
-
-def until(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def refusal(link: RedisLink, kind: type[RedisFailure] = RedisRefused) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -22,6 +21,7 @@ from stream_reco.serve.shown import Watch
 from tests.integration import kafka_log
 from tests.integration.served_log import features_of, shown_slate
 from tests.kafka_server import KafkaServer
+from tests.waiting import until
 from topologies.connecting import administration
 from topologies.served_slates import decode_slate
 from topologies.sink_thread import SinkThread
@@ -32,13 +32,6 @@ NOW = 1_700_000_000_000
 
 def counts() -> dict[str, float]:
     return {name: metrics.SERVED_SLATES.labels(name)._value.get() for name in ("written", "dropped")}
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def give_to(sink: SinkThread) -> Watch:

@@ -1,0 +1,135 @@
+"""The whole loop over real servers: slates are asked for, shown and clicked, learned from, and served otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_reco.config.servers import KafkaSettings
+from tests.integration import kafka_log
+from tests.integration.conftest import StartWorker
+from tests.integration.scorer import ScorerProcess
+from tests.integration.workers import Worker
+from tests.programs import stop_all
+from tests.redis_server import RedisServer
+from tests.waiting import until
+from topologies.served_slates import decode_slate
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
+
+ITEMS, PEOPLE, COUNT = 200, 20, 5
+OWNERS = {"example": "labelling", "trained": "training", "published": "training", "served": "scorer"}
+"""Stage → the process that sees it."""
+SMALL = {
+    "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4", "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4",
+    "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8", "SLATE_EXPLORATION": "0", "LABELS_POLICY": "early",
+}  # fmt: skip
+
+
+@dataclass
+class Loop:
+    """One process of each kind."""
+
+    kafka: KafkaSettings
+    workers: Mapping[str, Worker]
+    scorer: ScorerProcess
+
+    def post(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Events of now."""
+        status, answer = self.scorer.ask("POST", "/v1/events", events)
+        assert status == 200, answer
+        assert isinstance(answer, dict)
+        assert answer["accepted"] == len(events), answer
+
+    def items(self, user: str, count: int = COUNT) -> list[str]:
+        return [item["item_id"] for item in self.scorer.slate(user, count)["items"]]
+
+    def counted(self, stage: str, process: str) -> float:
+        program = self.scorer if process == "scorer" else self.workers[process]
+        return program.metric(f'stream_reco_stage_seconds_count{{stage="{stage}"}}')
+
+
+@pytest.fixture
+def loop(
+    start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
+) -> Iterator[Loop]:
+    """Ready, and with a catalogue to recommend from."""
+    given = SMALL | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": kafka_settings.prefix,
+                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+    workers = {
+        name: start_worker(name, kafka_settings, tmp_path / name, given, flags)
+        for name, flags in {"labelling": (), "interests": (), "training": ("--sync-interval", "0.5")}.items()
+    }
+    # Whoever was first has made the topics.
+    workers["labelling"].wait_until_at_work()
+    scorer = ScorerProcess(redis_server.url, tmp_path / "scorer", given, kafka_settings)
+    try:
+        workers["interests"].wait_until_at_work()
+        workers["training"].wait_for("leads in epoch")
+        scorer.wait_until_ready()
+        running = Loop(kafka_settings, workers, scorer)
+        running.post([{"type": "item", "item_id": f"item-{number}"} for number in range(ITEMS)])
+        scorer.wait_until_it_recommends()
+        yield running
+        stop_all([*workers.values(), scorer])
+    finally:
+        scorer.kill()
+
+
+def test_what_is_clicked_is_learned_from_as_it_was_served_and_served_otherwise(loop: Loop) -> None:
+    before = loop.scorer.slate("stranger", COUNT)
+    slates = {f"user-{number}": loop.scorer.slate(f"user-{number}", COUNT) for number in range(PEOPLE)}
+    written = 'stream_reco_served_slates_total{outcome="written"}'
+    until(lambda: loop.scorer.metric(written) > PEOPLE)
+    shown = [
+        {"type": "impression", "user_id": user, "item_id": item["item_id"], "request_id": slate["request_id"],
+         "position": position}
+        for user, slate in slates.items() for position, item in enumerate(slate["items"])
+    ]  # fmt: skip
+    loop.post(shown)
+    clicks = [
+        {"type": "action", "action": "click", "user_id": user, "item_id": slate["items"][0]["item_id"],
+         "request_id": slate["request_id"]}
+        for user, slate in slates.items()
+    ]  # fmt: skip
+    loop.post(clicks)
+    clicked = {each["user_id"]: each["item_id"] for each in clicks}
+    # What a user has acted on is in no slate of theirs any more: that is said by interests, over Redis.
+    until(lambda: all(item not in loop.items(user) for user, item in clicked.items()))
+    trained = 'stream_reco_trained_examples_total{origin="labelled"}'
+    until(lambda: loop.workers["training"].metric(trained) >= PEOPLE)
+    version = loop.scorer.slate("stranger")["version"]
+    assert version > before["version"]
+    until(lambda: loop.scorer.slate("stranger")["version"] > version)
+    examples_are_of_their_moment(loop, {(slates[user]["request_id"], item) for user, item in clicked.items()})
+    # What is new, and clicked by everybody, comes near the top for a stranger: that is said by the trainer.
+    loop.post([{"type": "item", "item_id": "hit"}])
+    loop.post([{"type": "action", "action": "click", "user_id": user, "item_id": "hit"} for user in slates])
+    until(lambda: "hit" in loop.items("stranger", PEOPLE))
+    for stage, owner in OWNERS.items():
+        for process in {*OWNERS.values(), "interests"}:
+            assert (loop.counted(stage, process) > 0) == (process == owner), (stage, process)
+
+
+def examples_are_of_their_moment(loop: Loop, wanted: set[tuple[str, str]]) -> None:
+    """Each click's example has the very features that its slate was ranked by."""
+    served = {
+        (str(slate.request_id), item.item_id): item.features
+        for slate in map(decode_slate, asyncio.run(kafka_log.read(loop.kafka, "served"))) for item in slate.items
+    }  # fmt: skip
+    examples = kafka_log.examples(asyncio.run(kafka_log.read(loop.kafka, "examples")))
+    assert {(str(example.request_id), example.item_id) for example in examples} == wanted
+    assert len(examples) == len(wanted)
+    for example in examples:
+        assert example.label == 1
+        assert example.features == served[str(example.request_id), example.item_id]
+    labelling = loop.workers["labelling"]
+    outcomes = {one: labelling.metric(f'stream_reco_served_features_total{{outcome="{one}"}}')
+                for one in ("joined", "late", "expired")}  # fmt: skip
+    assert outcomes == {"joined": PEOPLE * COUNT, "late": 0, "expired": 0}
+    assert loop.workers["training"].metric("stream_reco_events_features_late_total") == 0
