@@ -1,12 +1,26 @@
-"""What trainers have learned, as their checkpoints tell."""
+"""What trainers have learned, as their checkpoints tell, beside one whom nothing has disturbed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from heapq import merge
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
 from stream_reco.config import Settings
+from stream_reco.events import Event, Id
+from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.model.inputs import Inputs, collate
+from stream_reco.model.rows import gather
 from stream_reco.train.checkpoint import CheckpointError
-from tests.learner.two_streams import learner_of
+from tests.learner.two_streams import feed, learner_of
 from topologies.training_checkpoints import Checkpoints, Found
+
+Pair = tuple[Id, Id, int]
+"""User, item and label."""
 
 
 def newest(checkpoints: Checkpoints, known: str = "") -> Found | None:
@@ -22,3 +36,46 @@ def restored(found: Found, settings: Settings) -> ExampleLearner:
     learner = learner_of(settings)
     learner.restore(found.parts)
     return learner
+
+
+def undisturbed(events: Sequence[Event], examples: Sequence[Example], settings: Settings) -> ExampleLearner:
+    """A learner that was given everything in the order of its time, an example before the event of its own time."""
+    torch.set_num_threads(settings.training.threads)
+    learner = learner_of(settings)
+    labelled = sorted(((one.label_time, 0, number) for number, one in enumerate(examples)))
+    happened = sorted(((one.timestamp, 1, number) for number, one in enumerate(events)))
+    feed(learner, ((events if kind else examples)[number] for _, kind, number in merge(labelled, happened)))
+    return learner
+
+
+def pairs_of(examples: Sequence[Example], rng: np.random.Generator, most: int = 1500) -> list[Pair]:
+    """As many positive as negative ones, drawn from all.
+
+    Where no example is negative those are users with items that somebody else had.
+    """
+    by_label = [[one for one in examples if one.label == label] for label in (0, 1)]
+    count = min(most, len(by_label[1]), len(by_label[0]) or most)
+    negatives, positives = (
+        [(one[number].user_id, one[number].item_id, label) for number in rng.choice(len(one), count, replace=False)]
+        if one else []
+        for label, one in enumerate(by_label)
+    )  # fmt: skip
+    if not negatives:
+        others = rng.permutation(count)
+        negatives = [(user, positives[other][1], 0) for (user, *_), other in zip(positives, others, strict=True)]
+    return positives + negatives
+
+
+def auc(learner: ExampleLearner, pairs: Sequence[Pair]) -> float:
+    """How well it tells apart what was labelled 1 from the rest, with all that it knows at the end."""
+    signals, present, now = learner.intake.signals, learner.intake.present, learner.intake.stream_time
+    context = signals.coder.encode(None, now)
+    inputs = [Inputs.from_bytes(present.impression(user, signals.catalogue.slot_of(item), context, now))
+              for user, item, _ in pairs]  # fmt: skip
+    ranker, tables = learner.lessons.trainer.ranker, learner.lessons.trainer.tables
+    ranker.eval()
+    with torch.no_grad():
+        batch = collate(inputs)
+        rows = gather(batch, tables, training=False)
+        scores = ranker(batch, rows, ranker.user_vectors(batch, rows)).numpy()
+    return float(roc_auc_score([label for *_, label in pairs], scores))
