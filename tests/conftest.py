@@ -89,13 +89,20 @@ def own_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
     yield from _kafka(tmp_path / "kafka")
 
 
-def _kafka(folder: Path) -> Iterator[KafkaServer]:
+@pytest.fixture
+def stopped_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A Kafka for one test alone, which that starts."""
+    yield from _kafka(tmp_path / "kafka", running=False)
+
+
+def _kafka(folder: Path, *, running: bool = True) -> Iterator[KafkaServer]:
     from tests.kafka_jars import kafka_jars
     from tests.kafka_server import KafkaServer
 
     server = KafkaServer(folder, kafka_jars())
     try:
-        server.start()
+        if running:
+            server.start()
         yield server
     finally:
         server.clean()
@@ -169,7 +176,7 @@ def pytest_runtest_makereport(
 
 def _servers_of(item: pytest.Item) -> list[KafkaServer]:
     fixtures: dict[str, KafkaServer] = getattr(item, "funcargs", {})
-    return [fixtures[name] for name in ("kafka", "own_kafka") if name in fixtures]
+    return [fixtures[name] for name in ("kafka", "own_kafka", "stopped_kafka") if name in fixtures]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -115,8 +115,8 @@ def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings
         await write_all(kafka_settings, parts[1])
         first.freeze()
         await write_all(kafka_settings, parts[2])
-        # The frozen one's partitions move once its session is over, and it wakes up with work under way.
-        await asyncio.sleep(2 * kafka_settings.session_seconds)
+        # The frozen one's partition moves once its session is over, and it wakes up with work under way.
+        second.wait_for("works on partitions 0, 1")
         first.wake()
         await write_all(kafka_settings, parts[3])
         await end(kafka_settings, log)
@@ -129,23 +129,22 @@ def test_workers_come_and_go_and_one_wakes_up_late(kafka_settings: KafkaSettings
 
 
 def test_a_broker_that_dies_is_waited_for(
-    own_kafka: KafkaServer, topic_prefix: str, start_labelling: StartWorker
+    stopped_kafka: KafkaServer, topic_prefix: str, start_labelling: StartWorker
 ) -> None:
-    kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
+    kafka = KafkaSettings(bootstrap=stopped_kafka.bootstrap, prefix=topic_prefix, partitions=2, session_seconds=6.0)
 
     async def story() -> None:
         log = disordered(a_log(5), 5)
         half = len(log) // 2
-        own_kafka.stop()
         worker = start_labelling("a", kafka)
         await asyncio.sleep(2)
         assert worker.process.poll() is None, worker.said()
-        own_kafka.start()
+        stopped_kafka.start()
         worker.wait_until_at_work()
         await write_all(kafka, log[:half])
-        own_kafka.kill()
+        stopped_kafka.kill()
         await asyncio.sleep(1)
-        own_kafka.start()
+        stopped_kafka.start()
         await write_all(kafka, log[half:])
         await end(kafka, log)
         await done(kafka)

@@ -7,13 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_reco.config.servers import KafkaSettings
-from tests.kafka_jars import kafka_jars
 from tests.kafka_server import KafkaServer
 from topologies.clients import client_arguments, consumer_arguments, producer_arguments
 from topologies.connecting import KafkaAwayError, administration, connected, let_go, probe
@@ -73,9 +71,11 @@ def test_settings_become_arguments() -> None:
 
 
 @pytest.mark.kafka
-def test_a_broker_that_is_down_at_the_start_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_is_down_at_the_start_is_waited_for(
+    stopped_kafka: KafkaServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING, "topologies")
-    server = KafkaServer(tmp_path / "kafka", kafka_jars())
+    server = stopped_kafka
     kafka = KafkaSettings(bootstrap=server.bootstrap)
 
     async def wait_for_it() -> None:
@@ -85,10 +85,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(tmp_path: Path, caplog
         await asyncio.to_thread(server.start)
         await let_go(await asyncio.wait_for(waiting, 30))
 
-    try:
-        asyncio.run(wait_for_it())
-    finally:
-        server.clean()
+    asyncio.run(wait_for_it())
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("topologies")]
     assert len(ours) == 2
     assert ours[0] == f"Kafka at {server.bootstrap} does not answer: Connection refused; trying again"
