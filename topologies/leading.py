@@ -190,6 +190,9 @@ class Leader:
         interval = max(self._around.sync_seconds, 1.0) if idle else self._around.sync_seconds
         if time.monotonic() - self._synced < interval:
             return
+        if not self._standing.learner.now and not self._input.is_at_end:
+            # Scorers may serve what one has published who left no checkpoint: this would leave them with nothing.
+            return
         self._synced, self._synced_records = time.monotonic(), records
         self._input.tell_lag(self._standing.offsets)
         await self._around.on_thread(self._publish, now, idle)

@@ -172,8 +172,6 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
         scorer = ScorerProcess(redis_server.url, tmp_path / "scorer", given)
         left.callback(scorer.stop)
         asyncio.run(_first_events(kafka, installation, log.events))
-        # A trainer that has to begin anew before its first checkpoint publishes that it knows nothing.
-        asyncio.run(until_learned(Checkpoints(tmp_path / "checkpoints"), 1, 120))
         scorer.wait_until_it_recommends()
         visitor = Visitor(scorer, log.users())
         visitor.start()

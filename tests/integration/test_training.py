@@ -22,6 +22,7 @@ from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.serve.served import MODEL_NAME, Served
+from stream_reco.sync import Publication
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from tests.embedded.recovery_world import SETTINGS
@@ -32,6 +33,7 @@ from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
 from tests.redis_server import RedisServer
+from tests.waiting import until
 from topologies.clients import producer_arguments
 from topologies.connecting import administration
 from topologies.deletions import Deletion, encode_deletion
@@ -273,6 +275,29 @@ def test_one_who_wakes_up_late_publishes_nothing_and_stands_by(
         assert second.stop() == 0, second.said()
         first.wait_for("leads in epoch 3", 30)
         assert first.stop() == 0, first.said()
+
+    asyncio.run(story())
+
+
+def test_who_knows_nothing_yet_does_not_publish_it_where_there_is_something_to_read(
+    one_partition: KafkaSettings, start: Start, redis_server: RedisServer
+) -> None:
+    """Scorers that follow one who led before, and left no checkpoint, would answer with nothing at all."""
+    log = shown_and_clicked(600)
+    channel = RedisChannel(RedisLink(redis_server.url), one_partition.prefix)
+
+    async def story() -> None:
+        async with administration(one_partition) as admin:
+            await create_absent(admin, one_partition, "user_id")
+        await write(one_partition, log, labelled(log))
+        worker = start()
+        worker.wait_for("leads in epoch 1")
+        until(lambda: channel.read("", 1))
+        first = channel.read("", 1)[0].publication
+        assert isinstance(first, Publication)
+        assert first.watermark > 0
+        assert len(first.catalogue["slots"]) > 0
+        assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())
 
