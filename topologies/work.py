@@ -11,15 +11,12 @@ from functools import partial
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
-from stream_reco.serve.served import MODEL_NAME
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from topologies.connecting import administration
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
-from topologies.interests import UserInterests
-from topologies.item_vectors import ItemVectors
 from topologies.labelling import Labelling
 from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
@@ -49,6 +46,11 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
 
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
+    # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
+    from stream_reco.serve.served import MODEL_NAME
+    from topologies.interests import UserInterests
+    from topologies.item_vectors import ItemVectors
+
     redis = settings.redis
     given(redis.url, "redis.url", "interests writes users there and reads publications; say where Redis is")
     link = left.enter_context(RedisLink.of(redis))

@@ -77,7 +77,7 @@ def _kept(kafka: KafkaSettings, topic: Topic) -> str:
 def test_every_key_in_redis_is_described() -> None:
     sources = (ROOT / "stream_reco" / "sync").glob("redis_*.py")
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
-    written = set(re.findall(r'f"(?:\{tag\}|\{\{\{prefix\}\}\}):(\w+):?"', text))
+    written = set(re.findall(r'f"(?:\{tag\}|\{prefix\}|\{\{\{prefix\}\}\}):(\w+)[:"]', text))
     assert len(written) > 5
     assert {bare(row[0]).split(":")[1] for row in WIRE.table("redis key")} == written
 
