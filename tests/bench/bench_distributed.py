@@ -44,6 +44,7 @@ from topologies.topic_checks import create_absent
 _WINDOWS = 4.0
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.05
+_TRAINING_SECONDS = 20.0
 
 
 def run(
@@ -128,7 +129,7 @@ async def _measure(
     figures["getmany"] = await _getmany(kafka, len(log))
     for name in ("labelling", "interests"):
         figures[name] = await _work(name, kafka, redis, len(log), folder)
-    return figures
+    return figures | {"training": await asyncio.to_thread(_train, kafka, redis, folder)}
 
 
 async def _getmany(kafka: KafkaSettings, count: int) -> dict[str, object]:
@@ -168,6 +169,32 @@ async def _work(name: str, kafka: KafkaSettings, redis: RedisServer, count: int,
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _train(kafka: KafkaSettings, redis: RedisServer, folder: Path) -> dict[str, object]:
+    """What one leader takes of the backlog of events and of the examples made of them; it reads all partitions."""
+    place = folder / f"{kafka.prefix}-training"
+    given = {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix, "TRAINING_CHECKPOINT_DIR": str(place / "kept")}
+    worker = Worker("training", kafka, place, given, ("--sync-interval", "1"))
+    try:
+        worker.wait_for("leads in epoch", _PATIENCE_SECONDS)
+        started, before, cpu = perf_counter(), _trained(worker), _cpu([worker])
+        time.sleep(_TRAINING_SECONDS)
+        seconds, after, cpu = perf_counter() - started, _trained(worker), _cpu([worker]) - cpu
+        taken = {name: after[name] - before[name] for name in after}
+        return {f"{name}_per_second": round(count / seconds) for name, count in taken.items()} | {
+            "cpu_seconds": round(cpu, 1)
+        }
+    finally:
+        worker.stop()
+
+
+def _trained(worker: Worker) -> dict[str, float]:
+    """Records read, and examples learned from, so far."""
+    return {
+        "records": worker.metric('stream_reco_work_records_total{work="training"}'),
+        "examples": worker.metric('stream_reco_trained_examples_total{origin="labelled"}'),
+    }
 
 
 def _cpu(workers: list[Worker]) -> float:
