@@ -17,7 +17,7 @@ they have begun something that has to be ended."""
 
 def main() -> None:
     """Run the command line; all that it needs is imported here."""
-    is_service = sys.argv[1:2] != [] and sys.argv[1] in _SERVICES
+    is_service = not _SERVICES.isdisjoint(sys.argv[1:2])
     # Whoever told us to ignore a signal, as a shell does for what runs in the background, is obeyed.
     before = {number: signal.getsignal(number) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
     for number in before:
