@@ -32,13 +32,13 @@ LINE_SHIFT = 10
 LINE_MASK = (1 << LINE_SHIFT) - 1
 ROW_MASK = (1 << 32) - 1
 MIN_LINES = 64
-# Growth begins at 82 % and is done before 90 %; the new index is a fifth larger. This bounds the index at 13.4 bytes a
-# row and the search at 1.1 lines on average.
+# Growth begins at 82 % and is done before 90 %; the new index is 28 % larger. This bounds the index at 14.3 bytes a row
+# and the search at 1.1 lines on average.
 LOAD_PERCENT = 82
-GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 6, 5
+GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 32, 25
 LINES_PER_INSERT = 2
-# Every so many insertions move lines, for that many.
-SHARE = 8
+# Every so many insertions move lines, for that many: runs are cheaper than lines one by one. A power of two.
+SHARE = 32
 SPARE_LINES = 16
 # 2**64 over the golden ratio: an odd step that visits all hashes.
 GOLDEN = -7046029254386353131
@@ -82,7 +82,8 @@ def meta_address(meta: Pointer, shift: int, row: int) -> Scalar:
 def match(slots: Pointer, hashed: int) -> Scalar:
     """The row of a slot with that hash, or -1: a guess to be checked by the key, free of branches to mispredict."""
     found = np.int64(0)
-    for s in range(SLOTS):
+    # Downwards: an empty slot looks like hash 0, and what is used comes before what is empty.
+    for s in range(SLOTS - 1, -1, -1):
         word = slots[s]
         found = word if word >> 32 == hashed else found
     return (found & ROW_MASK) - 1
@@ -91,35 +92,49 @@ def match(slots: Pointer, hashed: int) -> Scalar:
 @njit(cache=True, nogil=True)
 def approach(
     keys: Pointer,
-    first: int,
-    last: int,
+    many: int,
     salt: int,
     head: Pointer,
     index: Pointer,
     meta: Pointer,
     shift: int,
+    hashes: Pointer,
+    guesses: Pointer,
 ) -> None:
-    """Have the cache lines that finding keys[first:last] will read on their way, all at once."""
-    for i in range(first, last):
-        prefetch(line_address(index, home_of(hash_of(keys[i], salt), head)))
-    for i in range(first, last):
-        hashed = hash_of(keys[i], salt)
-        row = match(words_at(line_address(index, home_of(hashed, head))), hashed)
+    """Of keys[:many], at most BLOCK: hashes and guessed rows (-1: none), with the cache lines that finding them will
+    read on their way, all at once.
+    """
+    for i in range(many):
+        hashes[i] = hash_of(keys[i], salt)
+    old, new, frontier = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
+    for i in range(many):
+        home = (hashes[i] * (new if hashes[i] >= frontier else old)) >> HASH_BITS
+        guesses[i] = line_address(index, home)
+        prefetch(guesses[i])
+    for i in range(many):
+        row = match(words_at(guesses[i]), hashes[i])
+        guesses[i] = row
         if row >= 0:
             prefetch(meta_address(meta, shift, row))
 
 
 @njit(cache=True, nogil=True)
-def find(key: int, hashed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
-    """The key's row, or -1."""
-    line = home_of(hashed, head)
-    slots = words_at(line_address(index, line))
-    row = match(slots, hashed)
-    if row >= 0 and words_at(meta_address(meta, shift, row))[0] == key:
-        return row
-    if row < 0 and slots[SLOTS] < PASS:
+def find(key: int, hashed: int, guess: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
+    """The key's row, or -1; `guess` may be any live row or -1. Short, so that the compiler puts it into its callers."""
+    if guess >= 0 and words_at(meta_address(meta, shift, guess))[0] == key:
+        return guess
+    slots = words_at(line_address(index, home_of(hashed, head)))
+    if match(slots, hashed) < 0 and slots[SLOTS] < PASS:
         return -1
+    return search(key, hashed, head, index, meta, shift)
+
+
+@njit(cache=True, nogil=True)
+def search(key: int, hashed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
+    """The key's row, or -1: every slot of that hash from its home on, for the few that `find` does not settle."""
+    line = home_of(hashed, head)
     while True:
+        slots = words_at(line_address(index, line))
         for s in range(slots[SLOTS] & USED_MASK):
             row = (slots[s] & ROW_MASK) - 1
             if slots[s] >> 32 == hashed and words_at(meta_address(meta, shift, row))[0] == key:
@@ -127,21 +142,37 @@ def find(key: int, hashed: int, head: Pointer, index: Pointer, meta: Pointer, sh
         if slots[SLOTS] < PASS:
             return -1
         line += 1
-        slots = words_at(line_address(index, line))
+
+
+@njit(cache=True, nogil=True)
+def put(word: int, slots: Pointer, line: int, head: Pointer) -> None:
+    """Add a slot word to a line that has room."""
+    counter = slots[SLOTS]
+    slots[counter & USED_MASK] = word
+    slots[SLOTS] = counter + 1
+    if line > head[LAST_LINE]:
+        head[LAST_LINE] = line
 
 
 @njit(cache=True, nogil=True)
 def place(word: int, line: int, head: Pointer, index: Pointer) -> None:
     """Put a slot word into the first line with room from its home on; the caller made sure that there is one."""
     slots = words_at(line_address(index, line))
+    if slots[SLOTS] & USED_MASK < SLOTS:
+        put(word, slots, line, head)
+    else:
+        place_after(word, line, head, index)
+
+
+@njit(cache=True, nogil=True)
+def place_after(word: int, line: int, head: Pointer, index: Pointer) -> None:
+    """`place` for a home that is full."""
+    slots = words_at(line_address(index, line))
     while slots[SLOTS] & USED_MASK == SLOTS:
         slots[SLOTS] += PASS
         line += 1
         slots = words_at(line_address(index, line))
-    slots[slots[SLOTS] & USED_MASK] = word
-    slots[SLOTS] += 1
-    if line > head[LAST_LINE]:
-        head[LAST_LINE] = line
+    put(word, slots, line, head)
 
 
 @njit(cache=True, nogil=True)
@@ -167,34 +198,40 @@ def erase(word: int, line: int, index: Pointer) -> None:
 
 
 @njit(cache=True, nogil=True)
-def count_reach(line: int, index: Pointer) -> Scalar:
-    """At most how many entries have this home: all that lie from it on to the first line that nobody passed."""
+def count_reach(line: int, last: int, index: Pointer) -> Scalar:
+    """At most how many entries have a home in [line, last]: all from there on to the first line that nobody passed."""
     count = 0
     while True:
         counter = words_at(line_address(index, line))[SLOTS]
         count += counter & USED_MASK
-        if counter < PASS:
+        if line >= last and counter < PASS:
             return count
         line += 1
 
 
 @njit(cache=True, nogil=True)
-def take_home(line: int, low: int, high: int, index: Pointer, taken: Pointer) -> Scalar:
-    """Move the entries with hash in [low, high), all those of home `line` in the old order, into `taken`."""
-    count = 0
-    at = line
+def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, taken: Pointer) -> Scalar:
+    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`."""
+    old = head[OLD_LINES]
+    last = ((high - 1) * old) >> HASH_BITS
+    count, at = 0, line
     while True:
         slots = words_at(line_address(index, at))
-        passed = slots[SLOTS] >= PASS
-        for s in range((slots[SLOTS] & USED_MASK) - 1, -1, -1):
+        counter = slots[SLOTS]
+        kept = 0
+        for s in range(counter & USED_MASK):
             word = slots[s]
+            slots[s] = 0
             if low <= word >> 32 < high:
                 taken[count] = word
                 count += 1
-                vacate(slots, s)
-                for before in range(line, at):
+                for before in range(((word >> 32) * old) >> HASH_BITS, at):
                     words_at(line_address(index, before))[SLOTS] -= PASS
-        if not passed:
+            else:
+                slots[kept] = word
+                kept += 1
+        slots[SLOTS] += kept - (counter & USED_MASK)
+        if at >= last and counter < PASS:
             return count
         at += 1
 
@@ -209,49 +246,24 @@ def has_lines(reach: int, head: Pointer) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def move_long_line(line: int, low: int, high: int, head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
-    """`move_lines` for one home line that overflowed or holds what overflowed to it."""
-    reach = count_reach(line, index)
-    if not has_lines(reach, head):
-        return False
-    if reach > head[SCRATCH_SIZE]:
-        head[NEED_SCRATCH] = reach
-        return False
-    for i in range(take_home(line, low, high, index, scratch)):
-        place(scratch[i], ((scratch[i] >> 32) * head[NEW_LINES]) >> HASH_BITS, head, index)
-    return True
-
-
-@njit(cache=True, nogil=True)
 def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
     """Move the rightmost lines of the old order into the new one; False where memory for lines is lacking.
 
     The lines between the two orders' frontiers hold only what overflowed, and homes only move to the right.
     """
     old, new, high = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
-    for _ in range(many):
-        if high == 0:
-            break
-        line = ((high - 1) * old) >> HASH_BITS
-        low = ((line << HASH_BITS) + old - 1) // old
-        slots = words_at(line_address(index, line))
-        used = slots[SLOTS]
-        alone = used < PASS
-        for s in range(used & USED_MASK):
-            alone &= low <= slots[s] >> 32 < high
-        if not alone:
-            if not move_long_line(line, low, high, head, index, scratch):
-                return False
-        elif has_lines(SLOTS, head):
-            for s in range(SLOTS + 1):
-                scratch[s] = slots[s]
-                slots[s] = 0
-            for s in range(used):
-                place(scratch[s], ((scratch[s] >> 32) * new) >> HASH_BITS, head, index)
-        else:
-            return False
-        high = low
-        head[FRONTIER] = low
+    last = ((high - 1) * old) >> HASH_BITS
+    line = max(last + 1 - many, 0)
+    low = ((line << HASH_BITS) + old - 1) // old
+    reach = count_reach(line, last, index)
+    if not has_lines(reach, head):
+        return False
+    if reach > head[SCRATCH_SIZE]:
+        head[NEED_SCRATCH] = reach
+        return False
+    for i in range(take_homes(line, low, high, head, index, scratch)):
+        place(scratch[i], ((scratch[i] >> 32) * new) >> HASH_BITS, head, index)
+    head[FRONTIER] = low
     return True
 
 
@@ -266,6 +278,6 @@ def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
                 head[NEED_LINES] = wanted + SPARE_LINES
                 return False
             head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
-    elif head[LIVE] % SHARE == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
+    elif head[LIVE] & (SHARE - 1) == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
         return False
     return has_lines(1, head)

@@ -9,11 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.admission import is_admitted
+from stream_reco.embedding.admission import ADMIT_ALL, is_admitted
 from stream_reco.embedding.index import (
     BLOCK,
     FREE_ROW,
-    GOLDEN,
     LIVE,
     NEED_ROWS,
     OLDEST,
@@ -43,6 +42,12 @@ AHEAD = 12
 def words_of(array: NDArray[np.int64]) -> Pointer:
     """The array's memory; the array must outlive the pointer."""
     return words_at(np.int64(array.ctypes.data))
+
+
+@njit(cache=True, nogil=True)
+def bytes_of(array: NDArray[np.uint8]) -> Pointer:
+    """The array's memory; the array must outlive the pointer."""
+    return bytes_at(np.int64(array.ctypes.data))
 
 
 @njit(cache=True, nogil=True)
@@ -77,11 +82,17 @@ def find_rows(
 ) -> None:
     """rows[i] = the row of keys[i], or -1. Reads only."""
     salt, shift = layout[SALT], layout[SHIFT]
-    heads, indexes, metas, asked = words_of(head), words_of(index), words_of(meta), words_of(keys)
-    for i in range(len(keys)):
-        if i % BLOCK == 0:
-            approach(asked, i, min(i + BLOCK, len(keys)), salt, heads, indexes, metas, shift)
-        rows[i] = find(asked[i], hash_of(asked[i], salt), heads, indexes, metas, shift)
+    heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
+    hashes, guesses = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    hashed, guessed = words_of(hashes), words_of(guesses)
+    for start in range(0, len(keys), BLOCK):
+        asked, out = words_at(np.int64(keys.ctypes.data) + start * 8), words_at(np.int64(rows.ctypes.data) + start * 8)
+        many = min(BLOCK, len(keys) - start)
+        approach(asked, many, salt, heads, indexes, metas, shift, hashed, guessed)
+        for i in range(many):
+            out[i] = find(asked[i], hashed[i], guessed[i], heads, indexes, metas, shift)
+    # Both were read through their addresses; this keeps their memory until here.
+    hashes[0] = guesses[0] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -131,13 +142,21 @@ def keys_of(
 
 @njit(cache=True, nogil=True)
 def start_row(key: int, address: int, layout: Pointer, scale: float, state: float) -> None:
-    """Vector uniform in ±scale (float32), a pure function of salt and key; every number of state = `state`."""
+    """Vector uniform in ±scale (float32), a pure function of salt and key; every number of state = `state`.
+
+    Number j is the finalizer of MurmurHash3 over 32 bits of the mixed key and j, the other 32 bits stirred in between:
+    in 32 bits a processor hashes twice as many numbers at a time.
+    """
     row = floats_at(address)
     dim = layout[DIM]
-    mixed = mix(key, layout[INIT_SALT])
+    mixed = np.uint64(mix(key, layout[INIT_SALT]))
+    low, high = np.uint32(mixed), np.uint32(mixed >> np.uint64(32))
     for j in range(dim):
-        bits = np.uint64(mix(mixed + j * GOLDEN, np.int64(0))) >> np.uint64(40)
-        row[j] = (np.float32(np.int64(bits)) * np.float32(2.0**-23) - np.float32(1.0)) * scale
+        h = np.uint32(low + np.uint32(j) * np.uint32(0x9E3779B9))
+        h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)) ^ high
+        h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+        bits = np.int32(np.uint32(h ^ (h >> np.uint32(16))) >> np.uint32(8))
+        row[j] = (np.float32(bits) * np.float32(2.0**-23) - np.float32(1.0)) * scale
     for j in range(dim, layout[STRIDE]):
         row[j] = state
 
@@ -185,34 +204,42 @@ def claim_rows(
     salt, shift = layout[SALT], layout[SHIFT]
     heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
     datas, layouts = words_of(data), words_of(layout)
-    asked, spare, flags = words_of(keys), words_of(scratch), bytes_at(np.int64(bits.ctypes.data))
-    counters, width = bytes_at(np.int64(sketch.ctypes.data)), sketch.shape[1]
+    spare, flags, counters = words_of(scratch), bytes_of(bits), bytes_of(sketch)
     kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
-    scale, state = np.float32(starts[0]), np.float32(starts[1])
+    scale, state, width = np.float32(starts[0]), np.float32(starts[1]), sketch.shape[1]
     heads[OLDEST] = min(heads[OLDEST], now)
-    for i in range(start, len(keys)):
-        if (i - start) % BLOCK == 0:
-            approach(asked, i, min(i + BLOCK, len(keys)), salt, heads, indexes, metas, shift)
-        key = asked[i]
-        hashed = hash_of(key, salt)
-        row = find(key, hashed, heads, indexes, metas, shift)
-        if row < 0:
-            if not (has_row(heads) and make_place(heads, indexes, spare)):
-                return i
-            rows[i] = -1
-            if not is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
-                continue
-            row = take_row(heads, metas, shift)
-            place((hashed << 32) | (row + 1), home_of(hashed, heads), heads, indexes)
-            start_row(key, row_address(datas, layouts, row), layouts, scale, state)
-            words = words_at(meta_address(metas, shift, row))
-            words[0], words[1] = key, (now << 16) | 1
-            touch(row, heads, flags)
-        else:
-            words = words_at(meta_address(metas, shift, row))
-            words[1] = (max(words[1] >> 16, now) << 16) | min((words[1] & COUNT_MASK) + 1, COUNT_MASK)
-        rows[i] = row
+    hashes, guesses = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    hashed, guessed = words_of(hashes), words_of(guesses)
+    for block in range(start, len(keys), BLOCK):
+        asked, out = words_at(np.int64(keys.ctypes.data) + block * 8), words_at(np.int64(rows.ctypes.data) + block * 8)
+        many = min(BLOCK, len(keys) - block)
+        approach(asked, many, salt, heads, indexes, metas, shift, hashed, guessed)
+        for i in range(many):
+            key, mixed = asked[i], hashed[i]
+            row = find(key, mixed, guessed[i], heads, indexes, metas, shift)
+            if row >= 0:
+                see(words_at(meta_address(metas, shift, row)), now)
+            else:
+                if not (has_row(heads) and make_place(heads, indexes, spare)):
+                    return block + i
+                if kind == ADMIT_ALL or is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
+                    row = take_row(heads, metas, shift)
+                    place((mixed << 32) | (row + 1), home_of(mixed, heads), heads, indexes)
+                    start_row(key, row_address(datas, layouts, row), layouts, scale, state)
+                    words = words_at(meta_address(metas, shift, row))
+                    words[0], words[1] = key, (now << 16) | 1
+                    touch(row, heads, flags)
+            out[i] = row
+    # Both were read through their addresses; this keeps their memory until here.
+    hashes[0] = guesses[0] = 0
     return len(keys)
+
+
+@njit(cache=True, nogil=True)
+def see(words: Pointer, now: int) -> None:
+    """Count one sighting of a row that has a key; `words` is its meta."""
+    word = words[1]
+    words[1] = (max(word >> 16, now) << 16) | min((word & COUNT_MASK) + 1, COUNT_MASK)
 
 
 @njit(cache=True, nogil=True)

@@ -11,8 +11,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 LINE_BYTES = 64
-SLAB_BYTES = 8 << 20
 HUGE_BYTES = 2 << 20
+# From here on a slab is worth a huge page of its own.
+SMALLEST_HUGE = HUGE_BYTES * 3 // 4
+LARGEST_SLAB = 64 << 20
 # What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
 Scalar = Any
 # Inner functions of kernels take raw pointers: to pass an array costs two atomic counts and seven arguments a call.
@@ -68,7 +70,7 @@ def allocate(size: int) -> NDArray[np.uint8]:
     """uint8[size] of zeros, on huge pages where the system has them: rows lie at random places of gigabytes, and
     with small pages each lookup would wait for the page table too.
     """
-    if size < HUGE_BYTES or sys.platform != "linux":
+    if size < SMALLEST_HUGE or sys.platform != "linux":
         raw = np.zeros(size + LINE_BYTES, np.uint8)
         start = -raw.ctypes.data % LINE_BYTES
     else:
@@ -82,14 +84,15 @@ def allocate(size: int) -> NDArray[np.uint8]:
 
 def allocated(size: int) -> int:
     """Bytes of memory that `allocate(size)` takes once all of it is used."""
-    return size + LINE_BYTES if size < HUGE_BYTES else -(-size // HUGE_BYTES) * HUGE_BYTES
+    return size + LINE_BYTES if size < SMALLEST_HUGE else -(-size // HUGE_BYTES) * HUGE_BYTES
 
 
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
-    Several pages share one slab (one allocation). A slab is a sixteenth of what exists, at most 8 MiB, so that small
-    tables stay small and big ones waste little; 64-byte alignment keeps an item of one line on one line.
+    Several pages share one slab (one allocation). A slab is an eighth of what exists while that is small, then one
+    huge page, and a 256th of gigabytes, so that small tables stay small and big ones waste little; 64-byte alignment
+    keeps an item of one line on one line.
     """
 
     def __init__(self, item_bytes: int, shift: int) -> None:
@@ -115,9 +118,14 @@ class Pages:
     def grow_to(self, items: int) -> None:
         """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
         while self.capacity < items:
-            pages = max(1, min(self.count // 16, SLAB_BYTES // self.page_bytes))
-            whole = max(1, HUGE_BYTES // self.page_bytes)
-            self._append_slab(pages - pages % whole if pages > whole else pages)
+            self._append_slab(self._slab_pages())
+
+    def _slab_pages(self) -> int:
+        existing = self.count * self.page_bytes
+        if existing < HUGE_BYTES:
+            return max(1, self.count // 8)
+        size = min(max(existing // 256, HUGE_BYTES), LARGEST_SLAB)
+        return max(1, (size - size % HUGE_BYTES) // self.page_bytes)
 
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes

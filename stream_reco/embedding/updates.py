@@ -11,9 +11,12 @@ from stream_reco.embedding.pages import Pointer, bytes_at, doubles_at, floats_at
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)
+# A gradient of 0 with eps = 0 divides 0 by this instead of by 0. Kernels that divide are compiled with NumPy's error
+# model: Python's checks every divisor, one number at a time.
+LEAST_DIVISOR = np.float32(1e-30)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_adam(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
     row, g = floats_at(address), floats_at(gradient)
     first, second = floats_at(address + dim * 4), floats_at(address + dim * 8)
@@ -29,10 +32,10 @@ def step_adam(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
         v = keep2 * second[j] + new2 * g[j] * g[j]
         first[j] = m
         second[j] = v
-        row[j] -= rate * m / (np.sqrt(v) / root + eps)
+        row[j] -= rate * m / max(np.sqrt(v) / root + eps, LEAST_DIVISOR)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_ftrl(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
     row, g = floats_at(address), floats_at(gradient)
     linear, squares = floats_at(address + dim * 4), floats_at(address + dim * 8)
@@ -49,7 +52,7 @@ def step_ftrl(address: int, gradient: int, dim: int, hyper: Pointer) -> None:
         row[j] = -np.copysign(excess, z) / strength if strength > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_row(address: int, gradient: int, dim: int, kind: int, hyper: Pointer) -> None:
     """One optimizer step of the row at `address` by the gradient at `gradient`, both float32."""
     row, g, state = floats_at(address), floats_at(gradient), floats_at(address + dim * 4)
@@ -58,7 +61,7 @@ def step_row(address: int, gradient: int, dim: int, kind: int, hyper: Pointer) -
         for j in range(dim):
             total = state[j] + g[j] * g[j]
             state[j] = total
-            row[j] -= rate * g[j] / (np.sqrt(total) + eps)
+            row[j] -= rate * g[j] / max(np.sqrt(total) + eps, LEAST_DIVISOR)
     elif kind == KIND_SGD:
         for j in range(dim):
             row[j] -= rate * g[j]
@@ -67,7 +70,7 @@ def step_row(address: int, gradient: int, dim: int, kind: int, hyper: Pointer) -
         for j in range(dim):
             squares += np.float64(g[j]) * np.float64(g[j])
         state[0] += np.float32(squares / dim)
-        pace = np.sqrt(state[0]) + eps
+        pace = max(np.sqrt(state[0]) + eps, LEAST_DIVISOR)
         for j in range(dim):
             row[j] -= rate * g[j] / pace
     elif kind == KIND_ADAM:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import SGD, Adagrad, Adam, EmbeddingTable, Ftrl, Optimizer, RowwiseAdagrad
 
-DIM, KEYS, STEPS = 6, 9, 60
+# 37: longer than a vector of any processor, with a rest.
+DIM, KEYS, STEPS = 37, 9, 60
 Dense = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 
 
@@ -46,6 +47,16 @@ def test_steps_are_those_of_torch(ours: str | Optimizer, theirs: Dense) -> None:
         optimizer.step()
         table.apply_gradients(keys, gradient)
         np.testing.assert_allclose(table.lookup(keys), dense.detach().numpy(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("optimizer", [Adagrad(eps=0.0), RowwiseAdagrad(eps=0.0), Adam(eps=0.0), Ftrl(beta=0.0)])
+def test_a_gradient_of_zero_moves_nothing_even_without_eps(optimizer: Optimizer) -> None:
+    table = EmbeddingTable(DIM, optimizer)
+    table.train_rows([1], 0)
+    before = table.lookup([1])
+    table.apply_gradients([1], np.zeros((1, DIM), np.float32))
+    np.testing.assert_array_equal(table.lookup([1]), before)
+    assert table.refused == 0
 
 
 def test_adam_counts_the_steps_of_each_row() -> None:

@@ -179,6 +179,18 @@ def test_an_index_survives_keys_of_one_hash() -> None:
     assert len(table) == 24_500
 
 
+@pytest.mark.parametrize("hashed", [0, 1, (1 << 31) - 1])
+def test_few_keys_of_the_least_and_the_greatest_hash_are_found_again(hashed: int) -> None:
+    table = EmbeddingTable(1, "sgd", name="edge")
+    salt = int(table._store.layout[3])
+    for i in range(9):
+        key = np.array([unmixed((hashed << 33) | i, salt)], np.uint64)
+        assert table.train_rows(key, 0).tolist() == [i]
+        assert table.train_rows(key, 0).tolist() == [i]
+        table.check_invariants()
+    assert len(table) == 9
+
+
 def unmixed(hashed: int, salt: int) -> int:
     """The key whose mixed hash is given: each step of the finalizer undone, last first."""
     mask = (1 << 64) - 1
