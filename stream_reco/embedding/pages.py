@@ -2,6 +2,8 @@
 
 import mmap
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,8 @@ def allocate(size: int) -> NDArray[np.uint8]:
     else:
         # The mapping is longer so that a boundary of huge pages lies in it; what is never touched takes no memory.
         mapping = mmap.mmap(-1, allocated(size) + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        mapping.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without huge pages
+            mapping.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(mapping, np.uint8)
         start = -raw.ctypes.data % HUGE_BYTES
     return raw[start : start + size]
@@ -90,9 +93,9 @@ def allocated(size: int) -> int:
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
-    Several pages share one slab (one allocation). A slab is an eighth of what exists while that is small, then one
-    huge page, and a 256th of gigabytes, so that small tables stay small and big ones waste little; 64-byte alignment
-    keeps an item of one line on one line.
+    Several pages share one slab (one allocation). A slab is what is missing, at least an eighth of what exists while
+    that is small, then one huge page, then a 256th of gigabytes, so that small tables stay small and big ones waste
+    little; 64-byte alignment keeps an item of one line on one line.
     """
 
     def __init__(self, item_bytes: int, shift: int) -> None:
@@ -101,6 +104,7 @@ class Pages:
         self.count = 0
         self.addresses: NDArray[np.int64] = np.zeros(16, np.int64)
         self._slabs: list[NDArray[np.uint8]] = []
+        self._bytes = 0
 
     @property
     def page_bytes(self) -> int:
@@ -113,12 +117,14 @@ class Pages:
 
     @property
     def nbytes(self) -> int:
-        return self.addresses.nbytes + sum(allocated(slab.nbytes) for slab in self._slabs)
+        """All bytes of its slabs, those that lie in a mapped file included."""
+        return self.addresses.nbytes + self._bytes
 
     def grow_to(self, items: int) -> None:
         """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
         while self.capacity < items:
-            self._append_slab(self._slab_pages())
+            missing = -(-(items - self.capacity) >> self.shift)
+            self._append_slab(max(self._slab_pages(), min(missing, LARGEST_SLAB // self.page_bytes)))
 
     def _slab_pages(self) -> int:
         existing = self.count * self.page_bytes
@@ -130,35 +136,51 @@ class Pages:
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes
         try:
-            slab = allocate(size)
+            self._append(allocate(size), allocated(size))
         except (MemoryError, OSError) as error:
             text = f"no memory for {size} more bytes of an embedding table; evict rows or set a shorter ttl_ms"
             raise MemoryError(text) from error
-        if self.count + pages > len(self.addresses):
-            wider = np.zeros(max(2 * len(self.addresses), self.count + pages), np.int64)
+
+    def _append(self, slab: NDArray[np.uint8], size: int) -> None:
+        """Take a slab of whole pages, which counts as `size` bytes. The count rises last, when nothing can fail."""
+        count = self.count + len(slab) // self.page_bytes
+        if count > len(self.addresses):
+            wider = np.zeros(max(2 * len(self.addresses), count), np.int64)
             wider[: self.count] = self.addresses[: self.count]
             self.addresses = wider
-        first = slab.ctypes.data
-        self.addresses[self.count : self.count + pages] = first + np.arange(pages, dtype=np.int64) * self.page_bytes
-        self.count += pages
+        places = np.arange(slab.ctypes.data, slab.ctypes.data + len(slab), self.page_bytes)
         self._slabs.append(slab)
+        self.addresses[self.count : count] = places
+        self._bytes += size
+        self.count = count
+
+    def pieces(self, items: int) -> Iterator[NDArray[np.uint8]]:
+        """The memory of the first `items` items, one slab after another, not copied."""
+        left = items * self.item_bytes
+        for slab in self._slabs:
+            yield slab[: max(0, left)]
+            left -= len(slab)
 
     def read(self, items: int) -> NDArray[np.uint8]:
         """A copy of the first `items` items as uint8[items × item_bytes]."""
-        left = items * self.item_bytes
-        out = np.empty(left, np.uint8)
+        out = np.empty(items * self.item_bytes, np.uint8)
         done = 0
-        for slab in self._slabs:
-            size = min(len(slab), left - done)
-            out[done : done + size] = slab[:size]
-            done += size
+        for piece in self.pieces(items):
+            out[done : done + len(piece)] = piece
+            done += len(piece)
         return out
 
-    def write(self, content: NDArray[np.uint8]) -> None:
-        """Fill the items from the first one on, growing as needed; `content` is what `read` gave."""
-        self.grow_to(-(-len(content) // self.item_bytes))
-        done = 0
-        for slab in self._slabs:
+    def fill(self, content: NDArray[np.uint8], *, adopt: bool = False) -> None:
+        """Put the items of `content` into what is still empty. With `adopt` its whole pages become slabs where they
+        lie, are written to, and live as long as this does; only the last items are copied.
+        """
+        assert self.count == 0
+        done = len(content) - len(content) % self.page_bytes if adopt else 0
+        if done:
+            self._append(content[:done], done)
+        at = len(self._slabs)
+        self.grow_to(len(content) // self.item_bytes)
+        for slab in self._slabs[at:]:
             size = min(len(slab), len(content) - done)
             slab[:size] = content[done : done + size]
             done += size

@@ -1,12 +1,13 @@
 """The typed shell around the kernels: memory for index and rows, and the loop that feeds kernels more of it."""
 
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding import kernels, updates
+from stream_reco.embedding.files import Contents, Section, section
 from stream_reco.embedding.pages import LINE_BYTES, Pages
 
 PAGE_BYTES = 1 << 18
@@ -14,6 +15,15 @@ META_BYTES = 16
 LAST_ROW = (1 << 32) - 2
 Number = TypeVar("Number", np.int64, np.float32)
 NEVER = (1 << 62) - 1
+_OF_THIS_PROCESS = [
+    scalars.LINE_CAPACITY,
+    scalars.ROW_CAPACITY,
+    scalars.SCRATCH_SIZE,
+    scalars.NEED_ROWS,
+    scalars.NEED_LINES,
+    scalars.NEED_SCRATCH,
+]
+"""Places in `head` that say how much memory there is, or was asked for."""
 
 
 def plain(array: NDArray[Number]) -> NDArray[Number]:
@@ -176,33 +186,60 @@ class RowStore:
         np.bitwise_or.at(self.bits, rows >> 3, np.left_shift(1, rows & 7).astype(np.uint8))
         self.head[scalars.TOUCHED] = len(self.touched_rows())
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything, as flat arrays; see `restored`."""
+    def sections(self) -> list[Section]:
+        """Everything, for a file; index, meta and data as they lie in memory, not copied. See `restore`."""
         lines = int(self.head[scalars.LAST_LINE]) + 1
-        return {
-            "head": self.head.copy(),
-            "layout": self.layout.copy(),
-            "index": self.index.read(lines).view(np.int64),
-            "meta": self.meta.read(self.top).view(np.int64),
-            "data": self.data.read(self.top).view(np.float32),
-            "bits": self.bits[: -(-self.top // 8)].copy(),
-        }
+        head = self.head.copy()
+        head[_OF_THIS_PROCESS] = 0
+        rows, words = (self.top, int(self.layout[kernels.STRIDE])), (self.top, META_BYTES // 8)
+        return [
+            Section("index", np.dtype(np.uint8), (lines, self.index.item_bytes), self.index.pieces(lines)),
+            Section("meta", np.dtype(np.int64), words, self.meta.pieces(self.top)),
+            Section("data", np.dtype(np.float32), rows, self.data.pieces(self.top)),
+            section("head", head),
+            section("bits", self.bits[: -(-self.top // 8)]),
+        ]
 
-    @classmethod
-    def restored(cls, parts: dict[str, NDArray[np.generic]]) -> Self:
-        """The store that `state` was taken of: same rows, same free list, same index."""
-        layout = np.asarray(parts["layout"], np.int64)
-        _, stride, dim, salt, init_salt, ttl = (int(value) for value in layout)
-        store = cls(dim, stride - dim, salt, init_salt, ttl)
-        head = np.asarray(parts["head"], np.int64).copy()
-        store.index.write(np.ascontiguousarray(parts["index"]).view(np.uint8))
-        store.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)
-        store.head = head
-        head[scalars.LINE_CAPACITY] = store.index.capacity
-        head[scalars.SCRATCH_SIZE] = len(store._scratch)
-        store._grow_rows(int(head[scalars.TOP]))
-        store.meta.write(np.ascontiguousarray(parts["meta"]).view(np.uint8))
-        store.data.write(np.ascontiguousarray(parts["data"]).view(np.uint8))
-        bits = np.asarray(parts["bits"], np.uint8)
-        store.bits[: len(bits)] = bits
-        return store
+    def restore(self, contents: Contents, *, adopt: bool) -> None:
+        """Become the store of which `sections` were taken: same rows, same free list, same index; before anything else.
+
+        With `adopt` the whole pages of index, meta and data stay in the memory of `contents`. Raises ValueError for
+        what does not fit, MemoryError.
+        """
+        head = contents.array("head", np.int64, scalars.HEAD_SIZE).copy()
+        _check_head(head)
+        lines, top = int(head[scalars.LAST_LINE]) + 1, int(head[scalars.TOP])
+        index = contents.array("index", np.uint8, lines, self.index.item_bytes)
+        meta = contents.array("meta", np.int64, top, META_BYTES // 8)
+        data = contents.array("data", np.float32, top, int(self.layout[kernels.STRIDE]))
+        bits = contents.array("bits", np.uint8, -(-top // 8))
+        self.index = Pages(self.index.item_bytes, self.index.shift)
+        for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):
+            pages.fill(content.reshape(-1).view(np.uint8), adopt=adopt)
+        self.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)
+        self.head = head
+        head[scalars.LINE_CAPACITY] = self.index.capacity
+        head[scalars.SCRATCH_SIZE] = len(self._scratch)
+        self._grow_rows(top)
+        self.bits[: len(bits)] = bits
+
+
+def _check_head(head: NDArray[np.int64]) -> None:
+    """Raise ValueError where the scalars of a file are none that a store can have."""
+    top, live = int(head[scalars.TOP]), int(head[scalars.LIVE])
+    old, new, frontier = (int(head[at]) for at in (scalars.OLD_LINES, scalars.NEW_LINES, scalars.FRONTIER))
+    ranges = [
+        ("rows", top, 0, LAST_ROW + 1),
+        ("rows with a key", live, 0, top),
+        ("first free row", int(head[scalars.FREE_ROW]), -1 if live == top else 0, -1 if live == top else top - 1),
+        ("row to go on evicting at", int(head[scalars.CURSOR]), 0, top),
+        ("touched rows", int(head[scalars.TOUCHED]), 0, live),
+        ("lines of the index", new, scalars.MIN_LINES, scalars.MIN_LINES + 2 * top),
+        ("last line of the index", int(head[scalars.LAST_LINE]), 0, scalars.MIN_LINES + 3 * top),
+        ("hash up to which the index is old", frontier, 0, scalars.WHOLE),
+        ("old lines of the index", old, 1 if frontier else 0, new),
+        ("sightings", int(head[scalars.SIGHTINGS]), 0, 1 << 62),
+    ]
+    for name, value, low, high in ranges:
+        if not low <= value <= high:
+            raise ValueError(f"{name}: {value}, must be {low} to {high}")

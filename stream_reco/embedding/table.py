@@ -1,10 +1,9 @@
 """The collisionless embedding table: one row a key, trained, admitted, evicted, drained, saved."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import xxhash
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import files
 from stream_reco.embedding import index as scalars
-from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, ADMIT_PROBABILITY, Admission, After, admission_of
+from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, ADMIT_PROBABILITY, Admission, After
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.invariants import check_store
-from stream_reco.embedding.optimizer import OPTIMIZERS, Optimizer, optimizer_of
+from stream_reco.embedding.optimizer import Optimizer, optimizer_of
+from stream_reco.embedding.settings import TableSettings
 from stream_reco.embedding.store import RowStore, plain
 
 FARTHEST_TIME = 1 << 46
@@ -73,7 +73,10 @@ class EmbeddingTable:
 
     @property
     def nbytes(self) -> int:
-        """All bytes allocated: rows, optimizer state, index, last seen and count, sketch, slack."""
+        """All bytes allocated: rows, optimizer state, index, last seen and count, sketch, slack.
+
+        Those of a mapped file count too, though they take memory only where they were changed.
+        """
         tombstones = sum(part.nbytes for part in self._tombstones)
         return self._store.nbytes + self._sketch.nbytes + self._default.nbytes + tombstones
 
@@ -141,10 +144,11 @@ class EmbeddingTable:
             return _EMPTY.copy()
         rows = self._store.idle(now, len(self) if limit is None else min(limit, len(self)))
         keys = self._store.keys_of(rows)
-        self._store.release(rows)
+        gone = keys.copy()
         if len(keys):
             self._tombstones.append(keys)
-        return keys.copy()
+        self._store.release(rows)
+        return gone
 
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
@@ -219,55 +223,63 @@ class EmbeddingTable:
             theirs, ours = f"{delta.name!r} with dim {delta.dim}", f"{self.name!r} with dim {self.dim}"
             raise ValueError(f"a delta of table {theirs} does not fit table {ours}; check the model's settings")
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything as named arrays, copies; `from_state` gives a table that behaves bit-identically from there on."""
-        settings = {
-            "dim": self.dim,
-            "optimizer": self.optimizer.name,
-            "optimizer_settings": asdict(self.optimizer),
-            "admission": None if self.admission is None else self.admission.as_dict(),
-            "ttl_ms": self.ttl_ms,
-            "name": self.name,
-            "init_scale": self.init_scale,
-            "seed": self.seed,
-            "default_touched": self._default_touched,
-        }
-        return {
-            **self._store.state(),
-            "settings": np.frombuffer(json.dumps(settings, sort_keys=True).encode(), np.uint8).copy(),
-            "default": self._default.copy(),
-            "sketch": self._sketch.copy(),
+    def save(self, path: str | Path) -> None:
+        """Write the whole table to a file, versioned and checksummed, atomically and synced to disk, in a few MiB of
+        memory. The same table gives the same bytes. Raises OSError, with the file that was there before untouched.
+        """
+        policy = None if self.admission is None else self.admission.as_dict()
+        settings = TableSettings(
+            self.dim, self.optimizer.name, asdict(self.optimizer), policy, self.ttl_ms, self.name, self.init_scale,
+            self.seed,
+        )  # fmt: skip
+        rest: dict[str, NDArray[Any]] = {
+            "default": self._default,
+            "default_touched": np.array([self._default_touched], np.uint8),
+            "sketch": self._sketch,
             "tombstones": np.concatenate([_EMPTY, *self._tombstones]),
         }
+        sections = [files.section(name, array) for name, array in rest.items()]
+        files.write(Path(path), settings.encode(), self._store.sections() + sections)
 
     @classmethod
-    def from_state(cls, parts: dict[str, NDArray[np.generic]]) -> Self:
-        """The table that `state` was taken of."""
-        settings = json.loads(np.asarray(parts["settings"], np.uint8).tobytes())
+    def load(cls, path: str | Path, *, dim: int | None = None, mapped: bool = False) -> Self:
+        """The table in a file; it goes on bit for bit as the one that was saved.
+
+        dim: what the table must have, where given. mapped: rows and index stay in the file, which processes share in
+        the system's cache; memory is taken for what is changed or new. The file may be replaced meanwhile, as `save`
+        does, but must not be written to in place, and should lie on a local disk. The checksum, which is always
+        checked, finds damage and not forgery. Raises FileNotFoundError, TableFileError for a file that is torn, not
+        of this kind, or of another dim, and MemoryError.
+        """
+        path = Path(path)
+        try:
+            return cls._of(files.read(path, private=mapped), dim, mapped)
+        except MemoryError as error:
+            advice = "free some" if mapped else "free some, or load it with mapped=True"
+            raise MemoryError(f"no memory to load the table in {path}; {advice}") from error
+        except files.TableFileError:
+            raise
+        except ValueError as error:
+            raise files.TableFileError(f"{path} holds no table that can be: {error}; use an older one") from error
+
+    @classmethod
+    def _of(cls, contents: files.Contents, dim: int | None, mapped: bool) -> Self:
+        settings = TableSettings.decode(contents.settings)
+        if dim is not None and settings.dim != dim:
+            raise files.TableFileError(
+                f"{contents.path} has table {settings.name!r} with dim {settings.dim}, not {dim}; load it with the"
+                " settings that it was made with, or begin a new one"
+            )
         table = cls(
-            settings["dim"],
-            OPTIMIZERS[settings["optimizer"]](**settings["optimizer_settings"]),
-            admission_of(settings["admission"] or {}),
-            settings["ttl_ms"],
-            name=settings["name"],
-            init_scale=settings["init_scale"],
-            seed=settings["seed"],
-        )
-        table._store = RowStore.restored(parts)
-        table._default[:] = parts["default"]
-        table._default_touched = settings["default_touched"]
-        table._sketch = np.ascontiguousarray(parts["sketch"], np.uint8).copy()
-        table._tombstones = [np.asarray(parts["tombstones"], np.int64).copy()]
+            settings.dim, settings.made_optimizer(), settings.made_admission(), settings.ttl_ms, name=settings.name,
+            init_scale=settings.init_scale, seed=settings.seed,
+        )  # fmt: skip
+        table._store.restore(contents, adopt=mapped)
+        table._default[:] = contents.array("default", np.float32, len(table._default))
+        table._default_touched = bool(contents.array("default_touched", np.uint8, 1)[0])
+        table._sketch = contents.array("sketch", np.uint8, *table._sketch.shape).copy()
+        table._tombstones = [contents.array("tombstones", np.int64, None).copy()]
         return table
-
-    def save(self, path: str | Path) -> None:
-        """Write the whole table to a file, versioned and checksummed, atomically and synced to disk. Raises OSError."""
-        files.write(Path(path), self.state())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The table in a file. Raises FileNotFoundError, or TableFileError for one that is torn or not of this kind."""
-        return cls.from_state(files.read(Path(path)))
 
     def check_invariants(self) -> None:
         """Raise AssertionError, naming what is wrong, unless index, rows and counts agree. Slow: for tests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -40,13 +41,18 @@ def progress_of(intake: Intake, lessons: Lessons) -> Progress:
 
 
 def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
-    """Everything else."""
-    tables = {f"table.{name}": lessons.trainer.tables[name].state() for name in TABLES}
+    """Everything else. The tables are not copied: they are written as they are when the checkpoint is."""
+
+    def tables(folder: Path) -> None:
+        folder.mkdir()
+        for name in TABLES:
+            lessons.trainer.tables[name].save(_table_file(folder, name))
+
     return {
         "signals": intake.signals.state(),
         "histories": intake.histories.state(),
         "trainer": lessons.trainer.state(),
-        **tables,
+        "tables": tables,
     }
 
 
@@ -61,8 +67,15 @@ def restore(
     intake.stream_time, intake.events, intake.day = progress.stream_time, progress.events, progress.day
     intake.connect(Signals.from_state(settings, arrays(parts["signals"])),
                    Histories.from_state(settings, arrays(parts["histories"])))
-    tables = {name: EmbeddingTable.from_state(arrays(parts[f"table.{name}"])) for name in TABLES}
+    folder = parts["tables"]
+    assert isinstance(folder, Path)
+    # Not mapped: a checkpoint may lie on a disk of the network, where whoever leads removes it.
+    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in TABLES}
     lessons.trainer.restore(arrays(parts["trainer"]), tables)
+
+
+def _table_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
 
 
 def raw(part: RestoredPart) -> bytes:

@@ -21,7 +21,7 @@ from safetensors import numpy as tensors
 
 from stream_reco import metrics
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 Arrays = dict[str, NDArray[Any]]
 Part = Arrays | bytes | Callable[[Path], None]

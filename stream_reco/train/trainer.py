@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -217,7 +217,7 @@ class Trainer:
             metrics.TABLE_EVICTED.labels(name).inc(len(table.evict(now)))
 
     def state(self) -> Parts:
-        """Dense weights, optimizer and counters, for a checkpoint; the tables have `state` of their own."""
+        """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""
         parts = {f"weights.{name}": value for name, value in weights_of(self.ranker).items()}
         parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged).items()}
         for number, entry in self._optimizer.state_dict()["state"].items():
@@ -226,10 +226,11 @@ class Trainer:
         return parts | {"progress": progress, "late": self._late.counts.copy()}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
-        """Go on from what `state` and the tables' states gave. Raises ValueError where the model has other sizes."""
+        """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
         for prefix, ranker in (("weights.", self.ranker), ("averaged.", self.averaged)):
             load_weights(ranker, {name.removeprefix(prefix): value for name, value in parts.items()
                                   if name.startswith(prefix)})
+        _check_tables(tables, self.tables)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.items():
             if name.startswith("adam."):
@@ -239,6 +240,21 @@ class Trainer:
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
+
+
+def _check_tables(given: Mapping[str, EmbeddingTable], wanted: Mapping[str, EmbeddingTable]) -> None:
+    """Raise ValueError where tables are not those of the settings; other learning rates are not told."""
+    for name, table in wanted.items():
+        ours, other = _kind(table), _kind(given[name]) if name in given else "none"
+        if ours != other:
+            raise ValueError(
+                f"the table given as {name!r} is {other} instead of {ours}: it is of a model with other sizes, or of"
+                " another version; start with a new data folder, or restore the model settings that it was trained with"
+            )
+
+
+def _kind(table: EmbeddingTable) -> str:
+    return f"{table.name!r} with dim {table.dim} and {table.optimizer.name}"
 
 
 def is_sound(batch: TrainingBatch) -> bool:

@@ -27,7 +27,7 @@ OPENING, STEPPING, CHECKPOINTING, SYNCING, DONE = b"o", b"s", b"c", b"y", b"d"
 _DOING = {OPENING: "open", STEPPING: "step", CHECKPOINTING: "checkpoint", SYNCING: "sync", DONE: "end"}
 _LONGEST_MS = {OPENING: 60.0, STEPPING: 25.0, CHECKPOINTING: 60.0, SYNCING: 5.0}
 STEPS = 80
-FILES = 18
+FILES = 19
 """A checkpoint syncs so many files and folders; before any of them a process may die."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import numpy as np
+from safetensors.numpy import load_file
 
 from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
@@ -17,6 +20,7 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retract
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings
+from stream_reco.train.checkpoint import Part
 from stream_reco.train.settings import TrainSettings
 from tests.labels.whole_memory import whole_memory
 
@@ -103,18 +107,32 @@ def whole_state(engine: Engine) -> dict[str, Any]:
     """Everything that is learned, in a form that can be compared; what only says what is published is left out."""
     remembered = whole_memory(engine.learner.joiner)
     parts: dict[str, Any] = {f"labels.{name}": value for name, value in remembered.items()}
-    for name, part in parts_of(engine.learner).items():
-        if isinstance(part, bytes):
-            parts[name] = msgspec.msgpack.decode(part)
-        elif isinstance(part, dict):
-            parts |= {f"{name}.{key}": value for key, value in part.items() if key not in _PASSING}
+    whole = compared(parts_of(engine.learner))
+    parts |= {name: value for name, value in whole.items() if name.split(".")[-1] not in _PASSING}
     for table in engine.learner.trainer.tables.values():
-        parts[f"table.{table.name}.head"][scalars.TOUCHED] = 0
+        parts[f"tables.{table.name}.head"][scalars.TOUCHED] = 0
         keys = table.keys()
         order = np.argsort(keys)
         parts[f"keys.{table.name}"] = keys[order]
         parts[f"vectors.{table.name}"] = table.lookup(keys[order])
     return parts
+
+
+def compared(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Parts of a checkpoint in a form that can be compared; of those that are folders only the tables."""
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        if isinstance(part, bytes):
+            found[name] = msgspec.msgpack.decode(part)
+        elif isinstance(part, dict):
+            found |= {f"{name}.{key}": value for key, value in part.items()}
+        elif name == "tables":
+            with TemporaryDirectory() as folder:
+                part(Path(folder) / name)
+                for file in (Path(folder) / name).iterdir():
+                    arrays = load_file(file).items()
+                    found |= {f"{name}.{file.stem}.{key}": np.array(value) for key, value in arrays if "gap" not in key}
+    return found
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -135,7 +135,7 @@ def _cut(path: Path) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
-    ("table.item.safetensors", _flip), ("labels/CURRENT", _cut), ("trainer.safetensors", Path.unlink),
+    ("tables/item.safetensors", _flip), ("labels/CURRENT", _cut), ("trainer.safetensors", Path.unlink),
     ("manifest.json", _flip), ("manifest.json", Path.unlink),
 ]  # fmt: skip
 
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_another_format_is_told(tmp_path: Path, few: list[Step])
     manifest = msgspec.json.decode(path.read_bytes(), type=checkpoint._Manifest)
     later = checkpoint._Manifest(77, checkpoint._manifest_digest(77, bytes(manifest.body)), manifest.body)
     path.write_bytes(msgspec.json.encode(later))
-    message = r"has format 77, this release reads format 2: use the release that wrote it, or move the folder away"
+    message = r"has format 77, this release reads format 3: use the release that wrote it, or move the folder away"
     with pytest.raises(CheckpointVersionError, match=message):
         opened(tmp_path)
     assert path.exists(), "it is not damaged, and stays where it is"

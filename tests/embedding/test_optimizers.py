@@ -132,11 +132,11 @@ def test_gradients_that_are_not_finite_are_refused_and_counted(name: str, poison
     table.train_rows([1, 2, 3], 0)
     table.apply_gradients([1, 2, 3], np.ones((3, DIM), np.float32))
     table.drain_touched()
-    before = table.state()["data"].reshape(3, -1)
+    before = table._store.data.read(3).view(np.float32).reshape(3, -1)
     gradient = np.ones((4, DIM), np.float32)
     gradient[2, 4] = poison
     table.apply_gradients([1, 2, 2, 3], gradient)
-    after = table.state()["data"].reshape(3, -1)
+    after = table._store.data.read(3).view(np.float32).reshape(3, -1)
     assert table.refused == 1
     assert (before != after).any(axis=1).tolist() == [True, False, True]
     assert table.drain_touched().keys.tolist() == [1, 3]

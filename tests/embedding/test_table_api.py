@@ -1,103 +1,12 @@
-"""Clear errors, files, times, starts: what the table promises at its edges."""
+"""Clear errors, times, starts: what the table promises at its edges."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_reco.embedding import Delta, EmbeddingTable, TableFileError, after, kernels, updates
-
-
-def trained(seed: int = 0) -> EmbeddingTable:
-    table = EmbeddingTable(4, "adam", after(2), 100, name="item", seed=seed)
-    rng = np.random.default_rng(1)
-    for now in range(0, 400, 20):
-        keys = rng.integers(0, 300, 100)
-        table.train_rows(keys, now)
-        table.apply_gradients(keys, rng.normal(size=(100, 4)).astype(np.float32))
-        table.evict(now, limit=7)
-    return table
-
-
-def play(table: EmbeddingTable) -> list[bytes]:
-    rng = np.random.default_rng(2)
-    trace: list[NDArray[np.generic]] = []
-    for now in range(400, 800, 20):
-        keys = rng.integers(0, 500, 100)
-        trace += [table.train_rows(keys, now), table.evict(now, limit=9), table.lookup(keys)]
-        table.apply_gradients(keys, rng.normal(size=(100, 4)).astype(np.float32))
-        if now % 60 == 0:
-            delta = table.drain_touched()
-            trace += [delta.keys, delta.vectors, delta.tombstones]
-    return [part.tobytes() for part in trace]
-
-
-def test_a_loaded_table_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    table = trained()
-    table.save(tmp_path / "item.table")
-    loaded = EmbeddingTable.load(str(tmp_path / "item.table"))
-    loaded.check_invariants()
-    assert [path.name for path in tmp_path.iterdir()] == ["item.table"]
-    assert play(loaded) == play(table)
-    assert {k: v.tobytes() for k, v in loaded.state().items()} == {k: v.tobytes() for k, v in table.state().items()}
-
-
-@pytest.mark.parametrize("cut", [0, 5, 300, -1])
-def test_a_torn_file_is_refused(tmp_path: Path, cut: int) -> None:
-    path = tmp_path / "t"
-    trained().save(path)
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(TableFileError, match="torn"):
-        EmbeddingTable.load(path)
-
-
-def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    trained().save(path)
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 4
-    path.write_bytes(content)
-    with pytest.raises(TableFileError, match="checksum"):
-        EmbeddingTable.load(path)
-
-
-def test_another_version_and_another_kind_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    trained().save(path)
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"]["version"] = "99"
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
-    with pytest.raises(TableFileError, match="version 99"):
-        EmbeddingTable.load(path)
-    header["__metadata__"] = {"format": "pt"}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
-    with pytest.raises(TableFileError, match="no embedding table"):
-        EmbeddingTable.load(path)
-    with pytest.raises(FileNotFoundError, match="no table file"):
-        EmbeddingTable.load(tmp_path / "absent")
-
-
-def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "t"
-    table = trained()
-    table.save(path)
-    before = path.read_bytes()
-    table.train_rows([12345, 12345], 900)
-
-    def full_disk(_: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("stream_reco.embedding.files.sync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        table.save(path)
-    assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["t"]
+from stream_reco.embedding import Delta, EmbeddingTable, after, kernels, updates
 
 
 def test_new_rows_are_a_function_of_seed_name_and_key() -> None:
@@ -130,7 +39,7 @@ def test_unsigned_keys_are_the_same_bits() -> None:
     assert sorted(table.keys().tolist()) == [-(2**63), -1]
 
 
-def test_no_kind_of_array_compiles_a_kernel_again() -> None:
+def test_no_kind_of_array_compiles_a_kernel_again(tmp_path: Path) -> None:
     table = EmbeddingTable(2, "adam", after(1), 5)
     keys, grads = np.arange(4), np.ones((4, 2), np.float32)
     before = compiled()
@@ -141,9 +50,11 @@ def test_no_kind_of_array_compiles_a_kernel_again() -> None:
     delta.keys.flags.writeable = delta.vectors.flags.writeable = delta.tombstones.flags.writeable = False
     table.restore_touched(delta)
     EmbeddingTable(2, "sgd").apply_delta(delta)
-    loaded = EmbeddingTable.from_state(table.state())
-    loaded.lookup(keys.view(np.uint64))
-    loaded.evict(20, limit=1)
+    table.save(tmp_path / "t")
+    for mapped in (False, True):
+        loaded = EmbeddingTable.load(tmp_path / "t", mapped=mapped)
+        loaded.lookup(keys.view(np.uint64))
+        loaded.evict(20, limit=1)
     assert compiled() == before > 5
 
 

@@ -24,7 +24,7 @@ from stream_reco.train.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import TrainingBatch, predictions
 from tests.embedded.recovery_world import SETTINGS as SMALL
-from tests.embedded.recovery_world import differences, steps
+from tests.embedded.recovery_world import compared, differences, steps
 from tests.learner.two_streams import Labelling, clicked, feed, learner_of, shown_and_clicked, woven
 
 NOW = 1_700_000_000_000
@@ -47,12 +47,7 @@ def unprompted(action: Action) -> Example:
 
 def whole(learner: ExampleLearner) -> dict[str, object]:
     """Everything, in a form that can be compared."""
-    parts: dict[str, object] = {}
-    for name, part in learner.parts().items():
-        if isinstance(part, bytes):
-            parts[name] = msgspec.msgpack.decode(part)
-        elif isinstance(part, dict):
-            parts |= {f"{name}.{key}": value for key, value in part.items()}
+    parts = compared(learner.parts())
     parts["seen.keys"] = np.sort(np.asarray(parts["seen.keys"]))
     return parts
 

@@ -152,7 +152,7 @@ def test_another_format_version_is_named_and_not_passed_over(tmp_path: Path) -> 
     body = b'{"quite":"different"}'
     manifest |= {"format": 7, "xxh3_128": xxhash.xxh3_128_hexdigest(b"7:" + body), "body": msgspec.Raw(body)}
     (newest / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(CheckpointVersionError, match="has format 7, this release reads format 2: use the release"):
+    with pytest.raises(CheckpointVersionError, match="has format 7, this release reads format 3: use the release"):
         read_checkpoint(tmp_path)
     assert names(tmp_path) == ["checkpoint-0000000001", "checkpoint-0000000002"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -31,20 +33,23 @@ def _one_thread() -> None:
 def fingerprint(trainer: Trainer) -> dict[str, bytes]:
     """Every number that the trainer's future depends on."""
     parts = {name: array.tobytes() for name, array in trainer.state().items()}
+    with TemporaryDirectory() as folder:
+        saved(trainer, Path(folder))
+        return parts | {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def saved(trainer: Trainer, folder: Path) -> None:
     for name, table in trainer.tables.items():
-        parts |= {f"{name}.{part}": array.tobytes() for part, array in table.state().items()}
-    return parts
+        table.save(folder / name)
 
 
 def restored(trainer: Trainer) -> Trainer:
     """Another trainer that goes on from a checkpoint of this one."""
     other = Trainer(trainer.ranker.settings, replace(trainer.settings))
     parts = {name: np.array(array) for name, array in trainer.state().items()}
-    tables = {
-        name: EmbeddingTable.from_state({part: np.array(array) for part, array in table.state().items()})
-        for name, table in trainer.tables.items()
-    }
-    other.restore(parts, tables)
+    with TemporaryDirectory() as folder:
+        saved(trainer, Path(folder))
+        other.restore(parts, {name: EmbeddingTable.load(Path(folder) / name) for name in trainer.tables})
     return other
 
 
@@ -207,6 +212,23 @@ def test_weights_of_another_size_are_refused(model: ModelSettings) -> None:
     other = Trainer(model, SETTINGS)
     with pytest.raises(ValueError, match=r"a model with other sizes.*model settings"):
         other.restore(trainer.state(), trainer.tables)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (EmbeddingTable(6, name="user"), r"'user' with dim 6 and adagrad instead of 'user' with dim \d+ and adagrad"),
+        (EmbeddingTable(MODEL.user_dim, "adam", name="user"), "and adam instead of"),
+        (EmbeddingTable(MODEL.user_dim, name="item"), "'item' with"),
+        (None, "is none instead of"),
+    ],
+)
+def test_tables_of_another_kind_are_refused(table: EmbeddingTable | None, told: str) -> None:
+    trainer = learn_some()
+    other = Trainer(MODEL, SETTINGS)
+    tables = {name: one for name, one in trainer.tables.items() if name != "user"}
+    with pytest.raises(ValueError, match=f"{told}.*start with a new data folder"):
+        other.restore(trainer.state(), tables if table is None else {**tables, "user": table})
 
 
 def bad_dense(value: float) -> Labelled:
