@@ -23,6 +23,7 @@ def check_store(store: RowStore) -> None:
     touched = store.touched_rows()
     _hold(len(touched) == store.head[scalars.TOUCHED], "the touched counter is wrong")
     _hold(bool(np.isin(touched, live).all()), "a row without a key is touched")
+    _check_bounds(store, live)
     used = store.head[scalars.LAST_LINE]
     _hold(used < store.head[scalars.LINE_CAPACITY] <= store.index.capacity, "the index is longer than its memory")
 
@@ -42,6 +43,12 @@ def _check_free(store: RowStore, live: NDArray[np.int64]) -> None:
         seen.add(row)
         row = int(words[row, 0])
     _hold(len(seen) + len(live) == store.top, f"{store.top} rows: {len(live)} live, {len(seen)} free, others lost")
+
+
+def _check_bounds(store: RowStore, live: NDArray[np.int64]) -> None:
+    last_seen = store.words_of(live) >> 16
+    bounds = store.bounds[live >> int(store.layout[kernels.SHIFT])]
+    _hold(bool((bounds <= last_seen).all()), "a row is older than the bound of its page")
 
 
 def _check_index(store: RowStore, live: NDArray[np.int64]) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from stream_reco.embedding.admission import ADMIT_ALL, is_admitted
 from stream_reco.embedding.index import (
     BLOCK,
+    DECLINED,
     FREE_ROW,
+    IS_FULL,
     LIVE,
     NEED_ROWS,
-    OLDEST,
     ROW_CAPACITY,
     TOP,
     TOUCHED,
@@ -141,6 +142,16 @@ def keys_of(
 
 
 @njit(cache=True, nogil=True)
+def second_words(
+    rows: NDArray[np.int64], meta: NDArray[np.int64], layout: NDArray[np.int64], words: NDArray[np.int64]
+) -> None:
+    """words[i] = last seen × 65,536 + count of rows[i]."""
+    metas = words_of(meta)
+    for i in range(len(rows)):
+        words[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[1]
+
+
+@njit(cache=True, nogil=True)
 def start_row(key: int, address: int, layout: Pointer, scale: float, state: float) -> None:
     """Vector uniform in ±scale (float32), a pure function of salt and key; every number of state = `state`.
 
@@ -194,20 +205,23 @@ def claim_rows(
     data: NDArray[np.int64],
     layout: NDArray[np.int64],
     bits: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
     admission: NDArray[np.float64],
     sketch: NDArray[np.uint8],
     starts: NDArray[np.float64],
     scratch: NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> int:
-    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
+    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory.
+
+    bounds int64[pages]: at most the least last seen of each page's rows. With IS_FULL strangers are declined, counted.
+    """
     salt, shift = layout[SALT], layout[SHIFT]
     heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
     datas, layouts = words_of(data), words_of(layout)
-    spare, flags, counters = words_of(scratch), bytes_of(bits), bytes_of(sketch)
+    spare, oldest, flags, counters = words_of(scratch), words_of(bounds), bytes_of(bits), bytes_of(sketch)
     kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
     scale, state, width = np.float32(starts[0]), np.float32(starts[1]), sketch.shape[1]
-    heads[OLDEST] = min(heads[OLDEST], now)
     hashes, guesses = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     hashed, guessed = words_of(hashes), words_of(guesses)
     for block in range(start, len(keys), BLOCK):
@@ -220,14 +234,17 @@ def claim_rows(
             if row >= 0:
                 see(words_at(meta_address(metas, shift, row)), now)
             else:
-                if not (has_row(heads) and make_place(heads, indexes, spare)):
+                if not has_row(heads) and heads[IS_FULL]:
+                    heads[DECLINED] += 1
+                elif not (has_row(heads) and make_place(heads, indexes, spare)):
                     return block + i
-                if kind == ADMIT_ALL or is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
+                elif kind == ADMIT_ALL or is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
                     row = take_row(heads, metas, shift)
                     place((mixed << 32) | (row + 1), home_of(mixed, heads), heads, indexes)
                     start_row(key, row_address(datas, layouts, row), layouts, scale, state)
                     words = words_at(meta_address(metas, shift, row))
                     words[0], words[1] = key, (now << 16) | 1
+                    oldest[row >> shift] = min(oldest[row >> shift], now)
                     touch(row, heads, flags)
             out[i] = row
     # Both were read through their addresses; this keeps their memory until here.
@@ -277,33 +294,3 @@ def release_rows(
     flags = bytes_at(np.int64(bits.ctypes.data))
     for i in range(len(rows)):
         release_row(rows[i], words_of(head), words_of(index), words_of(meta), words_of(layout), flags)
-
-
-@njit(cache=True, nogil=True)
-def idle_rows(
-    now: int,
-    start: int,
-    stop: int,
-    meta: NDArray[np.int64],
-    layout: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    oldest: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Rows with now − last seen > ttl in [start, stop), as many as fit into `rows`: (how many, where it stopped).
-
-    oldest int64[1] takes the least last seen of the rows that stay.
-    """
-    count = 0
-    metas = words_of(meta)
-    for row in range(start, stop):
-        if count == len(rows):
-            return count, row
-        word = words_at(meta_address(metas, layout[SHIFT], row))[1]
-        if word == FREE:
-            continue
-        if now - (word >> 16) > layout[TTL]:
-            rows[count] = row
-            count += 1
-        else:
-            oldest[0] = min(oldest[0], word >> 16)
-    return count, stop

@@ -90,6 +90,16 @@ def allocated(size: int) -> int:
     return size + LINE_BYTES if size < SMALLEST_HUGE else -(-size // HUGE_BYTES) * HUGE_BYTES
 
 
+def slab_pages(existing: int, missing: int, page_bytes: int) -> int:
+    """How many pages the next slab has where so many exist and so many are missing."""
+    if existing * page_bytes < HUGE_BYTES:
+        ahead = max(1, existing // 8)
+    else:
+        size = min(max(existing * page_bytes // 256, HUGE_BYTES), LARGEST_SLAB)
+        ahead = max(1, (size - size % HUGE_BYTES) // page_bytes)
+    return max(ahead, min(missing, LARGEST_SLAB // page_bytes))
+
+
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
@@ -124,14 +134,7 @@ class Pages:
         """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
         while self.capacity < items:
             missing = -(-(items - self.capacity) >> self.shift)
-            self._append_slab(max(self._slab_pages(), min(missing, LARGEST_SLAB // self.page_bytes)))
-
-    def _slab_pages(self) -> int:
-        existing = self.count * self.page_bytes
-        if existing < HUGE_BYTES:
-            return max(1, self.count // 8)
-        size = min(max(existing // 256, HUGE_BYTES), LARGEST_SLAB)
-        return max(1, (size - size % HUGE_BYTES) // self.page_bytes)
+            self._append_slab(slab_pages(self.count, missing, self.page_bytes))
 
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes

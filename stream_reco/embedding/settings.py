@@ -22,6 +22,8 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     init_scale: float
     seed: int
+    budget_bytes: int | None
+    half_life_ms: int
 
     @classmethod
     def decode(cls, text: str) -> Self:

@@ -1,5 +1,6 @@
 """The typed shell around the kernels: memory for index and rows, and the loop that feeds kernels more of it."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +15,9 @@ PAGE_BYTES = 1 << 18
 META_BYTES = 16
 LAST_ROW = (1 << 32) - 2
 Number = TypeVar("Number", np.int64, np.float32)
+Narrow = TypeVar("Narrow", np.int64, np.uint8)
 NEVER = (1 << 62) - 1
+_SCRATCH = 512
 _OF_THIS_PROCESS = [
     scalars.LINE_CAPACITY,
     scalars.ROW_CAPACITY,
@@ -36,20 +39,24 @@ class RowStore:
 
     def __init__(self, dim: int, state: int, salt: int, init_salt: int, ttl: int) -> None:
         stride = dim + state
-        shift = max(4, (PAGE_BYTES // (4 * stride)).bit_length() - 1)
+        shift = max(4, (PAGE_BYTES // max(4 * stride, META_BYTES)).bit_length() - 1)
         self.layout = np.array([shift, stride, dim, salt, init_salt, ttl], np.int64)
         self.head = np.zeros(scalars.HEAD_SIZE, np.int64)
         self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         self.meta = Pages(META_BYTES, shift)
         self.data = Pages(4 * stride, shift)
         self.bits = np.zeros(0, np.uint8)
-        self._scratch = np.zeros(512, np.int64)
+        self.bounds = np.zeros(0, np.int64)
+        """int64[pages]: at most the least last seen of each page's rows."""
+        self.refreshed = 0
+        """The page whose bound is to be refreshed next."""
+        self.row_limit = LAST_ROW
+        self._scratch = np.zeros(_SCRATCH, np.int64)
         self.index.grow_to(1)
         self.head[scalars.NEW_LINES] = scalars.MIN_LINES
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
         self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.head[scalars.FREE_ROW] = -1
-        self.head[scalars.OLDEST] = NEVER
 
     @property
     def live(self) -> int:
@@ -63,7 +70,8 @@ class RowStore:
     @property
     def nbytes(self) -> int:
         pages = self.index.nbytes + self.meta.nbytes + self.data.nbytes
-        return pages + self.bits.nbytes + self.head.nbytes + self.layout.nbytes + self._scratch.nbytes
+        beside = self.bits.nbytes + self.bounds.nbytes + self._scratch.nbytes
+        return pages + beside + self.head.nbytes + self.layout.nbytes
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = np.empty(len(keys), np.int64)
@@ -77,18 +85,34 @@ class RowStore:
         admission: NDArray[np.float64],
         sketch: NDArray[np.uint8],
         starts: NDArray[np.float64],
+        make_way: Callable[[NDArray[np.int64], NDArray[np.int64]], bool],
     ) -> NDArray[np.int64]:
-        """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See kernels.claim_rows."""
+        """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See kernels.claim_rows.
+
+        Where `row_limit` is reached, `make_way` is called with the rows given and the keys that wait; it releases
+        others, or says that there are none, and then the strangers among the keys are declined.
+        """
         rows = np.empty(len(keys), np.int64)
         done = 0
-        while True:
-            done = kernels.claim_rows(
-                keys, done, now, self.head, self.index.addresses, self.meta.addresses, self.data.addresses,
-                self.layout, self.bits, admission, sketch, starts, self._scratch, rows,
-            )  # fmt: skip
-            if done == len(keys):
-                return rows
-            self._make_room()
+        try:
+            while True:
+                done = kernels.claim_rows(
+                    keys, done, now, self.head, self.index.addresses, self.meta.addresses, self.data.addresses,
+                    self.layout, self.bits, self.bounds, admission, sketch, starts, self._scratch, rows,
+                )  # fmt: skip
+                if done == len(keys):
+                    return rows
+                if not self._is_full:
+                    self._make_room()
+                elif not make_way(rows[:done], keys[done:]):
+                    self.head[scalars.IS_FULL] = 1
+        finally:
+            self.head[scalars.IS_FULL] = 0
+
+    @property
+    def _is_full(self) -> bool:
+        no_row = self.head[scalars.FREE_ROW] < 0 and self.top >= self.head[scalars.ROW_CAPACITY]
+        return bool(no_row and self.top >= self.row_limit < LAST_ROW)
 
     def _make_room(self) -> None:
         lines, rows = int(self.head[scalars.NEED_LINES]), int(self.head[scalars.NEED_ROWS])
@@ -107,10 +131,8 @@ class RowStore:
         self.data.grow_to(rows)
         self.meta.grow_to(self.data.capacity)
         capacity = min(self.data.capacity, self.meta.capacity)
-        if capacity > 8 * len(self.bits):
-            wider = np.zeros(-(-capacity // 8), np.uint8)
-            wider[: len(self.bits)] = self.bits
-            self.bits = wider
+        self.bits = _widened(self.bits, -(-capacity // 8), 0)
+        self.bounds = _widened(self.bounds, self.meta.count, NEVER)
         self.head[scalars.ROW_CAPACITY] = capacity
 
     def gather(self, rows: NDArray[np.int64], default: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,6 +147,12 @@ class RowStore:
         keys = np.empty(len(rows), np.int64)
         kernels.keys_of(rows, self.meta.addresses, self.layout, keys)
         return keys
+
+    def words_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n]: last seen × 65,536 + count of each row, FREE of one without a key."""
+        words = np.empty(len(rows), np.int64)
+        kernels.second_words(rows, self.meta.addresses, self.layout, words)
+        return words
 
     def update(
         self,
@@ -144,27 +172,6 @@ class RowStore:
 
     def release(self, rows: NDArray[np.int64]) -> None:
         kernels.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
-
-    def idle(self, now: int, limit: int) -> NDArray[np.int64]:
-        """At most `limit` rows that are past their TTL, from where the last call stopped, round the table once."""
-        if limit == 0 or now - int(self.head[scalars.OLDEST]) <= int(self.layout[kernels.TTL]):
-            return np.empty(0, np.int64)
-        oldest = np.array([NEVER])
-        found: list[NDArray[np.int64]] = []
-        cursor = int(self.head[scalars.CURSOR])
-        for start, stop in ((cursor, self.top), (0, cursor)):
-            at = start
-            while at < stop and limit > 0:
-                rows = np.empty(min(limit, 1 << 16), np.int64)
-                count, at = kernels.idle_rows(now, at, stop, self.meta.addresses, self.layout, rows, oldest)
-                found.append(rows[:count])
-                limit -= count
-            if limit == 0:
-                self.head[scalars.CURSOR] = at
-                return np.concatenate(found)
-        self.head[scalars.CURSOR] = 0
-        self.head[scalars.OLDEST] = oldest[0]
-        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def touched_rows(self) -> NDArray[np.int64]:
         """Touched rows in ascending order."""
@@ -222,6 +229,23 @@ class RowStore:
         head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self._grow_rows(top)
         self.bits[: len(bits)] = bits
+        # Not known without a look at all rows: each page gets one when it is its turn.
+        self.bounds[:] = -NEVER
+
+
+def _widened(array: NDArray[Narrow], size: int, filler: int) -> NDArray[Narrow]:
+    """The array, longer by an eighth and at least of that size, if it is shorter."""
+    if size <= len(array):
+        return array
+    wider = np.full(max(size, len(array) * 9 // 8), filler, array.dtype)
+    wider[: len(array)] = array
+    return wider
+
+
+def bytes_beside_pages(rows: int, shift: int) -> int:
+    """At most how many bytes a store of so many rows keeps beside index, meta and data."""
+    widened = -(-rows // 8) + 8 * -(-rows >> shift)
+    return widened * 9 // 8 + 8 * (scalars.HEAD_SIZE + _SCRATCH + 8)
 
 
 def _check_head(head: NDArray[np.int64]) -> None:
@@ -233,6 +257,7 @@ def _check_head(head: NDArray[np.int64]) -> None:
         ("rows with a key", live, 0, top),
         ("first free row", int(head[scalars.FREE_ROW]), -1 if live == top else 0, -1 if live == top else top - 1),
         ("row to go on evicting at", int(head[scalars.CURSOR]), 0, top),
+        ("row to go on making way at", int(head[scalars.HAND]), 0, top),
         ("touched rows", int(head[scalars.TOUCHED]), 0, live),
         ("lines of the index", new, scalars.MIN_LINES, scalars.MIN_LINES + 2 * top),
         ("last line of the index", int(head[scalars.LAST_LINE]), 0, scalars.MIN_LINES + 3 * top),

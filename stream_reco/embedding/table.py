@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from stream_reco.embedding import files
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, ADMIT_PROBABILITY, Admission, After
+from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
+from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.settings import TableSettings
@@ -23,6 +25,9 @@ Keys = NDArray[np.int64] | NDArray[np.uint64] | Sequence[int]
 _ADMIT_EVERY = np.array([ADMIT_ALL, 0, 0], np.float64)
 _NO_SKETCH = np.zeros((1, 1), np.uint8)
 _EMPTY = np.empty(0, np.int64)
+_DAY_MS = 86_400_000
+# Where admission declines most strangers, so many are made way for at least, and an eighth of those that wait.
+_FEWEST = 256
 
 
 class EmbeddingTable:
@@ -30,6 +35,8 @@ class EmbeddingTable:
 
     dim: numbers in a vector. optimizer: a name or its settings. admission: None (a row at first sighting),
     `after(k)` or `probability(p)`. ttl_ms: rows idle for longer leave at `evict`; None keeps them for ever.
+    budget_bytes: a table that has come to so many (`nbytes`, without the tombstones of the next drain) gives up its
+    least valuable rows for new ones; see `eviction`, where half_life_ms is that of a row's count. None: no bound.
     name, seed: with the key they decide a new row's vector, uniform in ±init_scale (FTRL rows start at zero).
     Reads may run in threads beside each other; a write must be alone.
     """
@@ -44,6 +51,8 @@ class EmbeddingTable:
         name: str = "",
         init_scale: float = 0.05,
         seed: int = 0,
+        budget_bytes: int | None = None,
+        half_life_ms: int = _DAY_MS,
     ) -> None:
         if not 1 <= dim <= 4096:
             raise ValueError(f"table {name!r}: dim is {dim}, must be 1 to 4096")
@@ -51,6 +60,8 @@ class EmbeddingTable:
             raise ValueError(f"table {name!r}: ttl_ms is {ttl_ms}, must be 0 or more milliseconds, or None for ever")
         if not 0 <= init_scale < 1e6:
             raise ValueError(f"table {name!r}: init_scale is {init_scale}, must be 0 to 1e6")
+        if not 1 <= half_life_ms < FARTHEST_TIME:
+            raise ValueError(f"table {name!r}: half_life_ms is {half_life_ms}, must be 1 or more milliseconds")
         self.name, self.dim, self.ttl_ms, self.admission = name, dim, ttl_ms, admission
         self.optimizer = optimizer_of(optimizer)
         self.init_scale, self.seed = float(init_scale), seed
@@ -66,7 +77,20 @@ class EmbeddingTable:
         self._default_touched = False
         self._tombstones: list[NDArray[np.int64]] = []
         self._admission, self._sketch = _policy(admission)
+        self.budget_bytes, self.half_life_ms = budget_bytes, half_life_ms
+        if budget_bytes is not None:
+            self._store.row_limit = self._limit(budget_bytes)
         _compile_kernels()
+
+    def _limit(self, budget: int) -> int:
+        kept = self._sketch.nbytes + self._default.nbytes
+        limit = rows_within(self._store, budget - kept)
+        if limit == 0:
+            raise ValueError(
+                f"table {self.name!r}: budget_bytes is {budget}, less than its first {1 << self._store.data.shift} rows"
+                f" of dim {self.dim} take with {self.optimizer.name}; give it 1 MB or more, and more for a long sketch"
+            )
+        return limit
 
     def __len__(self) -> int:
         return self._store.live
@@ -96,6 +120,16 @@ class EmbeddingTable:
         return int(self._store.head[scalars.IGNORED])
 
     @property
+    def crowded_out(self) -> int:
+        """Rows given up so far to stay within the budget."""
+        return int(self._store.head[scalars.CROWDED_OUT])
+
+    @property
+    def declined(self) -> int:
+        """Sightings of keys that got no row, so far, since all that fit were of keys of the same batch."""
+        return int(self._store.head[scalars.DECLINED])
+
+    @property
     def default(self) -> NDArray[np.float32]:
         """float32[dim], a copy: what `lookup` answers for a key without a row."""
         return self._default[: self.dim].copy()
@@ -109,10 +143,32 @@ class EmbeddingTable:
     def train_rows(self, keys: Keys, now: int) -> NDArray[np.int64]:
         """int64[n], the rows of the keys at event time `now` (ms), new ones where admission allows, else -1.
 
-        It alone sets last seen. Each occurrence of a key is a sighting. MemoryError leaves the table whole.
+        It alone sets last seen. Each occurrence of a key is a sighting. Where the budget is used up, the least valuable
+        rows of other keys make way; a batch of more keys than there may be rows leaves its last strangers without one.
+        MemoryError leaves the table whole.
         """
         self._check_time(now)
-        return self._store.claim(self._checked(keys), now, self._admission, self._sketch, self._starts)
+        return self._store.claim(self._checked(keys), now, self._admission, self._sketch, self._starts, self._make_way)
+
+    def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
+        known = self._store.find(waiting)
+        strangers = len(np.unique(waiting[known < 0]))
+        if self.admission is not None:
+            strangers = max(_FEWEST, strangers // 8)
+        pinned = np.unique(np.concatenate([given[given >= 0], known[known >= 0]]))
+        victims = least_valuable(self._store, strangers, pinned, self.half_life_ms)
+        self._give_up(victims)
+        self._store.head[scalars.CROWDED_OUT] += len(victims)
+        return len(victims) > 0
+
+    def _give_up(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Release rows; returns their keys, which the next drain tells."""
+        keys = self._store.keys_of(rows)
+        gone = keys.copy()
+        if len(keys):
+            self._tombstones.append(keys)
+        self._store.release(rows)
+        return gone
 
     def apply_gradients(self, keys: Keys, grads: NDArray[np.float32]) -> None:
         """One optimizer step by float32[n, dim]; gradients of equal keys are summed first.
@@ -142,13 +198,7 @@ class EmbeddingTable:
             raise ValueError(f"table {self.name!r}: limit is {limit}, must be 0 or more, or None for all")
         if self.ttl_ms is None:
             return _EMPTY.copy()
-        rows = self._store.idle(now, len(self) if limit is None else min(limit, len(self)))
-        keys = self._store.keys_of(rows)
-        gone = keys.copy()
-        if len(keys):
-            self._tombstones.append(keys)
-        self._store.release(rows)
-        return gone
+        return self._give_up(idle(self._store, now, len(self) if limit is None else min(limit, len(self))))
 
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
@@ -183,7 +233,7 @@ class EmbeddingTable:
         gone = np.unique(self._store.find(plain(delta.tombstones)))
         self._store.release(gone[gone >= 0])
         touched = self._store.bits.copy(), self._store.head[scalars.TOUCHED]
-        rows = self._store.claim(plain(delta.keys), 0, _ADMIT_EVERY, _NO_SKETCH, self._starts)
+        rows = self._store.claim(plain(delta.keys), 0, _ADMIT_EVERY, _NO_SKETCH, self._starts, self._make_way)
         self._store.scatter(rows, plain(delta.vectors))
         self._store.bits[:] = 0
         self._store.bits[: len(touched[0])] = touched[0]
@@ -230,7 +280,7 @@ class EmbeddingTable:
         policy = None if self.admission is None else self.admission.as_dict()
         settings = TableSettings(
             self.dim, self.optimizer.name, asdict(self.optimizer), policy, self.ttl_ms, self.name, self.init_scale,
-            self.seed,
+            self.seed, self.budget_bytes, self.half_life_ms,
         )  # fmt: skip
         rest: dict[str, NDArray[Any]] = {
             "default": self._default,
@@ -272,7 +322,8 @@ class EmbeddingTable:
             )
         table = cls(
             settings.dim, settings.made_optimizer(), settings.made_admission(), settings.ttl_ms, name=settings.name,
-            init_scale=settings.init_scale, seed=settings.seed,
+            init_scale=settings.init_scale, seed=settings.seed, budget_bytes=settings.budget_bytes,
+            half_life_ms=settings.half_life_ms,
         )  # fmt: skip
         table._store.restore(contents, adopt=mapped)
         table._default[:] = contents.array("default", np.float32, len(table._default))
@@ -309,3 +360,4 @@ def _compile_kernels() -> None:
     table.apply_gradients(keys, np.zeros((1, 1), np.float32))
     table.apply_delta(table.drain_touched())
     table.evict(1)
+    compile_kernels(table._store)

@@ -1,0 +1,53 @@
+"""How many rows a table may have so that all it allocates stays within a number of bytes."""
+
+from stream_reco.embedding.index import (
+    GROWTH_DENOMINATOR,
+    GROWTH_NUMERATOR,
+    LOAD_PERCENT,
+    MIN_LINES,
+    SLOTS,
+    SPARE_LINES,
+)
+from stream_reco.embedding.pages import Pages, allocated, slab_pages
+from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
+
+
+class _Growth:
+    """The bytes of a `Pages` that grows as that does, without its memory."""
+
+    def __init__(self, like: Pages) -> None:
+        self.page_bytes, self.shift = like.page_bytes, like.shift
+        self.count, self.slabs = 0, 0
+
+    @property
+    def nbytes(self) -> int:
+        # The list of addresses doubles.
+        return self.slabs + 16 * max(16, self.count)
+
+    def grow_to(self, items: int) -> None:
+        while self.count << self.shift < items:
+            missing = -(-(items - (self.count << self.shift)) >> self.shift)
+            pages = slab_pages(self.count, missing, self.page_bytes)
+            self.slabs += allocated(pages * self.page_bytes)
+            self.count += pages
+
+
+def rows_within(store: RowStore, budget: int) -> int:
+    """The most rows for which index, rows and what is kept beside them never take more than `budget` bytes; 0: none.
+
+    `store` is a new one of the same layout.
+    """
+    data, meta, index = _Growth(store.data), _Growth(store.meta), _Growth(store.index)
+    index.grow_to(1)
+    lines, fit = MIN_LINES, 0
+    while fit < LAST_ROW:
+        data.grow_to((data.count << data.shift) + 1)
+        rows = data.count << data.shift
+        meta.grow_to(rows)
+        while rows * 100 > lines * SLOTS * LOAD_PERCENT:
+            lines = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
+            index.grow_to(lines + 2 * SPARE_LINES)
+        if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, data.shift) > budget:
+            break
+        fit = rows
+    return min(fit, LAST_ROW)
