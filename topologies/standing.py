@@ -95,6 +95,8 @@ class Warm:
         found = self._checkpoints.newest(self._name)
         if found is None:
             return
+        # Given up first: two take twice the memory.
+        self._standing, self._name = None, ""
         standing = Standing(self._settings)
         standing.learner.restore(found.parts)
         standing.offsets = found.offsets

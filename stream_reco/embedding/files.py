@@ -28,6 +28,8 @@ _BEFORE_CHECKSUM = '{"__metadata__":{"checksum":"'
 _BLANK = "0" * 32
 _CHECKSUM = slice(8 + len(_BEFORE_CHECKSUM), 8 + len(_BEFORE_CHECKSUM) + len(_BLANK))
 _BLOCK = 1 << 20
+_LONGEST_HEADER = 100_000_000
+"""That of the safetensors library."""
 _GAP = "gap."
 _DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype(np.int64), "F32": np.dtype(np.float32)}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
@@ -159,7 +161,7 @@ def read(path: Path, *, private: bool = False) -> Contents:
     """
     whole = _mapped(path, mmap.ACCESS_COPY if private else mmap.ACCESS_READ)
     length = int.from_bytes(whole[:8].tobytes(), "little")
-    if not 8 < 8 + length <= len(whole):
+    if not 8 < 8 + length <= min(len(whole), _LONGEST_HEADER):
         raise _torn(path, f"its header does not fit into its {len(whole)} bytes")
     try:
         header = msgspec.json.decode(whole[8 : 8 + length].tobytes(), type=dict[str, msgspec.Raw])

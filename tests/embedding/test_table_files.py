@@ -212,6 +212,10 @@ def test_other_files_are_refused(path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(TableFileError, match="torn or no safetensors file"):
             EmbeddingTable.load(path)
+    path.write_bytes((1 << 34).to_bytes(8, "little"))
+    os.truncate(path, 1 << 35)
+    with pytest.raises(TableFileError, match="torn or no safetensors file: its header does not fit"):
+        EmbeddingTable.load(path)
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:
