@@ -3,6 +3,7 @@
 from typing import Self, TypeVar
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
@@ -19,6 +20,12 @@ NEVER = (1 << 62) - 1
 def plain(array: NDArray[Number]) -> NDArray[Number]:
     """The array as kernels were compiled for it: contiguous, aligned, writeable; a copy only where it is not."""
     return np.require(array, requirements=["C", "A", "W"])
+
+
+def salt_of(text: str) -> int:
+    """A 64-bit salt, signed, that depends on all of the text."""
+    salt = xxhash.xxh3_64_intdigest(text.encode())
+    return salt - (1 << 64) if salt >= 1 << 63 else salt
 
 
 class RowStore:

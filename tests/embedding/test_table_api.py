@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_reco.embedding import Delta, EmbeddingTable, TableFileError, after, kernels, updates
+from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, TableFileError, after, kernels, updates
 
 
 def trained(seed: int = 0) -> EmbeddingTable:
@@ -133,6 +133,7 @@ def test_unsigned_keys_are_the_same_bits() -> None:
 def test_no_kind_of_array_compiles_a_kernel_again() -> None:
     table = EmbeddingTable(2, "adam", after(1), 5)
     keys, grads = np.arange(4), np.ones((4, 2), np.float32)
+    replica = ReplicaTable(2)
     before = compiled()
     keys.flags.writeable = grads.flags.writeable = False
     table.train_rows(keys, 0)
@@ -140,7 +141,7 @@ def test_no_kind_of_array_compiles_a_kernel_again() -> None:
     delta = table.drain_touched()
     delta.keys.flags.writeable = delta.vectors.flags.writeable = delta.tombstones.flags.writeable = False
     table.restore_touched(delta)
-    EmbeddingTable(2, "sgd").apply_delta(delta)
+    replica.apply_delta(delta)
     loaded = EmbeddingTable.from_state(table.state())
     loaded.lookup(keys.view(np.uint64))
     loaded.evict(20, limit=1)
@@ -268,9 +269,9 @@ def test_a_delta_of_another_table_is_refused() -> None:
     keys, none = np.array([1]), np.empty(0, np.int64)
     delta = Delta("a", 2, keys, np.zeros((1, 2), np.float32), none)
     with pytest.raises(ValueError, match="'a' with dim 2 does not fit table 'b' with dim 2"):
-        EmbeddingTable(2, name="b").apply_delta(delta)
+        EmbeddingTable(2, name="b").restore_touched(delta)
     with pytest.raises(ValueError, match="does not fit"):
-        EmbeddingTable(3, name="a").apply_delta(delta)
+        EmbeddingTable(3, name="a").restore_touched(delta)
     with pytest.raises(ValueError, match="shapes are"):
         Delta("a", 3, keys, np.zeros((1, 2), np.float32), none)
     with pytest.raises(TypeError, match="dtypes are"):

@@ -73,7 +73,7 @@ class World:
             nonlocal batches
             batches += 1
             if self.served.replica.version and batches % every == 0:
-                predicted = predictions(self.served.ranker, batch, dict(self.served.replica.tables))
+                predicted = predictions(self.served.ranker, batch, self.served.replica.tables)
                 told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
 
         return watch
