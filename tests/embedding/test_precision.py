@@ -104,9 +104,7 @@ def test_tanh8_is_within_half_a_step_of_tanh(vectors: Vectors) -> None:
     assert (np.abs(back) < 3.4614).all()
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "error"), [(0, 0.5, 0.0051), (0.5, 1, 0.01), (1, 2, 0.05), (2, 3.46, 0.35)]
-)
+@pytest.mark.parametrize(("low", "high", "error"), [(0, 0.5, 0.0051), (0.5, 1, 0.01), (1, 2, 0.05), (2, 3.46, 0.35)])
 def test_what_tanh8_means_for_the_number_itself(low: float, high: float, error: float) -> None:
     numbers = np.linspace(low, high, 200_000, dtype=np.float32)[:, None]
     for sign in (1, -1):

@@ -26,13 +26,15 @@ def error_of_bfloat16(vectors: Vectors) -> Vectors:
 
 
 def error_of_int8(vectors: Vectors) -> Vectors:
-    return np.abs(vectors).max(axis=1, keepdims=True, initial=0) / np.float32(253.9)
+    step: Vectors = np.abs(vectors).max(axis=1, keepdims=True, initial=0) / np.float32(253.9)
+    return step
 
 
 def error_of_tanh8(vectors: Vectors) -> Vectors:
     # The slope of atanh is at most that at the farther end of the step.
     farther = np.minimum(np.tanh(np.abs(vectors)) + 1 / 254, 0.9999)
-    return np.arctanh(farther) - np.abs(vectors) + np.float32(1e-6)
+    slack: Vectors = np.arctanh(farther) - np.abs(vectors) + np.float32(1e-6)
+    return slack
 
 
 BOUNDS: dict[Precision, Callable[[Vectors], Vectors]] = {
@@ -67,7 +69,8 @@ def changes(draw: st.DrawFn) -> tuple[list[int], list[int], int, bool]:
 def test_deltas_and_tombstones_against_a_dict(
     kind: Precision, story: list[tuple[list[int], list[int], int, bool]]
 ) -> None:
-    table, wanted, default = ReplicaTable(DIM, name="item", precision=kind), dict[int, Vectors](), np.zeros(DIM)
+    table, default = ReplicaTable(DIM, name="item", precision=kind), np.zeros(DIM, np.float32)
+    wanted: dict[int, Vectors] = {}
     for keys, gone, seed, with_default in story:
         rng = np.random.default_rng(seed)
         vectors = rng.normal(0, 0.5, (len(keys), DIM)).astype(np.float32)
@@ -186,4 +189,4 @@ def test_what_does_not_fit_is_refused_and_named() -> None:
     with pytest.raises(ValueError, match="precision is 'int4'"):
         ReplicaTable(2, precision="int4")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must be int64 or uint64"):
-        ReplicaTable(2).lookup(np.array([1.5]))  # type: ignore[arg-type]
+        ReplicaTable(2).lookup(np.array([1.5]))
