@@ -131,8 +131,9 @@ class Leader:
         learner = standing.learner
         self._collecting = Collecting(learner.intake, learner.lessons, self._around.settings.labels.lateness_ms)
         self._publisher = Publisher(MODEL_NAME, self._epoch)
-        self._published = LastPublished(self._around.settings.model, ProgressiveQuality(every=_QUALITY_EVERY),
-                                        _MEASURED_EVERY)
+        settings = self._around.settings
+        self._published = LastPublished(settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY,
+                                        settings.serve.row_precision)
         learner.lessons.watch = self._published.watch
         self._written, self._written_records = time.monotonic(), standing.records
         self._synced_records = -1

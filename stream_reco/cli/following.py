@@ -52,7 +52,7 @@ def following(settings: Settings) -> Iterator[Running]:
             soon = stack.enter_context(RedisLink.of(redis, timeout_seconds=_USER_SECONDS))
         except ValueError as error:
             raise Misuse(str(error)) from error
-        served = Served(settings.model, settings.signals, MODEL_NAME)
+        served = Served(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
         seed = settings.training.seed
         users = UserMoments(served, RedisUsers(soon, redis.prefix, redis.user_days), settings.interests,
                             history_days=settings.signals.history_days, seed=seed)  # fmt: skip

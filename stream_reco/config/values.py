@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -17,6 +17,8 @@ def convert(given: Given, hint: Any) -> object:
     value = given.value
     if given.text and isinstance(value, str):
         value = _parsed(value, _container(hint))
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ValueError(f"it must be one of {', '.join(map(repr, get_args(hint)))}")
     # Only text may stand for a number: a string in a TOML file or from Python where a number belongs is a slip.
     converted: object = msgspec.convert(value, hint, strict=not given.text)
     if isinstance(converted, float) and not math.isfinite(converted):

@@ -18,7 +18,7 @@ class Publishing:
         self._collecting = Collecting(learner.intake, learner.lessons, settings.labels.lateness_ms)
         self._publisher = Publisher(model, epoch)
         self._channel = InProcessChannel() if channel is None else channel
-        self.served = Served(settings.model, settings.signals, model)
+        self.served = Served(settings.model, settings.signals, model, settings.serve.row_precision)
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""

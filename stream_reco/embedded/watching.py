@@ -55,4 +55,4 @@ class Watching:
             observe_predicted(self._observer, batch, self._served.ranker, self._served.replica.tables)
 
     def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
-        return predictions(self._served.ranker, batch, dict(self._served.replica.tables))
+        return predictions(self._served.ranker, batch, self._served.replica.tables)

@@ -1,12 +1,15 @@
-"""The collisionless dynamic embedding table, and the deltas by which replicas follow it."""
+"""The collisionless dynamic embedding table, and the deltas by which tables of replicas follow it."""
 
 from stream_reco.embedding.admission import Admission, After, Probability, after, probability
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.files import TableFileError
 from stream_reco.embedding.optimizer import SGD, Adagrad, Adam, Ftrl, Optimizer, RowwiseAdagrad
+from stream_reco.embedding.precision import PRECISIONS, Precision
+from stream_reco.embedding.replica_table import ReplicaTable
 from stream_reco.embedding.table import EmbeddingTable
 
 __all__ = [
+    "PRECISIONS",
     "SGD",
     "Adagrad",
     "Adam",
@@ -16,7 +19,9 @@ __all__ = [
     "EmbeddingTable",
     "Ftrl",
     "Optimizer",
+    "Precision",
     "Probability",
+    "ReplicaTable",
     "RowwiseAdagrad",
     "TableFileError",
     "after",

@@ -12,6 +12,9 @@ from stream_reco.embedding.pages import Pointer, Scalar
 
 ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 SKETCH_DEPTH = 4
+# What kernels take where there is no admission.
+ADMIT_EVERY = np.array([ADMIT_ALL, 0, 0], np.float64)
+NO_SKETCH = np.zeros((1, 1), np.uint8)
 
 
 @dataclass(frozen=True)

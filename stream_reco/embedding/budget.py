@@ -3,8 +3,10 @@
 from stream_reco.embedding.index import (
     GROWTH_DENOMINATOR,
     GROWTH_NUMERATOR,
+    LINES_PER_INSERT,
     LOAD_PERCENT,
     MIN_LINES,
+    SHARE,
     SLOTS,
     SPARE_LINES,
 )
@@ -46,7 +48,9 @@ def rows_within(store: RowStore, budget: int) -> int:
         meta.grow_to(rows)
         while rows * 100 > lines * SLOTS * LOAD_PERCENT:
             lines = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
-            index.grow_to(lines + 2 * SPARE_LINES)
+            index.grow_to(lines + SPARE_LINES)
+            # Entries of a run that is moved may all lie behind the last line.
+            index.grow_to(lines + 3 * SPARE_LINES + SHARE * LINES_PER_INSERT * (SLOTS + 1))
         if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, data.shift) > budget:
             break
         fit = rows

@@ -1,7 +1,8 @@
 """Batch kernels over the index and the rows: find, claim, release, gather, scatter.
 
 Shared arguments: head int64[HEAD_SIZE], the scalars named in `index`; index, meta, data int64[pages], page addresses;
-layout int64[6] = (page shift, floats a row, dim, hash salt, initialisation salt, ttl); bits uint8[rows / 8], touched.
+layout int64[6] = (page shift, floats a row, dim, hash salt, initialisation salt, ttl); bits uint8[rows / 8], touched;
+bounds int64[pages], at most the least last seen of a page's rows. With IS_FULL strangers are declined and counted.
 Kernels that need memory stop, say so in head, and are called again from where they stopped: nothing is done twice.
 """
 
@@ -195,6 +196,14 @@ def take_row(head: Pointer, meta: Pointer, shift: int) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
+def enter(hashed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
+    """A row that no key has, entered into the index for a key of that hash."""
+    row = take_row(head, meta, shift)
+    place((hashed << 32) | (row + 1), home_of(hashed, head), head, index)
+    return row
+
+
+@njit(cache=True, nogil=True)
 def claim_rows(
     keys: NDArray[np.int64],
     start: int,
@@ -212,10 +221,7 @@ def claim_rows(
     scratch: NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> int:
-    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory.
-
-    bounds int64[pages]: at most the least last seen of each page's rows. With IS_FULL strangers are declined, counted.
-    """
+    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
     salt, shift = layout[SALT], layout[SHIFT]
     heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
     datas, layouts = words_of(data), words_of(layout)
@@ -223,14 +229,14 @@ def claim_rows(
     kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
     scale, state, width = np.float32(starts[0]), np.float32(starts[1]), sketch.shape[1]
     hashes, guesses = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    hashed, guessed = words_of(hashes), words_of(guesses)
+    mixed, guessed = words_of(hashes), words_of(guesses)
     for block in range(start, len(keys), BLOCK):
         asked, out = words_at(np.int64(keys.ctypes.data) + block * 8), words_at(np.int64(rows.ctypes.data) + block * 8)
         many = min(BLOCK, len(keys) - block)
-        approach(asked, many, salt, heads, indexes, metas, shift, hashed, guessed)
+        approach(asked, many, salt, heads, indexes, metas, shift, mixed, guessed)
         for i in range(many):
-            key, mixed = asked[i], hashed[i]
-            row = find(key, mixed, guessed[i], heads, indexes, metas, shift)
+            key = asked[i]
+            row = find(key, mixed[i], guessed[i], heads, indexes, metas, shift)
             if row >= 0:
                 see(words_at(meta_address(metas, shift, row)), now)
             else:
@@ -239,17 +245,24 @@ def claim_rows(
                 elif not (has_row(heads) and make_place(heads, indexes, spare)):
                     return block + i
                 elif kind == ADMIT_ALL or is_admitted(key, now, salt, kind, rate, window, heads, counters, width):
-                    row = take_row(heads, metas, shift)
-                    place((mixed << 32) | (row + 1), home_of(mixed, heads), heads, indexes)
+                    row = enter(mixed[i], heads, indexes, metas, shift)
                     start_row(key, row_address(datas, layouts, row), layouts, scale, state)
-                    words = words_at(meta_address(metas, shift, row))
-                    words[0], words[1] = key, (now << 16) | 1
-                    oldest[row >> shift] = min(oldest[row >> shift], now)
-                    touch(row, heads, flags)
+                    give(key, row, now, heads, metas, shift, oldest, flags)
             out[i] = row
     # Both were read through their addresses; this keeps their memory until here.
     hashes[0] = guesses[0] = 0
     return len(keys)
+
+
+@njit(cache=True, nogil=True)
+def give(
+    key: int, row: int, now: int, head: Pointer, meta: Pointer, shift: int, bounds: Pointer, bits: Pointer
+) -> None:
+    """Say that the row is the key's, seen once, and touched."""
+    words = words_at(meta_address(meta, shift, row))
+    words[0], words[1] = key, (now << 16) | 1
+    bounds[row >> shift] = min(bounds[row >> shift], now)
+    touch(row, head, bits)
 
 
 @njit(cache=True, nogil=True)

@@ -92,7 +92,7 @@ def allocated(size: int) -> int:
 
 def slab_pages(existing: int, missing: int, page_bytes: int) -> int:
     """How many pages the next slab has where so many exist and so many are missing."""
-    if existing * page_bytes < HUGE_BYTES:
+    if existing * page_bytes < 8 * HUGE_BYTES:
         ahead = max(1, existing // 8)
     else:
         size = min(max(existing * page_bytes // 256, HUGE_BYTES), LARGEST_SLAB)
@@ -103,9 +103,9 @@ def slab_pages(existing: int, missing: int, page_bytes: int) -> int:
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
-    Several pages share one slab (one allocation). A slab is what is missing, at least an eighth of what exists while
-    that is small, then one huge page, then a 256th of gigabytes, so that small tables stay small and big ones waste
-    little; 64-byte alignment keeps an item of one line on one line.
+    Several pages share one slab (one allocation). A slab is what is missing, at least an eighth of what exists up to
+    16 MiB, then one huge page, then a 256th of gigabytes, so that small tables stay small and big ones waste little;
+    64-byte alignment keeps an item of one line on one line.
     """
 
     def __init__(self, item_bytes: int, shift: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
@@ -32,6 +33,12 @@ _OF_THIS_PROCESS = [
 def plain(array: NDArray[Number]) -> NDArray[Number]:
     """The array as kernels were compiled for it: contiguous, aligned, writeable; a copy only where it is not."""
     return np.require(array, requirements=["C", "A", "W"])
+
+
+def salt_of(text: str) -> int:
+    """A 64-bit salt, signed, that depends on all of the text."""
+    salt = xxhash.xxh3_64_intdigest(text.encode())
+    return salt - (1 << 64) if salt >= 1 << 63 else salt
 
 
 class RowStore:
@@ -85,7 +92,7 @@ class RowStore:
         admission: NDArray[np.float64],
         sketch: NDArray[np.uint8],
         starts: NDArray[np.float64],
-        make_way: Callable[[NDArray[np.int64], NDArray[np.int64]], bool],
+        make_way: Callable[[NDArray[np.int64], NDArray[np.int64]], bool] | None = None,
     ) -> NDArray[np.int64]:
         """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See kernels.claim_rows.
 
@@ -104,7 +111,7 @@ class RowStore:
                     return rows
                 if not self._is_full:
                     self._make_room()
-                elif not make_way(rows[:done], keys[done:]):
+                elif make_way is None or not make_way(rows[:done], keys[done:]):
                     self.head[scalars.IS_FULL] = 1
         finally:
             self.head[scalars.IS_FULL] = 0

@@ -1,29 +1,32 @@
 """The collisionless embedding table: one row a key, trained, admitted, evicted, drained, saved."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding import files
 from stream_reco.embedding import index as scalars
-from stream_reco.embedding.admission import ADMIT_AFTER, ADMIT_ALL, ADMIT_PROBABILITY, Admission, After
+from stream_reco.embedding.admission import (
+    ADMIT_AFTER,
+    ADMIT_EVERY,
+    ADMIT_PROBABILITY,
+    NO_SKETCH,
+    Admission,
+    After,
+)
+from stream_reco.embedding.arguments import Keys, check_delta, check_dim, checked_keys
 from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.settings import TableSettings
-from stream_reco.embedding.store import RowStore, plain
+from stream_reco.embedding.store import RowStore, plain, salt_of
 
 FARTHEST_TIME = 1 << 46
-Keys = NDArray[np.int64] | NDArray[np.uint64] | Sequence[int]
-_ADMIT_EVERY = np.array([ADMIT_ALL, 0, 0], np.float64)
-_NO_SKETCH = np.zeros((1, 1), np.uint8)
 _EMPTY = np.empty(0, np.int64)
 _DAY_MS = 86_400_000
 # Where admission declines most strangers, so many are made way for at least, and an eighth of those that wait.
@@ -54,8 +57,7 @@ class EmbeddingTable:
         budget_bytes: int | None = None,
         half_life_ms: int = _DAY_MS,
     ) -> None:
-        if not 1 <= dim <= 4096:
-            raise ValueError(f"table {name!r}: dim is {dim}, must be 1 to 4096")
+        check_dim(name, dim)
         if ttl_ms is not None and not 0 <= ttl_ms < FARTHEST_TIME:
             raise ValueError(f"table {name!r}: ttl_ms is {ttl_ms}, must be 0 or more milliseconds, or None for ever")
         if not 0 <= init_scale < 1e6:
@@ -65,10 +67,9 @@ class EmbeddingTable:
         self.name, self.dim, self.ttl_ms, self.admission = name, dim, ttl_ms, admission
         self.optimizer = optimizer_of(optimizer)
         self.init_scale, self.seed = float(init_scale), seed
-        salt = xxhash.xxh3_64_intdigest(f"{seed} {name}".encode())
-        signed = salt - (1 << 64) if salt >= 1 << 63 else salt
+        salt = salt_of(f"{seed} {name}")
         size = self.optimizer.state_size(dim)
-        self._store = RowStore(dim, size, signed, signed ^ 0x5DEECE66D, FARTHEST_TIME if ttl_ms is None else ttl_ms)
+        self._store = RowStore(dim, size, salt, salt ^ 0x5DEECE66D, FARTHEST_TIME if ttl_ms is None else ttl_ms)
         self._hyper = self.optimizer.hyper()
         scale = 0.0 if self.optimizer.name == "ftrl" else self.init_scale
         self._starts = np.array([scale, self.optimizer.initial_state()])
@@ -138,7 +139,7 @@ class EmbeddingTable:
         """float32[n, dim] of int64[n] (or uint64, same bits). Keys without a row get zeros, or the trained default row
         where admission is set. Never writes.
         """
-        return self._store.gather(self._store.find(self._checked(keys)), self._default)
+        return self._store.gather(self._store.find(checked_keys(self.name, keys)), self._default)
 
     def train_rows(self, keys: Keys, now: int) -> NDArray[np.int64]:
         """int64[n], the rows of the keys at event time `now` (ms), new ones where admission allows, else -1.
@@ -148,7 +149,9 @@ class EmbeddingTable:
         MemoryError leaves the table whole.
         """
         self._check_time(now)
-        return self._store.claim(self._checked(keys), now, self._admission, self._sketch, self._starts, self._make_way)
+        return self._store.claim(
+            checked_keys(self.name, keys), now, self._admission, self._sketch, self._starts, self._make_way
+        )
 
     def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
         known = self._store.find(waiting)
@@ -176,7 +179,7 @@ class EmbeddingTable:
         A sum with a NaN, an infinity or a magnitude above 1e15 is refused and counted, its row untouched. Keys without
         a row train the shared default row together where admission is set; otherwise they are ignored and counted.
         """
-        checked = self._checked(keys)
+        checked = checked_keys(self.name, keys)
         if not isinstance(grads, np.ndarray) or grads.dtype != np.float32:
             kind = grads.dtype if isinstance(grads, np.ndarray) else type(grads).__name__
             raise TypeError(f"table {self.name!r}: gradients are {kind}, must be a float32 array; use astype(float32)")
@@ -216,7 +219,7 @@ class EmbeddingTable:
 
     def restore_touched(self, delta: Delta) -> None:
         """Touch what a drain carried, as if it had not happened; the next drain carries present values."""
-        self._check_delta(delta)
+        check_delta(self.name, self.dim, delta)
         rows = self._store.find(plain(delta.keys))
         self._store.touch(rows[rows >= 0])
         self._default_touched |= delta.default is not None
@@ -226,20 +229,6 @@ class EmbeddingTable:
     def snapshot(self) -> Delta:
         """All rows as a delta from nothing; changes nothing."""
         return self._delta(self._store.live_rows(), _EMPTY, self.admission is not None)
-
-    def apply_delta(self, delta: Delta) -> None:
-        """The replica's side of a drain: drop the tombstones, put the rows as they are given; touches nothing."""
-        self._check_delta(delta)
-        gone = np.unique(self._store.find(plain(delta.tombstones)))
-        self._store.release(gone[gone >= 0])
-        touched = self._store.bits.copy(), self._store.head[scalars.TOUCHED]
-        rows = self._store.claim(plain(delta.keys), 0, _ADMIT_EVERY, _NO_SKETCH, self._starts, self._make_way)
-        self._store.scatter(rows, plain(delta.vectors))
-        self._store.bits[:] = 0
-        self._store.bits[: len(touched[0])] = touched[0]
-        self._store.head[scalars.TOUCHED] = touched[1]
-        if delta.default is not None:
-            self._default[: self.dim] = delta.default
 
     def _delta(self, rows: NDArray[np.int64], tombstones: NDArray[np.int64], with_default: bool) -> Delta:
         vectors = self._store.gather(rows, self._default)
@@ -251,27 +240,9 @@ class EmbeddingTable:
         self._tombstones = []
         return gone[self._store.find(gone) < 0]
 
-    def _checked(self, keys: Keys) -> NDArray[np.int64]:
-        array = np.asarray(keys)
-        if array.ndim != 1:
-            raise ValueError(f"table {self.name!r}: keys have shape {array.shape}, must be one-dimensional")
-        if array.dtype == np.uint64:
-            array = array.view(np.int64)
-        elif array.dtype != np.int64:
-            if len(array):
-                text = f"table {self.name!r}: keys are {array.dtype}, must be int64 or uint64; text goes through key_of"
-                raise TypeError(text)
-            return _EMPTY
-        return plain(array)
-
     def _check_time(self, now: int) -> None:
         if not -FARTHEST_TIME < now < FARTHEST_TIME:
             raise ValueError(f"table {self.name!r}: now is {now}, must be milliseconds since the epoch")
-
-    def _check_delta(self, delta: Delta) -> None:
-        if (delta.name, delta.dim) != (self.name, self.dim):
-            theirs, ours = f"{delta.name!r} with dim {delta.dim}", f"{self.name!r} with dim {self.dim}"
-            raise ValueError(f"a delta of table {theirs} does not fit table {ours}; check the model's settings")
 
     def save(self, path: str | Path) -> None:
         """Write the whole table to a file, versioned and checksummed, atomically and synced to disk, in a few MiB of
@@ -339,7 +310,7 @@ class EmbeddingTable:
 
 def _policy(admission: Admission | None) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     if admission is None:
-        return _ADMIT_EVERY, _NO_SKETCH
+        return ADMIT_EVERY, NO_SKETCH
     if isinstance(admission, After):
         return np.array([ADMIT_AFTER, admission.k, admission.window], np.float64), admission.sketch()
     return np.array([ADMIT_PROBABILITY, admission.p, 0], np.float64), admission.sketch()
@@ -358,6 +329,6 @@ def _compile_kernels() -> None:
     keys = np.zeros(1, np.int64)
     table.train_rows(keys, 0)
     table.apply_gradients(keys, np.zeros((1, 1), np.float32))
-    table.apply_delta(table.drain_touched())
+    table.drain_touched()
     table.evict(1)
     compile_kernels(table._store)

@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding import EmbeddingTable
+from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.lessons import Watcher
 from stream_reco.model.ranker import Ranker
+from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights
 from stream_reco.sync import Publication
@@ -31,7 +32,7 @@ class Observer(Protocol):
 
 
 def observe_predicted(
-    observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, EmbeddingTable]
+    observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]
 ) -> None:
     """Tell the observer what this model predicts of a batch that is about to be learned from.
 
@@ -43,21 +44,23 @@ def observe_predicted(
     # Of negatives drawn for an action, or of those shown.
     fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
     sampled = fewer or len(batch.labels) > len(batch.weights)
-    observer.examples(batch.labels.numpy(), predictions(ranker, batch, dict(tables)), weights, sampled)
+    observer.examples(batch.labels.numpy(), predictions(ranker, batch, tables), weights, sampled)
 
 
 class LastPublished:
     """A copy of the version that a channel has taken last, on which what the trainer learns next is predicted.
 
     Scorers may serve a version that is older by as long as they take to follow, so this is as new as any of them. The
-    copy is of tables without their optimizer's state and of the dense weights, to which each publication must be told.
+    copy is of the rows and of the dense weights, to which each publication must be told.
     """
 
-    def __init__(self, model: ModelSettings, observer: Observer, every: int = 1) -> None:
-        """`every`: of how many batches one is measured."""
-        self._observer, self._every = observer, every
+    def __init__(
+        self, model: ModelSettings, observer: Observer, every: int = 1, precision: Precision = "float32"
+    ) -> None:
+        """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
+        self._observer, self._every, self._precision = observer, every, precision
         self._ranker = Ranker(model).eval()
-        self._tables: dict[str, EmbeddingTable] = {}
+        self._tables: dict[str, ReplicaTable] = {}
         self._version = self._batches = 0
 
     def take(self, publication: Publication) -> None:
@@ -66,7 +69,7 @@ class LastPublished:
             self._tables = {}
         for delta in publication.tables:
             if delta.name not in self._tables:
-                self._tables[delta.name] = EmbeddingTable(delta.dim, "sgd", name=delta.name)
+                self._tables[delta.name] = ReplicaTable(delta.dim, name=delta.name, precision=self._precision)
             self._tables[delta.name].apply_delta(delta)
         if publication.dense:
             load_weights(self._ranker, publication.dense)

@@ -12,7 +12,7 @@ from stream_reco.model.weights import FollowedWeights
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.sync import Parts, Publication, Replica
+from stream_reco.sync import Parts, Precision, Publication, Replica
 
 MODEL_NAME = "stream-reco"
 """What publications are of, unless somebody has several models."""
@@ -30,7 +30,10 @@ class _Follow:
 class Served:
     """A replica and all that follows it. Read it inside `replica.reading()` only."""
 
-    def __init__(self, model: ModelSettings, signals: SignalSettings, model_name: str) -> None:
+    def __init__(
+        self, model: ModelSettings, signals: SignalSettings, model_name: str, precision: Precision = "float32"
+    ) -> None:
+        """precision: what the rows of the embedding tables are kept in."""
         self.ranker = Ranker(model).eval()
         self.signals = Signals(signals)
         self.index = VectorIndex(model.tower_dim)
@@ -42,6 +45,7 @@ class Served:
                 "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
             },
             applied=self._index_vectors,
+            precision=precision,
         )
 
     def _reset_signals(self, parts: Parts) -> None:

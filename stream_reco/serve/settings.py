@@ -1,4 +1,4 @@
-"""Settings of the HTTP server."""
+"""Settings of what answers: the HTTP server, the rows it reads, and slates."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from stream_reco.sync import Precision
+
 Positive = Annotated[int, Meta(ge=1)]
 TokenHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Where the API listens, who may use it, and how much one request may ask for."""
+    """Where the API listens, who may use it, how much one request may ask for, and what it is answered from."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address to listen on. Beyond loopback a token is required."""
@@ -43,6 +45,9 @@ class ServeSettings:
     """An event further ahead of the clock than this is rejected."""
     body_seconds: Annotated[float, Meta(gt=0)] = 30.0
     """How long a client may take to send its body."""
+    row_precision: Precision = "float32"
+    """What a replica keeps embedding rows in. `bfloat16` takes half the bytes, `int8` (a scale a row) and `tanh8`
+    (tanh × 127) about a quarter; what each loses is said in `stream_reco.embedding.precision`."""
 
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]

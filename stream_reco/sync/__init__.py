@@ -1,5 +1,6 @@
 """From the trainer to the scorers: numbered publications, the channels that carry them, the replicas that follow."""
 
+from stream_reco.embedding import Precision
 from stream_reco.sync.channel import Channel, ChannelRefused, ChannelUnreachable, Delivery, InProcessChannel
 from stream_reco.sync.publication import BadPublication, Parts, Publication
 from stream_reco.sync.publisher import Contents, Publisher, drain_tables
@@ -17,6 +18,7 @@ __all__ = [
     "Follower",
     "InProcessChannel",
     "Parts",
+    "Precision",
     "Publication",
     "Publisher",
     "Replica",

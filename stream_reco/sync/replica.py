@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Protocol, Self, runtime_checkable
 
 from stream_reco import metrics
-from stream_reco.embedding import Delta, EmbeddingTable
+from stream_reco.embedding import Delta, Precision, ReplicaTable
 from stream_reco.sync.channel import Channel, ChannelUnreachable
 from stream_reco.sync.publication import FOLLOWED, BadPublication, Parts, Publication
 from stream_reco.sync.reading import ReadersWriterLock
@@ -51,8 +51,12 @@ class Replica:
         model: str,
         followers: Mapping[str, Follower] | None = None,
         applied: Callable[[Publication], None] = lambda _: None,
+        precision: Precision = "float32",
     ) -> None:
-        """`applied` is called after each publication with the new tables in place, while no request reads."""
+        """`applied` is called after each publication with the new tables in place, while no request reads.
+
+        precision: what the rows of all tables are kept in.
+        """
         unknown = set(followers or ()) - set(FOLLOWED)
         if unknown:
             raise ValueError(f"followers of {sorted(unknown)}: a publication has only the parts {FOLLOWED}")
@@ -72,14 +76,15 @@ class Replica:
         """Whether the channel could not be reached when it was polled last."""
         self._followers = dict(followers or {})
         self._applied = applied
-        self._tables: dict[str, EmbeddingTable] = {}
+        self._precision = precision
+        self._tables: dict[str, ReplicaTable] = {}
         self._cursor = ""
         self._ahead = (0, 0)
         self._lock = ReadersWriterLock()
         self._polling = threading.Lock()
 
     @property
-    def tables(self) -> Mapping[str, EmbeddingTable]:
+    def tables(self) -> Mapping[str, ReplicaTable]:
         """The tables by name; look rows up inside `reading()` only."""
         return MappingProxyType(self._tables)
 
@@ -155,14 +160,14 @@ class Replica:
                 follower.check(publication.parts[place], publication.snapshot)
 
     def _apply(self, publication: Publication) -> None:
-        # New tables are built before requests have to wait.
+        # New tables are built, and rows packed, before requests have to wait.
         known = {} if publication.snapshot else dict(self._tables)
-        fresh = {delta.name: _table_of(delta) for delta in publication.tables if delta.name not in known}
+        fresh = {delta.name: self._table_of(delta) for delta in publication.tables if delta.name not in known}
+        packed = {delta.name: known[delta.name].pack(delta) for delta in publication.tables if delta.name in known}
         with metrics.REPLICA_APPLY_SECONDS.time(), self._lock.writing():
             self._change(self._steps(publication))
-            for delta in publication.tables:
-                if delta.name in known:
-                    known[delta.name].apply_delta(delta)
+            for name, rows in packed.items():
+                known[name].put(rows)
             self._tables = known | fresh
             self._applied(publication)
             self.epoch, self.version = publication.epoch, publication.version
@@ -190,9 +195,7 @@ class Replica:
                 self.torn = was_torn or number > 0
                 raise
 
-
-def _table_of(delta: Delta) -> EmbeddingTable:
-    # Nothing is trained here: "sgd" keeps no optimizer state beside the vectors.
-    table = EmbeddingTable(delta.dim, "sgd", name=delta.name)
-    table.apply_delta(delta)
-    return table
+    def _table_of(self, delta: Delta) -> ReplicaTable:
+        table = ReplicaTable(delta.dim, name=delta.name, precision=self._precision)
+        table.apply_delta(delta)
+        return table

@@ -18,7 +18,7 @@ from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable
 from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.ranker import POSITIONS, Ranker
-from stream_reco.model.rows import Rows, gather, table_dims
+from stream_reco.model.rows import Lookup, Rows, gather, table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
@@ -281,7 +281,7 @@ def _list_loss(batch: Batch, logits: Tensor) -> Tensor:
     return functional.cross_entropy(table, torch.zeros(len(table), dtype=torch.long), reduction="none")
 
 
-def predictions(ranker: Ranker, batch: TrainingBatch, tables: dict[str, EmbeddingTable]) -> NDArray[np.float32]:
+def predictions(ranker: Ranker, batch: TrainingBatch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
     """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
 
     Where negatives were sampled they are the probabilities of the labels in the sample, to compare with those.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_reco.embedding import Adagrad, EmbeddingTable
+from stream_reco.embedding import PRECISIONS, Adagrad, Delta, EmbeddingTable, ReplicaTable
 
 DIM = 32
 ROWS = 5_000_000
@@ -19,6 +19,10 @@ LOOKUPS = 1_000_000
 NEW_KEYS = 2_000_000
 BATCH = 5_000
 STEP_ROWS = 200_000
+REPLICA_ROWS = 500_000
+REPLICA_DIM = 96
+CANDIDATES = 200
+REQUESTS = 500
 BYTES_OF_ROW = 4 * 2 * DIM
 
 
@@ -137,6 +141,28 @@ def measure_step() -> dict[str, object]:
     }
 
 
+def measure_replicas() -> dict[str, object]:
+    """Each precision of a replica's rows: bytes of a row, all that is allocated, and the lookup of one request."""
+    keys = scattered(REPLICA_ROWS)
+    vectors = np.random.default_rng(3).normal(0, 0.3, (REPLICA_ROWS, REPLICA_DIM)).astype(np.float32)
+    delta = Delta("item", REPLICA_DIM, keys, vectors, keys[:0])
+    asked = keys[zipf_positions(REPLICA_ROWS, CANDIDATES * REQUESTS)].reshape(REQUESTS, CANDIDATES)
+    tables = {kind: ReplicaTable(REPLICA_DIM, name="item", precision=kind) for kind in PRECISIONS}
+    taken: dict[str, list[float]] = {kind: [] for kind in PRECISIONS}
+    for table in tables.values():
+        table.apply_delta(delta)
+    # In turns, so that a busy moment is of all of them.
+    for kind, table in [*tables.items()] * 21:
+        start = time.thread_time()
+        for request in asked:
+            table.lookup(request)
+        taken[kind].append((time.thread_time() - start) / REQUESTS)
+    return {
+        **{f"replica_{kind}_bytes_per_row": table.nbytes / len(table) for kind, table in tables.items()},
+        **{f"replica_{kind}_lookup_microseconds": 1e6 * float(np.median(taken[kind])) for kind in tables},
+    }
+
+
 def run() -> dict[str, object]:
     """All measurements, on one thread; at most a minute and 3 GB."""
     threads = torch.get_num_threads()
@@ -145,6 +171,6 @@ def run() -> dict[str, object]:
         table, keys, growth = measure_growth()
         lookup = measure_lookup(table, keys)
         del table
-        return {**growth, **lookup, **measure_insert(), **measure_step()}
+        return {**growth, **lookup, **measure_insert(), **measure_step(), **measure_replicas()}
     finally:
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
@@ -24,9 +24,10 @@ from stream_reco.events import Event, Id
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.request import Request
 from stream_reco.serve.served import MODEL_NAME
+from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.user_state import UserState
 from stream_reco.simulate import generate
-from stream_reco.sync import ChannelRefused, ChannelUnreachable
+from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
@@ -35,7 +36,8 @@ from tests.redis_server import RedisServer
 from tests.waiting import until
 
 SECRET = "no password of anybody"  # noqa: S105 - of a server that lives for these tests
-ENVIRON = environ(STREAM_RECO_REDIS_PASSWORD=SECRET)
+PRECISION: Precision = "tanh8"
+ENVIRON = environ(STREAM_RECO_REDIS_PASSWORD=SECRET, STREAM_RECO_SERVE_ROW_PRECISION=PRECISION)
 SERVE = [*COMMAND, "serve", "--port", "0"]
 
 
@@ -43,7 +45,7 @@ class Trainer:
     """The embedded learner, publishing over Redis; with the scorer beside it that ours is held against."""
 
     def __init__(self, url: str, log: list[Event]) -> None:
-        self.settings = Settings()
+        self.settings = replace(Settings(), serve=ServeSettings(row_precision=PRECISION))
         self.link = RedisLink(url, password=SECRET)
         self.learner = Learner(self.settings)
         self.users = RedisUsers(self.link)
@@ -144,6 +146,16 @@ def test_its_slates_are_those_of_the_loop_in_one_process(scene: Scene) -> None:
     assert status["stream_time"] == scene.trainer.learner.stream_time
     assert status["rows"] == sum(map(len, scene.trainer.learner.trainer.tables.values()))
     assert status["staleness_seconds"] < 60
+
+
+def test_its_rows_are_kept_in_the_precision_that_was_set(scene: Scene) -> None:
+    scene.follow()
+    metrics = scene.client.get("/metrics").text
+    for name, table in scene.trainer.publishing.served.replica.tables.items():
+        assert table.precision == PRECISION
+        told = re.search(rf'stream_reco_table_bytes{{table="{name}"}} (\S+)', metrics)
+        assert told
+        assert float(told[1]) == table.nbytes
 
 
 def test_a_users_last_action_counts_at_once_between_two_versions(scene: Scene) -> None:

@@ -148,6 +148,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     for start in expected:
         assert sum(problem.startswith(start) for problem in found) == 1, (start, found)
     assert any("did you mean kitchen?" in problem for problem in found)
+    assert any("it must be one of 'bake', 'grill'" in problem for problem in found)
     assert any("did you mean kitchen.ovens?" in problem for problem in found)
     assert any("did you mean STREAM_RECO_KITCHEN_LIMIT?" in problem for problem in found)
 
@@ -232,6 +233,18 @@ def test_the_real_tree_loads_and_its_public_variables_exist(tmp_path: Path) -> N
     assert settings.labels.action_weights == {"view": 0.0}
     assert (settings.serve.port, settings.serve.host) == (9000, "::1")
     assert load().settings == Settings()
+
+
+def test_a_precision_is_one_of_those_that_rows_are_kept_in(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text("[serve]\nrow_precision = 'int8'\n")
+    assert Settings().serve.row_precision == "float32"
+    loaded = load(path)
+    assert loaded.settings.serve.row_precision == "int8"
+    shown = {line.key: (line.value, str(line.origin)) for line in describe(loaded)}
+    assert shown["serve.row_precision"] == ("'int8'", f"file {path}")
+    with pytest.raises(ConfigError, match=r"serve.row_precision = 'half' \(environment .*'bfloat16', 'int8', 'tanh8'"):
+        load(path, {"STREAM_RECO_SERVE_ROW_PRECISION": "half"})
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import pytest
 from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
+from stream_reco.embedding import PRECISIONS
 from stream_reco.events import Action
 from stream_reco.labels.settings import LabelSettings
+from stream_reco.serve.settings import ServeSettings
 from stream_reco.train.settings import TrainSettings
 
 NOW = 1_700_000_000_000
@@ -56,3 +58,22 @@ def test_weights_of_actions_change_with_the_settings(tmp_path: Path) -> None:
         engine.ingest([Action(user_id=2, item_id="a", action="view", timestamp=NOW + 1)])
         assert engine.status()["examples"] == before == 1
         assert engine.learner.joiner.lateness_ms == 5_000
+
+
+def test_the_precision_of_served_rows_may_change_and_nothing_that_is_learned_with_it(tmp_path: Path) -> None:
+    with Engine(tmp_path, BEFORE, clock=ManualClock(NOW)) as engine:
+        engine.ingest([Action(user_id=n % 5, item_id=n % 7, action="click", timestamp=NOW + n) for n in range(60)])
+        engine.checkpoint()
+    found = {}
+    for precision in PRECISIONS:
+        other = replace(BEFORE, serve=ServeSettings(row_precision=precision))
+        with Engine(tmp_path, other, clock=ManualClock(NOW)) as engine:
+            engine.sync()
+            served = engine.publishing.served.replica.tables["item"]
+            assert served.precision == precision
+            learned = engine.learner.trainer.tables["item"].snapshot()
+            assert len(learned) > 1
+            found[precision] = (learned.vectors.tobytes(), served.lookup(learned.keys).tobytes())
+    assert len({learned for learned, _ in found.values()}) == 1
+    assert len({read for _, read in found.values()}) == len(PRECISIONS)
+    assert found["float32"][0] == found["float32"][1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stream_reco.embedding import SGD, After, EmbeddingTable, after, probability
+from stream_reco.embedding import SGD, After, EmbeddingTable, ReplicaTable, after, probability
 
 
 def test_everybody_gets_a_row_without_admission() -> None:
@@ -70,7 +70,7 @@ def test_keys_without_a_row_share_a_trained_default() -> None:
     np.testing.assert_array_equal(table.lookup([1]), known)
     delta = table.drain_touched()
     assert delta.default is not None
-    replica = EmbeddingTable(2, "sgd", name="x")
+    replica = ReplicaTable(2, name="x")
     replica.apply_delta(delta)
     np.testing.assert_array_equal(replica.lookup([1, 2]), table.lookup([1, 2]))
     assert table.drain_touched().default is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_reco.embedding import Delta, EmbeddingTable, after, kernels, updates
+from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, kernels, updates
 
 
 def test_new_rows_are_a_function_of_seed_name_and_key() -> None:
@@ -42,6 +42,7 @@ def test_unsigned_keys_are_the_same_bits() -> None:
 def test_no_kind_of_array_compiles_a_kernel_again(tmp_path: Path) -> None:
     table = EmbeddingTable(2, "adam", after(1), 5)
     keys, grads = np.arange(4), np.ones((4, 2), np.float32)
+    replica = ReplicaTable(2)
     before = compiled()
     keys.flags.writeable = grads.flags.writeable = False
     table.train_rows(keys, 0)
@@ -49,7 +50,7 @@ def test_no_kind_of_array_compiles_a_kernel_again(tmp_path: Path) -> None:
     delta = table.drain_touched()
     delta.keys.flags.writeable = delta.vectors.flags.writeable = delta.tombstones.flags.writeable = False
     table.restore_touched(delta)
-    EmbeddingTable(2, "sgd").apply_delta(delta)
+    replica.apply_delta(delta)
     table.save(tmp_path / "t")
     for mapped in (False, True):
         loaded = EmbeddingTable.load(tmp_path / "t", mapped=mapped)
@@ -179,9 +180,9 @@ def test_a_delta_of_another_table_is_refused() -> None:
     keys, none = np.array([1]), np.empty(0, np.int64)
     delta = Delta("a", 2, keys, np.zeros((1, 2), np.float32), none)
     with pytest.raises(ValueError, match="'a' with dim 2 does not fit table 'b' with dim 2"):
-        EmbeddingTable(2, name="b").apply_delta(delta)
+        EmbeddingTable(2, name="b").restore_touched(delta)
     with pytest.raises(ValueError, match="does not fit"):
-        EmbeddingTable(3, name="a").apply_delta(delta)
+        EmbeddingTable(3, name="a").restore_touched(delta)
     with pytest.raises(ValueError, match="shapes are"):
         Delta("a", 3, keys, np.zeros((1, 2), np.float32), none)
     with pytest.raises(TypeError, match="dtypes are"):

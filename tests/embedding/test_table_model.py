@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from numpy.typing import NDArray
 
-from stream_reco.embedding import SGD, Delta, EmbeddingTable
+from stream_reco.embedding import SGD, Delta, EmbeddingTable, ReplicaTable
 
 DIM = 3
 TTL = 50
@@ -37,7 +37,7 @@ class TableMachine(RuleBasedStateMachine):
         super().__init__()
         self.table = fresh()
         self.origin = fresh()
-        self.replica = EmbeddingTable(DIM, "sgd", name="model")
+        self.replica = ReplicaTable(DIM, name="model")
         self.vectors: dict[int, NDArray[np.float32]] = {}
         self.seen: dict[int, int] = {}
         self.rows: dict[int, int] = {}
@@ -211,7 +211,7 @@ def unmixed(hashed: int, salt: int) -> int:
 def test_deltas_in_sequence_rebuild_the_table() -> None:
     rng = np.random.default_rng(5)
     table = EmbeddingTable(4, "adam", ttl_ms=300, name="t")
-    replica = EmbeddingTable(4, "sgd", name="t")
+    replica = ReplicaTable(4, name="t")
     late: list[Delta] = [table.snapshot()]
     for now in range(0, 3000, 10):
         keys = rng.zipf(1.3, 200) % 5000

@@ -16,7 +16,7 @@ from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs
 from stream_reco.serve.served import Served
-from stream_reco.sync import InProcessChannel, Publication, Publisher
+from stream_reco.sync import InProcessChannel, Precision, Publication, Publisher
 from stream_reco.train.trainer import Labelled, TrainingBatch, predictions, training_batch
 from tests.embedded.recovery_world import SETTINGS
 from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
@@ -45,11 +45,11 @@ class Told:
 class World:
     """A learner, and a replica that follows what it publishes over a channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: Precision = "float32") -> None:
         self.learner = learner_of(SMALL)
         self.collecting = Collecting(self.learner.intake, self.learner.lessons, 0)
         self.publisher, self.channel = Publisher("shop", 1), InProcessChannel()
-        self.served = Served(SMALL.model, SMALL.signals, "shop")
+        self.served = Served(SMALL.model, SMALL.signals, "shop", precision)
 
     def publish(self) -> Publication:
         publication = self.publisher.publish(self.channel, lambda whole: self.collecting.contents(whole, 1))
@@ -73,16 +73,16 @@ class World:
             nonlocal batches
             batches += 1
             if self.served.replica.version and batches % every == 0:
-                predicted = predictions(self.served.ranker, batch, dict(self.served.replica.tables))
+                predicted = predictions(self.served.ranker, batch, self.served.replica.tables)
                 told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
 
         return watch
 
 
-@pytest.mark.parametrize("every", [1, 4])
-def test_it_predicts_what_a_scorer_with_that_version_would(every: int) -> None:
-    world, wanted, found = World(), Told(), Told()
-    published = LastPublished(SMALL.model, found, every)
+@pytest.mark.parametrize(("every", "precision"), [(1, "float32"), (4, "float32"), (2, "tanh8")])
+def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision: Precision) -> None:
+    world, wanted, found = World(precision), Told(), Told()
+    published = LastPublished(SMALL.model, found, every, precision)
     plainly = world.plainly(wanted, every)
 
     def both(batch: TrainingBatch) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from stream_reco.embedding import Delta, EmbeddingTable
+from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable
 from stream_reco.sync import BadPublication, Contents, Parts, Publication, Publisher, Replica, drain_tables
 
 State = dict[str, dict[int, tuple[float, ...]]]
 
 
-def rows_of(tables: list[EmbeddingTable]) -> State:
+def rows_of(tables: Sequence[EmbeddingTable | ReplicaTable]) -> State:
     return {
         table.name: {int(key): tuple(map(float, row)) for key, row in zip(keys, table.lookup(keys), strict=True)}
         for table in tables

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco import metrics
+from stream_reco.embedding import PRECISIONS, Precision
 from stream_reco.sync import (
     BadPublication,
     ChannelUnreachable,
@@ -92,6 +93,28 @@ def test_a_snapshot_is_the_whole_truth(toy: Toy) -> None:
     replica.poll(Hands(toy.publication(1, 0, tables=(user,), dense={"old": np.ones(1)}), toy.publication(2, 0)))
     assert list(replica.tables) == ["item"]
     assert list(notes.parts) == ["w"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_are_kept_in_the_precision_asked_for(toy: Toy, rng: np.random.Generator, precision: Precision) -> None:
+    trainer, replica, exact = toy.trainer(), Replica("m", precision=precision), Replica("m")
+    channel = InProcessChannel()
+    for step in range(12):
+        trainer.learn(rng)
+        if step == 6:
+            channel.ask_for_snapshot()
+        trainer.publisher.publish(channel, trainer.collect)
+        assert replica.poll(channel) == exact.poll(channel) == 1
+        for name, table in exact.tables.items():
+            keys, kept = table.keys(), replica.tables[name]
+            assert kept.precision == precision
+            assert kept.keys().tolist() == keys.tolist()
+            np.testing.assert_allclose(kept.lookup(keys), table.lookup(keys), rtol=0.02, atol=0.01)
+    alike = all(
+        (replica.tables[name].lookup(table.keys()) == table.lookup(table.keys())).all()
+        for name, table in exact.tables.items()
+    )
+    assert alike == (precision == "float32")
 
 
 def test_the_default_row_travels(toy: Toy) -> None:
