@@ -152,8 +152,8 @@ TABLE_BYTES: Final = Gauge(
 )
 TABLE_EVICTED: Final = Counter(
     "stream_reco_table_evicted_rows_total",
-    "Rows that left because they were idle longer than the TTL.",
-    ["table"],
+    "Rows that left: idle for longer than the TTL, or for others where memory is bounded (`budget`).",
+    ["table", "reason"],
     registry=REGISTRY,
 )
 

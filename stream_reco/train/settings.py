@@ -35,6 +35,9 @@ class TrainSettings:
     was presumed (policy `immediate`) and undo the rest, `none` does nothing."""
     row_idle_days: float = 90.0
     """Rows of the embedding tables leave after so long without training."""
+    table_megabytes: float = 0.0
+    """Memory (10⁶ bytes) that each embedding table takes at most: rows seen long ago and seldom make way for new ones
+    there. 0: no bound."""
     threads: int = 1
     """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
     a restart no longer ends with the very bits of an undisturbed run."""
@@ -47,5 +50,9 @@ class TrainSettings:
     """Folder of a trainer over Kafka, which all that may lead share; empty: not set."""
 
     def __post_init__(self) -> None:
+        if not (self.table_megabytes == 0 or 4 <= self.table_megabytes < 1e9):
+            raise ValueError(
+                f"table_megabytes is {self.table_megabytes}: it must be 0, for no bound, or 4 and more, or few rows fit"
+            )
         if not self.checkpoint_seconds > 0:
             raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}: it must be above 0; 120 is the default")

@@ -28,6 +28,7 @@ from stream_reco.train.settings import TrainSettings
 
 _FAR_BELOW = -1e9
 _ROW_RANGE = 0.05
+_IDLE_A_STEP = 1000
 _UNKNOWN_SHARE = 0.1
 _LARGEST = 1e6
 """Features are logarithms and weights are small: a number beyond this is damage, and one batch of it would spoil the
@@ -114,9 +115,10 @@ class Trainer:
             torch.manual_seed(settings.seed)
             self.ranker = Ranker(model)
         optimizer = Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=0.1)
+        budget = int(settings.table_megabytes * 1e6) or None
         self.tables = {
             name: EmbeddingTable(dim, optimizer, ttl_ms=int(settings.row_idle_days * DAY_MS), name=name,
-                                 init_scale=_ROW_RANGE, seed=settings.seed)
+                                 init_scale=_ROW_RANGE, seed=settings.seed, budget_bytes=budget)
             for name, dim in table_dims(model).items()
         }
         self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)
@@ -143,6 +145,8 @@ class Trainer:
     def _step(self, batch: TrainingBatch) -> float:
         self.ranker.train()
         self._admit(batch)
+        # A few at a time, so that no step waits for many.
+        self.evict(batch.now, _IDLE_A_STEP)
         rows = gather(batch.batch, self.tables, training=True)
         users = self.ranker.user_vectors(batch.batch, rows)
         logits = self.ranker(batch.batch, rows, users, batch.positions)
@@ -211,10 +215,10 @@ class Trainer:
         losses = functional.cross_entropy(users @ targets.T, torch.from_numpy(batch.batch.starts), reduction="none")
         return (losses * batch.weights)[positive].sum()
 
-    def evict(self, now: int) -> None:
-        """Let the rows go that were idle for too long."""
+    def evict(self, now: int, limit: int | None = None) -> None:
+        """Let the rows go that were idle for too long, at most `limit` of each table."""
         for name, table in self.tables.items():
-            metrics.TABLE_EVICTED.labels(name).inc(len(table.evict(now)))
+            metrics.TABLE_EVICTED.labels(name, "idle").inc(len(table.evict(now, limit)))
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""

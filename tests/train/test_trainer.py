@@ -19,6 +19,7 @@ from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.ranker import POSITIONS
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Labelled, Trainer, training_batch
 from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups
 
@@ -311,3 +312,27 @@ def test_rows_leave_after_their_idle_time() -> None:
     assert len(trainer.tables["item"]) == 1
     trainer.evict(examples[0].time + 86_400_001)
     assert len(trainer.tables["item"]) == len(trainer.tables["user"]) == 0
+
+
+def test_a_step_lets_idle_rows_go() -> None:
+    trainer = Trainer(MODEL, replace(SETTINGS, row_idle_days=1.0))
+    trainer.tables["user"].train_rows([999], 0)
+    trainer.step(training_batch([example(5, [1])]))
+    assert 999 not in trainer.tables["user"].keys().tolist()
+
+
+def test_tables_stay_within_their_megabytes_and_go_on_learning() -> None:
+    trainer = Trainer(MODEL, replace(SETTINGS, table_megabytes=4.0))
+    users = trainer.tables["user"]
+    for start in range(0, 200_000, 10_000):
+        users.train_rows(np.arange(start, start + 10_000), start)
+    assert users.crowded_out > 0
+    assert math.isfinite(trainer.step(training_batch([example(7, [1])])))
+    assert users.nbytes - 8 * users.crowded_out <= 4_000_000
+    assert Trainer(MODEL, SETTINGS).tables["user"].budget_bytes is None
+
+
+@pytest.mark.parametrize("megabytes", [-1.0, 3.9, math.nan, math.inf])
+def test_megabytes_for_few_rows_are_refused(megabytes: float) -> None:
+    with pytest.raises(ValueError, match=r"table_megabytes is .* must be 0, for no bound, or 4 and more"):
+        TrainSettings(table_megabytes=megabytes)
