@@ -16,7 +16,7 @@ class Run:
     """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`.
 
     `settings` are lines of TOML, such as `labels.window_days = 3`, for what differs from the defaults; with them, the
-    seed is one of them too.
+    seed is one of them too. `command` is that of `stream-reco` which does it.
     """
 
     title: str
@@ -24,6 +24,7 @@ class Run:
     group: str = ""
     seed: int = 0
     settings: tuple[str, ...] = ()
+    command: str = "replay"
 
     @property
     def slug(self) -> str:
@@ -33,10 +34,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the log is replayed (None: all of it), and how much of that only to learn."""
+    """How much of the log is replayed (None: all of it), and how much of that only to learn (None: a third)."""
 
     limit: int | None
-    warm_up: int
+    warm_up: int | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def command_of(run: Run, log: str, size: Size, log_format: str = "globo") -> lis
     """The arguments of `stream-reco` that make this run of the log at the path `log`."""
     config = ("--config", config_name(run)) if config_text(run) else ()
     limit = () if size.limit is None else ("--limit", str(size.limit))
-    return ["replay", log, "--format", log_format, *limit, "--warm-up", str(size.warm_up), *run.options, *config]
+    warm_up = () if size.warm_up is None else ("--warm-up", str(size.warm_up))
+    return [run.command, log, "--format", log_format, *limit, *warm_up, *run.options, *config]
 
 
 def config_name(run: Run) -> str:
