@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from stream_reco.cli.collisions_plan import FILMS, SHELVES, Shelf
 from stream_reco.cli.failure import Failure
-from stream_reco.cli.reproduce_store import Store
+from stream_reco.cli.reproduce_plan import Run
+from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.cli.reproduce_write import write_page
 
 
@@ -35,12 +37,17 @@ def _films(folder: Path) -> Path:
 
 def write(stores: dict[Shelf, Store], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
-    from stream_reco.cli.collisions_found import ShelfFound, json_of
-    from stream_reco.cli.collisions_page import page_of
+    from stream_reco.cli.collisions_page import figures_of, page_of
     from stream_reco.cli.collisions_plot import plot_of
+    from stream_reco.cli.reproduce_page import Found
 
-    found = [
-        ShelfFound(shelf, {run: store.finished(run) for run in shelf.runs}, store.size)
-        for shelf, store in stores.items()
-    ]
-    return write_page(out, "collisions", partial(page_of, found), json_of(found), plot_of(found))
+    found = {shelf: Found(shelf.experiment, _variants(shelf, store)) for shelf, store in stores.items()}
+    return write_page(out, "collisions", partial(page_of, found), figures_of(found), plot_of(found))
+
+
+def _variants(shelf: Shelf, store: Store) -> dict[Run, Result]:
+    """What each variant found, as if it had been a run of its own."""
+    result = store.finished(shelf.run)
+    whole = {name: value for name, value in result.report.items() if name != "variants"}
+    variants = zip(shelf.experiment.everything, result.report["variants"], strict=True)
+    return {run: replace(result, report={**whole, **variant}) for run, variant in variants}

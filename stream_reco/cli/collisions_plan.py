@@ -1,13 +1,13 @@
-"""Which runs the experiment on collisions is made of: tables of several sizes on a log of films and on one of news."""
+"""What the experiment on collisions compares: tables of several sizes on a log of films and on one of news."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_reco.cli.reproduce_plan import LOG, SEEDS, Run, Size
+from stream_reco.cli.reproduce_plan import LOG, SEEDS, Experiment, Run, Size
 
 FILMS = "ml100k"
-_STEPS = ("training.hard_negatives = 8", "training.popular_negatives = 8", "training.wait_seconds = 3600")
+SETTINGS = ("training.hard_negatives = 8", "training.popular_negatives = 8", "training.wait_seconds = 3600")
 """A quarter of the negatives and only full steps: three times as many positives in the same time, and it is those that
 are rare."""
 
@@ -25,41 +25,23 @@ class Shelf:
     limit: int | None
 
     @property
-    def full(self) -> Run:
-        """The collisionless table, which the others are compared with."""
-        return Run(f"{self.name} collisionless", (), self.name, settings=_STEPS, command="learn")
+    def run(self) -> Run:
+        """The one pass over the log in which all tables learn side by side."""
+        hashed = (option for bits in self.bits for option in ("--hash-bits", str(bits)))
+        seeds = (option for seed in SEEDS for option in ("--other-seed", str(seed)))
+        return Run(f"collisions {self.name}", (*hashed, *seeds), settings=SETTINGS, command="learn")
 
     @property
-    def hashed(self) -> tuple[Run, ...]:
-        """Tables with collisions, the largest first."""
-        return tuple(
-            Run(f"{self.name} hashed {bits}", ("--hash-bits", str(bits)), self.name, settings=_STEPS, command="learn")
-            for bits in self.bits
-        )
-
-    @property
-    def seeds(self) -> tuple[Run, ...]:
-        """The collisionless table with other weights at first, rows at first and negatives."""
-        return tuple(
-            Run(f"{self.full.title} seed {seed}", (), self.name, command="learn",
-                settings=(*_STEPS, f"training.seed = {seed}"))
-            for seed in SEEDS
-        )  # fmt: skip
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """All of them."""
-        return (self.full, *self.hashed, *self.seeds)
+    def experiment(self) -> Experiment:
+        """What is compared, in the order of the run's variants."""
+        full = Run("collisionless", ())
+        hashed = (Run(power(bits), (), "hashed") for bits in self.bits)
+        seeds = (Run(f"collisionless, seed {seed}", (), seed=seed) for seed in SEEDS)
+        return Experiment(self.name, full, (full, *hashed), tuple(seeds))
 
     def size(self, limit: int | None, warm_up: int | None) -> Size:
         """How much is run where people ask for these, None being their leaving it to us."""
         return Size(self.limit if limit is None else limit, warm_up)
-
-    def title_of(self, run: Run) -> str:
-        """The title of a run in tables and plots."""
-        if run in self.hashed:
-            return power(int(run.options[-1]))
-        return run.title.removeprefix(f"{self.name} ")
 
 
 def power(bits: int) -> str:
@@ -69,5 +51,5 @@ def power(bits: int) -> str:
 
 SHELVES = (
     Shelf("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
-    Shelf("globo", "news clicks", "globo", LOG, (16, 14, 12, 10, 8), 50_000),
+    Shelf("globo", "news clicks", "globo", LOG, (16, 14, 12, 10, 8), 60_000),
 )

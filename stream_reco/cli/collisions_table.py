@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.cli.collisions_hash import bucket_of
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.embedding.table import Keys
-from stream_reco.train.trainer import Trainer
+from stream_reco.model.settings import ModelSettings
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import Trainer, TrainingBatch
 
 HASHED = ("user", "item")
 """Tables of ids. Contexts have a few dozen values, which nobody would hash."""
@@ -62,3 +66,23 @@ def hash_ids(trainer: Trainer, bits: int) -> None:
     """Let a trainer that has not begun keep its users and items in 2^`bits` rows each."""
     for name in HASHED:
         trainer.tables[name] = HashedTable(trainer.tables[name], bits)
+
+
+class SideBySide(Trainer):
+    """A trainer with `others` beside it, which are given all that it is given."""
+
+    def __init__(self, model: ModelSettings, settings: TrainSettings, others: Sequence[Trainer]) -> None:
+        super().__init__(model, settings)
+        self._others = others
+
+    def step(self, batch: TrainingBatch) -> float:
+        """Train all on one batch; returns the mean loss an example, its own."""
+        for other in self._others:
+            other.step(batch)
+        return super().step(batch)
+
+    def evict(self, now: int) -> None:
+        """Let the rows of all go that were idle for too long."""
+        for other in self._others:
+            other.evict(now)
+        super().evict(now)

@@ -1,6 +1,6 @@
 """`stream-reco learn`: a real log predicted first and learned from after, with no serving beside it.
 
-It is what `stream-reco reproduce collisions` runs for each size of the tables.
+It is what `stream-reco reproduce collisions` runs, once for each log.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ def learn(
         int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
     ] = None,
     hash_bits: Annotated[
-        int | None, typer.Option(min=0, max=62, help="Hash users and items into 2^N rows each.", metavar="N")
+        list[int] | None,
+        typer.Option(min=0, max=62, help="Beside it: users and items hashed into 2^N rows each.", metavar="N"),
+    ] = None,
+    other_seed: Annotated[
+        list[int] | None, typer.Option(help="Beside it: other weights and rows at first.", metavar="N")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the learning half of the loop; nothing is served.
 
-    Each batch of examples is predicted with what was learned up to it, and learned from after.
+    Each batch of examples is predicted with what was learned up to it, and learned from after. Several models may
+    learn side by side, from the very same batches.
     """
     if json is not None:
         check_writable(json)
@@ -45,21 +50,21 @@ def learn(
         settings = loop_settings(config, {}, format)
         log = LogChoice(path, format).read(settings.serve.future_seconds)[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
-        figures = _run(log, settings, first, hash_bits, stop)
-    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "hash_bits": hash_bits}
+        figures = _run(log, settings, first, hash_bits or [], other_seed or [], stop)
+    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first}
     if json is not None:
         write_json(json, asked | figures)
 
 
 def _run(
-    log: Log, settings: Settings, warm_up: int, hash_bits: int | None, stop: threading.Event
+    log: Log, settings: Settings, warm_up: int, hash_bits: list[int], seeds: list[int], stop: threading.Event
 ) -> dict[str, object]:
     from rich.console import Console
 
     from stream_reco.cli.learn_run import LearnRun
     from stream_reco.cli.replay_view import view_of
 
-    run = LearnRun(settings, len(log), warm_up, hash_bits)
+    run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
     with view_of(Console(), run.tally, len(log)) as view:
 
         def watch() -> None:

@@ -78,7 +78,7 @@ def _of_clicks(chosen: list[Experiment], store: Store, out: Path, jobs: int, *, 
 def _collisions(stores: dict[Shelf, Store], out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
     for shelf, store in stores.items():
-        run_all(store, list(shelf.runs), jobs, fresh=fresh)
+        run_all(store, [shelf.run], jobs, fresh=fresh)
     for path in collisions.write(stores, out):
         typer.echo(f"wrote {path}")
 
