@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_reco.cli.reproduce_plan import LOG, SEEDS, Experiment, Run, Size
+from stream_reco.cli.reproduce_plan import LOG, SEEDS, Experiment, Run, Size, checked_size
 
 FILMS = "ml100k"
 SETTINGS = ("training.hard_negatives = 8", "training.popular_negatives = 8", "training.wait_seconds = 3600")
@@ -40,8 +40,11 @@ class Shelf:
         return Experiment(self.name, full, (full, *hashed), tuple(seeds))
 
     def size(self, limit: int | None, warm_up: int | None) -> Size:
-        """How much is run where people ask for these, None being their leaving it to us."""
-        return Size(self.limit if limit is None else limit, warm_up)
+        """How much is run where people ask for these, None being their leaving it to us.
+
+        Raises `Misuse` where that leaves nothing to evaluate.
+        """
+        return checked_size(Size(self.limit if limit is None else limit, warm_up))
 
 
 def power(bits: int) -> str:

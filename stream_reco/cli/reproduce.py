@@ -13,7 +13,7 @@ from stream_reco.cli.collisions_plan import FILMS, Shelf
 from stream_reco.cli.delays_plan import TALKINGDATA
 from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
-from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size
+from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
 from stream_reco.cli.reproduce_runs import Pool
 from stream_reco.cli.reproduce_store import Store
 from stream_reco.cli.reproduce_write import write_page
@@ -51,20 +51,22 @@ def reproduce(
     `delays`, which takes its logs whole.
     """
     folder = _work_folder(work)
-    if warm_up is not None and warm_up >= (limit or LIMIT):
-        raise Misuse(f"--warm-up {warm_up} leaves nothing of --limit {limit or LIMIT} to evaluate; give a smaller one")
     hashed = {}
     if name in (COLLISIONS, ALL):
-        # Before the hours of the others: a log that is missing is told at once.
-        hashed = collisions.stores_of(_folder(data, FILMS if name == COLLISIONS else LOG), folder, limit, warm_up)
+        # Before the hours of the others, so that a log that is missing is told at once.
+        hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
-        size = Size(limit or LIMIT, (limit or LIMIT) // 3 if warm_up is None else warm_up)
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
-        _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, size), out, jobs, fresh=fresh)
+        _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
     if hashed:
         _collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
         _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+
+
+def _size(limit: int | None, warm_up: int | None) -> Size:
+    most = LIMIT if limit is None else limit
+    return checked_size(Size(most, most // 3 if warm_up is None else warm_up))
 
 
 def _of_clicks(chosen: list[Experiment], store: Store, out: Path, jobs: int, *, fresh: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_reco.cli.failure import Misuse
+
 LOG = "globo_clicks.parquet"
 INTERVALS = ("10", "60", "600", "3600", "never")
 SEEDS = (1, 2)
@@ -38,6 +40,13 @@ class Size:
 
     limit: int | None
     warm_up: int | None
+
+
+def checked_size(size: Size) -> Size:
+    """The size itself. Raises `Misuse` where it leaves nothing to evaluate."""
+    if size.limit is not None and size.warm_up is not None and size.warm_up >= size.limit:
+        raise Misuse(f"--warm-up {size.warm_up} leaves nothing of --limit {size.limit} to evaluate; give a smaller one")
+    return size
 
 
 @dataclass(frozen=True)
