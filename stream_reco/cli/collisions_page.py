@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stream_reco.cli.collisions_hash import PAPER_IDS, PAPER_ROWS, sharing
-from stream_reco.cli.collisions_plan import SETTINGS, Shelf
+from stream_reco.cli.collisions_plan import SETTINGS, WINDOWS, Shelf
 from stream_reco.cli.reproduce_page import Found, change, machine_lines
 from stream_reco.cli.reproduce_plan import Run, config_name
 
@@ -20,6 +20,11 @@ _INTRO = (
     " negatives know the true ids in all of them. Each batch is predicted with all that was learned before it, and"
     " learned from after."
 )
+_ON_PLOT = (
+    f"Each point is of a {WINDOWS}th of the events. What comes before the dotted line does not count in the tables"
+    " below; the very beginning, where next to nothing is learned yet, is left out. Grey: the collisionless table with"
+    " any of the seeds."
+)
 _READING = """\
 - These logs are small: the Monolith paper's figures are of 25 million ratings and of weeks of production. Most ids here
   have few examples, and where little is known of an id, little is lost by mistaking it for another. What is not seen
@@ -30,8 +35,8 @@ _READING = """\
   shared row cannot, so collisions cost less here than in a model of embeddings alone.
 - AUC and logloss are of clicks, or ratings from 4 stars, against sampled negatives, half of them drawn by popularity
   and half from what the signals would propose, after the correction for sampling. They are not of what would be served,
-  and not to be compared with other pages: only here there are so few negatives a positive. How
-  a candidate came to be sampled is known in these predictions, so even a model that tells no ids apart is above 0.5.
+  and not to be compared with other pages: only here there are so few negatives a positive. How a
+  candidate came to be sampled is known in these predictions, so even a model that tells no ids apart is above 0.5.
 - One hash function decides which ids meet, so each size is one draw.
 - Contexts keep their own rows: they have so few values that nobody would hash them.
 - "Rows had" are those of users and of items that were ever given. "MB" is all that the two tables have allocated at the
@@ -63,7 +68,7 @@ def page_of(found: Shelves, plot: str | None) -> str:
     return "\n".join([
         "# What it costs that ids share rows", "",
         "Made by `stream-reco reproduce collisions`, which writes this page anew.", "", _INTRO, "",
-        *([f"![The figures below over time]({plot})", ""] if plot else []),
+        *([f"![The figures below over time]({plot})", "", _ON_PLOT, ""] if plot else []),
         *(line for shelf, one in found.items() for line in _section(shelf, one)),
         *_paper(), "## How to read this", "", _READING, "",
         *machine_lines(results), *_commands(found), "",

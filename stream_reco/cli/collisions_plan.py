@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from stream_reco.cli.reproduce_plan import LOG, SEEDS, Experiment, Run, Size, checked_size
 
 FILMS = "ml100k"
+WINDOWS = 20
+"""Equal parts of the events, whose figures are those over time."""
 SETTINGS = ("training.hard_negatives = 8", "training.popular_negatives = 8", "training.wait_seconds = 3600")
 """A quarter of the negatives and only full steps: three times as many positives in the same time, and it is those that
 are rare."""
@@ -54,5 +56,5 @@ def power(bits: int) -> str:
 
 SHELVES = (
     Shelf("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
-    Shelf("globo", "news clicks", "globo", LOG, (16, 14, 12, 10, 8), 60_000),
+    Shelf("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 60_000),
 )

@@ -7,13 +7,17 @@ from io import BytesIO
 from typing import Any
 
 from stream_reco.cli.collisions_page import Shelves
+from stream_reco.cli.collisions_plan import WINDOWS
 from stream_reco.cli.reproduce_page import Found
 from stream_reco.cli.reproduce_plan import Run
 from stream_reco.cli.reproduce_plot import STYLE
 
 _METRICS = {"auc": "AUC", "logloss": "logloss"}
-_COLOURS = ("#9ecae1", "#4f97c7", "#7f6bb3", "#d1681c", "#a50f15")
-"""From the largest hashed tables to the smallest."""
+_FULL = "0.2"
+_COLOURS = {"2¹⁶": "#9ecae1", "2¹⁴": "#4f97c7", "2¹²": "#2e8b57", "2¹⁰": "#7f6bb3", "2⁸": "#d1681c", "2⁶": "#a50f15"}
+"""By the title of a hashed table, so that one size has one colour in both logs."""
+LEFT_OUT = 3
+"""Windows at the beginning that are not drawn: before much is learned logloss is so high that the rest is flat."""
 
 
 def plot_of(found: Shelves) -> bytes | None:
@@ -31,7 +35,7 @@ def plot_of(found: Shelves) -> bytes | None:
                 _draw(panels[2 * at], one, name)
                 panels[2 * at].set_title(label)
                 _draw(panels[2 * at + 1], one, name, minus_full=True)
-                panels[2 * at + 1].set_title(f"{label} minus that without collisions")
+                panels[2 * at + 1].set_title(f"{label}, minus the collisionless")
             panels[0].set_ylabel(shelf.heading)
             handles, labels = panels[0].get_legend_handles_labels()
             panels[-1].legend(handles, labels, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -44,18 +48,19 @@ def _draw(axes: Any, found: Found, name: str, *, minus_full: bool = False) -> No
     experiment = found.experiment
     reference = _values(found, experiment.full, name) if minus_full else None
     seeds = [_drawn(_values(found, run, name), reference) for run in (experiment.full, *experiment.seeds)]
-    shares = [100 * (number + 1) / len(seeds[0]) for number in range(len(seeds[0]))]
-    axes.fill_between(shares, [min(all_) for all_ in zip(*seeds, strict=True)],
-                      [max(all_) for all_ in zip(*seeds, strict=True)], color="0.85", label="other seeds")  # fmt: skip
-    for run, colour in zip(experiment.runs, ("0.2", *_COLOURS), strict=False):
-        axes.plot(shares, _drawn(_values(found, run, name), reference), color=colour, label=run.title)
+    shares = [100 * (number + 1) / WINDOWS for number in range(LEFT_OUT, WINDOWS)]
+    least, most = zip(*((min(one), max(one)) for one in zip(*seeds, strict=True)), strict=True)
+    axes.fill_between(shares, least, most, color="0.85", label="collisionless, other seeds")
+    for run in experiment.runs:
+        values = _drawn(_values(found, run, name), reference)
+        axes.plot(shares, values, color=_COLOURS.get(run.title, _FULL), label=run.title)
     report = found.results[experiment.full].report
     axes.axvline(100 * report["warm_up"] / max(1, report["events"]), color="0.6", linewidth=0.8, linestyle=":")
     axes.set_xlabel("% of the events")
 
 
 def _values(found: Found, run: Run, name: str) -> list[float]:
-    values = [window[name] for window in found.results[run].report["windows"]]
+    values = [window[name] for window in found.results[run].report["windows"][LEFT_OUT:]]
     return [float("nan") if value is None else float(value) for value in values]
 
 

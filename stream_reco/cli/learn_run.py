@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_reco.cli.collisions_hash import sharing
+from stream_reco.cli.collisions_plan import WINDOWS
 from stream_reco.cli.collisions_table import HASHED, SideBySide, hash_ids
 from stream_reco.cli.replay_report import commit_of, passed_over, peak_rss_bytes, plain
 from stream_reco.cli.replay_tally import Tally
@@ -21,7 +22,6 @@ from stream_reco.learner.predicted import observe_predicted
 from stream_reco.measure import BinaryMetrics
 from stream_reco.train.trainer import Trainer, TrainingBatch
 
-WINDOWS = 20
 _CHUNK = 8192
 _BINS = 1 << 16
 """Of scores: what is compared differs by less than the thousandth that fewer would cost."""

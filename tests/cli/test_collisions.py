@@ -18,11 +18,11 @@ import tests.test_docs as rules
 from stream_reco.cli.app import main
 from stream_reco.cli.collisions_hash import PAPER_IDS, PAPER_ROWS, Sharing, bucket_of, sharing
 from stream_reco.cli.collisions_page import Shelves, figures_of, page_of
-from stream_reco.cli.collisions_plan import FILMS, SHELVES, power
-from stream_reco.cli.collisions_plot import plot_of
+from stream_reco.cli.collisions_plan import FILMS, SHELVES, WINDOWS, power
+from stream_reco.cli.collisions_plot import _COLOURS, plot_of
 from stream_reco.cli.collisions_table import HashedTable
 from stream_reco.cli.learn import learn
-from stream_reco.cli.learn_run import WINDOWS, LearnRun
+from stream_reco.cli.learn_run import LearnRun
 from stream_reco.cli.reproduce_page import Found
 from stream_reco.cli.reproduce_plan import LOG, SEEDS, Size, command_of, config_text
 from stream_reco.cli.reproduce_store import Result
@@ -258,7 +258,7 @@ def test_it_writes_its_page_and_goes_on_where_it_stopped(
 ) -> None:
     write_films(tmp_path)
     write_log(tmp_path)
-    there = ["--data", str(tmp_path), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o"), "--limit", "250"]
+    there = ["--data", str(tmp_path), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o"), "--limit", "120"]
     monkeypatch.setattr(sys, "argv", ["stream-reco", "reproduce", "collisions", *there])
     for word in ("started", "kept from commit"):
         with pytest.raises(SystemExit) as ended:
@@ -270,8 +270,8 @@ def test_it_writes_its_page_and_goes_on_where_it_stopped(
     assert {path.name for path in (tmp_path / "o").iterdir()} == {f"collisions.{end}" for end in ("json", "md", "svg")}
     page = Page("docs/results/collisions.md", (tmp_path / "o" / "collisions.md").read_text())
     rows = page.table("rows for each")
-    assert "250 events, the first 83 of them" in page.text
-    assert "$STREAM_RECO_DATA/ml100k/ratings.csv --format movielens --limit 250" in page.text
+    assert "120 events, the first 40 of them" in page.text
+    assert "$STREAM_RECO_DATA/ml100k/ratings.csv --format movielens --limit 120" in page.text
     assert [row[0] for row in rows][:2] == ["collisionless", "2¹²"]
     figures = json.loads((tmp_path / "o" / "collisions.json").read_bytes())
     assert set(figures["logs"]) == {"ml100k", "globo"}
@@ -318,7 +318,7 @@ def made_up() -> Shelves:
             report = {
                 "events": 3000, "warm_up": 1000, "evaluated": 2000, "auc": auc, "logloss": 0.3, "calibration": 1.0,
                 "hash_bits": None, "seed": run.seed, "windows": windows, "tables": {"user": table, "item": table},
-                "git_commit": "c" * 40, "git_changed": False, "settings": {},
+                "git_commit": "c" * 40, "git_changed": False, "settings": {}, "seconds": 12.0,
             }  # fmt: skip
             results[run] = Result(f"stream-reco learn x --format {shelf.log_format}", {"processor": "P"}, 1, report)
         found[shelf] = Found(shelf.experiment, results)
@@ -363,6 +363,7 @@ def test_plot_and_figures_are_the_same_each_time(found: Shelves, monkeypatch: py
         assert shelf.heading in text
         for bits in shelf.bits:
             assert power(bits) in text
+            assert power(bits) in _COLOURS
     figures = json.loads(json.dumps(figures_of(found)))
     assert set(figures["logs"]["globo"]["variants"]) == {run.title for run in SHELVES[1].experiment.everything}
     assert figures["logs"]["globo"]["variants"]["2⁸"]["windows"][3]["count"] == 10
