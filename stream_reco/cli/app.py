@@ -12,6 +12,7 @@ from stream_reco.cli.demo import demo
 from stream_reco.cli.doctor import doctor
 from stream_reco.cli.failure import Failure
 from stream_reco.cli.ingest import ingest
+from stream_reco.cli.learn import learn
 from stream_reco.cli.replay import replay
 from stream_reco.cli.reproduce import reproduce
 from stream_reco.cli.serve import serve
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 for command in (demo, serve, work, replay, ingest, topics, dead_letters, reproduce, doctor, bench):
     app.command()(command)
+# What `reproduce` runs; people would rather replay.
+app.command(hidden=True)(learn)
 
 
 @app.callback()

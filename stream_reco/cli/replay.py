@@ -98,7 +98,7 @@ def replay(
         "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
     with stopping() as stop:
-        settings = _settings(config, flags, format)
+        settings = loop_settings(config, flags, format)
         choice = LogChoice(path, format, columns, time_unit)
         log = choice.read(settings.serve.future_seconds)
         log = log[:limit]
@@ -124,7 +124,8 @@ def _check_names(sources: list[str], families: list[str]) -> None:
                 raise Misuse(f"{flag} {name}: there is none of this name; there are {', '.join(known)}")
 
 
-def _settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
+def loop_settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
+    """The settings for a log of this kind: of films, a good rating is what is positive."""
     from stream_reco.datasets.movielens import POSITIVE_FROM
 
     loaded = settings_of(config, flags)

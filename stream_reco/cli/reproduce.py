@@ -8,28 +8,36 @@ from typing import Annotated
 
 import typer
 
-from stream_reco.cli import delays
+from stream_reco.cli import collisions, delays
+from stream_reco.cli.collisions_plan import FILMS, Shelf
 from stream_reco.cli.delays_plan import TALKINGDATA
 from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
-from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size
+from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
 from stream_reco.cli.reproduce_runs import Pool
 from stream_reco.cli.reproduce_store import Store
 from stream_reco.cli.reproduce_write import write_page
 
-ALL, DELAYS = "all", "delays"
-Name = StrEnum("Name", [*EXPERIMENTS, DELAYS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
+LIMIT = 300_000
+Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 
 
 def reproduce(
     name: Annotated[Name, typer.Argument(help="Which experiment.")],
     data: Annotated[
-        Path | None, typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {TALKINGDATA}.", metavar="DIR")
+        Path | None,
+        typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}.", metavar="DIR"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = 300_000,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help=f"Only the first N events by time; {LIMIT:,}, of collisions what its page says."
+        ),
+    ] = None,
     warm_up: Annotated[
-        int, typer.Option(min=0, help="Events that are learned but not evaluated.", metavar="N")
-    ] = 100_000,
+        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Replays at a time.", metavar="N")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the pages.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
@@ -39,23 +47,42 @@ def reproduce(
 ) -> None:
     """Run the replays of an experiment and write what they found: a page, its figures, a plot.
 
-    Those that are finished are kept, so the same command goes on where it stopped. --limit and --warm-up are for the
-    experiments on clicks; `delays` takes its logs whole.
+    Those that are finished are kept, so the same command goes on where it stopped. --limit and --warm-up are not for
+    `delays`, which takes its logs whole.
     """
-    if name == DELAYS:
+    folder = _work_folder(work)
+    hashed = {}
+    if name in (COLLISIONS, ALL):
+        # Before the hours of the others, so that a log that is missing is told at once.
+        hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
+    if name in (*EXPERIMENTS, ALL):
+        chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
+        _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
+    if hashed:
+        _collisions(hashed, out, jobs, fresh=fresh)
+    if name in (DELAYS, ALL):
         _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
-        return
-    if warm_up >= limit:
-        raise Misuse(f"--warm-up {warm_up} leaves nothing of --limit {limit} to evaluate; give a smaller one")
-    store = Store(_work_folder(work), _folder(data, LOG) / LOG, Size(limit, warm_up))
+
+
+def _size(limit: int | None, warm_up: int | None) -> Size:
+    most = LIMIT if limit is None else limit
+    return checked_size(Size(most, most // 3 if warm_up is None else warm_up))
+
+
+def _of_clicks(chosen: list[Experiment], store: Store, out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
-    chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
         for path in write(one, store, out):
             typer.echo(f"wrote {path}")
-    if name == ALL:
-        _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+
+
+def _collisions(stores: dict[Shelf, Store], out: Path, jobs: int, *, fresh: bool) -> None:
+    _make(out)
+    for shelf, store in stores.items():
+        run_all(store, [shelf.run], jobs, fresh=fresh)
+    for path in collisions.write(stores, out):
+        typer.echo(f"wrote {path}")
 
 
 def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:

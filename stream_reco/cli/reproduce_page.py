@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def page_of(found: Found, plot: str | None) -> str:
         f"# {title}", "", f"Made by `stream-reco reproduce {found.experiment.name}`, which writes this page anew.", "",
         intro, "",
         *([f"![The figures below as a plot]({plot})", ""] if plot else []),
-        *_tables(found), *_noise(found), *_reading(), *_machines(found), *_commands(found), "",
+        *_tables(found), *_noise(found), *_reading(), *machine_lines(found.results.values()), *_commands(found), "",
     ])  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _table(found: Found, first: str, runs: Iterable[Run], name: Callable[[Run], 
 def _cells(found: Found, run: Run) -> Iterator[str]:
     for name in COMPARED:
         yield f"{found.figure(run, name):.4f}"
-        yield _change(found, run, name)
+        yield change(found, run, name)
     report: Mapping[str, Any] = found.results[run].report
     for name, form in (
         ("auc", ".4f"), ("logloss", ".4f"), ("calibration", ".3f"), ("events_per_second", ",.0f"),
@@ -130,7 +130,8 @@ def _cells(found: Found, run: Run) -> Iterator[str]:
         yield "–" if value is None else format(value, form)
 
 
-def _change(found: Found, run: Run, name: str) -> str:
+def change(found: Found, run: Run, name: str) -> str:
+    """By how much a run differs from what it is compared with, as a cell."""
     if run == found.experiment.full:
         return ""
     difference = found.difference(run, name)
@@ -167,9 +168,9 @@ def _reading() -> Iterator[str]:
     yield ""
 
 
-def _machines(found: Found) -> Iterator[str]:
+def machine_lines(results: Collection[Result]) -> Iterator[str]:
+    """Where results were made, and of which commits."""
     yield from ("## Machine", "")
-    results = [found.results[run] for run in found.experiment.everything]
     for machine in dict.fromkeys(tuple(result.machine.items()) for result in results):
         yield "- " + ", ".join(f"{name} {value}" for name, value in machine)
     jobs = sorted({str(result.jobs) for result in results})

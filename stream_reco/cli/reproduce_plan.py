@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_reco.cli.failure import Misuse
+
 LOG = "globo_clicks.parquet"
 INTERVALS = ("10", "60", "600", "3600", "never")
 SEEDS = (1, 2)
@@ -16,7 +18,7 @@ class Run:
     """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`.
 
     `settings` are lines of TOML, such as `labels.window_days = 3`, for what differs from the defaults; with them, the
-    seed is one of them too.
+    seed is one of them too. `command` is that of `stream-reco` which does it.
     """
 
     title: str
@@ -24,6 +26,7 @@ class Run:
     group: str = ""
     seed: int = 0
     settings: tuple[str, ...] = ()
+    command: str = "replay"
 
     @property
     def slug(self) -> str:
@@ -33,10 +36,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the log is replayed (None: all of it), and how much of that only to learn."""
+    """How much of the log is replayed (None: all of it), and how much of that only to learn (None: a third)."""
 
     limit: int | None
-    warm_up: int
+    warm_up: int | None
+
+
+def checked_size(size: Size) -> Size:
+    """The size itself. Raises `Misuse` where it leaves nothing to evaluate."""
+    if size.limit is not None and size.warm_up is not None and size.warm_up >= size.limit:
+        raise Misuse(f"--warm-up {size.warm_up} leaves nothing of --limit {size.limit} to evaluate; give a smaller one")
+    return size
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,8 @@ def command_of(run: Run, log: str, size: Size, log_format: str = "globo") -> lis
     """The arguments of `stream-reco` that make this run of the log at the path `log`."""
     config = ("--config", config_name(run)) if config_text(run) else ()
     limit = () if size.limit is None else ("--limit", str(size.limit))
-    return ["replay", log, "--format", log_format, *limit, "--warm-up", str(size.warm_up), *run.options, *config]
+    warm_up = () if size.warm_up is None else ("--warm-up", str(size.warm_up))
+    return [run.command, log, "--format", log_format, *limit, *warm_up, *run.options, *config]
 
 
 def config_name(run: Run) -> str:

@@ -74,4 +74,5 @@ def _figures(result: Result) -> str:
     shown = result.report.get("impressions")
     if shown:
         return f"auc of what was shown {shown['auc']:.4f}, calibration {shown['calibration']:.3f}"
-    return ", ".join(f"{name} {result.report[name]:.4f}" for name in ("hr@10", "ndcg@10"))
+    names = ("hr@10", "ndcg@10") if "hr@10" in result.report else ("auc", "logloss")
+    return ", ".join(f"{name} {result.report[name]:.4f}" for name in names)

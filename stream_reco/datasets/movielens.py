@@ -34,7 +34,7 @@ def load(path: Path, bound: Bound) -> Log:
 
     Films are announced at the first rating of the log, people at the first rating of their own.
     """
-    file = _ratings_file(path)
+    file = ratings_file(path)
     dead = DeadLetters()
     frame, layout = _ratings(file, dead)
     checked = check(frame, layout, bound, dead)
@@ -42,7 +42,11 @@ def load(path: Path, bound: Bound) -> Log:
     return Log(file.name, parts, dead)
 
 
-def _ratings_file(path: Path) -> Path:
+def ratings_file(path: Path) -> Path:
+    """The file with the ratings in a folder; what is no folder is taken for that file itself.
+
+    Raises `DatasetError` where the folder has none.
+    """
     if not path.is_dir():
         return path
     found = (sibling(path, name) for name in _RATINGS)

@@ -200,7 +200,7 @@ def test_what_makes_no_sense_is_told_in_a_sentence(
         assert (ended, complaint in errors) == (status, True), errors
     write_log(tmp_path)
     (tmp_path / "o").write_text("")
-    ended, errors = told(monkeypatch, capsys, "all", *there)
+    ended, errors = told(monkeypatch, capsys, "ablations", *there)
     assert ended == 1
     assert "name another folder with --out" in errors
 

@@ -1,0 +1,53 @@
+"""`stream-reco reproduce collisions`: the collisionless table beside hashed ones, on a log of films and one of news."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from stream_reco.cli.collisions_plan import FILMS, SHELVES, Shelf
+from stream_reco.cli.failure import Failure
+from stream_reco.cli.reproduce_plan import Run
+from stream_reco.cli.reproduce_store import Result, Store
+from stream_reco.cli.reproduce_write import write_page
+
+
+def stores_of(data: Path, work: Path, limit: int | None, warm_up: int | None) -> dict[Shelf, Store]:
+    """A store for each log in the folder `data`. Raises `Failure` where one cannot be read."""
+    stores = {}
+    for shelf in SHELVES:
+        log = _films(data / shelf.log) if shelf.log == FILMS else data / shelf.log
+        shown = f"$STREAM_RECO_DATA/{log.relative_to(data).as_posix()}"
+        stores[shelf] = Store(work, log, shelf.size(limit, warm_up), shelf.log_format, shown)
+    return stores
+
+
+def _films(folder: Path) -> Path:
+    from stream_reco.datasets import DatasetError, movielens
+
+    if not folder.is_dir():
+        source = (movielens.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(".")
+        raise Failure(f"{folder} is no folder: the 100k film ratings belong there, which are at {source}")
+    try:
+        return movielens.ratings_file(folder)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
+
+
+def write(stores: dict[Shelf, Store], out: Path) -> list[Path]:
+    """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
+    from stream_reco.cli.collisions_page import figures_of, page_of
+    from stream_reco.cli.collisions_plot import plot_of
+    from stream_reco.cli.reproduce_page import Found
+
+    found = {shelf: Found(shelf.experiment, _variants(shelf, store)) for shelf, store in stores.items()}
+    return write_page(out, "collisions", partial(page_of, found), figures_of(found), plot_of(found))
+
+
+def _variants(shelf: Shelf, store: Store) -> dict[Run, Result]:
+    """What each variant found, as if it had been a run of its own."""
+    result = store.finished(shelf.run)
+    whole = {name: value for name, value in result.report.items() if name != "variants"}
+    variants = zip(shelf.experiment.everything, result.report["variants"], strict=True)
+    return {run: replace(result, report={**whole, **variant}) for run, variant in variants}

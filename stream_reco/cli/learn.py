@@ -1,0 +1,76 @@
+"""`stream-reco learn`: a real log predicted first and learned from after, with no serving beside it.
+
+It is what `stream-reco reproduce collisions` runs, once for each log.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_reco.cli.json_output import check_writable, write_json
+from stream_reco.cli.log_options import ConfigOption, FormatOption, LogChoice, LogPath
+from stream_reco.cli.replay import loop_settings
+from stream_reco.cli.stopping import INTERRUPTED, stopping
+
+if TYPE_CHECKING:
+    import threading
+
+    from stream_reco.config import Settings
+    from stream_reco.datasets import Log
+
+
+def learn(
+    path: LogPath,
+    format: FormatOption,  # noqa: A002 - the option's name
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
+    warm_up: Annotated[
+        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
+    ] = None,
+    hash_bits: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=62, help="Beside it: users and items hashed into 2^N rows each.", metavar="N"),
+    ] = None,
+    other_seed: Annotated[
+        list[int] | None, typer.Option(help="Beside it: other weights and rows at first.", metavar="N")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Stream a real log through the learning half of the loop; nothing is served.
+
+    Each batch of examples is predicted with what was learned up to it, and learned from after. Several models may
+    learn side by side, from the very same batches.
+    """
+    if json is not None:
+        check_writable(json)
+    with stopping() as stop:
+        settings = loop_settings(config, {}, format)
+        log = LogChoice(path, format).read(settings.serve.future_seconds)[:limit]
+        first = len(log) // 3 if warm_up is None else warm_up
+        figures = _run(log, settings, first, hash_bits or [], other_seed or [], stop)
+    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first}
+    if json is not None:
+        write_json(json, asked | figures)
+
+
+def _run(
+    log: Log, settings: Settings, warm_up: int, hash_bits: list[int], seeds: list[int], stop: threading.Event
+) -> dict[str, object]:
+    from rich.console import Console
+
+    from stream_reco.cli.learn_run import LearnRun
+    from stream_reco.cli.replay_view import view_of
+
+    run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
+    with view_of(Console(), run.tally, len(log)) as view:
+
+        def watch() -> None:
+            view.update()
+            if stop.is_set():
+                raise typer.Exit(INTERRUPTED)
+
+        run.learn(log, watch)
+    return run.report(log)
