@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_reco.cli.collisions_hash import bucket_of
 from stream_reco.embedding import EmbeddingTable
-from stream_reco.embedding.table import Keys
+from stream_reco.embedding.arguments import Keys, checked_keys
 from stream_reco.model.settings import ModelSettings
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer, TrainingBatch
@@ -41,7 +41,7 @@ class HashedTable(EmbeddingTable):
 
     def train_rows(self, keys: Keys, now: int) -> NDArray[np.int64]:
         """int64[n], the rows of the keys' hashes at event time `now` (ms), new ones for those that had none."""
-        checked = self._checked(keys)
+        checked = checked_keys(self.name, keys)
         for key in checked.tolist():
             self._first.setdefault(self._bucket(key), key)
         return super().train_rows(self._firsts(checked), now)
@@ -52,7 +52,7 @@ class HashedTable(EmbeddingTable):
 
     def _firsts(self, keys: Keys) -> NDArray[np.int64]:
         # A key of an empty row stands for itself: it has none either, and must not take one by being read.
-        known = [self._first.get(self._bucket(key), key) for key in self._checked(keys).tolist()]
+        known = [self._first.get(self._bucket(key), key) for key in checked_keys(self.name, keys).tolist()]
         return np.array(known, dtype=np.int64)
 
     def _bucket(self, key: int) -> int:
@@ -81,8 +81,8 @@ class SideBySide(Trainer):
             other.step(batch)
         return super().step(batch)
 
-    def evict(self, now: int) -> None:
-        """Let the rows of all go that were idle for too long."""
+    def evict(self, now: int, limit: int | None = None) -> None:
+        """Let the rows of all go that were idle for too long, at most `limit` of each table."""
         for other in self._others:
-            other.evict(now)
-        super().evict(now)
+            other.evict(now, limit)
+        super().evict(now, limit)
