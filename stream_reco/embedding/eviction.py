@@ -48,7 +48,7 @@ def idle(store: RowStore, now: int, limit: int) -> NDArray[np.int64]:
 
 
 def least_valuable(store: RowStore, many: int, pinned: NDArray[np.int64], half_life: int) -> NDArray[np.int64]:
-    """int64[m]: `many` rows to give up, or all there are, none of `pinned` (sorted).
+    """int64[m]: `many` rows to give up, or all there are, none of `pinned` (as `distinct` gives them).
 
     Of few rows, or where many are asked for, exactly the least valuable. Else the first ones, from where the last call
     stopped, of a value that about a twentieth of a sample has not reached.
@@ -65,7 +65,7 @@ def least_valuable(store: RowStore, many: int, pinned: NDArray[np.int64], half_l
             rows = np.empty(many - len(chosen), np.int64)
             count, at = cheap_rows(bound, half_life, at, stop, store.meta.addresses, store.layout, rows)
             fresh = rows[:count]
-            chosen = np.concatenate([chosen, fresh[~np.isin(fresh, pinned)]])
+            chosen = np.concatenate([chosen, fresh[~_is_among(fresh, pinned)]])
         store.head[scalars.HAND] = at
         if len(chosen) == many:
             return chosen
@@ -73,7 +73,8 @@ def least_valuable(store: RowStore, many: int, pinned: NDArray[np.int64], half_l
 
 
 def _exactly(store: RowStore, many: int, pinned: NDArray[np.int64], half_life: int) -> NDArray[np.int64]:
-    free_to_go: NDArray[np.int64] = np.setdiff1d(store.live_rows(), pinned, assume_unique=True)
+    live = store.live_rows()
+    free_to_go = live[~_is_among(live, pinned)]
     if many == 0:
         return free_to_go[:0]
     order = np.argpartition(values(store, free_to_go, half_life), many - 1)
@@ -95,6 +96,22 @@ def values(store: RowStore, rows: NDArray[np.int64], half_life: int) -> NDArray[
     words = store.words_of(rows)
     worth = (words >> 16) + half_life * np.log2(np.maximum(words & COUNT_MASK, 1))
     return np.where(words == FREE, math.inf, worth)
+
+
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[m]: the numbers in order, each once. Sorting is several times quicker than the hashing of np.unique."""
+    ordered = np.sort(numbers)
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.bool_)
+    kept: NDArray[np.int64] = ordered[first]
+    return kept
+
+
+def _is_among(rows: NDArray[np.int64], those: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool[n]: whether each row is one of those (in order)."""
+    if not len(those):
+        return np.zeros(len(rows), np.bool_)
+    found: NDArray[np.bool_] = those[np.minimum(np.searchsorted(those, rows), len(those) - 1)] == rows
+    return found
 
 
 def compile_kernels(store: RowStore) -> None:

@@ -20,7 +20,7 @@ from stream_reco.embedding.admission import (
 from stream_reco.embedding.arguments import Keys, check_delta, check_dim, checked_keys
 from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
+from stream_reco.embedding.eviction import compile_kernels, distinct, idle, least_valuable
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.settings import TableSettings
@@ -155,10 +155,10 @@ class EmbeddingTable:
 
     def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
         known = self._store.find(waiting)
-        strangers = len(np.unique(waiting[known < 0]))
+        strangers = len(distinct(waiting[known < 0]))
         if self.admission is not None:
             strangers = max(_FEWEST, strangers // 8)
-        pinned = np.unique(np.concatenate([given[given >= 0], known[known >= 0]]))
+        pinned = distinct(np.concatenate([given[given >= 0], known[known >= 0]]))
         victims = least_valuable(self._store, strangers, pinned, self.half_life_ms)
         self._give_up(victims)
         self._store.head[scalars.CROWDED_OUT] += len(victims)

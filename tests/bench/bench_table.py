@@ -1,93 +1,56 @@
-"""The embedding table beside torch's static array and Python's dict, in one run; every ratio is ours over theirs.
+"""The embedding table beside torch, dict and pandas, in one run; every ratio is ours over theirs, above 1 is better.
 
-Times are medians of several runs on one core (CPU time of the thread where a growing table is timed batch by batch,
-so that a busy machine does not look like a pause). First runs are thrown away: they pay for fresh pages.
+Times are medians, taken in turns (`timing`). Where batch is compared with batch of one table it is CPU time of the
+thread. On one thread, but for the two of `table_pauses`.
 """
 
+import tempfile
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from stream_reco.embedding import PRECISIONS, Adagrad, Delta, EmbeddingTable, ReplicaTable
+from tests.bench.table_keys import DIM, fill, scattered, zipf_positions
+from tests.bench.table_pauses import measure_budget, measure_eviction, measure_growth, measure_threads
+from tests.bench.table_sizes import measure_sizes
+from tests.bench.timing import in_turns, seconds
 
-DIM = 32
 ROWS = 5_000_000
 LOOKUPS = 1_000_000
 NEW_KEYS = 2_000_000
-BATCH = 5_000
+STEP_BATCH = 5_000
 STEP_ROWS = 200_000
-REPLICA_ROWS = 500_000
-REPLICA_DIM = 96
-CANDIDATES = 200
-REQUESTS = 500
-BYTES_OF_ROW = 4 * 2 * DIM
+REPLICA_ROWS, REPLICA_DIM, CANDIDATES, REQUESTS = 500_000, 96, 200, 200
 
 
-def seconds(action: Callable[[], object], runs: int = 5) -> float:
-    """Median wall seconds of `runs` calls after one that does not count."""
-    action()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - start)
-    return sorted(taken)[runs // 2]
-
-
-def scattered(n: int) -> NDArray[np.int64]:
-    """int64[n] distinct keys in random order."""
-    return np.random.default_rng(0).permutation(n).astype(np.int64) * 7919
-
-
-def zipf_positions(n: int, size: int) -> NDArray[np.int64]:
-    """int64[size] positions below n, Zipf with exponent 1.1, the hot ones scattered over the whole range."""
-    rng = np.random.default_rng(1)
-    drawn = rng.zipf(1.1, 6 * size)
-    kept = drawn[drawn <= n][:size] - 1
-    chosen: NDArray[np.int64] = rng.permutation(n)[kept]
-    return chosen
-
-
-def fill(table: EmbeddingTable, keys: NDArray[np.int64]) -> NDArray[np.float64]:
-    """float64[batches]: CPU seconds of each batch of 10,000 new keys."""
-    taken = []
-    for part in np.array_split(keys, len(keys) // 10_000):
-        start = time.thread_time()
-        table.train_rows(part, 0)
-        taken.append(time.thread_time() - start)
-    return np.array(taken)
-
-
-def measure_growth() -> tuple[EmbeddingTable, NDArray[np.int64], dict[str, object]]:
-    keys = scattered(ROWS)
+def measure_lookup(rows: int, lookups: int) -> dict[str, object]:
+    """Zipf lookups in a table of so many rows and in torch's static array of as many."""
+    keys = scattered(rows)
     table = EmbeddingTable(DIM)
-    taken = fill(table, keys)
-    return table, keys, {
-        "rows": len(table),
-        "growth_slowest_over_median_batch": float(taken.max() / np.median(taken)),
-        "overhead_bytes_per_row": table.nbytes / len(table) - BYTES_OF_ROW,
-    }  # fmt: skip
-
-
-def measure_lookup(table: EmbeddingTable, keys: NDArray[np.int64]) -> dict[str, object]:
-    positions = zipf_positions(ROWS, LOOKUPS)
+    fill(table, keys)
+    positions = zipf_positions(rows, lookups)
     asked, indices = keys[positions], torch.from_numpy(positions)
-    static = torch.rand(ROWS, DIM)
-    ours = seconds(lambda: table.lookup(asked))
-    theirs = seconds(lambda: torch.nn.functional.embedding(indices, static))
-    found = seconds(lambda: table.train_rows(asked, 1))
+    static = torch.rand(rows, DIM)
+    taken = in_turns(
+        {
+            "ours": lambda: table.lookup(asked),
+            "theirs": lambda: torch.nn.functional.embedding(indices, static),
+            "known": lambda: table.train_rows(asked, 1),
+        },
+        9,
+    )
     return {
-        "lookups_per_second": LOOKUPS / ours,
-        "lookup_over_torch_embedding": theirs / ours,
-        "train_known_rows_per_second": LOOKUPS / found,
+        "lookups_per_second": lookups / taken["ours"],
+        "lookup_over_torch_embedding": taken["theirs"] / taken["ours"],
+        "train_known_rows_per_second": lookups / taken["known"],
     }
 
 
-def measure_insert() -> dict[str, object]:
-    keys = scattered(NEW_KEYS)
+def measure_insert(many: int) -> dict[str, object]:
+    """New keys into an empty table, in one batch, and assigned to a dict one by one."""
+    keys = scattered(many)
     as_list = keys.tolist()
 
     def assign() -> None:
@@ -95,22 +58,25 @@ def measure_insert() -> dict[str, object]:
         for row, key in enumerate(as_list):
             known[key] = row  # noqa: PERF403 - assignment one by one is what is measured
 
-    plain = seconds(assign, 3)
-    narrow = seconds(lambda: EmbeddingTable(1, "sgd").train_rows(keys, 0), 3)
-    wide = seconds(lambda: EmbeddingTable(DIM).train_rows(keys, 0), 3)
+    taken = in_turns(
+        {
+            "dict": assign,
+            "narrow": lambda: EmbeddingTable(1, "sgd").train_rows(keys, 0),
+            "adagrad": lambda: EmbeddingTable(DIM).train_rows(keys, 0),
+        },
+        5,
+    )
     return {
-        "dict_inserts_per_second": NEW_KEYS / plain,
-        "narrow_inserts_per_second": NEW_KEYS / narrow,
-        "narrow_insert_over_dict": plain / narrow,
-        "adagrad_inserts_per_second": NEW_KEYS / wide,
-        "adagrad_insert_over_dict": plain / wide,
+        **{f"{name}_inserts_per_second": many / one for name, one in taken.items()},
+        "narrow_insert_over_dict": taken["dict"] / taken["narrow"],
+        "adagrad_insert_over_dict": taken["dict"] / taken["adagrad"],
     }
 
 
 def measure_step() -> dict[str, object]:
-    """One step of lookup, forward, backward and Adagrad on a small dense layer over BATCH Zipf keys."""
+    """One step of lookup, forward, backward and Adagrad on a small dense layer over Zipf keys."""
     keys = scattered(STEP_ROWS)
-    positions = zipf_positions(STEP_ROWS, BATCH)
+    positions = zipf_positions(STEP_ROWS, STEP_BATCH)
     asked, indices = keys[positions], torch.from_numpy(positions)
     table = EmbeddingTable(DIM, Adagrad(lr=0.01))
     table.train_rows(keys, 0)
@@ -130,14 +96,38 @@ def measure_step() -> dict[str, object]:
         dense(static(indices)).square().mean().backward()
         optimizer.step()
 
-    gradients = np.random.default_rng(2).normal(size=(BATCH, DIM)).astype(np.float32)
-    mine, other = seconds(ours, 31), seconds(theirs, 31)
+    gradients = np.random.default_rng(2).normal(size=(STEP_BATCH, DIM)).astype(np.float32)
+    taken = in_turns({"ours": ours, "theirs": theirs}, 101)
     return {
-        "step_seconds": mine,
-        "step_over_torch_sparse": other / mine,
+        "step_seconds": taken["ours"],
+        "step_over_torch_sparse": taken["theirs"] / taken["ours"],
         "step_train_rows_seconds": seconds(lambda: table.train_rows(asked, 1), 31),
         "step_lookup_seconds": seconds(lambda: table.lookup(asked), 31),
         "step_apply_gradients_seconds": seconds(lambda: table.apply_gradients(asked, gradients), 31),
+    }
+
+
+def measure_files(rows: int) -> dict[str, object]:
+    """Saving and loading, from the system's cache, copied and mapped."""
+    table = EmbeddingTable(DIM)
+    fill(table, scattered(rows))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table"
+        saved = seconds(lambda: table.save(path), 1)
+        size = path.stat().st_size
+        loaded = in_turns(
+            {
+                "copied": lambda: EmbeddingTable.load(path),
+                "mapped": lambda: EmbeddingTable.load(path, mapped=True),
+            },
+            3,
+        )
+    return {
+        "file_rows": rows,
+        "file_bytes": size,
+        "file_save_seconds": saved,
+        "file_load_seconds": loaded["copied"],
+        "file_load_mapped_seconds": loaded["mapped"],
     }
 
 
@@ -163,14 +153,22 @@ def measure_replicas() -> dict[str, object]:
     }
 
 
-def run() -> dict[str, object]:
-    """All measurements, on one thread; at most a minute and 3 GB."""
+def run(scale: float = 1.0) -> dict[str, object]:
+    """All measurements; about ten minutes and 16 GB. A smaller `scale` takes fewer rows, for a trial."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        table, keys, growth = measure_growth()
-        lookup = measure_lookup(table, keys)
-        del table
-        return {**growth, **lookup, **measure_insert(), **measure_step(), **measure_replicas()}
+        return {
+            **measure_lookup(int(scale * ROWS), int(scale * LOOKUPS)),
+            **measure_insert(int(scale * NEW_KEYS)),
+            **measure_step(),
+            **measure_growth(int(2 * scale * ROWS)),
+            **measure_eviction(int(scale * ROWS)),
+            **measure_budget(int(scale * ROWS / 5)),
+            **measure_threads(int(scale * ROWS / 5)),
+            **measure_replicas(),
+            **measure_files(int(scale * ROWS / 5)),
+            "sizes": measure_sizes(scale),
+        }
     finally:
         torch.set_num_threads(threads)

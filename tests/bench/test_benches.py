@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream_reco.events import Action, ItemEvent, validate
-from tests.bench import bench_freshness, bench_labels, bench_loop, bench_serve
+from tests.bench import (
+    bench_freshness,
+    bench_labels,
+    bench_loop,
+    bench_serve,
+    bench_table,
+    table_page,
+    table_pauses,
+    table_sizes,
+)
 from tests.bench.busy_shop import ITEMS, USERS, batches, catalogue, clicks
 
 
@@ -64,3 +75,23 @@ def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
     assert in_memory["examples"] == on_disk["examples"] > 4_000
     assert in_memory["pending_at_most"] == on_disk["pending_at_most"] > 300
     assert on_disk["disk_bytes"] > 0
+
+
+@pytest.mark.timeout(200)
+def test_the_table_is_measured_and_its_page_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module, name, value in (
+        (bench_table, "STEP_ROWS", 6_000), (bench_table, "REPLICA_ROWS", 2_000), (table_pauses, "THREAD_SECONDS", 0.2),
+        (table_sizes, "SIZES", (500_000, 1 << 60)), (table_sizes, "LOOKUPS", 5_000), (table_sizes, "UPDATES", 500),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    figures = bench_table.run(0.02)
+    sizes: Any = figures["sizes"]
+    assert sizes.pop("left_out_for_memory") == [int(0.02 * (1 << 60))]
+    assert all(number > 0 for number in leaves(figures))
+    (tmp_path / "table.json").write_text(json.dumps(figures), encoding="utf-8")
+    table_page.main(str(tmp_path / "table.json"), str(tmp_path))
+    page = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| 10,000 | **" in page
+    assert "](table.svg)" in page
+    assert (tmp_path / "table.svg").read_bytes().startswith(b"<?xml")
+    assert json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))["machine"]["cores"]

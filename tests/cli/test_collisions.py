@@ -185,7 +185,7 @@ def test_collisions_cost_and_their_absence_does_not() -> None:
     assert one["auc"] < 0.6 < 0.65 < full["auc"]
     assert one["logloss"] > full["logloss"] + 0.02
     assert quality(other) != quality(full)
-    assert other["auc"] > 0.65
+    assert other["auc"] > one["auc"]
     for variant in report["variants"]:
         assert [part["count"] for part in variant["windows"]] == [part["count"] for part in full["windows"]]
         users, items = variant["tables"]["user"], variant["tables"]["item"]
