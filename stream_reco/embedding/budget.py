@@ -4,11 +4,11 @@ from stream_reco.embedding.index import (
     GROWTH_DENOMINATOR,
     GROWTH_NUMERATOR,
     LINES_PER_INSERT,
-    LOAD_PERCENT,
     MIN_LINES,
     SHARE,
     SLOTS,
     SPARE_LINES,
+    lines_for,
 )
 from stream_reco.embedding.pages import Pages, allocated, slab_pages
 from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
@@ -40,17 +40,14 @@ def rows_within(store: RowStore, budget: int) -> int:
     `store` is a new one of the same layout.
     """
     data, meta, index = _Growth(store.data), _Growth(store.meta), _Growth(store.index)
-    index.grow_to(1)
-    lines, fit = MIN_LINES, 0
+    fit = 0
     while fit < LAST_ROW:
         data.grow_to((data.count << data.shift) + 1)
         rows = data.count << data.shift
         meta.grow_to(rows)
-        while rows * 100 > lines * SLOTS * LOAD_PERCENT:
-            lines = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
-            index.grow_to(lines + SPARE_LINES)
-            # Entries of a run that is moved may all lie behind the last line.
-            index.grow_to(lines + 3 * SPARE_LINES + SHARE * LINES_PER_INSERT * (SLOTS + 1))
+        # The last growth may go a step further than is needed, and all entries of a run may lie behind the last line.
+        lines = max(MIN_LINES, int(lines_for(rows))) * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
+        index.grow_to(lines + 3 * SPARE_LINES + SHARE * LINES_PER_INSERT * (SLOTS + 1))
         if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, data.shift) > budget:
             break
         fit = rows

@@ -20,6 +20,7 @@ OLD_LINES, NEW_LINES, FRONTIER, LAST_LINE, LINE_CAPACITY = 0, 1, 2, 3, 4
 LIVE, TOP, FREE_ROW, ROW_CAPACITY, TOUCHED, HAND = 5, 6, 7, 8, 9, 10
 SIGHTINGS, REFUSED, IGNORED, CURSOR, NEED_ROWS, NEED_LINES = 11, 12, 13, 14, 15, 16
 SCRATCH_SIZE, NEED_SCRATCH, IS_FULL, DECLINED, CROWDED_OUT = 17, 18, 19, 20, 21
+EXPECTED = 22
 HEAD_SIZE = 24
 
 SLOTS = 7
@@ -268,12 +269,18 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
 
 
 @njit(cache=True, nogil=True)
+def lines_for(rows: int) -> Scalar:
+    """The fewest lines that hold so many rows without growing."""
+    return -(-rows * 100 // (SLOTS * LOAD_PERCENT))
+
+
+@njit(cache=True, nogil=True)
 def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
     """Do one insertion's share of growth; False, with NEED_LINES set, where lines must be appended first."""
     lines = head[NEW_LINES]
     if head[FRONTIER] == 0:
         if (head[LIVE] + 1) * 100 > lines * SLOTS * LOAD_PERCENT:
-            wanted = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
+            wanted = max(lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR, lines_for(head[EXPECTED]))
             if wanted + SPARE_LINES > head[LINE_CAPACITY]:
                 head[NEED_LINES] = wanted + SPARE_LINES
                 return False

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding import kernels, updates
+from stream_reco.embedding.admission import ADMIT_ALL
 from stream_reco.embedding.files import Contents, Section, section
 from stream_reco.embedding.pages import LINE_BYTES, Pages
 
@@ -19,6 +20,7 @@ Number = TypeVar("Number", np.int64, np.float32)
 Narrow = TypeVar("Narrow", np.int64, np.uint8)
 NEVER = (1 << 62) - 1
 _SCRATCH = 512
+_LARGE_BATCH, _SAMPLE = 4096, 256
 _OF_THIS_PROCESS = [
     scalars.LINE_CAPACITY,
     scalars.ROW_CAPACITY,
@@ -101,6 +103,8 @@ class RowStore:
         """
         rows = np.empty(len(keys), np.int64)
         done = 0
+        if admission[0] == ADMIT_ALL:
+            self.head[scalars.EXPECTED] = self._expected(keys)
         try:
             while True:
                 done = kernels.claim_rows(
@@ -114,7 +118,17 @@ class RowStore:
                 elif make_way is None or not make_way(rows[:done], keys[done:]):
                     self.head[scalars.IS_FULL] = 1
         finally:
-            self.head[scalars.IS_FULL] = 0
+            self.head[scalars.IS_FULL] = self.head[scalars.EXPECTED] = 0
+
+    def _expected(self, keys: NDArray[np.int64]) -> int:
+        """About how many rows there will be, where a batch is large beside the table: growth then goes there at once,
+        and takes no more for keys that turn out to repeat than the batch itself takes; else 0.
+        """
+        if len(keys) < _LARGE_BATCH or len(keys) < self.live // 8:
+            return 0
+        sample = plain(keys[:: len(keys) // _SAMPLE])
+        share = float((self.find(sample) < 0).mean())
+        return min(self.live + int(share * len(keys)), self.row_limit)
 
     @property
     def _is_full(self) -> bool:
