@@ -10,7 +10,7 @@ from stream_reco.embedding.index import (
     SLOTS,
     SPARE_LINES,
 )
-from stream_reco.embedding.pages import Pages, allocated, slab_pages
+from stream_reco.embedding.pages import Pages, allocated, slabs_until
 from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
 
 
@@ -27,9 +27,7 @@ class _Growth:
         return self.slabs + 16 * max(16, self.count)
 
     def grow_to(self, items: int) -> None:
-        while self.count << self.shift < items:
-            missing = -(-(items - (self.count << self.shift)) >> self.shift)
-            pages = slab_pages(self.count, missing, self.page_bytes)
+        for pages in slabs_until(-(-items >> self.shift), self.count, self.page_bytes):
             self.slabs += allocated(pages * self.page_bytes)
             self.count += pages
 
@@ -48,10 +46,9 @@ def rows_within(store: RowStore, budget: int) -> int:
         meta.grow_to(rows)
         while rows * 100 > lines * SLOTS * LOAD_PERCENT:
             lines = lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
-            index.grow_to(lines + SPARE_LINES)
-            # Entries of a run that is moved may all lie behind the last line.
-            index.grow_to(lines + 3 * SPARE_LINES + SHARE * LINES_PER_INSERT * (SLOTS + 1))
-        if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, data.shift) > budget:
+            # All that is moved in one run may go behind the last line.
+            index.grow_to(lines + 4 * SPARE_LINES + SHARE * LINES_PER_INSERT)
+        if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, meta.count) > budget:
             break
         fit = rows
     return min(fit, LAST_ROW)
