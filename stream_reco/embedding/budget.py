@@ -6,11 +6,10 @@ from stream_reco.embedding.index import (
     LINES_PER_INSERT,
     MIN_LINES,
     SHARE,
-    SLOTS,
     SPARE_LINES,
     lines_for,
 )
-from stream_reco.embedding.pages import Pages, allocated, slab_pages
+from stream_reco.embedding.pages import Pages, allocated, slabs_until
 from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
 
 
@@ -27,9 +26,7 @@ class _Growth:
         return self.slabs + 16 * max(16, self.count)
 
     def grow_to(self, items: int) -> None:
-        while self.count << self.shift < items:
-            missing = -(-(items - (self.count << self.shift)) >> self.shift)
-            pages = slab_pages(self.count, missing, self.page_bytes)
+        for pages in slabs_until(-(-items >> self.shift), self.count, self.page_bytes):
             self.slabs += allocated(pages * self.page_bytes)
             self.count += pages
 
@@ -45,10 +42,10 @@ def rows_within(store: RowStore, budget: int) -> int:
         data.grow_to((data.count << data.shift) + 1)
         rows = data.count << data.shift
         meta.grow_to(rows)
-        # The last growth may go a step further than is needed, and all entries of a run may lie behind the last line.
+        # The last growth may go a step further than is needed, and all that is moved in one run behind the last line.
         lines = max(MIN_LINES, int(lines_for(rows))) * GROWTH_NUMERATOR // GROWTH_DENOMINATOR
-        index.grow_to(lines + 3 * SPARE_LINES + SHARE * LINES_PER_INSERT * (SLOTS + 1))
-        if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, data.shift) > budget:
+        index.grow_to(lines + 4 * SPARE_LINES + SHARE * LINES_PER_INSERT)
+        if data.nbytes + meta.nbytes + index.nbytes + bytes_beside_pages(rows, meta.count) > budget:
             break
         fit = rows
     return min(fit, LAST_ROW)

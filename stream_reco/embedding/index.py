@@ -238,11 +238,15 @@ def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, ta
 
 
 @njit(cache=True, nogil=True)
-def has_lines(reach: int, head: Pointer) -> Scalar:
-    """Whether `reach` entries can be placed whatever their homes; if not, NEED_LINES says how many lines would do."""
-    if head[LAST_LINE] + reach + SPARE_LINES < head[LINE_CAPACITY]:
+def has_lines(many: int, head: Pointer) -> Scalar:
+    """Whether so many entries can be placed whatever their homes; if not, NEED_LINES says how many lines would do.
+
+    Behind the last line and the last home all is empty, so that what goes there fills one line after another.
+    """
+    used = max(head[LAST_LINE], head[NEW_LINES]) + many // SLOTS
+    if used + SPARE_LINES < head[LINE_CAPACITY]:
         return True
-    head[NEED_LINES] = head[LAST_LINE] + reach + 2 * SPARE_LINES
+    head[NEED_LINES] = used + 2 * SPARE_LINES
     return False
 
 
@@ -281,8 +285,8 @@ def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
     if head[FRONTIER] == 0:
         if (head[LIVE] + 1) * 100 > lines * SLOTS * LOAD_PERCENT:
             wanted = max(lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR, lines_for(head[EXPECTED]))
-            if wanted + SPARE_LINES > head[LINE_CAPACITY]:
-                head[NEED_LINES] = wanted + SPARE_LINES
+            if wanted + SPARE_LINES >= head[LINE_CAPACITY]:
+                head[NEED_LINES] = wanted + 2 * SPARE_LINES
                 return False
             head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
     elif head[LIVE] & (SHARE - 1) == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):

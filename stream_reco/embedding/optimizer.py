@@ -1,6 +1,6 @@
 """Settings of the per-row optimizers, and how many float32 numbers of state each keeps beside a row's vector.
 
-The arithmetic is in `kernels.step_row`; its names and defaults are those of torch.optim.
+The arithmetic is in `updates.step_row`; its names and defaults are those of torch.optim.
 """
 
 import math

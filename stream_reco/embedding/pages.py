@@ -17,6 +17,8 @@ HUGE_BYTES = 2 << 20
 # From here on a slab is worth a huge page of its own.
 SMALLEST_HUGE = HUGE_BYTES * 3 // 4
 LARGEST_SLAB = 64 << 20
+# What has come to so much grows by slabs of huge pages.
+LARGE_BYTES = 8 * HUGE_BYTES
 # What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
 Scalar = Any
 # Inner functions of kernels take raw pointers: to pass an array costs two atomic counts and seven arguments a call.
@@ -90,22 +92,37 @@ def allocated(size: int) -> int:
     return size + LINE_BYTES if size < SMALLEST_HUGE else -(-size // HUGE_BYTES) * HUGE_BYTES
 
 
-def slab_pages(existing: int, missing: int, page_bytes: int) -> int:
-    """How many pages the next slab has where so many exist and so many are missing."""
-    if existing * page_bytes < 8 * HUGE_BYTES:
-        ahead = max(1, existing // 8)
-    else:
-        size = min(max(existing * page_bytes // 256, HUGE_BYTES), LARGEST_SLAB)
-        ahead = max(1, (size - size % HUGE_BYTES) // page_bytes)
-    return max(ahead, min(missing, LARGEST_SLAB // page_bytes))
+def slab_pages(existing: int, page_bytes: int) -> int:
+    """How many pages the next slab has where so many exist."""
+    if existing * page_bytes < LARGE_BYTES:
+        return max(1, existing // 8)
+    size = min(max(existing * page_bytes // 256, HUGE_BYTES), LARGEST_SLAB)
+    return max(1, (size - size % HUGE_BYTES) // page_bytes)
+
+
+def slabs_until(wanted: int, existing: int, page_bytes: int) -> Iterator[int]:
+    """How many pages each slab has on the way from those that exist to as many as are wanted, or a few more.
+
+    Where slabs begin and end depends on nothing but how many pages precede them, so that a table that was loaded has no
+    more memory than the one that was saved. Large ones are joined, which rounds up less.
+    """
+    joined = 0
+    while existing + joined < wanted:
+        pages = slab_pages(existing + joined, page_bytes)
+        if joined and (existing * page_bytes < LARGE_BYTES or (joined + pages) * page_bytes > LARGEST_SLAB):
+            yield joined
+            existing, joined = existing + joined, 0
+        joined += pages
+    if joined:
+        yield joined
 
 
 class Pages:
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
-    Several pages share one slab (one allocation). A slab is what is missing, at least an eighth of what exists up to
-    16 MiB, then one huge page, then a 256th of gigabytes, so that small tables stay small and big ones waste little;
-    64-byte alignment keeps an item of one line on one line.
+    Several pages share one slab (one allocation). A slab is an eighth of what exists up to 16 MiB, then one huge page,
+    then a 256th of gigabytes, so that small tables stay small and big ones waste little; 64-byte alignment keeps an
+    item of one line on one line.
     """
 
     def __init__(self, item_bytes: int, shift: int) -> None:
@@ -132,9 +149,8 @@ class Pages:
 
     def grow_to(self, items: int) -> None:
         """Append slabs until `items` fit. Raises MemoryError with everything as it was."""
-        while self.capacity < items:
-            missing = -(-(items - self.capacity) >> self.shift)
-            self._append_slab(slab_pages(self.count, missing, self.page_bytes))
+        for pages in slabs_until(-(-items >> self.shift), self.count, self.page_bytes):
+            self._append_slab(pages)
 
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes
@@ -174,11 +190,11 @@ class Pages:
         return out
 
     def fill(self, content: NDArray[np.uint8], *, adopt: bool = False) -> None:
-        """Put the items of `content` into what is still empty. With `adopt` its whole pages become slabs where they
-        lie, are written to, and live as long as this does; only the last items are copied.
+        """Put the items of `content` into what is still empty. With `adopt` its whole slabs stay where they lie, are
+        written to, and live as long as this does; only the last items are copied.
         """
         assert self.count == 0
-        done = len(content) - len(content) % self.page_bytes if adopt else 0
+        done = self._whole_slabs(len(content)) if adopt else 0
         if done:
             self._append(content[:done], done)
         at = len(self._slabs)
@@ -187,3 +203,10 @@ class Pages:
             size = min(len(slab), len(content) - done)
             slab[:size] = content[done : done + size]
             done += size
+
+    def _whole_slabs(self, size: int) -> int:
+        """Bytes of the slabs that so many bytes fill, from the first one on."""
+        pages = 0
+        while (more := pages + slab_pages(pages, self.page_bytes)) * self.page_bytes <= size:
+            pages = more
+        return pages * self.page_bytes

@@ -263,10 +263,13 @@ def _widened(array: NDArray[Narrow], size: int, filler: int) -> NDArray[Narrow]:
     return wider
 
 
-def bytes_beside_pages(rows: int, shift: int) -> int:
-    """At most how many bytes a store of so many rows keeps beside index, meta and data."""
-    widened = -(-rows // 8) + 8 * -(-rows >> shift)
-    return widened * 9 // 8 + 8 * (scalars.HEAD_SIZE + _SCRATCH + 8)
+def bytes_beside_pages(rows: int, pages: int) -> int:
+    """At most how many bytes a store of so many rows, in pages of meta, keeps beside index, meta and data.
+
+    A run of the index that overflows far needs a longer scratch, here of four times what it begins with.
+    """
+    widened = -(-rows // 8) + 8 * pages
+    return widened * 9 // 8 + 8 * (scalars.HEAD_SIZE + 4 * _SCRATCH + 8)
 
 
 def _check_head(head: NDArray[np.int64]) -> None:

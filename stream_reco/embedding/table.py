@@ -27,9 +27,11 @@ from stream_reco.embedding.settings import TableSettings
 from stream_reco.embedding.store import RowStore, plain, salt_of
 
 FARTHEST_TIME = 1 << 46
+_NO_TIME = 1 << 62
 _EMPTY = np.empty(0, np.int64)
 _DAY_MS = 86_400_000
-# Where admission declines most strangers, so many are made way for at least, and an eighth of those that wait.
+# Where admission declines most strangers, way is made for an eighth of those that wait, and at least for so many, or a
+# sixteenth of the rows.
 _FEWEST = 256
 
 
@@ -157,7 +159,7 @@ class EmbeddingTable:
         known = self._store.find(waiting)
         strangers = len(distinct(waiting[known < 0]))
         if self.admission is not None:
-            strangers = max(_FEWEST, strangers // 8)
+            strangers = max(1, min(_FEWEST, len(self) // 16), strangers // 8)
         pinned = distinct(np.concatenate([given[given >= 0], known[known >= 0]]))
         victims = least_valuable(self._store, strangers, pinned, self.half_life_ms)
         self._give_up(victims)
@@ -201,6 +203,8 @@ class EmbeddingTable:
             raise ValueError(f"table {self.name!r}: limit is {limit}, must be 0 or more, or None for all")
         if self.ttl_ms is None:
             return _EMPTY.copy()
+        # No row is seen at such times, and differences to them still fit.
+        now = max(-_NO_TIME, min(now, _NO_TIME))
         return self._give_up(idle(self._store, now, len(self) if limit is None else min(limit, len(self))))
 
     def keys(self) -> NDArray[np.int64]:

@@ -42,7 +42,11 @@ def main(folder: Path, seed: int) -> None:
     tables[0].save(path)
     longest = 1.5 * (time.monotonic() - start)
     there = 0
-    for _ in range(ROUNDS):
+    for number in range(20 * ROUNDS):
+        if number >= ROUNDS and found["old"] and found["new"]:
+            break
+        # A machine that is busier or less so than at first kills all too early or too late.
+        longest *= 1.0 if number < ROUNDS else 1.1 if found["old"] else 0.9
         save_and_kill(tables[1 - there], path, float(rng.uniform(0, longest)))
         rows = len(EmbeddingTable.load(path, mapped=bool(rng.random() < 0.5)))
         assert rows in (60_000, 80_000), rows

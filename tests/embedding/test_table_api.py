@@ -84,6 +84,18 @@ def test_eviction_is_strict_and_a_late_batch_does_not_age_a_row() -> None:
     assert table.drain_touched().tombstones.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("seen", [-(1 << 46) + 1, -1, 0, 1, (1 << 46) - 1])
+def test_no_time_is_too_far_to_evict_at(seen: int) -> None:
+    table = EmbeddingTable(1, ttl_ms=10)
+    table.train_rows([1], seen)
+    for before in (-(1 << 63) - 1, -(1 << 63), -(1 << 62), seen - 5, seen + 10):
+        assert table.evict(before).tolist() == []
+    assert table.lookup([1]).any()
+    for later in (1 << 64, (1 << 63) - 1, 1 << 62, seen + 11):
+        assert table.evict(later).tolist() == [1]
+        table.train_rows([1], seen)
+
+
 def test_lookup_and_gradients_do_not_keep_a_row_alive() -> None:
     table = EmbeddingTable(1, ttl_ms=10)
     table.train_rows([1], 0)

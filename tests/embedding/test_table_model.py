@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from numpy.typing import NDArray
 
 from stream_reco.embedding import SGD, Delta, EmbeddingTable, ReplicaTable
+from stream_reco.embedding import index as scalars
+from tests.embedding.dict_table import unmixed
 
 DIM = 3
 TTL = 50
@@ -166,12 +168,17 @@ def test_many_keys_through_growth_and_eviction(kind: str) -> None:
     table.check_invariants()
 
 
+def keys_of_hash(hashed: int, many: int, salt: int) -> NDArray[np.int64]:
+    """Keys that the index tells apart only by looking at them."""
+    return unmixed(np.uint64(hashed << 33) | np.arange(many, dtype=np.uint64), salt)
+
+
 def test_an_index_survives_keys_of_one_hash() -> None:
     # The hash is a bijection, so keys whose hashes share all the bits that the index uses can be found backwards.
     table = EmbeddingTable(1, "sgd", name="adversary")
     salt = int(table._store.layout[3])
     for top in (0, 1, (1 << 31) - 1):
-        keys = np.array([unmixed((top << 33) | i, salt) for i in range(1500)], np.uint64)
+        keys = keys_of_hash(top, 1500, salt)
         rows = table.train_rows(keys, 0)
         assert len(np.unique(rows)) == len(keys)
         table.check_invariants()
@@ -180,32 +187,30 @@ def test_an_index_survives_keys_of_one_hash() -> None:
     assert len(table) == 24_500
 
 
+def test_thousands_of_keys_of_the_greatest_hash_move_to_the_end_and_no_further() -> None:
+    table = EmbeddingTable(1, "sgd", name="adversary")
+    salt, head = int(table._store.layout[3]), table._store.head
+    ordinary = (np.arange(start, start + 100) for start in range(0, 1 << 20, 100))
+    while head[scalars.NEW_LINES] < 10_000 or head[scalars.FRONTIER]:
+        table.train_rows(next(ordinary), 0)
+    # The new index would end a few lines before its memory does, and these overflow it by hundreds of lines.
+    hostile = keys_of_hash((1 << 31) - 1, 2560, salt)
+    table.train_rows(hostile, 0)
+    while not 0 < head[scalars.FRONTIER] < scalars.WHOLE:
+        table.train_rows(next(ordinary), 0)
+    table.check_invariants()
+    assert len(np.unique(table.train_rows(hostile, 0))) == len(hostile)
+
+
 @pytest.mark.parametrize("hashed", [0, 1, (1 << 31) - 1])
 def test_few_keys_of_the_least_and_the_greatest_hash_are_found_again(hashed: int) -> None:
     table = EmbeddingTable(1, "sgd", name="edge")
     salt = int(table._store.layout[3])
-    for i in range(9):
-        key = np.array([unmixed((hashed << 33) | i, salt)], np.uint64)
-        assert table.train_rows(key, 0).tolist() == [i]
-        assert table.train_rows(key, 0).tolist() == [i]
+    for i, key in enumerate(keys_of_hash(hashed, 9, salt)):
+        assert table.train_rows([key], 0).tolist() == [i]
+        assert table.train_rows([key], 0).tolist() == [i]
         table.check_invariants()
     assert len(table) == 9
-
-
-def unmixed(hashed: int, salt: int) -> int:
-    """The key whose mixed hash is given: each step of the finalizer undone, last first."""
-    mask = (1 << 64) - 1
-
-    def unshift(value: int, bits: int) -> int:
-        result = value
-        for _ in range(64 // bits + 1):
-            result = value ^ (result >> bits)
-        return result
-
-    h = unshift(hashed, 31)
-    h = unshift(h * pow(0x94D049BB133111EB, -1, 1 << 64) & mask, 27)
-    h = unshift(h * pow(0xBF58476D1CE4E5B9, -1, 1 << 64) & mask, 30)
-    return h ^ (salt & mask)
 
 
 def test_deltas_in_sequence_rebuild_the_table() -> None:
