@@ -1,6 +1,7 @@
-"""What tables are given, checked: a dim, keys, a delta."""
+"""What tables are given, checked: a dim, a time, keys, a delta."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.store import plain
 
 MOST_NUMBERS = 4096
+FARTHEST_TIME = 1 << 46
 Keys = NDArray[np.int64] | NDArray[np.uint64] | Sequence[int]
 
 
@@ -16,6 +18,21 @@ def check_dim(name: str, dim: int) -> None:
     """Raise ValueError for a dim that no table can have."""
     if not 1 <= dim <= MOST_NUMBERS:
         raise ValueError(f"table {name!r}: dim is {dim}, must be 1 to {MOST_NUMBERS}")
+
+
+def whole_ms(name: str, now: int) -> int:
+    """A time as a plain int. Raises TypeError for a number with a fraction."""
+    if not isinstance(now, Integral):
+        raise TypeError(f"table {name!r}: now is {now!r}, must be whole milliseconds since the epoch; use int()")
+    return int(now)
+
+
+def checked_time(name: str, now: int) -> int:
+    """A time at which rows may be seen. Raises ValueError for one that is too far from the epoch, and as `whole_ms`."""
+    time = whole_ms(name, now)
+    if not -FARTHEST_TIME < time < FARTHEST_TIME:
+        raise ValueError(f"table {name!r}: now is {now}, must be milliseconds since the epoch")
+    return time
 
 
 def checked_keys(name: str, keys: Keys) -> NDArray[np.int64]:

@@ -17,7 +17,15 @@ from stream_reco.embedding.admission import (
     Admission,
     After,
 )
-from stream_reco.embedding.arguments import Keys, check_delta, check_dim, checked_keys
+from stream_reco.embedding.arguments import (
+    FARTHEST_TIME,
+    Keys,
+    check_delta,
+    check_dim,
+    checked_keys,
+    checked_time,
+    whole_ms,
+)
 from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.eviction import compile_kernels, distinct, idle, least_valuable
@@ -26,7 +34,6 @@ from stream_reco.embedding.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.settings import TableSettings
 from stream_reco.embedding.store import RowStore, plain, salt_of
 
-FARTHEST_TIME = 1 << 46
 _NO_TIME = 1 << 62
 _EMPTY = np.empty(0, np.int64)
 _DAY_MS = 86_400_000
@@ -150,10 +157,8 @@ class EmbeddingTable:
         rows of other keys make way; a batch of more keys than there may be rows leaves its last strangers without one.
         MemoryError leaves the table whole.
         """
-        self._check_time(now)
-        return self._store.claim(
-            checked_keys(self.name, keys), now, self._admission, self._sketch, self._starts, self._make_way
-        )
+        when, checked = checked_time(self.name, now), checked_keys(self.name, keys)
+        return self._store.claim(checked, when, self._admission, self._sketch, self._starts, self._make_way)
 
     def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
         known = self._store.find(waiting)
@@ -204,8 +209,8 @@ class EmbeddingTable:
         if self.ttl_ms is None:
             return _EMPTY.copy()
         # No row is seen at such times, and differences to them still fit.
-        now = max(-_NO_TIME, min(now, _NO_TIME))
-        return self._give_up(idle(self._store, now, len(self) if limit is None else min(limit, len(self))))
+        when = max(-_NO_TIME, min(whole_ms(self.name, now), _NO_TIME))
+        return self._give_up(idle(self._store, when, len(self) if limit is None else min(limit, len(self))))
 
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
@@ -243,10 +248,6 @@ class EmbeddingTable:
         gone = np.unique(np.concatenate([_EMPTY, *self._tombstones]))
         self._tombstones = []
         return gone[self._store.find(gone) < 0]
-
-    def _check_time(self, now: int) -> None:
-        if not -FARTHEST_TIME < now < FARTHEST_TIME:
-            raise ValueError(f"table {self.name!r}: now is {now}, must be milliseconds since the epoch")
 
     def save(self, path: str | Path) -> None:
         """Write the whole table to a file, versioned and checksummed, atomically and synced to disk, in a few MiB of

@@ -5,8 +5,10 @@ the real table is used but the vectors with which fresh tables begin.
 """
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding import SGD, Adagrad, Adam, After, Delta, EmbeddingTable, Optimizer, Probability
@@ -16,6 +18,18 @@ Vectors = NDArray[np.float32]
 MOST = 65_535
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
+
+
+def contents(table: EmbeddingTable) -> int:
+    """A checksum of all that the real table has."""
+    digest = xxhash.xxh3_64()
+    for section in table._store.sections():
+        for piece in section.pieces:
+            digest.update(piece.data)
+    beside: list[NDArray[Any]] = [table._sketch, table._default, *table._tombstones, table._store.bounds]
+    for array in beside:
+        digest.update(array.tobytes())
+    return digest.intdigest()
 
 
 def mixed(keys: Keys, salt: int) -> NDArray[np.uint64]:

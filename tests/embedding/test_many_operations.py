@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, kernels, probability, store
 from stream_reco.embedding import index as scalars
-from tests.embedding.dict_table import DictTable, unmixed
+from tests.embedding.dict_table import DictTable, contents, unmixed
 
 MIB = 1 << 20
 OPERATIONS = 10_000_000
@@ -69,7 +68,7 @@ def one_hash(rng: np.random.Generator, many: int, before: int, salt: int) -> Key
 def neighbouring_hashes(_: np.random.Generator, many: int, before: int, salt: int) -> Keys:
     """Hashes from the right end to the left, as growth goes, each three times, and round again."""
     places = np.arange(before, before + many)
-    hashed = ((HASHES - 1 - places // 3 * 90_001) % HASHES) << 33 | places % 3
+    hashed = ((HASHES - 1 - places // 3 * 150_001) % HASHES) << 33 | places % 3
     return unmixed(hashed.view(np.uint64), salt)
 
 
@@ -101,18 +100,6 @@ CASES: list[tuple[Stream, dict[str, Any]]] = [
     (sentinels, {"dim": 1, "optimizer": "sgd", "ttl_ms": 200}),
     (few, {"dim": 3, "optimizer": "adam", "admission": after(9, window=20_000), "ttl_ms": 60}),
 ]
-
-
-def contents(table: EmbeddingTable) -> int:
-    """A checksum of all that the table has."""
-    digest = xxhash.xxh3_64()
-    for section in table._store.sections():
-        for piece in section.pieces:
-            digest.update(piece.data)
-    beside: list[NDArray[Any]] = [table._sketch, table._default, *table._tombstones, table._store.bounds]
-    for array in beside:
-        digest.update(array.tobytes())
-    return digest.intdigest()
 
 
 class Run:

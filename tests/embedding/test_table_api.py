@@ -1,5 +1,7 @@
 """Clear errors, times, starts: what the table promises at its edges."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, kernels, updates
+from stream_reco.embedding import index as scalars
+from tests.embedding.dict_table import contents
 
 
 def test_new_rows_are_a_function_of_seed_name_and_key() -> None:
@@ -62,6 +66,38 @@ def test_no_kind_of_array_compiles_a_kernel_again(tmp_path: Path) -> None:
 def compiled() -> int:
     kernels_of_both = [*vars(kernels).values(), *vars(updates).values()]
     return sum(len(kernel.signatures) for kernel in kernels_of_both if hasattr(kernel, "signatures"))
+
+
+def test_readers_in_threads_beside_each_other_see_the_same() -> None:
+    rng = np.random.default_rng(0)
+    table = EmbeddingTable(8, "sgd", name="t")
+    table.train_rows(rng.integers(0, 1 << 62, 136_000), 0)
+    known = table.keys()
+    replica = ReplicaTable(8, name="t", precision="int8")
+    replica.apply_delta(table.snapshot())
+    for head in (table._store.head, replica._store.head):
+        assert 0 < head[scalars.FRONTIER] < scalars.WHOLE, "the growth of the index is to be halfway"
+    batches = [np.concatenate([rng.choice(known, 3000), rng.integers(0, 1 << 62, 1000)]) for _ in range(40)]
+    before = contents(table)
+
+    def read(keys: NDArray[np.int64]) -> tuple[bytes, bytes]:
+        return table.lookup(keys).tobytes(), replica.lookup(keys).tobytes()
+
+    alone = [read(keys) for keys in batches]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, batches * 3)) == alone * 3
+    assert contents(table) == before
+    table.check_invariants()
+
+
+def test_ten_million_keys_are_looked_up_at_once() -> None:
+    table = EmbeddingTable(1, "sgd")
+    table.train_rows(np.arange(100), 0)
+    keys = np.random.default_rng(0).integers(0, 200, 10_000_000)
+    keys.flags.writeable = False
+    vectors = table.lookup(keys)
+    expected = np.concatenate([table.lookup(np.arange(100)), np.zeros((100, 1), np.float32)])
+    assert (vectors[:, 0] == expected[keys, 0]).all()
 
 
 def test_strided_keys_and_gradients_are_read_right() -> None:
@@ -186,6 +222,14 @@ def test_times_and_limits_are_checked() -> None:
         table.train_rows([1], 1 << 60)
     with pytest.raises(ValueError, match="limit is -1"):
         table.evict(0, -1)
+    for act in (lambda now: table.train_rows([1], now), table.evict):
+        for now in (1.0, math.nan, "1", None):
+            with pytest.raises(TypeError, match=f"now is {now!r}, must be whole milliseconds"):
+                act(now)  # type: ignore[arg-type]
+    before = compiled()
+    assert table.train_rows([1], np.int32(3)).tolist() == [0]  # type: ignore[arg-type]
+    assert table.evict(np.uint64(9)).tolist() == [1]  # type: ignore[arg-type]
+    assert compiled() == before
 
 
 def test_a_delta_of_another_table_is_refused() -> None:
