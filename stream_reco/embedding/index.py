@@ -239,11 +239,12 @@ def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, ta
 
 @njit(cache=True, nogil=True)
 def has_lines(many: int, head: Pointer) -> Scalar:
-    """Whether so many entries can be placed whatever their homes; if not, NEED_LINES says how many lines would do.
+    """Whether entries that fill so many lines, and a few more, can be placed whatever their homes; if not, NEED_LINES
+    says how many lines would do.
 
     Behind the last line and the last home all is empty, so that what goes there fills one line after another.
     """
-    used = max(head[LAST_LINE], head[NEW_LINES]) + many // SLOTS
+    used = max(head[LAST_LINE], head[NEW_LINES]) + many
     if used + SPARE_LINES < head[LINE_CAPACITY]:
         return True
     head[NEED_LINES] = used + 2 * SPARE_LINES
@@ -261,7 +262,7 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
     line = max(last + 1 - many, 0)
     low = ((line << HASH_BITS) + old - 1) // old
     reach = count_reach(line, last, index)
-    if not has_lines(reach, head):
+    if not has_lines(reach // SLOTS, head):
         return False
     if reach > head[SCRATCH_SIZE]:
         head[NEED_SCRATCH] = reach
@@ -291,4 +292,4 @@ def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
             head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
     elif head[LIVE] & (SHARE - 1) == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
         return False
-    return has_lines(1, head)
+    return has_lines(0, head)

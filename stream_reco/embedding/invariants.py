@@ -9,6 +9,7 @@ from stream_reco.embedding.pages import LINE_BYTES
 from stream_reco.embedding.store import RowStore
 
 _WORDS = LINE_BYTES // 8
+_FULLEST_PERCENT = 90
 
 
 def check_store(store: RowStore) -> None:
@@ -71,5 +72,6 @@ def _check_index(store: RowStore, live: NDArray[np.int64]) -> None:
         bool((np.cumsum(passed)[:-1] == lines[:, scalars.SLOTS] // scalars.PASS).all()),
         "a line miscounts who passed it",
     )
+    _hold(len(live) * 100 <= _FULLEST_PERCENT * scalars.SLOTS * store.head[scalars.NEW_LINES], "growth lags behind")
     last = int(at.max()) if len(at) else 0
     _hold(last <= store.head[scalars.LAST_LINE], "an entry lies beyond the last line")
