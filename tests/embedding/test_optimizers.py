@@ -142,6 +142,18 @@ def test_gradients_that_are_not_finite_are_refused_and_counted(name: str, poison
     assert table.drain_touched().keys.tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_gradient_is_taken_and_the_next_is_not(sign: int) -> None:
+    table = EmbeddingTable(1, "adagrad")
+    table.train_rows([1], 0)
+    largest = np.array([[sign * 1e15]], np.float32)
+    table.apply_gradients([1], largest)
+    assert table.refused == 0
+    table.apply_gradients([1], np.nextafter(largest, largest * 2))
+    assert table.refused == 1
+    assert np.isfinite(table.lookup([1])).all()
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "field"),
     [

@@ -132,6 +132,25 @@ def test_no_time_is_too_far_to_evict_at(seen: int) -> None:
         table.train_rows([1], seen)
 
 
+def test_a_count_ends_where_it_must_and_leaves_the_time_alone() -> None:
+    table = EmbeddingTable(1, ttl_ms=10)
+    for many, count in ((65_534, 65_534), (1, 65_535), (1, 65_535), (70_000, 65_535)):
+        table.train_rows(np.zeros(many, np.int64), 5)
+        assert table._store.words_of(np.zeros(1, np.int64)).tolist() == [5 << 16 | count]
+    assert table.evict(15).tolist() == []
+    assert table.evict(16).tolist() == [0]
+
+
+def test_with_a_limit_eviction_goes_round_the_table() -> None:
+    table = EmbeddingTable(1, ttl_ms=10)
+    table.train_rows(np.arange(30), 0)
+    assert table.evict(11, limit=10).tolist() == list(range(10))
+    # They get the rows that were freed, and are due at once.
+    table.train_rows(np.arange(100, 110), -20)
+    assert table.evict(11, limit=15).tolist() == list(range(10, 25))
+    assert sorted(table.evict(11, limit=15).tolist()) == [*range(25, 30), *range(100, 110)]
+
+
 def test_lookup_and_gradients_do_not_keep_a_row_alive() -> None:
     table = EmbeddingTable(1, ttl_ms=10)
     table.train_rows([1], 0)
