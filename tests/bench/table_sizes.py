@@ -49,6 +49,7 @@ def _table(keys: NDArray[np.int64], zipf: NDArray[np.int64], uniform: NDArray[np
     fill(EmbeddingTable(DIM), keys[:100_000])
     table = EmbeddingTable(DIM, Adagrad(lr=0.01), ttl_ms=0)
     inserted, batches = _filled(table, keys)
+    beside = table.nbytes / len(table) - BYTES_OF_ROW
     table.evict(1)
     again, _ = _filled(table, keys)
     gradients = np.random.default_rng(2).normal(size=(UPDATES, DIM)).astype(np.float32)
@@ -60,7 +61,7 @@ def _table(keys: NDArray[np.int64], zipf: NDArray[np.int64], uniform: NDArray[np
         "lookup_uniform": _asked(table.lookup, uniform),
         "train_rows_known": _asked(lambda part: table.train_rows(part, 1), zipf),
         "update": 1e9 * seconds(lambda: table.apply_gradients(uniform[:UPDATES], gradients)) / UPDATES,
-        "overhead_bytes_per_row": table.nbytes / len(table) - BYTES_OF_ROW,
+        "overhead_bytes_per_row": beside,
     }
 
 
