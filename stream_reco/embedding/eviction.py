@@ -48,7 +48,7 @@ def idle(store: RowStore, now: int, limit: int) -> NDArray[np.int64]:
 
 
 def least_valuable(store: RowStore, many: int, pinned: NDArray[np.int64], half_life: int) -> NDArray[np.int64]:
-    """int64[m]: `many` rows to give up, or all there are, none of `pinned` (as `distinct` gives them).
+    """int64[m]: `many` rows to give up, or all there are, none of `pinned` (in order, each once).
 
     Of few rows, or where many are asked for, exactly the least valuable. Else the first ones, from where the last call
     stopped, of a value that about a twentieth of a sample has not reached.
@@ -93,17 +93,9 @@ def _low_value(store: RowStore, hand: int, half_life: int) -> float:
 
 def values(store: RowStore, rows: NDArray[np.int64], half_life: int) -> NDArray[np.float64]:
     """float64[n]: what rows are worth, in ms of event time; infinite for a row without a key."""
-    words = store.words_of(rows)
-    worth = (words >> 16) + half_life * np.log2(np.maximum(words & COUNT_MASK, 1))
-    return np.where(words == FREE, math.inf, worth)
-
-
-def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64[m]: the numbers in order, each once. Sorting is several times quicker than the hashing of np.unique."""
-    ordered = np.sort(numbers)
-    first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.bool_)
-    kept: NDArray[np.int64] = ordered[first]
-    return kept
+    worths = np.empty(len(rows), np.float64)
+    worth_of_words(store.words_of(rows), half_life, worths)
+    return worths
 
 
 def _is_among(rows: NDArray[np.int64], those: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -117,29 +109,31 @@ def _is_among(rows: NDArray[np.int64], those: NDArray[np.int64]) -> NDArray[np.b
 def compile_kernels(store: RowStore) -> None:
     """Have what only a large table runs compiled."""
     cheap_rows(0.0, 1, 0, 0, store.meta.addresses, store.layout, np.empty(1, np.int64))
-    store.words_of(np.empty(0, np.int64))
+    values(store, np.empty(0, np.int64), 1)
 
 
 def _refresh(store: RowStore) -> None:
     pages = -(-store.top >> int(store.layout[SHIFT]))
     many = min(pages, max(1, _REFRESHED >> int(store.layout[SHIFT])))
-    for page in range(store.refreshed, store.refreshed + many):
-        oldest_of_page(page % pages, store.top, store.meta.addresses, store.layout, store.bounds)
+    refresh_bounds(store.refreshed, many, store.top, store.meta.addresses, store.layout, store.bounds)
     store.refreshed = (store.refreshed + many) % max(pages, 1)
 
 
 @njit(cache=True, nogil=True)
-def oldest_of_page(
-    page: int, top: int, meta: NDArray[np.int64], layout: NDArray[np.int64], bounds: NDArray[np.int64]
+def refresh_bounds(
+    first: int, many: int, top: int, meta: NDArray[np.int64], layout: NDArray[np.int64], bounds: NDArray[np.int64]
 ) -> None:
-    """bounds[page] = the least last seen of the page's rows."""
+    """Of so many pages, from `first` round the table: bounds[page] = the least last seen of the page's rows."""
     metas, shift = words_of(meta), layout[SHIFT]
-    oldest = np.int64(NEVER)
-    for row in range(page << shift, min((page + 1) << shift, top)):
-        word = words_at(meta_address(metas, shift, row))[1]
-        if word != FREE:
-            oldest = min(oldest, word >> 16)
-    bounds[page] = oldest
+    pages = -(-top >> shift)
+    for turn in range(first, first + many):
+        page = turn % pages
+        oldest = np.int64(NEVER)
+        for row in range(page << shift, min((page + 1) << shift, top)):
+            word = words_at(meta_address(metas, shift, row))[1]
+            if word != FREE:
+                oldest = min(oldest, word >> 16)
+        bounds[page] = oldest
 
 
 @njit(cache=True, nogil=True)
@@ -175,6 +169,13 @@ def idle_rows(
 def worth(word: int, half_life: int) -> Scalar:
     """What a row is worth by its second word of meta."""
     return (word >> 16) + half_life * math.log2(max(word & COUNT_MASK, 1))
+
+
+@njit(cache=True, nogil=True)
+def worth_of_words(words: NDArray[np.int64], half_life: int, worths: NDArray[np.float64]) -> None:
+    """worths[i] = what the row with words[i] is worth; infinite for one without a key."""
+    for i in range(len(words)):
+        worths[i] = math.inf if words[i] == FREE else worth(words[i], half_life)
 
 
 @njit(cache=True, nogil=True)

@@ -133,23 +133,13 @@ def scatter(
 
 
 @njit(cache=True, nogil=True)
-def keys_of(
-    rows: NDArray[np.int64], meta: NDArray[np.int64], layout: NDArray[np.int64], keys: NDArray[np.int64]
+def meta_words(
+    rows: NDArray[np.int64], place: int, meta: NDArray[np.int64], layout: NDArray[np.int64], words: NDArray[np.int64]
 ) -> None:
-    """keys[i] = the key that owns rows[i]."""
+    """words[i] = of rows[i] the key that owns it (place 0), or last seen × 65,536 + count (place 1)."""
     metas = words_of(meta)
     for i in range(len(rows)):
-        keys[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[0]
-
-
-@njit(cache=True, nogil=True)
-def second_words(
-    rows: NDArray[np.int64], meta: NDArray[np.int64], layout: NDArray[np.int64], words: NDArray[np.int64]
-) -> None:
-    """words[i] = last seen × 65,536 + count of rows[i]."""
-    metas = words_of(meta)
-    for i in range(len(rows)):
-        words[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[1]
+        words[i] = words_at(meta_address(metas, layout[SHIFT], rows[i]))[place]
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ from stream_reco.embedding.arguments import Keys, check_delta, check_dim, checke
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.precision import Precision, format_of
-from stream_reco.embedding.store import NEVER, RowStore, plain, salt_of
+from stream_reco.embedding.store import NEVER, RowStore, distinct, plain, salt_of
 
 _ANY_TIME = 0
 _NO_START = np.zeros(2)
@@ -82,7 +82,7 @@ class ReplicaTable:
 
     def put(self, packed: PackedDelta) -> None:
         """The other part, of what `pack` of this table gave."""
-        gone = np.unique(self._store.find(packed.tombstones))
+        gone = distinct(self._store.find(packed.tombstones))
         self._store.release(gone[gone >= 0])
         rows = self._store.claim(packed.keys, _ANY_TIME, ADMIT_EVERY, NO_SKETCH, _NO_START)
         self._store.scatter(rows, packed.words)

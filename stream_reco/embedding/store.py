@@ -37,6 +37,14 @@ def plain(array: NDArray[Number]) -> NDArray[Number]:
     return np.require(array, requirements=["C", "A", "W"])
 
 
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[m]: the numbers in order, each once. Sorting is several times quicker than the hashing of np.unique."""
+    ordered = np.sort(numbers)
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.bool_)
+    kept: NDArray[np.int64] = ordered[first]
+    return kept
+
+
 def salt_of(text: str) -> int:
     """A 64-bit salt, signed, that depends on all of the text."""
     salt = xxhash.xxh3_64_intdigest(text.encode())
@@ -166,13 +174,13 @@ class RowStore:
 
     def keys_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         keys = np.empty(len(rows), np.int64)
-        kernels.keys_of(rows, self.meta.addresses, self.layout, keys)
+        kernels.meta_words(rows, 0, self.meta.addresses, self.layout, keys)
         return keys
 
     def words_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n]: last seen × 65,536 + count of each row, FREE of one without a key."""
         words = np.empty(len(rows), np.int64)
-        kernels.second_words(rows, self.meta.addresses, self.layout, words)
+        kernels.meta_words(rows, 1, self.meta.addresses, self.layout, words)
         return words
 
     def update(

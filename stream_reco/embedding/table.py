@@ -28,11 +28,11 @@ from stream_reco.embedding.arguments import (
 )
 from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.eviction import compile_kernels, distinct, idle, least_valuable
+from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.settings import TableSettings
-from stream_reco.embedding.store import RowStore, plain, salt_of
+from stream_reco.embedding.store import RowStore, distinct, plain, salt_of
 
 _NO_TIME = 1 << 62
 _EMPTY = np.empty(0, np.int64)
@@ -245,7 +245,7 @@ class EmbeddingTable:
         return Delta(self.name, self.dim, self._store.keys_of(rows), vectors, tombstones, default)
 
     def _take_tombstones(self) -> NDArray[np.int64]:
-        gone = np.unique(np.concatenate([_EMPTY, *self._tombstones]))
+        gone = distinct(np.concatenate([_EMPTY, *self._tombstones]))
         self._tombstones = []
         return gone[self._store.find(gone) < 0]
 
