@@ -8,7 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.embedding.index import GOLDEN, SIGHTINGS, mix
-from stream_reco.embedding.pages import Pointer, Scalar
+from stream_reco.embedding.pointers import Pointer, Scalar
 
 ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 SKETCH_DEPTH = 4

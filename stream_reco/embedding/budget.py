@@ -1,14 +1,13 @@
 """How many rows a table may have so that all it allocates stays within a number of bytes."""
 
-from stream_reco.embedding.index import (
+from stream_reco.embedding.growth import (
     GROWTH_DENOMINATOR,
     GROWTH_NUMERATOR,
     LINES_PER_INSERT,
-    MIN_LINES,
     SHARE,
-    SPARE_LINES,
     lines_for,
 )
+from stream_reco.embedding.index import MIN_LINES, SPARE_LINES
 from stream_reco.embedding.pages import Pages, allocated, slabs_until
 from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding.index import GOLDEN, meta_address
-from stream_reco.embedding.kernels import COUNT_MASK, FREE, SHIFT, TTL, words_of
-from stream_reco.embedding.pages import Scalar, words_at
+from stream_reco.embedding.kernels import COUNT_MASK, FREE, SHIFT, TTL
+from stream_reco.embedding.pointers import Scalar, words_at, words_of
 from stream_reco.embedding.store import NEVER, RowStore
 
 _BLOCK = 1 << 16

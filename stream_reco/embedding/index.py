@@ -13,7 +13,15 @@ F14), so a search ends at the first line that nobody passed, and erasing leaves 
 import numpy as np
 from numba import njit
 
-from stream_reco.embedding.pages import LINE_BYTES, Pointer, Scalar, prefetch, words_at
+from stream_reco.embedding.pointers import (
+    LINE_BYTES,
+    Pointer,
+    Scalar,
+    lowest_bit,
+    prefetch,
+    tops_that_are,
+    words_at,
+)
 
 # Places in `head`, the table's int64 scalars.
 OLD_LINES, NEW_LINES, FRONTIER, LAST_LINE, LINE_CAPACITY = 0, 1, 2, 3, 4
@@ -30,21 +38,18 @@ PASS = 256
 HASH_BITS = 31
 WHOLE = 1 << HASH_BITS
 LINE_SHIFT = 10
+# A row's meta is two words.
+META_SHIFT = 4
 LINE_MASK = (1 << LINE_SHIFT) - 1
 ROW_MASK = (1 << 32) - 1
 MIN_LINES = 64
-# Growth begins at 82 % and is done before 90 %; the new index is 28 % larger. This bounds the index at 14.3 bytes a row
-# and the search at 1.1 lines on average.
-LOAD_PERCENT = 82
-GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 32, 25
-LINES_PER_INSERT = 2
-# Every so many insertions move lines, for that many: runs are cheaper than lines one by one. A power of two.
-SHARE = 32
 SPARE_LINES = 16
 # 2**64 over the golden ratio: an odd step that visits all hashes.
 GOLDEN = -7046029254386353131
-# Keys whose cache lines are asked for together.
+# Keys that are looked for together, while the lines of as many more are on their way.
 BLOCK = 64
+# What is found of a key without a row, and what is guessed at most of one that other lines may have.
+ABSENT, UNSURE = -1, ~PASS
 
 
 @njit(cache=True, nogil=True, inline="never")
@@ -76,83 +81,89 @@ def line_address(index: Pointer, line: int) -> Scalar:
 @njit(cache=True, nogil=True)
 def meta_address(meta: Pointer, shift: int, row: int) -> Scalar:
     """Where the row's two words lie: its key, and last seen × 65,536 + count."""
-    return meta[row >> shift] + ((row & ((1 << shift) - 1)) << 4)
+    return meta[row >> shift] + ((row & ((1 << shift) - 1)) << META_SHIFT)
 
 
 @njit(cache=True, nogil=True)
-def match(slots: Pointer, hashed: int) -> Scalar:
-    """The row of a slot with that hash, or -1: a guess to be checked by the key, free of branches to mispredict."""
-    found = np.int64(0)
-    # Downwards: an empty slot looks like hash 0, and what is used comes before what is empty.
-    for s in range(SLOTS - 1, -1, -1):
-        word = slots[s]
-        found = word if word >> 32 == hashed else found
-    return (found & ROW_MASK) - 1
+def row_in(slots: Pointer, slot: int) -> Scalar:
+    return (slots[slot] & ROW_MASK) - 1
 
 
 @njit(cache=True, nogil=True)
-def approach(
-    keys: Pointer,
-    many: int,
-    salt: int,
-    head: Pointer,
-    index: Pointer,
-    meta: Pointer,
-    shift: int,
-    hashes: Pointer,
-    guesses: Pointer,
-) -> None:
-    """Of keys[:many], at most BLOCK: hashes and guessed rows (-1: none), with the cache lines that finding them will
-    read on their way, all at once.
-    """
+def candidates(line: int, hashed: int) -> Scalar:
+    """Of the line at an address, a bit for each used slot that has this hash: who they are is for the key to say."""
+    return tops_that_are(line, hashed) & ((1 << (words_at(line)[SLOTS] & USED_MASK)) - 1)
+
+
+@njit(cache=True, nogil=True)
+def locate(keys: Pointer, many: int, salt: int, head: Pointer, hashes: Pointer, homes: Pointer) -> None:
+    """Hashes and home lines of keys[:many], at most BLOCK."""
     for i in range(many):
         hashes[i] = hash_of(keys[i], salt)
     old, new, frontier = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
     for i in range(many):
-        home = (hashes[i] * (new if hashes[i] >= frontier else old)) >> HASH_BITS
-        guesses[i] = line_address(index, home)
-        prefetch(guesses[i])
-    for i in range(many):
-        row = match(words_at(guesses[i]), hashes[i])
-        guesses[i] = row
-        if row >= 0:
-            prefetch(meta_address(meta, shift, row))
+        homes[i] = (hashes[i] * (new if hashes[i] >= frontier else old)) >> HASH_BITS
 
 
 @njit(cache=True, nogil=True)
-def find(key: int, hashed: int, guess: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
-    """The key's row, or -1; `guess` may be any live row or -1. Short, so that the compiler puts it into its callers."""
-    if guess >= 0 and words_at(meta_address(meta, shift, guess))[0] == key:
-        return guess
-    slots = words_at(line_address(index, home_of(hashed, head)))
-    if match(slots, hashed) < 0 and slots[SLOTS] < PASS:
-        return -1
-    return search(key, hashed, head, index, meta, shift)
+def approach(index: Pointer, line: int) -> None:
+    """Have a line on its way. A processor gets on with other work meanwhile, but not past some hundred instructions:
+    lines are asked for one by one between other keys, not all at once.
+    """
+    prefetch(line_address(index, line))
+
+
+@njit(cache=True, nogil=True)
+def guess(
+    many: int,
+    hashes: Pointer,
+    homes: Pointer,
+    index: Pointer,
+    meta: Pointer,
+    shift: int,
+    lines: Pointer,
+    guesses: Pointer,
+) -> None:
+    """Of what `locate` gave: a row for each key, to be checked by the key, with its meta on the way. Where there is
+    none the line's counter, inverted, hence below 0: at most UNSURE where the next line must tell, which is on its way.
+    Besides, the addresses of the home lines.
+    """
+    for i in range(many):
+        line = line_address(index, homes[i])
+        lines[i] = line
+        found, counter = candidates(line, hashes[i]), words_at(line)[SLOTS]
+        if found != 0:
+            guesses[i] = row_in(words_at(line), lowest_bit(found))
+            prefetch(meta_address(meta, shift, guesses[i]))
+        else:
+            guesses[i] = ~counter
+            if counter >= PASS or counter == SLOTS:
+                approach(index, homes[i] + 1)
 
 
 @njit(cache=True, nogil=True)
 def search(key: int, hashed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int) -> Scalar:
-    """The key's row, or -1: every slot of that hash from its home on, for the few that `find` does not settle."""
+    """The key's row, or ABSENT: every slot of that hash, from its home on."""
     line = home_of(hashed, head)
     while True:
-        slots = words_at(line_address(index, line))
-        for s in range(slots[SLOTS] & USED_MASK):
-            row = (slots[s] & ROW_MASK) - 1
-            if slots[s] >> 32 == hashed and words_at(meta_address(meta, shift, row))[0] == key:
+        address = line_address(index, line)
+        left = candidates(address, hashed)
+        while left != 0:
+            row = row_in(words_at(address), lowest_bit(left))
+            if words_at(meta_address(meta, shift, row))[0] == key:
                 return row
-        if slots[SLOTS] < PASS:
-            return -1
+            left &= left - 1
+        if words_at(address)[SLOTS] < PASS:
+            return ABSENT
         line += 1
 
 
 @njit(cache=True, nogil=True)
-def put(word: int, slots: Pointer, line: int, head: Pointer) -> None:
+def put(word: int, slots: Pointer) -> None:
     """Add a slot word to a line that has room."""
     counter = slots[SLOTS]
     slots[counter & USED_MASK] = word
     slots[SLOTS] = counter + 1
-    if line > head[LAST_LINE]:
-        head[LAST_LINE] = line
 
 
 @njit(cache=True, nogil=True)
@@ -160,7 +171,7 @@ def place(word: int, line: int, head: Pointer, index: Pointer) -> None:
     """Put a slot word into the first line with room from its home on; the caller made sure that there is one."""
     slots = words_at(line_address(index, line))
     if slots[SLOTS] & USED_MASK < SLOTS:
-        put(word, slots, line, head)
+        put(word, slots)
     else:
         place_after(word, line, head, index)
 
@@ -173,7 +184,9 @@ def place_after(word: int, line: int, head: Pointer, index: Pointer) -> None:
         slots[SLOTS] += PASS
         line += 1
         slots = words_at(line_address(index, line))
-    put(word, slots, line, head)
+    put(word, slots)
+    if line > head[LAST_LINE]:
+        head[LAST_LINE] = line
 
 
 @njit(cache=True, nogil=True)
@@ -196,100 +209,3 @@ def erase(word: int, line: int, index: Pointer) -> None:
                 return
         slots[SLOTS] -= PASS
         line += 1
-
-
-@njit(cache=True, nogil=True)
-def count_reach(line: int, last: int, index: Pointer) -> Scalar:
-    """At most how many entries have a home in [line, last]: all from there on to the first line that nobody passed."""
-    count = 0
-    while True:
-        counter = words_at(line_address(index, line))[SLOTS]
-        count += counter & USED_MASK
-        if line >= last and counter < PASS:
-            return count
-        line += 1
-
-
-@njit(cache=True, nogil=True)
-def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, taken: Pointer) -> Scalar:
-    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`."""
-    old = head[OLD_LINES]
-    last = ((high - 1) * old) >> HASH_BITS
-    count, at = 0, line
-    while True:
-        slots = words_at(line_address(index, at))
-        counter = slots[SLOTS]
-        kept = 0
-        for s in range(counter & USED_MASK):
-            word = slots[s]
-            slots[s] = 0
-            if low <= word >> 32 < high:
-                taken[count] = word
-                count += 1
-                for before in range(((word >> 32) * old) >> HASH_BITS, at):
-                    words_at(line_address(index, before))[SLOTS] -= PASS
-            else:
-                slots[kept] = word
-                kept += 1
-        slots[SLOTS] += kept - (counter & USED_MASK)
-        if at >= last and counter < PASS:
-            return count
-        at += 1
-
-
-@njit(cache=True, nogil=True)
-def has_lines(many: int, head: Pointer) -> Scalar:
-    """Whether entries that fill so many lines, and a few more, can be placed whatever their homes; if not, NEED_LINES
-    says how many lines would do.
-
-    Behind the last line and the last home all is empty, so that what goes there fills one line after another.
-    """
-    used = max(head[LAST_LINE], head[NEW_LINES]) + many
-    if used + SPARE_LINES < head[LINE_CAPACITY]:
-        return True
-    head[NEED_LINES] = used + 2 * SPARE_LINES
-    return False
-
-
-@njit(cache=True, nogil=True)
-def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
-    """Move the rightmost lines of the old order into the new one; False where memory for lines is lacking.
-
-    The lines between the two orders' frontiers hold only what overflowed, and homes only move to the right.
-    """
-    old, new, high = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
-    last = ((high - 1) * old) >> HASH_BITS
-    line = max(last + 1 - many, 0)
-    low = ((line << HASH_BITS) + old - 1) // old
-    reach = count_reach(line, last, index)
-    if not has_lines(reach // SLOTS, head):
-        return False
-    if reach > head[SCRATCH_SIZE]:
-        head[NEED_SCRATCH] = reach
-        return False
-    for i in range(take_homes(line, low, high, head, index, scratch)):
-        place(scratch[i], ((scratch[i] >> 32) * new) >> HASH_BITS, head, index)
-    head[FRONTIER] = low
-    return True
-
-
-@njit(cache=True, nogil=True)
-def lines_for(rows: int) -> Scalar:
-    """The fewest lines that hold so many rows without growing."""
-    return -(-rows * 100 // (SLOTS * LOAD_PERCENT))
-
-
-@njit(cache=True, nogil=True)
-def make_place(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
-    """Do one insertion's share of growth; False, with NEED_LINES set, where lines must be appended first."""
-    lines = head[NEW_LINES]
-    if head[FRONTIER] == 0:
-        if (head[LIVE] + 1) * 100 > lines * SLOTS * LOAD_PERCENT:
-            wanted = max(lines * GROWTH_NUMERATOR // GROWTH_DENOMINATOR, lines_for(head[EXPECTED]))
-            if wanted + SPARE_LINES >= head[LINE_CAPACITY]:
-                head[NEED_LINES] = wanted + 2 * SPARE_LINES
-                return False
-            head[OLD_LINES], head[NEW_LINES], head[FRONTIER] = lines, wanted, WHOLE
-    elif head[LIVE] & (SHARE - 1) == 0 and not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
-        return False
-    return has_lines(0, head)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding import kernels
-from stream_reco.embedding.pages import LINE_BYTES
+from stream_reco.embedding.pointers import LINE_BYTES
 from stream_reco.embedding.store import RowStore
 
 _WORDS = LINE_BYTES // 8

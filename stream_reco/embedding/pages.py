@@ -1,95 +1,41 @@
-"""Memory that grows by appending slabs, so that what is in it never moves, and raw pointers into it for kernels."""
+"""Memory that grows by appending slabs, so that what is in it never moves."""
 
 import mmap
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]  # ships no types
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-LINE_BYTES = 64
+from stream_reco.embedding.pointers import LINE_BYTES
+
 HUGE_BYTES = 2 << 20
-# From here on a slab is worth a huge page of its own.
-SMALLEST_HUGE = HUGE_BYTES * 3 // 4
 LARGEST_SLAB = 64 << 20
 # What has come to so much grows by slabs of huge pages.
 LARGE_BYTES = 8 * HUGE_BYTES
-# What a kernel returns is an int64 or bool of its own, which the type checker knows neither as int nor as np.int64.
-Scalar = Any
-# Inner functions of kernels take raw pointers: to pass an array costs two atomic counts and seven arguments a call.
-Pointer = Any
-
-
-def _words_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """The int64 words that start at an address."""
-    return types.CPointer(types.int64)(types.int64), _as_pointer
-
-
-def _floats_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """The float32 numbers that start at an address."""
-    return types.CPointer(types.float32)(types.int64), _as_pointer
-
-
-def _doubles_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """The float64 numbers that start at an address."""
-    return types.CPointer(types.float64)(types.int64), _as_pointer
-
-
-def _bytes_at(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """The uint8 numbers that start at an address."""
-    return types.CPointer(types.uint8)(types.int64), _as_pointer
-
-
-def _prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-    """Ask for the cache line at an address, without waiting for it."""
-    return types.void(types.int64), _emit_prefetch
-
-
-words_at: Any = intrinsic(_words_at)
-floats_at: Any = intrinsic(_floats_at)
-doubles_at: Any = intrinsic(_doubles_at)
-bytes_at: Any = intrinsic(_bytes_at)
-prefetch: Any = intrinsic(_prefetch)
-
-
-def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-
-def _emit_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-    pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-    function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
-    # For reading (0), kept in every cache level (3), data (1).
-    builder.call(function, [builder.inttoptr(arguments[0], pointer), flag(0), flag(3), flag(1)])
-    return context.get_dummy_value()
 
 
 def allocate(size: int) -> NDArray[np.uint8]:
-    """uint8[size] of zeros, on huge pages where the system has them: rows lie at random places of gigabytes, and
-    with small pages each lookup would wait for the page table too.
+    """uint8[size] of zeros, as many whole huge pages of it as there are where the system has them: rows lie at random
+    places of gigabytes, and with small pages each lookup would wait for the page table too.
     """
-    if size < SMALLEST_HUGE or sys.platform != "linux":
-        raw = np.zeros(size + LINE_BYTES, np.uint8)
+    if size < HUGE_BYTES or sys.platform != "linux":
+        raw = np.zeros(allocated(size), np.uint8)
         start = -raw.ctypes.data % LINE_BYTES
     else:
         # The mapping is longer so that a boundary of huge pages lies in it; what is never touched takes no memory.
         mapping = mmap.mmap(-1, allocated(size) + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with suppress(OSError):  # a kernel without huge pages
-            mapping.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(mapping, np.uint8)
         start = -raw.ctypes.data % HUGE_BYTES
+        with suppress(OSError):  # a kernel without huge pages
+            mapping.madvise(mmap.MADV_HUGEPAGE, start, size - size % HUGE_BYTES)
     return raw[start : start + size]
 
 
 def allocated(size: int) -> int:
     """Bytes of memory that `allocate(size)` takes once all of it is used."""
-    return size + LINE_BYTES if size < SMALLEST_HUGE else -(-size // HUGE_BYTES) * HUGE_BYTES
+    return size + LINE_BYTES
 
 
 def slab_pages(existing: int, page_bytes: int) -> int:
@@ -104,12 +50,13 @@ def slabs_until(wanted: int, existing: int, page_bytes: int) -> Iterator[int]:
     """How many pages each slab has on the way from those that exist to as many as are wanted, or a few more.
 
     Where slabs begin and end depends on nothing but how many pages precede them, so that a table that was loaded has no
-    more memory than the one that was saved. Large ones are joined, which rounds up less.
+    more memory than the one that was saved. Those that are wanted together are joined: a longer slab has more of its
+    memory on huge pages.
     """
     joined = 0
     while existing + joined < wanted:
         pages = slab_pages(existing + joined, page_bytes)
-        if joined and (existing * page_bytes < LARGE_BYTES or (joined + pages) * page_bytes > LARGEST_SLAB):
+        if joined and (joined + pages) * page_bytes > LARGEST_SLAB:
             yield joined
             existing, joined = existing + joined, 0
         joined += pages
@@ -122,12 +69,13 @@ class Pages:
 
     Several pages share one slab (one allocation). A slab is an eighth of what exists up to 16 MiB, then one huge page,
     then a 256th of gigabytes, so that small tables stay small and big ones waste little; 64-byte alignment keeps an
-    item of one line on one line.
+    item of one line on one line. `read_first`: it is read before it is written.
     """
 
-    def __init__(self, item_bytes: int, shift: int) -> None:
+    def __init__(self, item_bytes: int, shift: int, *, read_first: bool = False) -> None:
         self.item_bytes = item_bytes
         self.shift = shift
+        self.read_first = read_first
         self.count = 0
         self.addresses: NDArray[np.int64] = np.zeros(16, np.int64)
         self._slabs: list[NDArray[np.uint8]] = []
@@ -155,16 +103,20 @@ class Pages:
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes
         try:
-            self._append(allocate(size), allocated(size))
+            slab = allocate(size)
+            self._append(slab, allocated(size))
         except (MemoryError, OSError) as error:
             text = f"no memory for {size} more bytes of an embedding table; evict rows or set a shorter ttl_ms"
             raise MemoryError(text) from error
+        if self.read_first:
+            # Many kernels give small pages, one by one, where a huge page of zeros was read before it is written.
+            slab[::HUGE_BYTES] = 0
 
     def _append(self, slab: NDArray[np.uint8], size: int) -> None:
         """Take a slab of whole pages, which counts as `size` bytes. The count rises last, when nothing can fail."""
         count = self.count + len(slab) // self.page_bytes
         if count > len(self.addresses):
-            wider = np.zeros(max(2 * len(self.addresses), count), np.int64)
+            wider = np.zeros(1 << (count - 1).bit_length(), np.int64)
             wider[: self.count] = self.addresses[: self.count]
             self.addresses = wider
         places = np.arange(slab.ctypes.data, slab.ctypes.data + len(slab), self.page_bytes)

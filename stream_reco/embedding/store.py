@@ -7,19 +7,20 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from stream_reco.embedding import claims, kernels, updates
 from stream_reco.embedding import index as scalars
-from stream_reco.embedding import kernels, updates
 from stream_reco.embedding.admission import ADMIT_ALL
 from stream_reco.embedding.files import Contents, Section, section
-from stream_reco.embedding.pages import LINE_BYTES, Pages
+from stream_reco.embedding.pages import Pages
+from stream_reco.embedding.pointers import LINE_BYTES
 
 PAGE_BYTES = 1 << 18
-META_BYTES = 16
+META_BYTES = 1 << scalars.META_SHIFT
 LAST_ROW = (1 << 32) - 2
 Number = TypeVar("Number", np.int64, np.float32)
 Narrow = TypeVar("Narrow", np.int64, np.uint8)
 NEVER = (1 << 62) - 1
-_SCRATCH = 512
+_SCRATCH = 1024
 _LARGE_BATCH, _SAMPLE = 4096, 256
 _OF_THIS_PROCESS = [
     scalars.LINE_CAPACITY,
@@ -59,7 +60,7 @@ class RowStore:
         shift = max(4, (PAGE_BYTES // max(4 * stride, META_BYTES)).bit_length() - 1)
         self.layout = np.array([shift, stride, dim, salt, init_salt, ttl], np.int64)
         self.head = np.zeros(scalars.HEAD_SIZE, np.int64)
-        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
+        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT, read_first=True)
         self.meta = Pages(META_BYTES, shift)
         self.data = Pages(4 * stride, shift)
         self.bits = np.zeros(0, np.uint8)
@@ -71,6 +72,7 @@ class RowStore:
         self._scratch = np.zeros(_SCRATCH, np.int64)
         self.index.grow_to(1)
         self.head[scalars.NEW_LINES] = scalars.MIN_LINES
+        self.head[scalars.LAST_LINE] = scalars.MIN_LINES - 1
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
         self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.head[scalars.FREE_ROW] = -1
@@ -104,25 +106,26 @@ class RowStore:
         starts: NDArray[np.float64],
         make_way: Callable[[NDArray[np.int64], NDArray[np.int64]], bool] | None = None,
     ) -> NDArray[np.int64]:
-        """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See kernels.claim_rows.
+        """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See claims.claim_rows.
 
         Where `row_limit` is reached, `make_way` is called with the rows given and the keys that wait; it releases
         others, or says that there are none, and then the strangers among the keys are declined.
         """
         rows = np.empty(len(keys), np.int64)
-        done = 0
+        done, before = 0, self.live
         if admission[0] == ADMIT_ALL:
             self.head[scalars.EXPECTED] = self._expected(keys)
         try:
             while True:
-                done = kernels.claim_rows(
+                done = claims.claim_rows(
                     keys, done, now, self.head, self.index.addresses, self.meta.addresses, self.data.addresses,
                     self.layout, self.bits, self.bounds, admission, sketch, starts, self._scratch, rows,
                 )  # fmt: skip
                 if done == len(keys):
                     return rows
                 if not self._is_full:
-                    self._make_room()
+                    given = self.live - before
+                    self._make_room(self.live + given * (len(keys) - done) // max(done, 1))
                 elif make_way is None or not make_way(rows[:done], keys[done:]):
                     self.head[scalars.IS_FULL] = 1
         finally:
@@ -143,7 +146,10 @@ class RowStore:
         no_row = self.head[scalars.FREE_ROW] < 0 and self.top >= self.head[scalars.ROW_CAPACITY]
         return bool(no_row and self.top >= self.row_limit < LAST_ROW)
 
-    def _make_room(self) -> None:
+    def _make_room(self, ahead: int) -> None:
+        """Memory for what the kernel asked for; of a large batch at once for all the rows that it seems to bring, but
+        for no more than there are: later keys may repeat earlier ones.
+        """
         lines, rows = int(self.head[scalars.NEED_LINES]), int(self.head[scalars.NEED_ROWS])
         if rows > LAST_ROW:
             raise MemoryError(f"a table holds at most {LAST_ROW} rows; evict rows or split the feature")
@@ -153,6 +159,8 @@ class RowStore:
             self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.index.grow_to(lines)
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
+        if self.head[scalars.EXPECTED]:
+            rows = max(rows, min(ahead, 2 * self.top, self.row_limit))
         self._grow_rows(rows)
 
     def _grow_rows(self, rows: int) -> None:
@@ -249,11 +257,12 @@ class RowStore:
         meta = contents.array("meta", np.int64, top, META_BYTES // 8)
         data = contents.array("data", np.float32, top, int(self.layout[kernels.STRIDE]))
         bits = contents.array("bits", np.uint8, -(-top // 8))
-        self.index = Pages(self.index.item_bytes, self.index.shift)
+        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT, read_first=True)
         for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):
             pages.fill(content.reshape(-1).view(np.uint8), adopt=adopt)
         self.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)
         self.head = head
+        head[scalars.LAST_LINE] = max(head[scalars.LAST_LINE], head[scalars.NEW_LINES] - 1)
         head[scalars.LINE_CAPACITY] = self.index.capacity
         head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self._grow_rows(top)

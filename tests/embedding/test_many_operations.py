@@ -16,7 +16,7 @@ MIB = 1 << 20
 OPERATIONS = 10_000_000
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
 HASHES = 1 << 31
-SIZES = [0, 1, 63, 64, 65, 1000, 5000, 5000]
+SIZES = [0, 1, 63, 64, 65, 1000, 4000, 5000]
 Keys = NDArray[np.int64]
 Stream = Callable[[np.random.Generator, int, int, int], Keys]
 """From random numbers, how many keys, how many came before, and the table's salt: the next keys."""
