@@ -111,14 +111,12 @@ def count_sighting(mixed: int, k: int, window: int, head: Pointer, sketch: Point
 
 
 @njit(cache=True, nogil=True)
-def is_admitted(
-    key: int, now: int, salt: int, kind: int, rate: float, window: int, head: Pointer, sketch: Pointer, width: int
-) -> Scalar:
-    """Whether this sighting gives the key a row; `rate` is k of `after` or p of `probability`."""
-    if kind == ADMIT_ALL:
+def is_admitted(key: int, now: int, salt: int, policy: Pointer, head: Pointer, sketch: Pointer, width: int) -> Scalar:
+    """Whether this sighting gives the key a row; `policy` is a kind, k of `after` or p of `probability`, a window."""
+    if policy[0] == ADMIT_ALL:
         return True
     mixed = mix(key, salt ^ GOLDEN)
-    if kind == ADMIT_AFTER:
-        return count_sighting(mixed, np.int64(rate), window, head, sketch, width)
+    if policy[0] == ADMIT_AFTER:
+        return count_sighting(mixed, np.int64(policy[1]), np.int64(policy[2]), head, sketch, width)
     draw = np.uint64(mix(mixed, now)) >> np.uint64(11)
-    return np.float64(draw) < rate * 9007199254740992.0
+    return np.float64(draw) < policy[1] * 9007199254740992.0

@@ -4,42 +4,46 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.admission import ADMIT_ALL, is_admitted
+from stream_reco.embedding.admission import is_admitted
 from stream_reco.embedding.growth import make_places, places
 from stream_reco.embedding.index import (
     ABSENT,
     BLOCK,
+    BLOCK_WORDS,
+    BORN,
     DECLINED,
     FREE_ROW,
     FRONTIER,
+    GUESSES,
+    HASHES,
+    HOMES,
     IS_FULL,
+    LINES,
     LIVE,
-    META_SHIFT,
     ROW_CAPACITY,
     SLOTS,
     TOP,
     TOUCHED,
     UNSURE,
-    USED_MASK,
     approach,
+    approach_all,
     guess,
     locate,
     meta_address,
     mix,
-    place_after,
-    put,
+    place,
     search,
 )
-from stream_reco.embedding.kernels import (
-    COUNT_MASK,
-    DIM,
-    INIT_SALT,
-    SALT,
-    SHIFT,
-    STRIDE,
-    touch,
+from stream_reco.embedding.kernels import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, touch
+from stream_reco.embedding.pointers import (
+    Pointer,
+    Scalar,
+    bytes_of,
+    doubles_of,
+    floats_at,
+    words_at,
+    words_of,
 )
-from stream_reco.embedding.pointers import Pointer, Scalar, bytes_of, floats_at, words_at, words_of
 
 
 @njit(cache=True, nogil=True)
@@ -62,29 +66,28 @@ def start_vector(row: Pointer, mixed: int, dim: int, scale: float) -> None:
 def start_rows(
     keys: Pointer,
     rows: Pointer,
-    born: Pointer,
+    block: Pointer,
     given: int,
     used: int,
     head: Pointer,
     data: Pointer,
     layout: Pointer,
     bits: Pointer,
-    mixed: Pointer,
     scale: float,
     state: float,
 ) -> None:
-    """First vector and state of rows[born[j]], j below `given`, the row of keys[born[j]], which is touched.
+    """First vector and state of the `given` rows that a block of keys was given, which are touched.
 
     What lies beyond the first `used` rows was never written, hence is zero: a zero need not be written there again.
     """
     dim, stride, salt, shift = layout[DIM], layout[STRIDE], layout[INIT_SALT], layout[SHIFT]
     for j in range(given):
-        mixed[j] = mix(keys[born[j]], salt)
+        block[GUESSES + j] = mix(keys[block[BORN + j]], salt)
     for j in range(given):
-        row = rows[born[j]]
+        row = rows[block[BORN + j]]
         numbers = floats_at(data[row >> shift] + (row & ((1 << shift) - 1)) * stride * 4)
         if row < used or scale != 0:
-            start_vector(numbers, mixed[j], dim, scale)
+            start_vector(numbers, block[GUESSES + j], dim, scale)
         if row < used or state != 0:
             for i in range(dim, stride):
                 numbers[i] = state
@@ -129,53 +132,39 @@ def settle(
     many: int,
     calm: int,
     now: int,
-    salt: int,
-    hashes: Pointer,
-    homes: Pointer,
-    next_homes: Pointer,
-    lines: Pointer,
-    guesses: Pointer,
+    block: Pointer,
+    next_block: Pointer,
     head: Pointer,
     index: Pointer,
     meta: Pointer,
-    shift: int,
+    layout: Pointer,
     bounds: Pointer,
-    kind: int,
-    rate: float,
-    window: int,
+    policy: Pointer,
     sketch: Pointer,
     width: int,
     rows: Pointer,
-    born: Pointer,
 ) -> tuple[int, int]:
     """rows[i] of keys[:many], of which at most `calm` may be given now: (how far it came, how many were given).
 
-    born[:given] = places of those that were given, in order. It stops at a stranger for whom there is no place yet.
-    A row that was freed is given first, the last one first, then the next unused one.
+    It stops at a stranger for whom there is no place yet. A row that was freed is given first, the last one first, then
+    the next unused one. The block's BORN are the places of those that were given.
     """
-    given, came, free, top = 0, many, head[FREE_ROW], head[TOP]
-    unused = meta_address(meta, shift, min(top, head[ROW_CAPACITY] - 1)) - (top << META_SHIFT)
+    given, came, free, top, shift = 0, many, head[FREE_ROW], head[TOP], layout[SHIFT]
     for i in range(many):
-        approach(index, next_homes[i])
-        row = known_row(keys[i], hashes[i], lines[i], guesses[i], head, index, meta, shift)
+        approach(index, next_block[HOMES + i])
+        hashed, line = block[HASHES + i], block[LINES + i]
+        row = known_row(keys[i], hashed, line, block[GUESSES + i], head, index, meta, shift)
         if row >= 0:
             see(words_at(meta_address(meta, shift, row)), now)
         elif given < calm:
-            if kind == ADMIT_ALL or is_admitted(keys[i], now, salt, kind, rate, window, head, sketch, width):
-                if free < 0:
-                    row, top = top, top + 1
-                    words = words_at(unused + (row << META_SHIFT))
-                else:
-                    row, words = free, words_at(meta_address(meta, shift, free))
-                    free = words[0]
-                    bounds[row >> shift] = min(bounds[row >> shift], now)
+            if is_admitted(keys[i], now, layout[SALT], policy, head, sketch, width):
+                row = free if free >= 0 else top
+                words = words_at(meta_address(meta, shift, row))
+                free, top = (words[0], top) if free >= 0 else (free, top + 1)
+                bounds[row >> shift] = min(bounds[row >> shift], now)
                 words[0], words[1] = keys[i], (now << 16) | 1
-                slots = words_at(lines[i])
-                if slots[SLOTS] & USED_MASK < SLOTS:
-                    put((hashes[i] << 32) | (row + 1), slots)
-                else:
-                    place_after((hashes[i] << 32) | (row + 1), homes[i], head, index)
-                born[given] = i
+                place((hashed << 32) | (row + 1), line, block[HOMES + i], head, index)
+                block[BORN + given] = i
                 given += 1
         elif head[IS_FULL] and free < 0 and top == head[ROW_CAPACITY]:
             head[DECLINED] += 1
@@ -183,12 +172,60 @@ def settle(
             came = i
             break
         rows[i] = row
-    if top > head[TOP]:
-        page = head[TOP] >> shift
-        bounds[page] = min(bounds[page], now)
     head[FREE_ROW], head[TOP] = free, top
     head[LIVE] += given
     return came, given
+
+
+@njit(cache=True, nogil=True)
+def claim_blocks(
+    keys: int,
+    size: int,
+    start: int,
+    now: int,
+    head: Pointer,
+    index: Pointer,
+    meta: Pointer,
+    data: Pointer,
+    layout: Pointer,
+    bits: Pointer,
+    bounds: Pointer,
+    policy: Pointer,
+    sketch: Pointer,
+    width: int,
+    first: tuple[float, float],
+    scratch: Pointer,
+    space: tuple[Pointer, Pointer],
+    rows: int,
+) -> Scalar:
+    """`claim_rows` of the `size` keys at an address. While a block is settled, the lines of the next one are on their
+    way.
+    """
+    (block, next_block), salt, shift = space, layout[SALT], layout[SHIFT]
+    done, calm, located, frontier = start, places(head), -1, head[FRONTIER]
+    while done < size:
+        asked, out = words_at(keys + 8 * done), words_at(rows + 8 * done)
+        many, used = min(BLOCK, size - done), head[TOP]
+        if calm == 0:
+            calm = make_places(head, index, scratch)
+        if located != done or frontier != head[FRONTIER]:
+            locate(asked, many, salt, head, block)
+        if located != done:
+            approach_all(many, index, block)
+        located, frontier = done + many, head[FRONTIER]
+        locate(words_at(keys + 8 * located), min(BLOCK, size - located), salt, head, next_block)
+        guess(many, index, meta, shift, block)
+        came, given = settle(
+            asked, many, calm, now, block, next_block, head, index, meta, layout, bounds, policy, sketch, width, out,
+        )  # fmt: skip
+        start_rows(asked, out, block, given, used, head, data, layout, bits, first[0], first[1])
+        done, calm = done + came, calm - given
+        block, next_block = next_block, block
+        if came < many and calm == 0:
+            calm = make_places(head, index, scratch)
+            if calm == 0:
+                break
+    return done
 
 
 @njit(cache=True, nogil=True)
@@ -208,46 +245,16 @@ def claim_rows(
     starts: NDArray[np.float64],
     scratch: NDArray[np.int64],
     rows: NDArray[np.int64],
-) -> int:
-    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory.
-
-    While a block of keys is settled, the lines of the next one are on their way.
-    """
-    salt, shift = layout[SALT], layout[SHIFT]
-    heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
-    datas, layouts, spare = words_of(data), words_of(layout), words_of(scratch)
-    oldest, flags, counters = words_of(bounds), bytes_of(bits), bytes_of(sketch)
-    kind, rate, window = np.int64(admission[0]), admission[1], np.int64(admission[2])
-    scale, state = np.float32(starts[0]), np.float32(starts[1])
+) -> Scalar:
+    """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
+    first = np.float32(starts[0]), np.float32(starts[1])
     # Zeros, since homes beyond the last key are approached too.
-    space = np.zeros((7, BLOCK), np.int64)
-    hashes, homes, lines, guesses = words_of(space[0]), words_of(space[1]), words_of(space[2]), words_of(space[3])
-    next_hashes, next_homes, born = words_of(space[4]), words_of(space[5]), words_of(space[6])
-    done, calm, located, frontier = start, places(heads, shift), -1, heads[FRONTIER]
-    while done < len(keys):
-        asked, out = words_at(np.int64(keys.ctypes.data) + done * 8), words_at(np.int64(rows.ctypes.data) + done * 8)
-        many, used = min(BLOCK, len(keys) - done), heads[TOP]
-        if calm == 0:
-            calm = make_places(heads, indexes, spare, shift)
-        if located != done or frontier != heads[FRONTIER]:
-            locate(asked, many, salt, heads, hashes, homes)
-            for i in range(many):
-                approach(indexes, homes[i])
-        located, frontier = done + many, heads[FRONTIER]
-        following = words_at(np.int64(keys.ctypes.data) + located * 8)
-        locate(following, min(BLOCK, len(keys) - located), salt, heads, next_hashes, next_homes)
-        guess(many, hashes, homes, indexes, metas, shift, lines, guesses)
-        came, given = settle(
-            asked, many, calm, now, salt, hashes, homes, next_homes, lines, guesses, heads, indexes, metas, shift,
-            oldest, kind, rate, window, counters, sketch.shape[1], out, born,
-        )  # fmt: skip
-        start_rows(asked, out, born, given, used, heads, datas, layouts, flags, guesses, scale, state)
-        done, calm = done + came, calm - given
-        hashes, next_hashes, homes, next_homes = next_hashes, hashes, next_homes, homes
-        if came < many and calm == 0:
-            calm = make_places(heads, indexes, spare, shift)
-            if calm == 0:
-                break
+    space = np.zeros((2, BLOCK_WORDS), np.int64)
+    done = claim_blocks(
+        np.int64(keys.ctypes.data), len(keys), start, now, words_of(head), words_of(index), words_of(meta),
+        words_of(data), words_of(layout), bytes_of(bits), words_of(bounds), doubles_of(admission), bytes_of(sketch),
+        sketch.shape[1], first, words_of(scratch), (words_of(space[0]), words_of(space[1])), np.int64(rows.ctypes.data),
+    )  # fmt: skip
     # It was written through its address; this keeps its memory until here.
     space[0, 0] = 0
     return done

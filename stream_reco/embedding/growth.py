@@ -52,8 +52,11 @@ def count_reach(line: int, last: int, index: Pointer) -> Scalar:
 
 @njit(cache=True, nogil=True)
 def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, taken: Pointer) -> Scalar:
-    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`."""
-    old = head[OLD_LINES]
+    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`.
+
+    Who passed these lines is counted anew, by those few that stay: whoever left was of a home from `line` on.
+    """
+    old, new = head[OLD_LINES], head[NEW_LINES]
     last = ((high - 1) * old) >> HASH_BITS
     count, at = 0, line
     while True:
@@ -63,15 +66,17 @@ def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, ta
         for s in range(counter & USED_MASK):
             word = slots[s]
             slots[s] = 0
-            if low <= word >> 32 < high:
+            hashed = word >> 32
+            if low <= hashed < high:
                 taken[count] = word
                 count += 1
-                for before in range(((word >> 32) * old) >> HASH_BITS, at):
-                    words_at(line_address(index, before))[SLOTS] -= PASS
             else:
                 slots[kept] = word
                 kept += 1
-        slots[SLOTS] += kept - (counter & USED_MASK)
+                home = (hashed * (new if hashed >= high else old)) >> HASH_BITS
+                for before in range(max(home, line), at):
+                    words_at(line_address(index, before))[SLOTS] += PASS
+        slots[SLOTS] = kept
         if at >= last and counter < PASS:
             return count
         at += 1
@@ -108,7 +113,8 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
         head[NEED_SCRATCH] = reach
         return False
     for i in range(take_homes(line, low, high, head, index, scratch)):
-        place(scratch[i], ((scratch[i] >> 32) * new) >> HASH_BITS, head, index)
+        home = ((scratch[i] >> 32) * new) >> HASH_BITS
+        place(scratch[i], line_address(index, home), home, head, index)
     head[FRONTIER] = low
     return True
 
@@ -145,30 +151,23 @@ def begin_growth(head: Pointer) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def rows_to_give(head: Pointer, shift: int) -> Scalar:
-    """How many: those that were freed, and the unused ones of one page."""
-    unused = min(head[ROW_CAPACITY] - head[TOP], (1 << shift) - (head[TOP] & ((1 << shift) - 1)))
-    return head[TOP] - head[LIVE] + unused
-
-
-@njit(cache=True, nogil=True)
-def places(head: Pointer, shift: int) -> Scalar:
+def places(head: Pointer) -> Scalar:
     """How many keys may get rows, at most BLOCK, before `make_places` has something to do again."""
     if head[FRONTIER] == 0:
         calm = head[NEW_LINES] * SLOTS * LOAD_PERCENT // 100 - head[LIVE]
     else:
         calm = -head[LIVE] & (SHARE - 1)
-    return max(0, min(BLOCK, rows_to_give(head, shift), calm)) if has_lines(0, head) else 0
+    return max(0, min(BLOCK, head[ROW_CAPACITY] - head[LIVE], calm)) if has_lines(0, head) else 0
 
 
 @njit(cache=True, nogil=True)
-def make_places(head: Pointer, index: Pointer, scratch: Pointer, shift: int) -> Scalar:
+def make_places(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
     """Do a share of growth, if it is due; how many keys may then get rows, at most BLOCK; 0 where there is no row, or
     lines or scratch must be appended first, as NEED_LINES or NEED_SCRATCH says.
     """
     if not has_row(head):
         return 0
-    calm = places(head, shift)
+    calm = places(head)
     if calm > 0:
         return calm
     if head[FRONTIER] == 0:
@@ -179,5 +178,5 @@ def make_places(head: Pointer, index: Pointer, scratch: Pointer, shift: int) -> 
     if not has_lines(0, head):
         return 0
     if head[FRONTIER] == 0:
-        return places(head, shift)
-    return min(SHARE - (head[LIVE] & (SHARE - 1)), rows_to_give(head, shift))
+        return places(head)
+    return min(SHARE - (head[LIVE] & (SHARE - 1)), head[ROW_CAPACITY] - head[LIVE])

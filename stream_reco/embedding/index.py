@@ -48,6 +48,9 @@ SPARE_LINES = 16
 GOLDEN = -7046029254386353131
 # Keys that are looked for together, while the lines of as many more are on their way.
 BLOCK = 64
+# Where in a block's words there is what of its keys.
+HASHES, HOMES, LINES, GUESSES, BORN = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+BLOCK_WORDS = 5 * BLOCK
 # What is found of a key without a row, and what is guessed at most of one that other lines may have.
 ABSENT, UNSURE = -1, ~PASS
 
@@ -96,13 +99,14 @@ def candidates(line: int, hashed: int) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def locate(keys: Pointer, many: int, salt: int, head: Pointer, hashes: Pointer, homes: Pointer) -> None:
+def locate(keys: Pointer, many: int, salt: int, head: Pointer, block: Pointer) -> None:
     """Hashes and home lines of keys[:many], at most BLOCK."""
     for i in range(many):
-        hashes[i] = hash_of(keys[i], salt)
+        block[HASHES + i] = hash_of(keys[i], salt)
     old, new, frontier = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
     for i in range(many):
-        homes[i] = (hashes[i] * (new if hashes[i] >= frontier else old)) >> HASH_BITS
+        hashed = block[HASHES + i]
+        block[HOMES + i] = (hashed * (new if hashed >= frontier else old)) >> HASH_BITS
 
 
 @njit(cache=True, nogil=True)
@@ -114,31 +118,29 @@ def approach(index: Pointer, line: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def guess(
-    many: int,
-    hashes: Pointer,
-    homes: Pointer,
-    index: Pointer,
-    meta: Pointer,
-    shift: int,
-    lines: Pointer,
-    guesses: Pointer,
-) -> None:
+def approach_all(many: int, index: Pointer, block: Pointer) -> None:
+    """Have the home lines of a whole block on their way."""
+    for i in range(many):
+        approach(index, block[HOMES + i])
+
+
+@njit(cache=True, nogil=True)
+def guess(many: int, index: Pointer, meta: Pointer, shift: int, block: Pointer) -> None:
     """Of what `locate` gave: a row for each key, to be checked by the key, with its meta on the way. Where there is
     none the line's counter, inverted, hence below 0: at most UNSURE where the next line must tell, which is on its way.
-    Besides, the addresses of the home lines.
     """
     for i in range(many):
-        line = line_address(index, homes[i])
-        lines[i] = line
-        found, counter = candidates(line, hashes[i]), words_at(line)[SLOTS]
+        line = line_address(index, block[HOMES + i])
+        found, counter = candidates(line, block[HASHES + i]), words_at(line)[SLOTS]
         if found != 0:
-            guesses[i] = row_in(words_at(line), lowest_bit(found))
-            prefetch(meta_address(meta, shift, guesses[i]))
+            row = row_in(words_at(line), lowest_bit(found))
+            prefetch(meta_address(meta, shift, row))
+            block[GUESSES + i] = row
         else:
-            guesses[i] = ~counter
+            block[GUESSES + i] = ~counter
             if counter >= PASS or counter == SLOTS:
-                approach(index, homes[i] + 1)
+                approach(index, block[HOMES + i] + 1)
+        block[LINES + i] = line
 
 
 @njit(cache=True, nogil=True)
@@ -167,18 +169,21 @@ def put(word: int, slots: Pointer) -> None:
 
 
 @njit(cache=True, nogil=True)
-def place(word: int, line: int, head: Pointer, index: Pointer) -> None:
-    """Put a slot word into the first line with room from its home on; the caller made sure that there is one."""
-    slots = words_at(line_address(index, line))
+def place(word: int, line: int, home: int, head: Pointer, index: Pointer) -> None:
+    """Put a slot word into the first line with room from its home on, whose address is `line`; the caller made sure
+    that there is one.
+    """
+    slots = words_at(line)
     if slots[SLOTS] & USED_MASK < SLOTS:
         put(word, slots)
     else:
-        place_after(word, line, head, index)
+        place_after(word, home, head, index)
 
 
 @njit(cache=True, nogil=True)
-def place_after(word: int, line: int, head: Pointer, index: Pointer) -> None:
+def place_after(word: int, home: int, head: Pointer, index: Pointer) -> None:
     """`place` for a home that is full."""
+    line = home
     slots = words_at(line_address(index, line))
     while slots[SLOTS] & USED_MASK == SLOTS:
         slots[SLOTS] += PASS

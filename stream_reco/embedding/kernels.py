@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from stream_reco.embedding.index import (
     ABSENT,
     BLOCK,
+    BLOCK_WORDS,
     FREE_ROW,
+    GUESSES,
+    HASHES,
+    HOMES,
     LIVE,
     TOUCHED,
     UNSURE,
     approach,
+    approach_all,
     erase,
     guess,
     hash_of,
@@ -34,6 +39,7 @@ from stream_reco.embedding.pointers import (
     floats_at,
     prefetch,
     words_at,
+    words_from,
     words_of,
 )
 
@@ -88,25 +94,21 @@ def find_rows(
     salt, shift = layout[SALT], layout[SHIFT]
     heads, indexes, metas = words_of(head), words_of(index), words_of(meta)
     # Zeros, since homes beyond the last key are approached too.
-    space = np.zeros((6, BLOCK), np.int64)
-    hashes, homes, lines, guesses = words_of(space[0]), words_of(space[1]), words_of(space[2]), words_of(space[3])
-    next_hashes, next_homes = words_of(space[4]), words_of(space[5])
-    many = min(BLOCK, len(keys))
-    locate(words_at(np.int64(keys.ctypes.data)), many, salt, heads, hashes, homes)
-    for i in range(many):
-        approach(indexes, homes[i])
-    for start in range(0, len(keys), BLOCK):
-        asked, out = words_at(np.int64(keys.ctypes.data) + start * 8), words_at(np.int64(rows.ctypes.data) + start * 8)
-        many = min(BLOCK, len(keys) - start)
-        following = min(BLOCK, len(keys) - start - many)
-        locate(
-            words_at(np.int64(keys.ctypes.data) + (start + many) * 8), following, salt, heads, next_hashes, next_homes
-        )
-        guess(many, hashes, homes, indexes, metas, shift, lines, guesses)
+    space = np.zeros((2, BLOCK_WORDS), np.int64)
+    block, next_block = words_of(space[0]), words_of(space[1])
+    many, done = min(BLOCK, len(keys)), 0
+    locate(words_of(keys), many, salt, heads, block)
+    approach_all(many, indexes, block)
+    while done < len(keys):
+        asked, out = words_from(keys, done), words_from(rows, done)
+        following = min(BLOCK, len(keys) - done - many)
+        locate(words_from(keys, done + many), following, salt, heads, next_block)
+        guess(many, indexes, metas, shift, block)
         for i in range(many):
-            approach(indexes, next_homes[i])
-            out[i] = find(asked[i], hashes[i], guesses[i], heads, indexes, metas, shift)
-        hashes, next_hashes, homes, next_homes = next_hashes, hashes, next_homes, homes
+            approach(indexes, next_block[HOMES + i])
+            out[i] = find(asked[i], block[HASHES + i], block[GUESSES + i], heads, indexes, metas, shift)
+        block, next_block = next_block, block
+        done, many = done + many, following
     # It was written through its address; this keeps its memory until here.
     space[0, 0] = 0
 

@@ -97,6 +97,18 @@ def words_of(array: NDArray[np.int64]) -> Pointer:
 
 
 @njit(cache=True, nogil=True)
+def words_from(array: NDArray[np.int64], place: int) -> Pointer:
+    """The array's memory from a place on."""
+    return words_at(np.int64(array.ctypes.data) + place * 8)
+
+
+@njit(cache=True, nogil=True)
 def bytes_of(array: NDArray[np.uint8]) -> Pointer:
     """The array's memory; the array must outlive the pointer."""
     return bytes_at(np.int64(array.ctypes.data))
+
+
+@njit(cache=True, nogil=True)
+def doubles_of(array: NDArray[np.float64]) -> Pointer:
+    """The array's memory; the array must outlive the pointer."""
+    return doubles_at(np.int64(array.ctypes.data))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from stream_reco.embedding.index import GOLDEN, IGNORED, REFUSED
 from stream_reco.embedding.kernels import AHEAD, DIM, STRIDE, approach_floats, row_address, touch
 from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
-from stream_reco.embedding.pointers import Pointer, bytes_of, doubles_at, floats_at, words_of
+from stream_reco.embedding.pointers import Pointer, bytes_of, doubles_of, floats_at, words_of
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)
@@ -139,7 +139,7 @@ def update_rows(
     """
     n, dim = len(rows), layout[DIM]
     datas, layouts, heads = words_of(data), words_of(layout), words_of(head)
-    flags, settings = bytes_of(bits), doubles_at(np.int64(hyper.ctypes.data))
+    flags, settings = bytes_of(bits), doubles_of(hyper)
     first, following = np.empty(n, np.int32), np.empty(n, np.int32)
     chain_duplicates(rows, first, following)
     total = np.empty(dim, np.float32)
