@@ -35,7 +35,7 @@ LOAD_PERCENT = 82
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 32, 25
 LINES_PER_INSERT = 2
 # Every so many insertions move lines, for that many: runs are cheaper than lines one by one. A power of two.
-SHARE = BLOCK
+SHARE = 64
 
 
 @njit(cache=True, nogil=True)

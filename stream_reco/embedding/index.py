@@ -47,7 +47,7 @@ SPARE_LINES = 16
 # 2**64 over the golden ratio: an odd step that visits all hashes.
 GOLDEN = -7046029254386353131
 # Keys that are looked for together, while the lines of as many more are on their way.
-BLOCK = 64
+BLOCK = 32
 # Where in a block's words there is what of its keys.
 HASHES, HOMES, LINES, GUESSES, BORN = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
 BLOCK_WORDS = 5 * BLOCK

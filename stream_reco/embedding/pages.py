@@ -69,13 +69,12 @@ class Pages:
 
     Several pages share one slab (one allocation). A slab is an eighth of what exists up to 16 MiB, then one huge page,
     then a 256th of gigabytes, so that small tables stay small and big ones waste little; 64-byte alignment keeps an
-    item of one line on one line. `read_first`: it is read before it is written.
+    item of one line on one line.
     """
 
-    def __init__(self, item_bytes: int, shift: int, *, read_first: bool = False) -> None:
+    def __init__(self, item_bytes: int, shift: int) -> None:
         self.item_bytes = item_bytes
         self.shift = shift
-        self.read_first = read_first
         self.count = 0
         self.addresses: NDArray[np.int64] = np.zeros(16, np.int64)
         self._slabs: list[NDArray[np.uint8]] = []
@@ -103,14 +102,10 @@ class Pages:
     def _append_slab(self, pages: int) -> None:
         size = pages * self.page_bytes
         try:
-            slab = allocate(size)
-            self._append(slab, allocated(size))
+            self._append(allocate(size), allocated(size))
         except (MemoryError, OSError) as error:
             text = f"no memory for {size} more bytes of an embedding table; evict rows or set a shorter ttl_ms"
             raise MemoryError(text) from error
-        if self.read_first:
-            # Many kernels give small pages, one by one, where a huge page of zeros was read before it is written.
-            slab[::HUGE_BYTES] = 0
 
     def _append(self, slab: NDArray[np.uint8], size: int) -> None:
         """Take a slab of whole pages, which counts as `size` bytes. The count rises last, when nothing can fail."""

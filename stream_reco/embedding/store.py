@@ -60,7 +60,7 @@ class RowStore:
         shift = max(4, (PAGE_BYTES // max(4 * stride, META_BYTES)).bit_length() - 1)
         self.layout = np.array([shift, stride, dim, salt, init_salt, ttl], np.int64)
         self.head = np.zeros(scalars.HEAD_SIZE, np.int64)
-        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT, read_first=True)
+        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         self.meta = Pages(META_BYTES, shift)
         self.data = Pages(4 * stride, shift)
         self.bits = np.zeros(0, np.uint8)
@@ -257,7 +257,7 @@ class RowStore:
         meta = contents.array("meta", np.int64, top, META_BYTES // 8)
         data = contents.array("data", np.float32, top, int(self.layout[kernels.STRIDE]))
         bits = contents.array("bits", np.uint8, -(-top // 8))
-        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT, read_first=True)
+        self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):
             pages.fill(content.reshape(-1).view(np.uint8), adopt=adopt)
         self.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)

@@ -29,6 +29,14 @@ def zipf_positions(n: int, size: int) -> NDArray[np.int64]:
     return chosen
 
 
+def assign(keys: list[int]) -> dict[int, int]:
+    """A dict of the place of each key."""
+    known: dict[int, int] = {}
+    for place, key in enumerate(keys):
+        known[key] = place  # noqa: PERF403 - assignment one by one is what is measured
+    return known
+
+
 def fill(table: EmbeddingTable, keys: NDArray[np.int64]) -> NDArray[np.float64]:
     """float64[batches]: CPU seconds of each batch of new keys, of this thread: a busy machine is no pause."""
     taken = []

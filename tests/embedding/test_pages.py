@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.embedding.pages import LARGEST_SLAB, Pages, allocated, slab_pages, slabs_until
+from stream_reco.embedding.pages import LARGEST_SLAB, Pages, allocate, allocated, slab_pages, slabs_until
+from stream_reco.embedding.pointers import LINE_BYTES
 
 MIB = 1 << 20
 PAGE_BYTES = st.integers(1 << 12, 1 << 20)
@@ -46,3 +47,12 @@ def test_content_comes_back_and_goes_on_as_if_it_had_grown(size: int, adopt: boo
         assert filled.nbytes <= grown.nbytes
         assert (filled.read(items) == content).all()
     assert not filled.read(items + 100_000)[len(content) :].any()
+
+
+@given(st.sampled_from([1, 63, 64, 100_000, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 7 * MIB + 12_345]))
+def test_what_is_allocated_is_empty_aligned_and_as_long_as_was_asked(size: int) -> None:
+    memory = allocate(size)
+    assert len(memory) == size <= allocated(size)
+    assert memory.ctypes.data % LINE_BYTES == 0
+    assert not memory.any()
+    memory[:] = 1

@@ -190,6 +190,19 @@ def test_memory_is_counted_and_bounded() -> None:
     assert 256 < table.nbytes / len(table) < 256 + 60
 
 
+@pytest.mark.parametrize("distinct", [1, 1_000, 60_000, 300_000])
+def test_a_large_batch_takes_no_more_memory_than_its_rows_ask_for(distinct: int) -> None:
+    keys = np.random.default_rng(0).integers(0, distinct, 300_000)
+    at_once, bit_by_bit = EmbeddingTable(32, "adagrad"), EmbeddingTable(32, "adagrad")
+    at_once.train_rows(keys, 0)
+    for part in np.array_split(keys, 300):
+        bit_by_bit.train_rows(part, 0)
+    assert (np.sort(at_once.keys()) == np.sort(bit_by_bit.keys())).all()
+    at_once.check_invariants()
+    # The index is as long as the batch would have it, rows are at most twice as many as there are.
+    assert at_once.nbytes < 2.3 * bit_by_bit.nbytes + 15 * len(keys)
+
+
 def test_without_memory_the_table_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     table = EmbeddingTable(8, "sgd")
     table.train_rows(np.arange(1000), 0)
