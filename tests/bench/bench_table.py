@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from stream_reco.embedding import PRECISIONS, Adagrad, Delta, EmbeddingTable, ReplicaTable
-from tests.bench.table_keys import DIM, assign, fill, scattered, zipf_positions
+from tests.bench.table_keys import DIM, WARM_BYTES_A_ROW, assign, fill, scattered, zipf_positions
 from tests.bench.table_pauses import measure_budget, measure_eviction, measure_growth, measure_threads
 from tests.bench.table_sizes import measure_sizes
 from tests.bench.timing import in_turns, seconds
@@ -65,6 +65,7 @@ def measure_insert(many: int) -> dict[str, object]:
             "adagrad": lambda: EmbeddingTable(DIM).train_rows(keys, 0),
         },
         9,
+        warmed=many * WARM_BYTES_A_ROW,
     )
     ours = ("index", "narrow", "adagrad")
     return {

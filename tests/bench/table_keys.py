@@ -11,6 +11,8 @@ DIM = 32
 BATCH = 10_000
 BYTES_OF_ROW = 4 * 2 * DIM
 """Of a vector and its Adagrad state."""
+WARM_BYTES_A_ROW = BYTES_OF_ROW + 64
+"""What the system is to have ready where rows are made: for them, what is beside them, and what the caller holds."""
 
 
 def scattered(n: int) -> NDArray[np.int64]:

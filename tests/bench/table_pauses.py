@@ -8,74 +8,86 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
-from tests.bench.table_keys import BATCH, BYTES_OF_ROW, DIM, fill, scattered, zipf_positions
+from tests.bench.table_keys import BATCH, BYTES_OF_ROW, DIM, WARM_BYTES_A_ROW, fill, scattered, zipf_positions
+from tests.bench.timing import recurring, warm
 
 EVICTED_A_CALL = 1_000
+CALLS = 200
 THREAD_SECONDS = 3.0
 
 
 def measure_growth(rows: int) -> dict[str, object]:
-    """Batches of new keys from nothing to `rows`, and the memory at half and at all of them.
-
-    A batch counts as the median of what it took in three tables that grew: where the table pauses they all do, and
-    where the machine gives memory slowly one of them does.
-    """
+    """Batches of new keys from nothing to `rows`, and the memory at half and at all of them."""
     keys = scattered(rows)
-    runs = []
-    for _ in range(3):
+    beside: list[float] = []
+
+    def grow() -> NDArray[np.float64]:
+        warm(rows * WARM_BYTES_A_ROW)
         table = EmbeddingTable(DIM)
-        first = fill(table, keys[: rows // 2])
-        half = table.nbytes / len(table) - BYTES_OF_ROW
-        second = fill(table, keys[rows // 2 :])
-        runs.append(np.concatenate([first, second]))
-    taken = np.median(runs, axis=0)
+        taken = []
+        for part in (keys[: rows // 2], keys[rows // 2 :]):
+            taken.append(fill(table, part))
+            beside.append(table.nbytes / len(table) - BYTES_OF_ROW)
+        return np.concatenate(taken)
+
+    taken = recurring(grow)
     return {
-        "growth_rows": len(table),
+        "growth_rows": rows,
         "growth_slowest_over_median_batch": float(taken.max() / np.median(taken)),
         "growth_median_batch_seconds": float(np.median(taken)),
-        "overhead_bytes_per_row_at_half": half,
-        "overhead_bytes_per_row": table.nbytes / len(table) - BYTES_OF_ROW,
+        "overhead_bytes_per_row_at_half": beside[0],
+        "overhead_bytes_per_row": beside[1],
     }
 
 
 def measure_eviction(rows: int) -> dict[str, object]:
     """The longest call of evict among so many rows: while none is due, and while all are, some at a time."""
-    table = EmbeddingTable(DIM, "sgd", ttl_ms=1_000)
     keys = scattered(rows)
-    fill(table, keys)
-    table.train_rows(keys[::2], 600)
-    idle = [_cpu(lambda: table.evict(900, EVICTED_A_CALL)) for _ in range(200)]
-    due = [_cpu(lambda: table.evict(1_500, EVICTED_A_CALL)) for _ in range(200)]
+
+    def evict() -> NDArray[np.float64]:
+        table = EmbeddingTable(DIM, "sgd", ttl_ms=1_000)
+        fill(table, keys)
+        table.train_rows(keys[::2], 600)
+        times = [900] * CALLS + [1_500] * CALLS
+        return np.array([_cpu(partial(table.evict, now, EVICTED_A_CALL)) for now in times])
+
+    idle, due = np.split(recurring(evict), 2)
     return {
-        "evict_none_due_slowest_seconds": max(idle),
+        "evict_none_due_slowest_seconds": float(idle.max()),
         f"evict_{EVICTED_A_CALL}_due_median_seconds": float(np.median(due)),
-        f"evict_{EVICTED_A_CALL}_due_slowest_seconds": max(due),
+        f"evict_{EVICTED_A_CALL}_due_slowest_seconds": float(due.max()),
     }
 
 
 def measure_budget(rows: int) -> dict[str, object]:
     """Batches of which a tenth are new keys, in a table at its budget and in one without, of about so many rows."""
     budget = rows * (BYTES_OF_ROW + 32)
-    bounded, free = EmbeddingTable(DIM, budget_bytes=budget), EmbeddingTable(DIM)
     keys = scattered(2 * rows)
-    at = 0
-    while bounded.crowded_out == 0:
-        for table in (bounded, free):
-            table.train_rows(keys[at : at + BATCH], at)
-        at += BATCH
-    taken: list[tuple[float, float]] = []
-    for number in range(200):
-        fresh = keys[at + number * BATCH // 10 :][: BATCH // 10]
-        batch = np.concatenate([bounded.keys()[zipf_positions(len(bounded), BATCH * 9 // 10)], fresh])
-        taken.append((_cpu(partial(bounded.train_rows, batch, at)), _cpu(partial(free.train_rows, batch, at))))
-    of_bounded, of_free = np.array(taken).T
-    # What waits for the next drain is beside the budget.
-    bounded.drain_touched()
+    seen: dict[str, object] = {}
+
+    def crowd() -> NDArray[np.float64]:
+        bounded, free = EmbeddingTable(DIM, budget_bytes=budget), EmbeddingTable(DIM)
+        at = 0
+        while bounded.crowded_out == 0:
+            for table in (bounded, free):
+                table.train_rows(keys[at : at + BATCH], at)
+            at += BATCH
+        taken = []
+        for number in range(CALLS):
+            fresh = keys[at + number * BATCH // 10 :][: BATCH // 10]
+            batch = np.concatenate([bounded.keys()[zipf_positions(len(bounded), BATCH * 9 // 10)], fresh])
+            taken += [_cpu(partial(table.train_rows, batch, at)) for table in (bounded, free)]
+        # What waits for the next drain is beside the budget.
+        bounded.drain_touched()
+        seen.update({"budget_rows": len(bounded), "budget_nbytes_over_budget": bounded.nbytes / budget})
+        return np.array(taken)
+
+    of_bounded, of_free = recurring(crowd).reshape(-1, 2).T
     return {
-        "budget_rows": len(bounded),
-        "budget_nbytes_over_budget": bounded.nbytes / budget,
+        **seen,
         "budget_median_batch_over_free": float(np.median(of_bounded) / np.median(of_free)),
         "budget_slowest_over_median_batch": float(of_bounded.max() / np.median(of_bounded)),
     }
