@@ -56,5 +56,5 @@ def power(bits: int) -> str:
 
 SHELVES = (
     Shelf("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
-    Shelf("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 60_000),
+    Shelf("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 180_000),
 )
