@@ -20,7 +20,6 @@ from stream_reco.embedding.index import (
     IS_FULL,
     LINES,
     LIVE,
-    ROW_CAPACITY,
     SLOTS,
     TOP,
     TOUCHED,
@@ -59,7 +58,8 @@ def start_vector(row: Pointer, mixed: int, dim: int, scale: float) -> None:
         h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)) ^ high
         h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
         bits = np.int32(np.uint32(h ^ (h >> np.uint32(16))) >> np.uint32(8))
-        row[j] = (np.float32(bits) * np.float32(2.0**-23) - np.float32(1.0)) * scale
+        # Plus 0, which makes a zero of a scale of 0 the zero that unused memory holds.
+        row[j] = (np.float32(bits) * np.float32(2.0**-23) - np.float32(1.0)) * scale + np.float32(0)
 
 
 @njit(cache=True, nogil=True)
@@ -166,7 +166,7 @@ def settle(
                 place((hashed << 32) | (row + 1), line, block[HOMES + i], head, index)
                 block[BORN + given] = i
                 given += 1
-        elif head[IS_FULL] and free < 0 and top == head[ROW_CAPACITY]:
+        elif head[IS_FULL]:
             head[DECLINED] += 1
         else:
             came = i
@@ -207,7 +207,7 @@ def claim_blocks(
         asked, out = words_at(keys + 8 * done), words_at(rows + 8 * done)
         many, used = min(BLOCK, size - done), head[TOP]
         if calm == 0:
-            calm = make_places(head, index, scratch)
+            calm = places(head)
         if located != done or frontier != head[FRONTIER]:
             locate(asked, many, salt, head, block)
         if located != done:
@@ -221,7 +221,7 @@ def claim_blocks(
         start_rows(asked, out, block, given, used, head, data, layout, bits, first[0], first[1])
         done, calm = done + came, calm - given
         block, next_block = next_block, block
-        if came < many and calm == 0:
+        if came < many:
             calm = make_places(head, index, scratch)
             if calm == 0:
                 break

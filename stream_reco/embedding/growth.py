@@ -107,7 +107,7 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
     line = max(last + 1 - many, 0)
     low = ((line << HASH_BITS) + old - 1) // old
     reach = count_reach(line, last, index)
-    if not has_lines(reach // SLOTS, head):
+    if not has_lines(-(-reach // SLOTS), head):
         return False
     if reach > head[SCRATCH_SIZE]:
         head[NEED_SCRATCH] = reach
@@ -151,32 +151,34 @@ def begin_growth(head: Pointer) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
-def places(head: Pointer) -> Scalar:
-    """How many keys may get rows, at most BLOCK, before `make_places` has something to do again."""
+def until_growth(head: Pointer) -> Scalar:
+    """How many keys may be entered before growth has something to do, which it has now where this is not above 0."""
     if head[FRONTIER] == 0:
-        calm = head[NEW_LINES] * SLOTS * LOAD_PERCENT // 100 - head[LIVE]
-    else:
-        calm = -head[LIVE] & (SHARE - 1)
-    return max(0, min(BLOCK, head[ROW_CAPACITY] - head[LIVE], calm)) if has_lines(0, head) else 0
+        return head[NEW_LINES] * SLOTS * LOAD_PERCENT // 100 - head[LIVE]
+    return -head[LIVE] & (SHARE - 1)
+
+
+@njit(cache=True, nogil=True)
+def places(head: Pointer) -> Scalar:
+    """How many keys may get rows, at most BLOCK, before `make_places` must be asked again. Changes nothing."""
+    calm = min(BLOCK, head[ROW_CAPACITY] - head[LIVE], until_growth(head))
+    return max(0, calm) if has_lines(0, head) else 0
 
 
 @njit(cache=True, nogil=True)
 def make_places(head: Pointer, index: Pointer, scratch: Pointer) -> Scalar:
-    """Do a share of growth, if it is due; how many keys may then get rows, at most BLOCK; 0 where there is no row, or
-    lines or scratch must be appended first, as NEED_LINES or NEED_SCRATCH says.
+    """Do a share of growth, if it is due; how many keys may then get rows, at most BLOCK; 0, with nothing done, where
+    rows, lines or scratch are lacking, as NEED_ROWS, NEED_LINES or NEED_SCRATCH says.
+
+    It is asked where a stranger waits: what the index looks like depends on the keys, not on how much memory there is.
     """
-    if not has_row(head):
+    if not (has_row(head) and has_lines(0, head)):
         return 0
-    calm = places(head)
-    if calm > 0:
-        return calm
-    if head[FRONTIER] == 0:
-        if not begin_growth(head):
+    if until_growth(head) <= 0:
+        if head[FRONTIER] == 0:
+            if not begin_growth(head):
+                return 0
+        elif not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
             return 0
-    elif not move_lines(SHARE * LINES_PER_INSERT, head, index, scratch):
-        return 0
-    if not has_lines(0, head):
-        return 0
-    if head[FRONTIER] == 0:
-        return places(head)
-    return min(SHARE - (head[LIVE] & (SHARE - 1)), head[ROW_CAPACITY] - head[LIVE])
+    calm = until_growth(head)
+    return min(BLOCK, head[ROW_CAPACITY] - head[LIVE], calm if calm > 0 else SHARE)

@@ -78,7 +78,7 @@ def _emit_tops_that_are(context: Any, builder: Any, signature: Any, arguments: A
     word, flag = ir.IntType(64), ir.IntType(32)
     line = ir.VectorType(word, WORDS)
     address, half = arguments
-    words = builder.load(builder.inttoptr(address, line.as_pointer()), align=LINE_BYTES)
+    words = builder.load(builder.inttoptr(address, line.as_pointer()), align=8)
     single = builder.insert_element(ir.Constant(line, ir.Undefined), half, flag(0))
     everywhere = ir.Constant(ir.VectorType(flag, WORDS), [0] * WORDS)
     wanted = builder.shuffle_vector(single, ir.Constant(line, ir.Undefined), everywhere)

@@ -22,14 +22,8 @@ Narrow = TypeVar("Narrow", np.int64, np.uint8)
 NEVER = (1 << 62) - 1
 _SCRATCH = 1024
 _LARGE_BATCH, _SAMPLE = 4096, 256
-_OF_THIS_PROCESS = [
-    scalars.LINE_CAPACITY,
-    scalars.ROW_CAPACITY,
-    scalars.SCRATCH_SIZE,
-    scalars.NEED_ROWS,
-    scalars.NEED_LINES,
-    scalars.NEED_SCRATCH,
-]
+_NEEDS = [scalars.NEED_ROWS, scalars.NEED_LINES, scalars.NEED_SCRATCH]
+_OF_THIS_PROCESS = [scalars.LINE_CAPACITY, scalars.ROW_CAPACITY, scalars.SCRATCH_SIZE, *_NEEDS]
 """Places in `head` that say how much memory there is, or was asked for."""
 
 
@@ -117,6 +111,7 @@ class RowStore:
             self.head[scalars.EXPECTED] = self._expected(keys)
         try:
             while True:
+                self.head[_NEEDS] = 0
                 done = claims.claim_rows(
                     keys, done, now, self.head, self.index.addresses, self.meta.addresses, self.data.addresses,
                     self.layout, self.bits, self.bounds, admission, sketch, starts, self._scratch, rows,
@@ -260,8 +255,9 @@ class RowStore:
         self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):
             pages.fill(content.reshape(-1).view(np.uint8), adopt=adopt)
-        self.index.grow_to(int(head[scalars.NEW_LINES]) + scalars.SPARE_LINES)
+        self.index.grow_to(int(head[scalars.NEW_LINES]) + 2 * scalars.SPARE_LINES)
         self.head = head
+        # Files of earlier releases end with the last line that was used.
         head[scalars.LAST_LINE] = max(head[scalars.LAST_LINE], head[scalars.NEW_LINES] - 1)
         head[scalars.LINE_CAPACITY] = self.index.capacity
         head[scalars.SCRATCH_SIZE] = len(self._scratch)
@@ -291,7 +287,7 @@ def bytes_beside_pages(rows: int, pages: int) -> int:
 
 def _check_head(head: NDArray[np.int64]) -> None:
     """Raise ValueError where the scalars of a file are none that a store can have."""
-    top, live = int(head[scalars.TOP]), int(head[scalars.LIVE])
+    top, live, last = int(head[scalars.TOP]), int(head[scalars.LIVE]), int(head[scalars.LAST_LINE])
     old, new, frontier = (int(head[at]) for at in (scalars.OLD_LINES, scalars.NEW_LINES, scalars.FRONTIER))
     ranges = [
         ("rows", top, 0, LAST_ROW + 1),
@@ -300,8 +296,9 @@ def _check_head(head: NDArray[np.int64]) -> None:
         ("row to go on evicting at", int(head[scalars.CURSOR]), 0, top),
         ("row to go on making way at", int(head[scalars.HAND]), 0, top),
         ("touched rows", int(head[scalars.TOUCHED]), 0, live),
-        ("lines of the index", new, scalars.MIN_LINES, scalars.MIN_LINES + 2 * top),
-        ("last line of the index", int(head[scalars.LAST_LINE]), 0, scalars.MIN_LINES + 3 * top),
+        ("last line of the index", last, 0, LAST_ROW),
+        # A large batch of keys that repeat leaves a long index, whose lines are all in the file.
+        ("lines of the index", new, scalars.MIN_LINES, max(last + 1, scalars.MIN_LINES + 2 * top)),
         ("hash up to which the index is old", frontier, 0, scalars.WHOLE),
         ("old lines of the index", old, 1 if frontier else 0, new),
         ("sightings", int(head[scalars.SIGHTINGS]), 0, 1 << 62),

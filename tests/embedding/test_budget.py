@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable, after
+from stream_reco.embedding import index as scalars
 from stream_reco.embedding.eviction import values
 
 DAY = 86_400_000
@@ -185,6 +186,38 @@ def test_a_loaded_table_grows_to_the_same_rows_and_not_beyond_its_budget(
         loaded.drain_touched()
         assert len(loaded) == limit
         assert loaded.nbytes <= budget * MIB
+
+
+@pytest.mark.parametrize(
+    ("dim", "budget", "first"), [(5, 2_228_224, 31_949), (32, 3_801_088, 17_565), (50, 5_373_952, 17_565)]
+)
+def test_an_index_that_grows_at_the_last_rows_asks_for_no_row_more(dim: int, budget: int, first: int) -> None:
+    """Budgets and first batches with which lines are lacking just when rows had made way."""
+    table = EmbeddingTable(dim, "sgd", budget_bytes=budget, name="t")
+    limit = table._store.row_limit
+    table.train_rows(np.arange(first), 0)
+    while len(table) < limit:
+        table.train_rows(np.arange(len(table), min(limit, len(table) + 500)), 1)
+    for strangers in (np.arange(-64, 0), np.arange(-3000, -100)):
+        table.train_rows(strangers, 2)
+        table.drain_touched()
+        assert len(table) == table._store.head[scalars.ROW_CAPACITY] == limit
+        assert table.nbytes <= budget
+
+
+def test_a_loaded_index_that_ends_with_its_memory_grows_no_sooner(tmp_path: Path) -> None:
+    table = EmbeddingTable(1, "sgd", budget_bytes=1_745_248, name="t")
+    table.train_rows(np.arange(41_254), 0)
+    table.drain_touched()
+    table.save(tmp_path / "t")
+    loaded = EmbeddingTable.load(tmp_path / "t")
+    for one in (table, loaded):
+        for start in range(-(one._store.row_limit - 41_254), 0, 500):
+            one.train_rows(np.arange(start, min(0, start + 500)), 1)
+        one.drain_touched()
+    lines = [int(one._store.head[scalars.NEW_LINES]) for one in (table, loaded)]
+    assert lines[0] == lines[1]
+    assert loaded.nbytes <= table.nbytes <= 1_745_248
 
 
 def test_admission_gives_up_few_rows_of_a_small_table_at_once() -> None:

@@ -36,6 +36,19 @@ def test_new_rows_are_uniform_within_the_scale() -> None:
     assert abs(np.corrcoef(values[:, 0], values[:, 1])[0, 1]) < 0.03
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "ftrl", "adam"])
+def test_a_row_that_is_used_again_starts_from_the_same_bits(optimizer: str) -> None:
+    table = EmbeddingTable(16, optimizer, ttl_ms=5, init_scale=0.0 if optimizer == "adam" else 0.05)
+    for now in (0, 100):
+        table.train_rows([7], now)
+        table.apply_gradients([7], np.ones((1, 16), np.float32))
+        assert table.evict(now + 50).tolist() == [7]
+    fresh = EmbeddingTable(16, optimizer, ttl_ms=5, init_scale=0.0 if optimizer == "adam" else 0.05)
+    for one in (table, fresh):
+        one.train_rows([7], 200)
+    assert table.lookup([7]).tobytes() == fresh.lookup([7]).tobytes()
+
+
 def test_unsigned_keys_are_the_same_bits() -> None:
     table = EmbeddingTable(2)
     rows = table.train_rows(np.array([2**64 - 1, 2**63], np.uint64), 0)

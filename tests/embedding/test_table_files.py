@@ -299,6 +299,48 @@ def test_what_cannot_be_is_refused_though_its_checksum_is_right(path: Path, mapp
     EmbeddingTable.load(path, mapped=mapped).check_invariants()
 
 
+@BOTH
+def test_a_file_whose_index_ends_with_its_last_used_line_goes_on(path: Path, mapped: bool) -> None:
+    """As releases wrote it that knew the last used line: what comes to later lines must be in the next file."""
+    EmbeddingTable(4, name="item").save(path)
+    whole = {name: array.copy() for name, array in files.read(path).arrays.items()}
+    whole["head"][scalars.LAST_LINE] = 0
+    forged(path, {}, {"head": whole["head"], "index": whole["index"][:1]})
+    table = EmbeddingTable.load(path, mapped=mapped)
+    rows = table.train_rows(np.arange(100), 0)
+    table.save(path)
+    again = EmbeddingTable.load(path, mapped=mapped)
+    again.check_invariants()
+    assert (again.train_rows(np.arange(100), 1) == rows).all()
+    assert len(again) == 100
+
+
+@BOTH
+def test_growth_is_of_the_keys_and_not_of_the_memory_that_is_there(path: Path, mapped: bool) -> None:
+    """A large batch leaves more memory than a loaded table has, amid growth: both go on to the same file."""
+    table = EmbeddingTable(1, "sgd", name="t")
+    table.train_rows(np.arange(47_656), 0)
+    table.train_rows(np.concatenate([np.arange(47_656, 65_536), np.arange(12_000)]), 1)
+    table.save(path)
+    assert 0 < table._store.head[scalars.FRONTIER] < scalars.WHOLE
+    for keys in (np.arange(100), np.arange(10**6, 10**6 + 3000), np.arange(10**7, 10**7 + 20_000)):
+        loaded = EmbeddingTable.load(path, mapped=mapped)
+        for one in (table, loaded):
+            one.train_rows(keys, 2)
+        assert bytes_of(loaded, path.parent) == bytes_of(table, path.parent)
+        table.save(path)
+
+
+@BOTH
+def test_a_table_that_expected_more_keys_comes_back(path: Path, mapped: bool) -> None:
+    table = EmbeddingTable(4, name="item")
+    table.train_rows(np.full(100_000, 7), 0)
+    table.save(path)
+    again = EmbeddingTable.load(path, mapped=mapped)
+    again.check_invariants()
+    assert (again.lookup([7]) == table.lookup([7])).all()
+
+
 # --- saves that fail
 
 
