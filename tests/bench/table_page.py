@@ -67,8 +67,8 @@ _READING = """\
   cost the first touch of 270 bytes a row too. All were measured with memory that the system had touched a moment
   before: a virtual machine asks its host for other memory page by page, which takes up to 1.7 ns a byte instead of
   0.1, more than all that the table does. The column beside it tells the same keys once all rows had been evicted.
-- New keys in batches, growth, eviction and the budget are told by three runs, of each batch or call the median: where
-  the table pauses all three do, and where the machine does one of them.
+- New keys in batches, growth, eviction and the budget are told by three runs, of each batch or call the least: where
+  the table pauses all three do, and where the machine pauses hardly ever all of them.
 - Costs rise where rows leave the processor's caches and pages its page table's cache, in all that are compared. The
   work of an operation does not grow with the table."""
 

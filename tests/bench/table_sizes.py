@@ -58,8 +58,12 @@ def _table(keys: NDArray[np.int64], zipf: NDArray[np.int64], uniform: NDArray[np
     inserted = recurring(fill_one)
     table = tables[0]
     beside = table.nbytes / len(table) - BYTES_OF_ROW
-    table.evict(1)
-    again = fill(table, keys)
+
+    def refill() -> NDArray[np.float64]:
+        table.evict(1)
+        return fill(table, keys)
+
+    again = recurring(refill)
     gradients = np.random.default_rng(2).normal(size=(UPDATES, DIM)).astype(np.float32)
     return {
         "insert": 1e9 * float(inserted.sum()) / len(keys),
