@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -150,6 +151,14 @@ def redis_server(_one_redis: RedisServer) -> RedisServer:
     """An empty Redis, the same server for all tests that neither kill nor pause it."""
     _one_redis.do("FLUSHALL")
     return _one_redis
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start hear Ctrl-C where this one was told to ignore it: shells tell that to what
+    they run in the background, and it is inherited.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
