@@ -33,7 +33,7 @@ from stream_reco.embedding.index import (
     place,
     search,
 )
-from stream_reco.embedding.kernels import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, touch
+from stream_reco.embedding.kernels import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, row_address, touch
 from stream_reco.embedding.pointers import (
     Pointer,
     Scalar,
@@ -80,12 +80,12 @@ def start_rows(
 
     What lies beyond the first `used` rows was never written, hence is zero: a zero need not be written there again.
     """
-    dim, stride, salt, shift = layout[DIM], layout[STRIDE], layout[INIT_SALT], layout[SHIFT]
+    dim, stride, salt = layout[DIM], layout[STRIDE], layout[INIT_SALT]
     for j in range(given):
         block[GUESSES + j] = mix(keys[block[BORN + j]], salt)
     for j in range(given):
         row = rows[block[BORN + j]]
-        numbers = floats_at(data[row >> shift] + (row & ((1 << shift) - 1)) * stride * 4)
+        numbers = floats_at(row_address(data, layout, row))
         if row < used or scale != 0:
             start_vector(numbers, block[GUESSES + j], dim, scale)
         if row < used or state != 0:

@@ -24,6 +24,7 @@ from stream_reco.embedding.index import (
     TOP,
     USED_MASK,
     WHOLE,
+    home_of,
     line_address,
     place,
 )
@@ -52,12 +53,12 @@ def count_reach(line: int, last: int, index: Pointer) -> Scalar:
 
 @njit(cache=True, nogil=True)
 def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, taken: Pointer) -> Scalar:
-    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`.
+    """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`;
+    `high` is the frontier.
 
     Who passed these lines is counted anew, by those few that stay: whoever left was of a home from `line` on.
     """
-    old, new = head[OLD_LINES], head[NEW_LINES]
-    last = ((high - 1) * old) >> HASH_BITS
+    last = home_of(high - 1, head)
     count, at = 0, line
     while True:
         slots = words_at(line_address(index, at))
@@ -73,8 +74,7 @@ def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, ta
             else:
                 slots[kept] = word
                 kept += 1
-                home = (hashed * (new if hashed >= high else old)) >> HASH_BITS
-                for before in range(max(home, line), at):
+                for before in range(max(home_of(hashed, head), line), at):
                     words_at(line_address(index, before))[SLOTS] += PASS
         slots[SLOTS] = kept
         if at >= last and counter < PASS:
@@ -103,7 +103,7 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
     The lines between the two orders' frontiers hold only what overflowed, and homes only move to the right.
     """
     old, new, high = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
-    last = ((high - 1) * old) >> HASH_BITS
+    last = home_of(high - 1, head)
     line = max(last + 1 - many, 0)
     low = ((line << HASH_BITS) + old - 1) // old
     reach = count_reach(line, last, index)
@@ -160,7 +160,7 @@ def until_growth(head: Pointer) -> Scalar:
 
 @njit(cache=True, nogil=True)
 def places(head: Pointer) -> Scalar:
-    """How many keys may get rows, at most BLOCK, before `make_places` must be asked again. Changes nothing."""
+    """How many keys may get rows, at most BLOCK, before `make_places` must be asked again. Moves nothing."""
     calm = min(BLOCK, head[ROW_CAPACITY] - head[LIVE], until_growth(head))
     return max(0, calm) if has_lines(0, head) else 0
 

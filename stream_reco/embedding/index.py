@@ -71,9 +71,14 @@ def hash_of(key: int, salt: int) -> Scalar:
 
 
 @njit(cache=True, nogil=True)
+def home_between(hashed: int, old: int, new: int, frontier: int) -> Scalar:
+    """The home line of a hash while the index is on its way from `old` lines to `new` ones."""
+    return (hashed * (new if hashed >= frontier else old)) >> HASH_BITS
+
+
+@njit(cache=True, nogil=True)
 def home_of(hashed: int, head: Pointer) -> Scalar:
-    lines = head[NEW_LINES] if hashed >= head[FRONTIER] else head[OLD_LINES]
-    return (hashed * lines) >> HASH_BITS
+    return home_between(hashed, head[OLD_LINES], head[NEW_LINES], head[FRONTIER])
 
 
 @njit(cache=True, nogil=True)
@@ -105,8 +110,7 @@ def locate(keys: Pointer, many: int, salt: int, head: Pointer, block: Pointer) -
         block[HASHES + i] = hash_of(keys[i], salt)
     old, new, frontier = head[OLD_LINES], head[NEW_LINES], head[FRONTIER]
     for i in range(many):
-        hashed = block[HASHES + i]
-        block[HOMES + i] = (hashed * (new if hashed >= frontier else old)) >> HASH_BITS
+        block[HOMES + i] = home_between(block[HASHES + i], old, new, frontier)
 
 
 @njit(cache=True, nogil=True)

@@ -38,12 +38,12 @@ def test_new_rows_are_uniform_within_the_scale() -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "ftrl", "adam"])
 def test_a_row_that_is_used_again_starts_from_the_same_bits(optimizer: str) -> None:
-    table = EmbeddingTable(16, optimizer, ttl_ms=5, init_scale=0.0 if optimizer == "adam" else 0.05)
+    scale = 0.0 if optimizer == "adam" else 0.05
+    table, fresh = (EmbeddingTable(16, optimizer, ttl_ms=5, init_scale=scale) for _ in range(2))
     for now in (0, 100):
         table.train_rows([7], now)
         table.apply_gradients([7], np.ones((1, 16), np.float32))
         assert table.evict(now + 50).tolist() == [7]
-    fresh = EmbeddingTable(16, optimizer, ttl_ms=5, init_scale=0.0 if optimizer == "adam" else 0.05)
     for one in (table, fresh):
         one.train_rows([7], 200)
     assert table.lookup([7]).tobytes() == fresh.lookup([7]).tobytes()
