@@ -11,11 +11,12 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import client_arguments, connection_arguments
@@ -39,6 +40,7 @@ class Startable(Protocol):
 
 
 C = TypeVar("C", bound=Startable)
+T = TypeVar("T")
 
 
 async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float = math.inf) -> C:
@@ -47,10 +49,14 @@ async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float
     Raises `KafkaAwayError` after `patience` seconds, which by default never pass: no process ends because a server is
     away.
     """
+    return await _insisting(kafka, partial(_started, kafka, make), patience)
+
+
+async def _insisting(kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float) -> T:
     began, wait, told = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:
-            started = await _started(kafka, make)
+            outcome = await attempt()
         except KafkaAwayError as away:
             if time.monotonic() - began + wait > patience:
                 raise
@@ -60,7 +66,7 @@ async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float
         else:
             if told:
                 _LOGGER.warning("Kafka at %s answers again", kafka.bootstrap)
-            return started
+            return outcome
         await asyncio.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -74,14 +80,34 @@ async def _started(kafka: KafkaSettings, make: Callable[[], C]) -> C:
     except BaseException as error:
         await let_go(client)
         if isinstance(error, AWAY):
-            raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {_reason(error)}") from error
+            raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {reason_of(error)}") from error
         raise
     return client
 
 
+async def administered(
+    kafka: KafkaSettings, work: Callable[[AIOKafkaAdminClient], Awaitable[T]], patience: float = math.inf
+) -> T:
+    """What `work` returns, given a client that asks about topics and makes them.
+
+    It is done anew, with another client, where brokers go away before it is through, for as long as `connected` tries.
+    """
+
+    async def attempt() -> T:
+        async with administration(kafka, patience=0.0) as admin:
+            try:
+                return await work(admin)
+            except AWAY as error:
+                if isinstance(error, KafkaError) and not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                    raise
+                raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}") from error
+
+    return await _insisting(kafka, attempt, patience)
+
+
 @asynccontextmanager
 async def administration(kafka: KafkaSettings, patience: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks about topics and makes them."""
+    """A client that asks about topics and makes them, connected; `administered` is for whoever outlives brokers."""
     admin = await connected(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), patience)
     try:
         yield admin
@@ -101,7 +127,7 @@ async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
         try:
             connection = await create_conn(host, port, **arguments)
         except AWAY as error:
-            reasons.append(_reason(error))
+            reasons.append(reason_of(error))
             continue
         versions: dict[int, tuple[int, int]] = dict(connection._versions)  # a client has no public way to ask
         connection.close()
@@ -138,9 +164,11 @@ def _fail_what_it_holds(accumulator: Any) -> None:
         batch._drain_waiter.exception()
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why a broker does not answer, for people."""
     if isinstance(error, asyncio.TimeoutError):
         return "it is silent"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    name = type(error).__name__  # which errors of aiokafka say themselves
+    return f"{name}: {str(error).removeprefix(name).lstrip(': ')}".rstrip(": ")

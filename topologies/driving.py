@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import producer_arguments
-from topologies.connecting import administration, connected, let_go
+from topologies.connecting import administered, connected, let_go
 from topologies.dead_letters import DeadLetter, Filed, filed_letters
 from topologies.ranges import Ranges
 from topologies.registry import driven_offsets, note_of_driven
@@ -78,8 +78,8 @@ def _is_next(filed: Filed, driven: Ranges, chosen: Callable[[Filed, DeadLetter],
 
 async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence[Filed]) -> None:
     wanted = Counter(filed.letter.topic for filed in letters if filed.letter is not None)
-    async with administration(kafka, patience) as admin:
-        absent = set(wanted) - set(await present_topics(admin, list(wanted)))
+    present = await administered(kafka, lambda admin: present_topics(admin, list(wanted)), patience)
+    absent = set(wanted) - set(present)
     if absent:
         raise TopicsError(
             *(

@@ -15,7 +15,7 @@ from aiokafka.partitioner import murmur2
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import ClientSettingsError, producer_arguments
-from topologies.connecting import AWAY, KafkaAwayError, connected, let_go
+from topologies.connecting import AWAY, KafkaAwayError, connected, let_go, reason_of
 from topologies.topic_checks import TopicsError, required
 from topologies.topics import EventsKey, declared_topics
 
@@ -111,7 +111,7 @@ class Sender:
     def _fail(self, waiting: list[_Waiting], error: BaseException) -> None:
         if isinstance(error, AWAY):
             late = isinstance(error, asyncio.TimeoutError)
-            reason = f"{self._patience:g} s have passed" if late else f"{type(error).__name__}: {error}".rstrip(": ")
+            reason = f"{self._patience:g} s have passed" if late else reason_of(error)
             error = KafkaAwayError(f"Kafka at {self._kafka.bootstrap} has not confirmed the messages: {reason}")
         for each in waiting:
             if not each.sent.done():

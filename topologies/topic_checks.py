@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import DAY_MS
-from topologies.connecting import administration
+from topologies.connecting import administered
 from topologies.registry import declare, declared_keys
 from topologies.topics import EventsKey, Topic, Topics, declared_topics
 
@@ -106,12 +106,13 @@ async def _create(admin: AIOKafkaAdminClient, kafka: KafkaSettings, absent: list
         NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
         for topic in absent
     ]
-    answer = await admin.create_topics(requests)
-    problems = [
-        f"topic {name} could not be made: {message or for_code(code).__name__}"
-        for name, code, message in answer.topic_errors
-        if code and for_code(code) is not TopicAlreadyExistsError
-    ]
+    problems = []
+    for name, code, message in (await admin.create_topics(requests)).topic_errors:
+        error = for_code(code)
+        if code and error.retriable:
+            raise error(f"topic {name} could not be made yet: {message}")
+        if code and error is not TopicAlreadyExistsError:
+            problems.append(f"topic {name} could not be made: {message or error.__name__}")
     if problems:
         raise TopicsError(*problems)
     await _wait_for_leaders(admin, [topic.name for topic in absent])
@@ -181,8 +182,7 @@ async def require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: 
 
 async def required(kafka: KafkaSettings, events_key: EventsKey, patience: float, *names: str) -> Topics:
     """`require` of a Kafka that is waited for as long as `connected` does."""
-    async with administration(kafka, patience) as admin:
-        return await require(admin, kafka, events_key, *names)
+    return await administered(kafka, lambda admin: require(admin, kafka, events_key, *names), patience)
 
 
 def _mismatches_of(topic: Topic, there: Present) -> Iterator[Mismatch]:

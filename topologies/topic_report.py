@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 from stream_reco.config import Settings
 from stream_reco.labels.settings import DAY_MS
-from topologies.connecting import administration
-from topologies.topic_checks import create_absent, mismatches
+from topologies.connecting import administered
+from topologies.topic_checks import Mismatch, create_absent, mismatches
 from topologies.topics import Topic, events_key
 
 
@@ -26,9 +28,14 @@ async def topic_report(settings: Settings, patience: float, *, create: bool) -> 
     Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` where Kafka refuses a topic.
     """
     key = events_key(settings.labels)
-    async with administration(settings.kafka, patience) as admin:
-        made = await create_absent(admin, settings.kafka, key) if create else []
-        found = await mismatches(admin, settings.kafka, key)
+    made: list[Topic] = []
+
+    async def look(admin: AIOKafkaAdminClient) -> list[Mismatch]:
+        if create:
+            made.extend(await create_absent(admin, settings.kafka, key))
+        return await mismatches(admin, settings.kafka, key)
+
+    found = await administered(settings.kafka, look, patience)
     return TopicReport(
         [_described(topic) for topic in made],
         [each.text for each in found if not each.serious],

@@ -9,12 +9,14 @@ import socket
 from contextlib import ExitStack, closing
 from functools import partial
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
-from topologies.connecting import administration
+from topologies.connecting import administered
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.labelling import Labelling
@@ -90,9 +92,15 @@ async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> Non
 
 
 async def check_topics(settings: Settings) -> None:
-    """Make the topics that are absent; raises TopicsError where others are not as they must be."""
+    """Make the topics that are absent; a Kafka that is away is waited for.
+
+    Raises TopicsError where others are not as they must be.
+    """
     key = events_key(settings.labels)
-    async with administration(settings.kafka) as admin:
+
+    async def check(admin: AIOKafkaAdminClient) -> None:
         for topic in await create_absent(admin, settings.kafka, key):
             _LOGGER.info("made the topic %s", topic.name)
         await require(admin, settings.kafka, key)
+
+    await administered(settings.kafka, check)

@@ -33,7 +33,7 @@ def settings_with_kafka(config: Path | None) -> Settings:
 def run(work: Coroutine[object, object, T]) -> T:
     """Run the coroutine to its end; what Kafka refuses becomes a `Failure`."""
     from topologies.clients import ClientSettingsError
-    from topologies.connecting import AWAY, KafkaAwayError
+    from topologies.connecting import AWAY, KafkaAwayError, reason_of
     from topologies.topic_checks import TopicsError
 
     # The client logs every try; people are told the outcome.
@@ -45,4 +45,4 @@ def run(work: Coroutine[object, object, T]) -> T:
     except (KafkaAwayError, TopicsError) as error:
         raise Failure(str(error)) from error
     except AWAY as error:
-        raise Failure(f"Kafka refused it: {type(error).__name__}: {error}".rstrip(": ")) from error
+        raise Failure(f"Kafka refused it: {reason_of(error)}") from error

@@ -8,14 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import RequestTimedOutError, TopicAuthorizationFailedError
 
+from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from tests.kafka_server import KafkaServer
 from topologies.clients import client_arguments, consumer_arguments, producer_arguments
-from topologies.connecting import KafkaAwayError, administration, connected, let_go, probe
-from topologies.topic_checks import create_absent
+from topologies.connecting import KafkaAwayError, administered, administration, connected, let_go, probe
+from topologies.topic_checks import create_absent, present_topics
+from topologies.work import check_topics
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:9,127.0.0.1:10", session_seconds=1)
 
@@ -112,6 +117,73 @@ def test_a_producer_that_cannot_send_is_let_go(own_kafka: KafkaServer) -> None:
         return time.monotonic() - began
 
     assert asyncio.run(hold()) < 10
+
+
+@pytest.mark.kafka
+def test_what_is_asked_of_a_broker_that_goes_away_is_asked_again(
+    own_kafka: KafkaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, tries = KafkaSettings(bootstrap=own_kafka.bootstrap), 0
+
+    async def look(admin: AIOKafkaAdminClient) -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await asyncio.to_thread(own_kafka.kill)
+        return len(await present_topics(admin, ["none"]))
+
+    async def look_while_it_restarts() -> int:
+        looking = asyncio.ensure_future(administered(kafka, look))
+        await asyncio.sleep(1.5)
+        assert not looking.done()
+        await asyncio.to_thread(own_kafka.start)
+        return await asyncio.wait_for(looking, 30)
+
+    assert asyncio.run(look_while_it_restarts()) == 0
+    assert tries == 2
+    ours = [record.getMessage() for record in caplog.records if record.name == "topologies.connecting"]
+    assert len(ours) == 2
+    assert ours[0].startswith(f"Kafka at {own_kafka.bootstrap} has not answered all: ")
+    assert ours[1].endswith("answers again")
+
+
+@pytest.mark.kafka
+def test_what_no_other_try_would_mend_is_raised_at_once(kafka_settings: KafkaSettings) -> None:
+    tries = 0
+
+    async def look(_: AIOKafkaAdminClient) -> None:
+        nonlocal tries
+        tries += 1
+        raise TopicAuthorizationFailedError("not yours")
+
+    with pytest.raises(TopicAuthorizationFailedError, match="not yours"):
+        asyncio.run(administered(kafka_settings, look, patience=20))
+    assert tries == 1
+
+
+@pytest.mark.kafka
+def test_asking_again_has_an_end(kafka_settings: KafkaSettings) -> None:
+    async def look(_: AIOKafkaAdminClient) -> None:
+        raise RequestTimedOutError("busy")
+
+    with pytest.raises(KafkaAwayError, match=r"has not answered all: RequestTimedOutError: .*busy$"):
+        asyncio.run(administered(kafka_settings, look, patience=1.0))
+
+
+@pytest.mark.kafka
+def test_a_worker_begins_whenever_the_broker_restarts(own_kafka: KafkaServer) -> None:
+    moments = np.random.default_rng(6)
+
+    async def begin(number: int) -> None:
+        kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, prefix=f"shop-{number}", partitions=2)
+        checking = asyncio.ensure_future(check_topics(replace(Settings(), kafka=kafka)))
+        await asyncio.sleep(moments.random() * 0.8)
+        await asyncio.to_thread(own_kafka.kill)
+        await asyncio.to_thread(own_kafka.start)
+        await asyncio.wait_for(checking, 60)
+
+    for number in range(5):
+        asyncio.run(begin(number))
 
 
 @pytest.mark.kafka
