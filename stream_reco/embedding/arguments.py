@@ -1,12 +1,12 @@
 """What tables are given, checked: a dim, a time, keys, a delta."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.delta import Delta
+from stream_reco.embedding.plain_numbers import whole
 from stream_reco.embedding.store import plain
 
 MOST_NUMBERS = 4096
@@ -14,17 +14,28 @@ FARTHEST_TIME = 1 << 46
 Keys = NDArray[np.int64] | NDArray[np.uint64] | Sequence[int]
 
 
-def check_dim(name: str, dim: int) -> None:
-    """Raise ValueError for a dim that no table can have."""
-    if not 1 <= dim <= MOST_NUMBERS:
+def checked_name(name: str) -> str:
+    """A table's name. Raises TypeError for what is no text, ValueError for text that no file can hold."""
+    if not isinstance(name, str):
+        raise TypeError(f"a table's name is {name!r}, must be text; use str()")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a table's name is {name!r}, which UTF-8 cannot hold: {error.reason}") from error
+    return name
+
+
+def checked_dim(name: str, dim: int) -> int:
+    """A dim that a table can have. Raises ValueError for another, TypeError for what is no whole number."""
+    numbers = whole(f"table {name!r}", "dim", dim, "numbers")
+    if not 1 <= numbers <= MOST_NUMBERS:
         raise ValueError(f"table {name!r}: dim is {dim}, must be 1 to {MOST_NUMBERS}")
+    return numbers
 
 
 def whole_ms(name: str, now: int) -> int:
     """A time as a plain int. Raises TypeError for a number with a fraction."""
-    if not isinstance(now, Integral):
-        raise TypeError(f"table {name!r}: now is {now!r}, must be whole milliseconds since the epoch; use int()")
-    return int(now)
+    return whole(f"table {name!r}", "now", now, "milliseconds since the epoch")
 
 
 def checked_time(name: str, now: int) -> int:

@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_reco.embedding.plain_numbers import number
+
 KIND_SGD, KIND_ADAGRAD, KIND_ROWWISE_ADAGRAD, KIND_ADAM, KIND_FTRL = range(5)
 
 
@@ -22,11 +24,12 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            value = number(self.name, field.name, getattr(self, field.name))
             low = value >= 0 if field.name in self.may_be_zero else value > 0
             high = value < 1 if field.name.startswith("beta") and len(field.name) > 4 else math.isfinite(value)
             if not (low and high):
                 raise ValueError(f"{self.name}: {field.name} is {value!r}, outside its range")
+            object.__setattr__(self, field.name, value)
 
     def state_size(self, dim: int) -> int:
         """float32 numbers of state a row of `dim` needs."""

@@ -4,6 +4,7 @@ import mmap
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,17 @@ def slabs_until(wanted: int, existing: int, page_bytes: int) -> Iterator[int]:
         yield joined
 
 
-class Pages:
+class AtAddresses:
+    """What knows where its memory lies: copies of it, and pickles, would write to the memory of the original."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled, as its rows lie at addresses of this process: save and"
+            " load an EmbeddingTable, or apply the snapshot of one to another ReplicaTable"
+        )
+
+
+class Pages(AtAddresses):
     """Items of `item_bytes` in pages of 2**shift items; item i lies at addresses[i >> shift] + (i & mask) × item_bytes.
 
     Several pages share one slab (one allocation). A slab is an eighth of what exists up to 16 MiB, then one huge page,

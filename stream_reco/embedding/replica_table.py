@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.admission import ADMIT_EVERY, NO_SKETCH
-from stream_reco.embedding.arguments import Keys, check_delta, check_dim, checked_keys
+from stream_reco.embedding.arguments import Keys, check_delta, checked_dim, checked_keys, checked_name
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.invariants import check_store
+from stream_reco.embedding.pages import AtAddresses
 from stream_reco.embedding.precision import Precision, format_of
 from stream_reco.embedding.store import NEVER, RowStore, distinct, plain, salt_of
 
@@ -26,7 +27,7 @@ class PackedDelta:
     default: NDArray[np.float32] | None
 
 
-class ReplicaTable:
+class ReplicaTable(AtAddresses):
     """Rows by 64-bit key, without optimizer, admission or eviction: all that changes them is deltas.
 
     dim: numbers in a vector. name: that of the table it follows. precision: what the rows are kept in; what each loses
@@ -35,13 +36,12 @@ class ReplicaTable:
     """
 
     def __init__(self, dim: int, *, name: str = "", precision: Precision = "float32") -> None:
-        check_dim(name, dim)
-        self.name, self.dim, self.precision = name, dim, precision
+        self.name, self.dim, self.precision = checked_name(name), checked_dim(name, dim), precision
         self._format = format_of(precision)
-        words = self._format.words(dim)
+        words = self._format.words(self.dim)
         self._store = RowStore(words, 0, salt_of(name), 0, NEVER)
         self._absent = np.zeros(words, np.float32)
-        self._default = np.zeros(dim, np.float32)
+        self._default = np.zeros(self.dim, np.float32)
         self._has_default = False
         _compile_kernels(precision)
 

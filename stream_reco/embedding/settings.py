@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from operator import methodcaller
+from dataclasses import asdict
 from typing import Self
 
 import msgspec
 
-from stream_reco.embedding.admission import Admission, admission_of
+from stream_reco.embedding.admission import Admission, After, Probability, admission_of
+from stream_reco.embedding.arguments import FARTHEST_TIME, checked_dim, checked_name
 from stream_reco.embedding.optimizer import OPTIMIZERS, Optimizer
+from stream_reco.embedding.plain_numbers import number, whole
 
 
 class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,6 +28,33 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     half_life_ms: int
 
     @classmethod
+    def checked(
+        cls, dim: int, optimizer: Optimizer, admission: Admission | None, ttl_ms: int | None, name: str,
+        init_scale: float, seed: int, budget_bytes: int | None, half_life_ms: int,
+    ) -> Self:  # fmt: skip
+        """What a table is to be made with, as plain numbers. Raises ValueError or TypeError for what cannot be."""
+        table = f"table {checked_name(name)!r}"
+        if not (admission is None or isinstance(admission, After | Probability)):
+            raise TypeError(f"{table}: admission is {admission!r}, must be None, after(k) or probability(p)")
+        if ttl_ms is not None:
+            ttl_ms = whole(table, "ttl_ms", ttl_ms, "milliseconds, or None for ever")
+            if not 0 <= ttl_ms < FARTHEST_TIME:
+                raise ValueError(f"{table}: ttl_ms is {ttl_ms}, must be 0 or more milliseconds, or None for ever")
+        init_scale = number(table, "init_scale", init_scale)
+        if not 0 <= init_scale < 1e6:
+            raise ValueError(f"{table}: init_scale is {init_scale}, must be 0 to 1e6")
+        half_life_ms = whole(table, "half_life_ms", half_life_ms, "milliseconds")
+        if not 1 <= half_life_ms < FARTHEST_TIME:
+            raise ValueError(f"{table}: half_life_ms is {half_life_ms}, must be 1 or more milliseconds")
+        if budget_bytes is not None:
+            budget_bytes = whole(table, "budget_bytes", budget_bytes, "bytes, or None for no bound")
+        policy = None if admission is None else admission.as_dict()
+        return cls(
+            checked_dim(name, dim), optimizer.name, asdict(optimizer), policy, ttl_ms, name, init_scale,
+            whole(table, "seed", seed, "any size"), budget_bytes, half_life_ms,
+        )  # fmt: skip
+
+    @classmethod
     def decode(cls, text: str) -> Self:
         """What `encode` wrote. Raises ValueError where it cannot have."""
         try:
@@ -34,8 +63,8 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"its settings are no table's: {error}") from error
 
     def encode(self) -> str:
-        """As JSON; numbers of NumPy as plain ones."""
-        return json.dumps(msgspec.structs.asdict(self), default=methodcaller("item"))
+        """As JSON."""
+        return json.dumps(msgspec.structs.asdict(self))
 
     def made_optimizer(self) -> Optimizer:
         """Raises ValueError for one that this release does not know, or settings that it does not take."""

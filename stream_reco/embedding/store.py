@@ -11,7 +11,7 @@ from stream_reco.embedding import claims, kernels, updates
 from stream_reco.embedding import index as scalars
 from stream_reco.embedding.admission import ADMIT_ALL
 from stream_reco.embedding.files import Contents, Section, section
-from stream_reco.embedding.pages import Pages
+from stream_reco.embedding.pages import AtAddresses, Pages
 from stream_reco.embedding.pointers import LINE_BYTES
 
 PAGE_BYTES = 1 << 18
@@ -46,7 +46,7 @@ def salt_of(text: str) -> int:
     return salt - (1 << 64) if salt >= 1 << 63 else salt
 
 
-class RowStore:
+class RowStore(AtAddresses):
     """Rows of `dim` vector and `state` optimizer numbers (float32), found by int64 key. No policy lives here."""
 
     def __init__(self, dim: int, state: int, salt: int, init_salt: int, ttl: int) -> None:

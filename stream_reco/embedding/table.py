@@ -1,7 +1,7 @@
 """The collisionless embedding table: one row a key, trained, admitted, evicted, drained, saved."""
 
-from dataclasses import asdict
 from pathlib import Path
+from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -9,28 +9,15 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import files
 from stream_reco.embedding import index as scalars
-from stream_reco.embedding.admission import (
-    ADMIT_AFTER,
-    ADMIT_EVERY,
-    ADMIT_PROBABILITY,
-    NO_SKETCH,
-    Admission,
-    After,
-)
-from stream_reco.embedding.arguments import (
-    FARTHEST_TIME,
-    Keys,
-    check_delta,
-    check_dim,
-    checked_keys,
-    checked_time,
-    whole_ms,
-)
+from stream_reco.embedding.admission import ADMIT_EVERY, NO_SKETCH, Admission
+from stream_reco.embedding.arguments import FARTHEST_TIME, Keys, check_delta, checked_keys, checked_time, whole_ms
 from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
 from stream_reco.embedding.invariants import check_store
 from stream_reco.embedding.optimizer import Optimizer, optimizer_of
+from stream_reco.embedding.pages import AtAddresses
+from stream_reco.embedding.plain_numbers import whole
 from stream_reco.embedding.settings import TableSettings
 from stream_reco.embedding.store import RowStore, distinct, plain, salt_of
 
@@ -42,7 +29,7 @@ _DAY_MS = 86_400_000
 _FEWEST = 256
 
 
-class EmbeddingTable:
+class EmbeddingTable(AtAddresses):
     """A growing table of float32 vectors by 64-bit key; every key has its own row, or none.
 
     dim: numbers in a vector. optimizer: a name or its settings. admission: None (a row at first sighting),
@@ -50,7 +37,7 @@ class EmbeddingTable:
     budget_bytes: a table that has come to so many (`nbytes`, without the tombstones of the next drain) gives up its
     least valuable rows for new ones; see `eviction`, where half_life_ms is that of a row's count. None: no bound.
     name, seed: with the key they decide a new row's vector, uniform in ±init_scale (FTRL rows start at zero).
-    Reads may run in threads beside each other; a write must be alone.
+    Threads may share it: its calls wait for each other. Those of two tables run beside each other.
     """
 
     def __init__(
@@ -66,30 +53,30 @@ class EmbeddingTable:
         budget_bytes: int | None = None,
         half_life_ms: int = _DAY_MS,
     ) -> None:
-        check_dim(name, dim)
-        if ttl_ms is not None and not 0 <= ttl_ms < FARTHEST_TIME:
-            raise ValueError(f"table {name!r}: ttl_ms is {ttl_ms}, must be 0 or more milliseconds, or None for ever")
-        if not 0 <= init_scale < 1e6:
-            raise ValueError(f"table {name!r}: init_scale is {init_scale}, must be 0 to 1e6")
-        if not 1 <= half_life_ms < FARTHEST_TIME:
-            raise ValueError(f"table {name!r}: half_life_ms is {half_life_ms}, must be 1 or more milliseconds")
-        self.name, self.dim, self.ttl_ms, self.admission = name, dim, ttl_ms, admission
-        self.optimizer = optimizer_of(optimizer)
-        self.init_scale, self.seed = float(init_scale), seed
-        salt = salt_of(f"{seed} {name}")
-        size = self.optimizer.state_size(dim)
-        self._store = RowStore(dim, size, salt, salt ^ 0x5DEECE66D, FARTHEST_TIME if ttl_ms is None else ttl_ms)
+        self.optimizer, self.admission = optimizer_of(optimizer), admission
+        settings = TableSettings.checked(
+            dim, self.optimizer, admission, ttl_ms, name, init_scale, seed, budget_bytes, half_life_ms)
+        self._settings = settings
+        self.name, self.dim, self.ttl_ms = settings.name, settings.dim, settings.ttl_ms
+        self.init_scale, self.seed = settings.init_scale, settings.seed
+        self.budget_bytes, self.half_life_ms = settings.budget_bytes, settings.half_life_ms
+        self._alone = RLock()
+        salt = salt_of(f"{settings.seed} {name}")
+        size = self.optimizer.state_size(self.dim)
+        ttl = FARTHEST_TIME if self.ttl_ms is None else self.ttl_ms
+        self._store = RowStore(self.dim, size, salt, salt ^ 0x5DEECE66D, ttl)
         self._hyper = self.optimizer.hyper()
         scale = 0.0 if self.optimizer.name == "ftrl" else self.init_scale
         self._starts = np.array([scale, self.optimizer.initial_state()])
-        self._default = np.zeros(dim + size, np.float32)
-        self._default[dim:] = self.optimizer.initial_state()
+        self._default = np.zeros(self.dim + size, np.float32)
+        self._default[self.dim :] = self.optimizer.initial_state()
         self._default_touched = False
         self._tombstones: list[NDArray[np.int64]] = []
-        self._admission, self._sketch = _policy(admission)
-        self.budget_bytes, self.half_life_ms = budget_bytes, half_life_ms
-        if budget_bytes is not None:
-            self._store.row_limit = self._limit(budget_bytes)
+        self._policy, self._sketch = ADMIT_EVERY, NO_SKETCH
+        if admission is not None:
+            self._policy, self._sketch = admission.policy(self.budget_bytes), admission.sketch(self.budget_bytes)
+        if self.budget_bytes is not None:
+            self._store.row_limit = self._limit(self.budget_bytes)
         _compile_kernels()
 
     def _limit(self, budget: int) -> int:
@@ -148,7 +135,9 @@ class EmbeddingTable:
         """float32[n, dim] of int64[n] (or uint64, same bits). Keys without a row get zeros, or the trained default row
         where admission is set. Never writes.
         """
-        return self._store.gather(self._store.find(checked_keys(self.name, keys)), self._default)
+        checked = checked_keys(self.name, keys)
+        with self._alone:
+            return self._store.gather(self._store.find(checked), self._default)
 
     def train_rows(self, keys: Keys, now: int) -> NDArray[np.int64]:
         """int64[n], the rows of the keys at event time `now` (ms), new ones where admission allows, else -1.
@@ -158,7 +147,8 @@ class EmbeddingTable:
         MemoryError leaves the table whole.
         """
         when, checked = checked_time(self.name, now), checked_keys(self.name, keys)
-        return self._store.claim(checked, when, self._admission, self._sketch, self._starts, self._make_way)
+        with self._alone:
+            return self._store.claim(checked, when, self._policy, self._sketch, self._starts, self._make_way)
 
     def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
         known = self._store.find(waiting)
@@ -194,9 +184,11 @@ class EmbeddingTable:
             text = f"table {self.name!r}: gradients have shape {grads.shape}, must be ({len(checked)}, {self.dim})"
             raise ValueError(text + ": one row of dim numbers a key")
         shared = None if self.admission is None else self._default
-        rows, contiguous = self._store.find(checked), plain(grads)
-        if self._store.update(rows, contiguous, shared, self.optimizer.kind, self._hyper):
-            self._default_touched = True
+        contiguous = plain(grads)
+        with self._alone:
+            rows = self._store.find(checked)
+            if self._store.update(rows, contiguous, shared, self.optimizer.kind, self._hyper):
+                self._default_touched = True
 
     def evict(self, now: int, limit: int | None = None) -> NDArray[np.int64]:
         """Remove rows with now − last seen > ttl_ms, at most `limit`, and return their keys, int64[m].
@@ -204,40 +196,47 @@ class EmbeddingTable:
         They are tombstones of the next drain; their slots are used again; keys that come back start afresh. With a
         limit the next call goes on where this one stopped.
         """
-        if limit is not None and limit < 0:
+        most = len(self) if limit is None else whole(f"table {self.name!r}", "limit", limit, "rows, or None for all")
+        if most < 0:
             raise ValueError(f"table {self.name!r}: limit is {limit}, must be 0 or more, or None for all")
-        if self.ttl_ms is None:
-            return _EMPTY.copy()
         # No row is seen at such times, and differences to them still fit.
         when = max(-_NO_TIME, min(whole_ms(self.name, now), _NO_TIME))
-        return self._give_up(idle(self._store, when, len(self) if limit is None else min(limit, len(self))))
+        if self.ttl_ms is None:
+            return _EMPTY.copy()
+        with self._alone:
+            return self._give_up(idle(self._store, when, min(most, len(self))))
 
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
-        return self._store.keys_of(self._store.live_rows())
+        with self._alone:
+            return self._store.keys_of(self._store.live_rows())
 
     def drain_touched(self) -> Delta:
         """What changed since the last drain, in the order of the rows; afterwards nothing is touched.
 
         If the publication is refused, give the delta back to `restore_touched`.
         """
-        delta = self._delta(self._store.touched_rows(), self._take_tombstones(), self._default_touched)
-        self._store.clear_touched()
-        self._default_touched = False
-        return delta
+        with self._alone:
+            delta = self._delta(self._store.touched_rows(), self._take_tombstones(), self._default_touched)
+            self._store.clear_touched()
+            self._default_touched = False
+            return delta
 
     def restore_touched(self, delta: Delta) -> None:
         """Touch what a drain carried, as if it had not happened; the next drain carries present values."""
         check_delta(self.name, self.dim, delta)
-        rows = self._store.find(plain(delta.keys))
-        self._store.touch(rows[rows >= 0])
-        self._default_touched |= delta.default is not None
-        if len(delta.tombstones):
-            self._tombstones.insert(0, delta.tombstones)
+        keys = plain(delta.keys)
+        with self._alone:
+            rows = self._store.find(keys)
+            self._store.touch(rows[rows >= 0])
+            self._default_touched |= delta.default is not None
+            if len(delta.tombstones):
+                self._tombstones.insert(0, delta.tombstones.copy())
 
     def snapshot(self) -> Delta:
         """All rows as a delta from nothing; changes nothing."""
-        return self._delta(self._store.live_rows(), _EMPTY, self.admission is not None)
+        with self._alone:
+            return self._delta(self._store.live_rows(), _EMPTY, self.admission is not None)
 
     def _delta(self, rows: NDArray[np.int64], tombstones: NDArray[np.int64], with_default: bool) -> Delta:
         vectors = self._store.gather(rows, self._default)
@@ -253,19 +252,15 @@ class EmbeddingTable:
         """Write the whole table to a file, versioned and checksummed, atomically and synced to disk, in a few MiB of
         memory. The same table gives the same bytes. Raises OSError, with the file that was there before untouched.
         """
-        policy = None if self.admission is None else self.admission.as_dict()
-        settings = TableSettings(
-            self.dim, self.optimizer.name, asdict(self.optimizer), policy, self.ttl_ms, self.name, self.init_scale,
-            self.seed, self.budget_bytes, self.half_life_ms,
-        )  # fmt: skip
-        rest: dict[str, NDArray[Any]] = {
-            "default": self._default,
-            "default_touched": np.array([self._default_touched], np.uint8),
-            "sketch": self._sketch,
-            "tombstones": np.concatenate([_EMPTY, *self._tombstones]),
-        }
-        sections = [files.section(name, array) for name, array in rest.items()]
-        files.write(Path(path), settings.encode(), self._store.sections() + sections)
+        with self._alone:
+            rest: dict[str, NDArray[Any]] = {
+                "default": self._default,
+                "default_touched": np.array([self._default_touched], np.uint8),
+                "sketch": self._sketch,
+                "tombstones": np.concatenate([_EMPTY, *self._tombstones]),
+            }
+            sections = [files.section(name, array) for name, array in rest.items()]
+            files.write(Path(path), self._settings.encode(), self._store.sections() + sections)
 
     @classmethod
     def load(cls, path: str | Path, *, dim: int | None = None, mapped: bool = False) -> Self:
@@ -310,15 +305,8 @@ class EmbeddingTable:
 
     def check_invariants(self) -> None:
         """Raise AssertionError, naming what is wrong, unless index, rows and counts agree. Slow: for tests."""
-        check_store(self._store)
-
-
-def _policy(admission: Admission | None) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    if admission is None:
-        return ADMIT_EVERY, NO_SKETCH
-    if isinstance(admission, After):
-        return np.array([ADMIT_AFTER, admission.k, admission.window], np.float64), admission.sketch()
-    return np.array([ADMIT_PROBABILITY, admission.p, 0], np.float64), admission.sketch()
+        with self._alone:
+            check_store(self._store)
 
 
 _compiled = False

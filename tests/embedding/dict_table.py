@@ -40,6 +40,14 @@ def mixed(keys: Keys, salt: int) -> NDArray[np.uint64]:
     return h ^ (h >> np.uint64(31))
 
 
+def mixed_one(key: int, salt: int) -> int:
+    """The same of one number."""
+    h = (key ^ salt) & MASK
+    h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & MASK
+    return h ^ (h >> 31)
+
+
 def unmixed(hashes: NDArray[np.uint64], salt: int) -> Keys:
     """The keys whose mixed hashes are given: each step of the finalizer undone, last first."""
 
@@ -92,7 +100,7 @@ class DictTable:
         self.touched: set[int] = set()
         self.gone: set[int] = set()
         self.sightings: Counter[int] = Counter()
-        self.since_halved = 0
+        self.since_halved = self.draws = 0
         self.refused = self.ignored = self.declined = self.crowded_out = 0
         self.operations = 0
 
@@ -165,10 +173,19 @@ class DictTable:
         if isinstance(self.admission, After):
             return self._counted(keys, self.admission)
         if isinstance(self.admission, Probability):
-            drawn = mixed(mixed(keys, self.salt ^ GOLDEN).view(np.int64), now) >> np.uint64(11)
-            chosen: NDArray[np.bool_] = drawn < self.admission.p * 2.0**53
-            return chosen
+            return self._drawn(mixed(mixed(keys, self.salt ^ GOLDEN).view(np.int64), now), self.admission.p)
         return np.ones(len(keys), bool)
+
+    def _drawn(self, hashes: NDArray[np.uint64], p: float) -> NDArray[np.bool_]:
+        """Each sighting draws for itself, until one has drawn a row."""
+        answers, entered = np.zeros(len(hashes), bool), set()
+        for place, hashed in enumerate(hashes.tolist()):
+            if hashed not in entered:
+                if mixed_one(hashed, self.draws) >> 11 < p * 2.0**53:
+                    entered.add(hashed)
+                self.draws += 1
+            answers[place] = hashed in entered
+        return answers
 
     def _counted(self, keys: Keys, admission: After) -> NDArray[np.bool_]:
         """By exact counts: the sketch has the same as long as no two keys share all their counters."""
@@ -180,7 +197,7 @@ class DictTable:
                     self.sightings[key] -= admission.k
                     entered.add(key)
                 else:
-                    self._age(admission.window)
+                    self._age(admission.window_within(self.budget))
             answers[place] = key in entered
         return answers
 

@@ -87,7 +87,7 @@ def few(rng: np.random.Generator, many: int, _: int, __: int) -> Keys:
 
 CASES: list[tuple[Stream, dict[str, Any]]] = [
     (uniform, {"dim": 3, "optimizer": "sgd", "ttl_ms": 400}),
-    (uniform, {"dim": 17, "optimizer": "adam", "ttl_ms": 200, "admission": probability(0.4)}),
+    (uniform, {"dim": 17, "optimizer": "adam", "ttl_ms": 200, "admission": probability(0.5)}),
     (zipf, {"dim": 17, "optimizer": "adagrad", "ttl_ms": 600}),
     (zipf, {"dim": 17, "optimizer": "adagrad", "ttl_ms": 300, "budget_bytes": 3 * MIB, "half_life_ms": 90}),
     (rising, {"dim": 1, "optimizer": "adagrad", "ttl_ms": 500}),

@@ -105,6 +105,28 @@ def test_readers_in_threads_beside_each_other_see_the_same() -> None:
     table.check_invariants()
 
 
+def test_threads_may_share_a_table() -> None:
+    table, known = EmbeddingTable(4, "sgd", ttl_ms=10), np.arange(5000)
+    table.train_rows(known, 1 << 40)
+
+    def write(first: int) -> None:
+        for at in range(first, first + 300_000, 3000):
+            keys = np.arange(at, at + 3000)
+            assert (table.train_rows(keys, at) >= 0).all()
+            table.apply_gradients(keys[:100], np.zeros((100, 4), np.float32))
+            table.evict(at, 1000)
+
+    def read(_: int) -> None:
+        for _ in range(200):
+            assert table.lookup(known).any(axis=1).all(), "a key that has a row was not found"
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(write, 1_000_000 * i) for i in (1, 2)] + [pool.submit(read, i) for i in range(2)]
+        for each in done:
+            each.result()
+    table.check_invariants()
+
+
 def test_ten_million_keys_are_looked_up_at_once() -> None:
     table = EmbeddingTable(1, "sgd")
     table.train_rows(np.arange(100), 0)
@@ -271,7 +293,7 @@ def test_times_and_limits_are_checked() -> None:
         table.evict(0, -1)
     for act in (lambda now: table.train_rows([1], now), table.evict):
         for now in (1.0, math.nan, "1", None):
-            with pytest.raises(TypeError, match=f"now is {now!r}, must be whole milliseconds"):
+            with pytest.raises(TypeError, match=f"now is {now!r}, must be a whole number of milliseconds"):
                 act(now)  # type: ignore[arg-type]
     before = compiled()
     assert table.train_rows([1], np.int32(3)).tolist() == [0]  # type: ignore[arg-type]
