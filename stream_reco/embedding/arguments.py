@@ -1,6 +1,7 @@
 """What tables are given, checked: a dim, a time, keys, a delta."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def checked_time(name: str, now: int) -> int:
 
 def checked_keys(name: str, keys: Keys) -> NDArray[np.int64]:
     """The keys as int64[n], as kernels take them. Raises ValueError for a shape, TypeError for a dtype that is not."""
-    array = np.asarray(keys)
+    array = _array_of(keys)
     if array.ndim != 1:
         raise ValueError(f"table {name!r}: keys have shape {array.shape}, must be one-dimensional")
     if array.dtype == np.uint64:
@@ -59,6 +60,15 @@ def checked_keys(name: str, keys: Keys) -> NDArray[np.int64]:
             raise TypeError(text)
         return np.empty(0, np.int64)
     return plain(array)
+
+
+def _array_of(keys: Keys) -> NDArray[Any]:
+    array = np.asarray(keys)
+    # NumPy makes floats of a list that has keys on both sides of 2**63.
+    unsure = not isinstance(keys, np.ndarray) and array.dtype.kind in "fO" and array.ndim == 1
+    if unsure and all(isinstance(key, int) and -(1 << 63) <= key < 1 << 64 for key in keys):
+        return np.array([int(key) % (1 << 64) for key in keys], np.uint64)
+    return array
 
 
 def check_delta(name: str, dim: int, delta: Delta) -> None:

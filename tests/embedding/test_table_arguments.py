@@ -87,3 +87,12 @@ def test_a_delta_that_was_given_back_may_be_changed() -> None:
     table.restore_touched(delta)
     delta.tombstones[:] = 8
     assert table.drain_touched().tombstones.tolist() == [7]
+
+
+def test_keys_of_a_list_are_the_same_bits_on_both_sides_of_half() -> None:
+    table = EmbeddingTable(2)
+    assert table.train_rows([0, 2**64 - 1, -1, 2**63, -(2**63)], 0).tolist() == [0, 1, 1, 2, 2]
+    assert table.keys().tolist() == [0, -1, -(2**63)]
+    for beyond in ([1, 2**64], [0, -(2**63) - 1], [1, 2.5], [1, None]):
+        with pytest.raises(TypeError, match="must be int64 or uint64"):
+            table.lookup(beyond)  # type: ignore[arg-type]
