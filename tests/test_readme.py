@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_reco.cli.app import app
-from stream_reco.cli.bench import FOLDER, names_in
+from stream_reco.cli.bench import names_in
 from tests.page_shell import PageShell
 from tests.pages import ROOT, Block, page
 
@@ -132,4 +132,4 @@ def test_figures_name_commands_that_run(data: Path, monkeypatch: pytest.MonkeyPa
 def test_figures_name_benchmarks_that_exist() -> None:
     benches = {command.split()[-1] for command in commands_of_figures() if command.startswith("stream-reco bench")}
     assert benches
-    assert benches <= set(names_in(FOLDER))
+    assert benches <= set(names_in(ROOT / "tests" / "bench"))

@@ -14,7 +14,6 @@ from stream_reco.cli.json_output import check_writable, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = Path(__file__).parents[2] / "tests" / "bench"
 _PREFIX = "bench_"
 
 
@@ -23,9 +22,8 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
 ) -> None:
     """Measure one part of the loop, beside what it is compared with."""
-    names = names_in(FOLDER)
-    if not names:
-        raise Failure(f"there are no benchmarks in {FOLDER}: they come with the source; run this in a checkout of it")
+    folder = folder_of(Path.cwd())
+    names = names_in(folder)
     if not name:
         typer.echo("\n".join(names))
         return
@@ -33,10 +31,21 @@ def bench(
         raise Misuse(f"there is no benchmark {name!r}; there are {', '.join(names)}")
     if json is not None:
         check_writable(json)
-    figures = _measure(FOLDER / f"{_PREFIX}{name}.py")()
+    figures = _measure(folder / f"{_PREFIX}{name}.py")()
     _show(name, figures)
     if json is not None:
         write_json(json, dict(figures))
+
+
+def folder_of(here: Path) -> Path:
+    """The benchmarks of the checkout that this is a part of, or else of the one that `here` is in.
+
+    Raises `Failure` where it is in none.
+    """
+    for root in (Path(__file__).parents[2], here, *here.parents):
+        if names_in(root / "tests" / "bench"):
+            return root / "tests" / "bench"
+    raise Failure(f"there are no benchmarks in {here}: they come with the source; run this in a checkout of it")
 
 
 def names_in(folder: Path) -> list[str]:
@@ -49,7 +58,7 @@ def _measure(path: Path) -> Callable[[], Mapping[str, Any]]:
     import sys
 
     # Benchmarks import what they share as a part of the checkout, which need not be what is installed.
-    sys.path.insert(0, str(FOLDER.parents[1]))
+    sys.path.insert(0, str(path.parents[2]))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

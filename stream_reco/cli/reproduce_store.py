@@ -85,7 +85,10 @@ class Store:
         result = Result(self.command(run), machine(), jobs, json.loads(part.read_bytes()))
         if not result.report["evaluated"]:
             events = result.report["events"]
-            raise Failure(f"nothing was evaluated: the log has {events:,} events and --warm-up takes all of them")
+            raise Failure(
+                f"nothing was evaluated: the log has {events:,} events, and after the warm-up none was left to predict;"
+                " give a larger --limit or a smaller --warm-up"
+            )
         write_json(part, asdict(result))
         part.replace(self.file(run, "json"))
         return result

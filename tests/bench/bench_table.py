@@ -156,7 +156,7 @@ def measure_replicas() -> dict[str, object]:
 
 
 def run(scale: float = 1.0) -> dict[str, object]:
-    """All measurements; about ten minutes and 16 GB. A smaller `scale` takes fewer rows, for a trial."""
+    """All measurements; four to ten minutes and 16 GB. A smaller `scale` takes fewer rows, for a trial."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
