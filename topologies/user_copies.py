@@ -21,6 +21,10 @@ States = Mapping[Id, bytes | None]
 Since = Callable[[int], Iterator[tuple[Id, bytes]]]
 
 
+class _GivenUpError(Exception):
+    """Not all was written; whoever has the partition next goes on, as the mark is not there."""
+
+
 class UserCopies:
     """Writes what it is given, and everything anew where Redis has lost it; the newest state of a user wins.
 
@@ -82,30 +86,32 @@ class UserCopies:
                     self._changed.wait(_LOOK_SECONDS)
                 closing, owed, self._owed = self._closing, self._owed, {}
                 self._leaving = [user for user, state in owed.items() if state is None]
-            if time.monotonic() - self._put_at >= self._session_seconds:
+            if self._has_slept():
                 self._owe(owed)
                 continue
             try:
                 self._write_all(owed, closing)
                 self._told(away=False)
+            except _GivenUpError:
+                self._owe(owed)
             except RedisFailure as error:
                 self._told(away=True, error=error)
                 self._owe(owed)
 
     def _write_all(self, owed: States, closing: bool) -> None:
-        if self._begin is not None:
-            self._write(self._states_since(self._begin))
+        if self._begin is not None and not closing:
+            self._write_anew(self._begin)
             self._begin = None
         if not closing and not self._is_complete():
             self._users.mark(self._begun)
-            self._write(self._states_since(0))
+            self._write_anew(0)
             self._users.mark(self._writer)
-        self._write((user, state) for user, state in owed.items() if state is not None)
+        self._write({user: state for user, state in owed.items() if state is not None})
         for user in self._leaving:
             self._users.forget(user)
         with self._changed:
             self._leaving = []
-            if not self._owed:
+            if not self._owed and self._begin is None:
                 self._owed_since = None
 
     def _is_complete(self) -> bool:
@@ -118,10 +124,20 @@ class UserCopies:
             if not self._closing:
                 self._changed.wait(_LOOK_SECONDS)
 
-    def _write(self, states: Iterator[tuple[Id, bytes]]) -> None:
+    def _write_anew(self, since: int) -> None:
+        """Write all who have acted since then. Raises _GivenUpError where this is to end, or has slept for too long."""
+        states = self._states_since(since)
         while some := dict(islice(states, _AT_ONCE)):
-            self._users.put_many(some)
-            metrics.USER_COPIES.inc(len(some))
+            if self._closing or self._has_slept():
+                raise _GivenUpError
+            self._write(some)
+
+    def _write(self, states: Mapping[Id, bytes]) -> None:
+        self._users.put_many(states)
+        metrics.USER_COPIES.inc(len(states))
+
+    def _has_slept(self) -> bool:
+        return time.monotonic() - self._put_at >= self._session_seconds
 
     def _told(self, *, away: bool, error: Exception | None = None) -> None:
         if away != self._away:

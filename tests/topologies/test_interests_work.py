@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from stream_reco.labels.store import Store
 from stream_reco.serve.user_state import UserState
 from stream_reco.sync.redis_link import RedisUnreachable
 from stream_reco.sync.redis_users import RedisUsers
+from tests.waiting import until
 from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors
 from topologies.user_copies import UserCopies
@@ -32,11 +34,13 @@ class Copies:
         self.states: dict[Id, bytes] = {}
         self.marks: set[str] = set()
         self.away = False
+        self.seconds = 0.0
         self.lose_at: int | None = None
 
     def put_many(self, states: Mapping[Id, bytes]) -> None:
         if self.away:
             raise RedisUnreachable("away")
+        time.sleep(self.seconds)
         if self.lose_at is not None and len(self.states) + len(states) >= self.lose_at:
             self.states, self.marks, self.lose_at = {}, set(), None
             return
@@ -118,7 +122,9 @@ def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: 
     interests.close()
     assert copies.states == {}
     copies.away, copies.marks = False, {"0", "0 begun"}
-    work(copies, store).close()
+    next_one = work(copies, store)
+    until(lambda: len(copies.states) == 2)
+    next_one.close()
     assert counts(copies) == {"ann": 1, "ben": 1}
 
 
@@ -128,6 +134,33 @@ def test_a_worker_that_has_slept_writes_nothing(store: Store) -> None:
     take(interests, [click("ann", 0)])
     interests.close()
     assert copies.states == {}
+
+
+@pytest.mark.parametrize("since", [None, 0], ids=["lost", "owed"])
+@pytest.mark.parametrize("why", ["closed", "slept"])
+def test_writing_everything_anew_ends_where_others_may_go_on(why: str, since: int | None) -> None:
+    copies, states = Copies(), dict.fromkeys(range(100_000), b"state")
+    copies.seconds = 0.05
+    copies.marks = set() if since is None else {"0", "0 begun"}
+    seconds = 60.0 if why == "closed" else 0.3
+    slow = UserCopies(cast(RedisUsers, copies), "0", lambda _: iter(states.items()), since, seconds)
+    while not copies.states:
+        slow.put({}, None)
+        time.sleep(0.01)
+    began = time.monotonic()
+    if why == "slept":
+        time.sleep(0.5)
+        written = len(copies.states)
+        assert written < 50_000
+        time.sleep(0.3)
+        assert len(copies.states) == written
+    slow.put({"ann": b"new"}, 0)
+    slow.close()
+    assert time.monotonic() - began < 2.5
+    assert copies.states["ann"] == b"new"
+    assert len(copies.states) < 50_000
+    # Whoever is next writes all of it: it is owed, or the mark is not there.
+    assert copies.marks == {"0 begun"} if since is None else slow.owed_since == 0
 
 
 def test_what_is_lost_while_everything_is_written_is_written_again() -> None:
