@@ -15,6 +15,8 @@ _LONGEST_REQUEST_BYTES = (4 << 20) + (64 << 10)
 _BATCH_BYTES = 256 << 10
 # A rebalance may take as long as a session, and its answer comes after that.
 _SPARE_MS = 5_000
+# Members of a group look so often whether there are more partitions to share.
+_METADATA_MS = 30_000
 
 Arguments = dict[str, Any]
 
@@ -62,6 +64,7 @@ def consumer_arguments(
             "group_id": f"{kafka.prefix}.{group}",
             "session_timeout_ms": kafka.session_ms,
             "heartbeat_interval_ms": max(1, kafka.session_ms // 4),
+            "metadata_max_age_ms": _METADATA_MS,
         }
     return arguments
 

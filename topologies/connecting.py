@@ -14,16 +14,20 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import client_arguments, connection_arguments
+from topologies.waiting import end
 
 _LOGGER = logging.getLogger(__name__)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 _PROBE_SECONDS = 5.0
+_DISCONNECT_SECONDS = 1.0
+_LEAVING: set[asyncio.Future[None]] = set()
 
 AWAY = (KafkaError, OSError, asyncio.TimeoutError)
 """What clients raise when brokers do not answer, or answer that they cannot."""
@@ -49,7 +53,8 @@ async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float
     Raises `KafkaAwayError` after `patience` seconds, which by default never pass: no process ends because a server is
     away.
     """
-    return await _insisting(kafka, partial(_started, kafka, make), patience)
+    bound = None if math.isinf(patience) else max(patience, _PROBE_SECONDS)
+    return await _insisting(kafka, partial(_started, kafka, make, bound), patience)
 
 
 async def _insisting(kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float) -> T:
@@ -71,12 +76,13 @@ async def _insisting(kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], 
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-async def _started(kafka: KafkaSettings, make: Callable[[], C]) -> C:
+async def _started(kafka: KafkaSettings, make: Callable[[], C], bound: float | None) -> C:
     # A client logs an error for each address at each try, and does not tell the reason to its caller: so ask first.
     await probe(kafka)
     client = make()
     try:
-        await client.start()
+        # A producer that has found a broker waits for an answer for ever, and says nothing.
+        await asyncio.wait_for(client.start(), bound)
     except BaseException as error:
         await let_go(client)
         if isinstance(error, AWAY):
@@ -98,7 +104,7 @@ async def administered(
             try:
                 return await work(admin)
             except AWAY as error:
-                if isinstance(error, KafkaError) and not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                if not may_pass(error):
                     raise
                 raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}") from error
 
@@ -143,25 +149,53 @@ async def let_go(client: Any, patience: float = 5.0) -> None:
     closing = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     try:
         await asyncio.wait([closing], timeout=patience)
-        if not closing.done() and hasattr(client, "_sender"):
+        if not closing.done() and (sending := getattr(client, "_sender", None)) and sending.sender_task:
             # aiokafka itself has no way out of this: with its sender gone, `stop` goes on and closes the connections.
-            client._sender.sender_task.cancel()
+            sending.sender_task.cancel()
             await asyncio.wait([closing], timeout=patience)
-            _fail_what_it_holds(client._message_accumulator)
     finally:
         if not closing.done():
             closing.cancel()
         with contextlib.suppress(asyncio.CancelledError, *AWAY):
             await closing
+        # Whoever is cancelled, and again while it tidies up, leaves nothing behind either.
+        leaving = asyncio.ensure_future(_disconnect(client))
+        _LEAVING.add(leaving)
+        leaving.add_done_callback(_LEAVING.discard)
+        await asyncio.shield(leaving)
 
 
-def _fail_what_it_holds(accumulator: Any) -> None:
-    batches = [*accumulator._pending_batches, *(batch for part in accumulator._batches.values() for batch in part)]
-    accumulator.fail_all(ProducerClosed())
-    for batch in batches:
-        # Else asyncio complains that nobody has looked at these.
-        batch.future.exception()
-        batch._drain_waiter.exception()
+async def _disconnect(client: Any) -> None:
+    """End what a client leaves behind that was interrupted while it closed: it would connect again and again."""
+    await end([future for future in _futures(client) if isinstance(future, asyncio.Task)])
+    if isinstance(client, AIOKafkaProducer):
+        client._message_accumulator.fail_all(ProducerClosed())
+    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
+    await asyncio.wait([asyncio.ensure_future(inner.close())], timeout=_DISCONNECT_SECONDS)
+    for future in _futures(client):
+        # Else asyncio complains that nobody has looked at it.
+        if future.done() and not future.cancelled():
+            future.exception()
+
+
+def _futures(client: Any) -> list[asyncio.Future[Any]]:
+    """What the parts of a client wait for: there is no public way to it."""
+    names = ("_coordinator", "_fetcher", "_sender", "_txn_manager")
+    parts = [getattr(client, name) for name in names if getattr(client, name, None) is not None]
+    found = [value for part in parts for value in vars(part).values()]
+    if isinstance(client, AIOKafkaProducer):
+        held = client._message_accumulator
+        for batch in [*held._pending_batches, *(batch for part in held._batches.values() for batch in part)]:
+            found += [batch.future, batch._drain_waiter, *(future for future, _ in batch._msg_futures)]
+    return [value for value in found if isinstance(value, asyncio.Future)]
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether what a client raised may not be raised at another try."""
+    if isinstance(error, KafkaError):
+        # The bare class is what a client raises that got no metadata from any broker.
+        return error.retriable or isinstance(error, KafkaTimeoutError) or type(error) is KafkaError
+    return isinstance(error, AWAY)
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from topologies.connecting import connected
 from topologies.leading import NAME, Leader, Surroundings
 from topologies.membership import be_member, keep_at
 from topologies.succession import Succession
+from topologies.waiting import end
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
@@ -73,7 +74,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         ending.set()
         # While kernels are compiled nothing is learned yet, so there is nothing to finish.
         await asyncio.wait([task], timeout=_LAST_SECONDS if self._around.warm.is_rehearsed else 0)
-        task.cancel()
+        await end([task])
         await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_leading(self, ending: asyncio.Event) -> None:

@@ -33,7 +33,7 @@ from topologies.standing import Standing, Warm
 from topologies.topics import Topics
 from topologies.training_checkpoints import Checkpoints
 from topologies.training_input import Taken, TrainingInput
-from topologies.waiting import is_done_before
+from topologies.waiting import is_done_before, within
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ class Leader:
         standing = self._standing
         self._written, self._written_records = time.monotonic(), standing.records
         letters, self._input.letters = self._input.letters, []
-        await asyncio.wait_for(self._confirm(letters), 2 * self._around.settings.kafka.session_seconds)
+        await within(2 * self._around.settings.kafka.session_seconds, self._confirm(letters))
         try:
             await self._around.on_thread(self._write)
         except CheckpointError as error:

@@ -13,7 +13,7 @@ from aiokafka.errors import ProducerFenced
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.connecting import AWAY, let_go
-from topologies.waiting import pause
+from topologies.waiting import outcome_before, pause
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_MS = 500
@@ -48,7 +48,9 @@ async def be_member(
 async def _be_member(
     topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]], member: Member, ending: asyncio.Event
 ) -> None:
-    consumer = await join()
+    consumer = await outcome_before(ending, _joined(topic, join))
+    if consumer is None:
+        return
     try:
         consumer.subscribe([topic], listener=member)
         while not ending.is_set():
@@ -58,6 +60,18 @@ async def _be_member(
     finally:
         await member.end_all()
         await let_go(consumer)
+
+
+async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -> AIOKafkaConsumer:
+    consumer = await join()
+    try:
+        # Who leads the group assigns the partitions that it knows of. A client that knows none because Kafka went away
+        # does not ask again for minutes, and would give the whole group nothing to do.
+        await consumer._client._wait_on_metadata(topic)
+    except BaseException:
+        await let_go(consumer)
+        raise
+    return consumer
 
 
 async def keep_at(

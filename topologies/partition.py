@@ -19,6 +19,7 @@ from topologies.partition_clients import PartitionClients
 from topologies.role import Role
 from topologies.state import offsets_of, state_as_committed
 from topologies.transactions import Transactions
+from topologies.waiting import uninterrupted
 
 _LOGGER = logging.getLogger(__name__)
 _TICK_MS = 1000
@@ -52,7 +53,8 @@ class PartitionTask:
             left.callback(store.close)
             left.callback(store.flush)
             processor = self._role.processor(self._partition, store)
-            left.callback(processor.close)
+            # It may wait for other servers, and this must not keep the heart from beating.
+            left.push_async_callback(uninterrupted, processor.close)
             (part, reader), *others = readers.items()
             main, beside = Source(reader, part), []
             if others:

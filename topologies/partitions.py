@@ -15,6 +15,7 @@ from topologies.membership import be_member, keep_at
 from topologies.partition import PartitionTask
 from topologies.partition_clients import PartitionClients
 from topologies.role import Role
+from topologies.waiting import end
 
 _LOGGER = logging.getLogger(__name__)
 _LEAVE_SECONDS = 8.0
@@ -59,10 +60,9 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         tasks = [task for task, _ in working]
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=_LEAVE_SECONDS)
-        for task in late:
-            # Its transaction is given up; whoever has the partition next fences it in any case.
-            task.cancel()
+        await asyncio.wait(tasks, timeout=_LEAVE_SECONDS)
+        # The transaction of one that is late is given up; whoever has the partition next fences it in any case.
+        await end(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_working(self, number: int, ending: asyncio.Event) -> None:

@@ -10,9 +10,10 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.clients import consumer_arguments
-from topologies.connecting import connected, let_go
+from topologies.connecting import KafkaAwayError, connected, let_go
 
 _WAIT_MS = 500
+_SILENT_SECONDS = 30.0
 
 
 async def read_to_end(
@@ -21,13 +22,17 @@ async def read_to_end(
     """The committed messages that are there now, in batches of one partition (`aiokafka.ConsumerRecord`).
 
     `begin` gives the first offset of a partition; the oldest message where it has none. Raises
-    `UnknownTopicOrPartitionError` if there is no such topic.
+    `UnknownTopicOrPartitionError` if there is no such topic, `KafkaAwayError` where nothing comes for half a minute.
     """
-    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)))
+    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), _SILENT_SECONDS)
     try:
-        ends = await _assign(consumer, topic, begin or {})
+        ends, silent = await _assign(consumer, topic, begin or {}), 0
         while ends:
-            for partition, records in (await consumer.getmany(timeout_ms=_WAIT_MS)).items():
+            found = await consumer.getmany(timeout_ms=_WAIT_MS)
+            silent = 0 if found else silent + 1
+            if silent * _WAIT_MS > 1000 * _SILENT_SECONDS:
+                raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not told all of topic {topic}: it is silent")
+            for partition, records in found.items():
                 if before := [record for record in records if record.offset < ends.get(partition, 0)]:
                     yield before
             # By position: the end may be a mark of a transaction, which is no message.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, NodeNotReadyError, TopicAlreadyExistsError, for_code
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import DAY_MS
@@ -19,6 +19,7 @@ from topologies.topics import EventsKey, Topic, Topics, declared_topics
 
 CREATE = "create it with `stream-reco topics create`"
 _LEADERS_SECONDS = 30.0
+_BROKERS_SECONDS = 5.0
 
 
 class TopicsError(RuntimeError):
@@ -69,6 +70,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
     for answer in await admin.describe_configs(asked):
         for code, message, _, name, entries in answer.resources:
             if code:
+                _raise_passing(code, f"topic {name} does not tell its settings yet: {message}")
                 raise TopicsError(f"topic {name} does not tell its settings: {message or for_code(code).__name__}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs
@@ -101,16 +103,15 @@ async def create_absent(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events
 
 
 async def _create(admin: AIOKafkaAdminClient, kafka: KafkaSettings, absent: list[Topic]) -> None:
-    replication = _replication(kafka, len((await admin.describe_cluster())["brokers"]))
+    replication = await _replication(admin, kafka)
     requests = [
         NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
         for topic in absent
     ]
     problems = []
     for name, code, message in (await admin.create_topics(requests)).topic_errors:
+        _raise_passing(code, f"topic {name} could not be made yet: {message}")
         error = for_code(code)
-        if code and error.retriable:
-            raise error(f"topic {name} could not be made yet: {message}")
         if code and error is not TopicAlreadyExistsError:
             problems.append(f"topic {name} could not be made: {message or error.__name__}")
     if problems:
@@ -118,7 +119,21 @@ async def _create(admin: AIOKafkaAdminClient, kafka: KafkaSettings, absent: list
     await _wait_for_leaders(admin, [topic.name for topic in absent])
 
 
-def _replication(kafka: KafkaSettings, brokers: int) -> int:
+def _raise_passing(code: int, text: str) -> None:
+    """Raise the error of an answer if another try may not have it."""
+    error = for_code(code)
+    # The replication is refused, for all that there are brokers enough, while they do not answer to the controller.
+    if code and (error.retriable or error is InvalidReplicationFactorError):
+        raise NodeNotReadyError(text)
+
+
+async def _replication(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> int:
+    deadline, brokers = time.monotonic() + _BROKERS_SECONDS, 0
+    # A broker that is restarted is not told of meanwhile.
+    while (brokers := len((await admin.describe_cluster())["brokers"])) < kafka.replication:
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.2)
     if kafka.replication > brokers:
         raise TopicsError(
             f"kafka.replication is {kafka.replication}, but there are {brokers} brokers: start more, or set it to"

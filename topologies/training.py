@@ -21,6 +21,7 @@ from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
 from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
+from topologies.outages import outages_told
 from topologies.standing import Warm
 from topologies.topics import declared_topics, events_key
 from topologies.training_checkpoints import Checkpoints
@@ -64,4 +65,5 @@ def _learning_thread(warm: Warm, initializer: Callable[[], None]) -> Iterator[Ex
 
 async def _work(around: Surroundings, ending: asyncio.Event) -> None:
     if await is_done_before(ending, check_topics(around.settings)):
-        await Leadership(around).run(ending)
+        async with outages_told(around.settings.kafka):
+            await Leadership(around).run(ending)

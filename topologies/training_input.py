@@ -62,8 +62,8 @@ class TrainingInput:
             self._consumer.seek(source, _found(source, wanted, firsts[source], ends[source]))
 
     async def _partitions(self, topic: str) -> list[TopicPartition]:
-        numbers = (await self._consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
-        return [TopicPartition(topic, number) for number in sorted(numbers or ())]
+        numbers = await self._consumer._client._wait_on_metadata(topic)
+        return [TopicPartition(topic, number) for number in sorted(numbers)]
 
     async def fetch(self, wait_ms: int, now: int) -> None:
         """Read on where little is in hand, for `wait_ms` at most; `now` is the wall clock in ms."""

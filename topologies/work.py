@@ -10,23 +10,25 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
-from topologies.connecting import administered
+from topologies.connecting import administered, reason_of
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.labelling import Labelling
 from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
+from topologies.outages import outages_told
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
 from topologies.state_folder import state_folder
-from topologies.topic_checks import create_absent, require
+from topologies.topic_checks import TopicsError, create_absent, require
 from topologies.topics import Topics, declared_topics, events_key
 from topologies.waiting import is_done_before
 
@@ -88,13 +90,14 @@ async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> Non
         if not await is_done_before(ending, check_topics(settings)):
             return
         clients = PartitionClients(settings.kafka, role.name)
-        await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
+        async with outages_told(settings.kafka):
+            await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
 
 
 async def check_topics(settings: Settings) -> None:
     """Make the topics that are absent; a Kafka that is away is waited for.
 
-    Raises TopicsError where others are not as they must be.
+    Raises TopicsError where others are not as they must be, or Kafka refuses for good.
     """
     key = events_key(settings.labels)
 
@@ -103,4 +106,9 @@ async def check_topics(settings: Settings) -> None:
             _LOGGER.info("made the topic %s", topic.name)
         await require(admin, settings.kafka, key)
 
-    await administered(settings.kafka, check)
+    try:
+        await administered(settings.kafka, check)
+    except KafkaError as error:
+        raise TopicsError(
+            f"Kafka at {settings.kafka.bootstrap} does not let its topics be made or looked at: {reason_of(error)}"
+        ) from error

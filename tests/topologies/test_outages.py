@@ -1,0 +1,282 @@
+"""Workers whose Kafka goes away at the worst moments: they go on when it is back, and end when they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.producer.sender import Sender
+
+from stream_reco.clock import SystemClock
+from stream_reco.config import Settings
+from stream_reco.config.servers import KafkaSettings
+from stream_reco.labels.store import Changes
+from tests.kafka_server import KafkaServer
+from topologies import leading, outages, reading, work
+from topologies.clients import consumer_arguments, producer_arguments
+from topologies.connecting import KafkaAwayError, connected, let_go
+from topologies.outages import outages_told
+from topologies.partition_clients import PartitionClients
+from topologies.partitions import Partitions
+from topologies.topic_checks import TopicsError
+from topologies.topic_report import topic_report
+from topologies.topics import declared_topics, events_key
+from topologies.transactions import Transactions
+from topologies.waiting import within
+from topologies.work import check_topics, labelling
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def settings(own_kafka: KafkaServer) -> Settings:
+    """Two partitions, whose topics are there."""
+    kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, partitions=2, session_seconds=6.0)
+    settings = replace(Settings(), kafka=kafka)
+    asyncio.run(check_topics(settings))
+    return settings
+
+
+async def _restart(server: KafkaServer) -> asyncio.Task[None]:
+    """Kill it, and start it again while others go on."""
+    await asyncio.to_thread(server.kill)
+    return asyncio.create_task(asyncio.to_thread(server.start))
+
+
+async def _until(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.05)
+
+
+class _Member:
+    """A labelling worker in this process."""
+
+    def __init__(self, settings: Settings, folder: Path, clients: PartitionClients | None = None) -> None:
+        role = labelling(settings, declared_topics(settings.kafka, events_key(settings.labels)), ExitStack())
+        clients = clients or PartitionClients(settings.kafka, "labelling")
+        self.ending = asyncio.Event()
+        self._partitions = Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds)
+        self.working = asyncio.create_task(self._partitions.run(self.ending))
+
+    def works_on(self) -> list[int]:
+        return sorted(self._partitions._working)
+
+    async def end(self, seconds: float) -> None:
+        self.ending.set()
+        await asyncio.wait_for(asyncio.shield(self.working), seconds)
+
+
+def test_who_joins_while_kafka_restarts_gets_its_partitions(
+    own_kafka: KafkaServer, settings: Settings, tmp_path: Path
+) -> None:
+    restarts: list[asyncio.Task[None]] = []
+
+    class Clients(PartitionClients):
+        """Kafka goes away between the connection of the first member of the group and what it is told."""
+
+        async def consumer(self) -> AIOKafkaConsumer:
+            consumer = await super().consumer()
+            if not restarts:
+                restarts.append(await _restart(own_kafka))
+            return consumer
+
+    async def live() -> None:
+        before = _Member(settings, tmp_path / "before")
+        await _until(lambda: before.works_on() == [0, 1], 30)  # the topic of the groups' offsets is there now
+        await before.end(20)
+        member = _Member(settings, tmp_path / "state", Clients(settings.kafka, "labelling"))
+        await _until(lambda: member.works_on() == [0, 1], 20)
+        await restarts[0]
+        await member.end(20)
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("away", ["killed", "frozen"])
+def test_a_worker_ends_amid_a_transaction_without_kafka(
+    own_kafka: KafkaServer, settings: Settings, tmp_path: Path, away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, is_away = Transactions._send_changes, asyncio.Event()
+
+    async def then_away(self: Transactions, changes: Changes) -> int:
+        if not is_away.is_set():
+            is_away.set()
+            await asyncio.to_thread(own_kafka.kill if away == "killed" else own_kafka.pause)
+        return await plain(self, changes)
+
+    monkeypatch.setattr(Transactions, "_send_changes", then_away)
+
+    async def live() -> None:
+        member = _Member(settings, tmp_path)
+        await asyncio.wait_for(is_away.wait(), 30)
+        await asyncio.sleep(1)
+        await member.end(25)
+
+    asyncio.run(live())
+
+
+def test_a_worker_ends_while_it_waits_for_kafka(own_kafka: KafkaServer, settings: Settings, tmp_path: Path) -> None:
+    async def live() -> None:
+        await asyncio.to_thread(own_kafka.kill)
+        member = _Member(settings, tmp_path)
+        await asyncio.sleep(2)
+        await member.end(3)
+
+    asyncio.run(live())
+
+
+def test_what_a_leader_confirms_has_a_bound(own_kafka: KafkaServer, settings: Settings) -> None:
+    kafka = settings.kafka
+
+    async def confirm() -> float:
+        producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, leading.NAME)))
+        await asyncio.to_thread(own_kafka.kill)
+
+        async def send() -> None:
+            async with producer.transaction():
+                await producer.send_and_wait(f"{kafka.prefix}.trainer-leader", b"", partition=0)
+
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await within(1.0, send())
+        taken = time.monotonic() - began
+        await let_go(producer)
+        return taken
+
+    assert asyncio.run(confirm()) < 6
+
+
+def test_a_worker_begins_where_kafka_restarts_between_its_questions(
+    own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = reading._assign
+    restarts: list[asyncio.Task[None]] = []
+
+    async def assign(*arguments: Any) -> dict[TopicPartition, int]:
+        if not restarts:
+            restarts.append(await _restart(own_kafka))
+        return await plain(*arguments)
+
+    monkeypatch.setattr(reading, "_assign", assign)
+
+    async def begin() -> None:
+        await asyncio.wait_for(check_topics(settings), 60)
+        await restarts[0]
+
+    asyncio.run(begin())
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_a_command_ends_where_kafka_goes_away_while_it_reads(
+    own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setattr(reading, "_SILENT_SECONDS", 2.0)
+    name = "_assign" if moment == "while" else "connected"
+    plain = getattr(reading, name)
+
+    async def then_away(*arguments: Any) -> object:
+        if moment == "before":
+            await asyncio.to_thread(own_kafka.kill)
+        found = await plain(*arguments)
+        if moment == "while":
+            consumer = arguments[0]
+            consumer.pause(*consumer.assignment())  # or it might have everything already
+            await asyncio.to_thread(own_kafka.kill)
+            consumer.resume(*consumer.assignment())
+        return found
+
+    monkeypatch.setattr(reading, name, then_away)
+
+    async def report() -> None:
+        with pytest.raises(KafkaAwayError):
+            await asyncio.wait_for(topic_report(settings, 1.0, create=False), 30)
+
+    asyncio.run(report())
+
+
+def test_patience_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
+    own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: Callable[[Sender], Awaitable[None]] = Sender._maybe_wait_for_pid
+
+    async def killing(sender: Sender) -> None:
+        await asyncio.to_thread(own_kafka.kill)
+        await plain(sender)
+
+    monkeypatch.setattr(Sender, "_maybe_wait_for_pid", killing)
+
+    async def connect() -> float:
+        began = time.monotonic()
+        with pytest.raises(KafkaAwayError):
+            await connected(settings.kafka, lambda: AIOKafkaProducer(**producer_arguments(settings.kafka)), 2.0)
+        return time.monotonic() - began
+
+    assert asyncio.run(connect()) < 15
+
+
+def test_nothing_is_left_of_clients_that_are_let_go(own_kafka: KafkaServer, settings: Settings) -> None:
+    kafka, events = settings.kafka, TopicPartition("stream-reco.events", 0)
+
+    async def leave() -> list[str]:
+        clients: list[Any] = []
+        for number in range(3):
+            consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, gaps=False)))
+            consumer.assign([events])
+            consumer.seek(events, 0)
+            await consumer.getmany(timeout_ms=50)
+            arguments = producer_arguments(kafka, f"some.{number}")
+            producer = await connected(kafka, lambda arguments=arguments: AIOKafkaProducer(**arguments))  # type: ignore[misc]
+            await producer.begin_transaction()
+            await producer.send(events.topic, b"held", partition=0)
+            clients += [consumer, producer]
+        await asyncio.to_thread(own_kafka.kill)
+        await asyncio.sleep(1)
+        for client in clients:
+            await let_go(client, patience=0.5)
+        await asyncio.sleep(0.5)
+        return [repr(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+    assert asyncio.run(leave()) == []
+
+
+def test_outages_are_told_once(
+    own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outages, "_LOOK_SECONDS", 0.1)
+    caplog.set_level(logging.WARNING, "topologies.outages")
+
+    async def live() -> None:
+        async with outages_told(settings.kafka):
+            await asyncio.sleep(0.5)
+            assert not caplog.records
+            await asyncio.to_thread(own_kafka.kill)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(own_kafka.start)
+            await _until(lambda: len(caplog.records) == 2, 10)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(live())
+    away, again = (record.getMessage() for record in caplog.records)
+    assert away.startswith(f"Kafka at {own_kafka.bootstrap} does not answer: ")
+    assert away.endswith("; waiting for it")
+    assert again == f"Kafka at {own_kafka.bootstrap} answers again"
+
+
+def test_what_kafka_refuses_for_good_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise TopicAuthorizationFailedError("stream-reco.events")
+
+    monkeypatch.setattr(work, "create_absent", refuse)
+    with pytest.raises(TopicsError, match="its topics be made or looked at: TopicAuthorizationFailedError"):
+        asyncio.run(check_topics(settings))
