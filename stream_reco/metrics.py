@@ -145,32 +145,33 @@ TABLE_TOUCHED: Final = Gauge(
     "stream_reco_table_touched_rows", "Rows changed since the last publication.", ["table"], registry=REGISTRY
 )
 TABLE_BYTES: Final = Gauge(
-    "stream_reco_table_bytes",
-    "Bytes an embedding table has allocated, slack and index included.",
-    ["table"],
+    "stream_reco_table_bytes", "Bytes an embedding table has allocated, slack and index included.", ["table"],
     registry=REGISTRY,
-)
+)  # fmt: skip
 TABLE_EVICTED: Final = Counter(
     "stream_reco_table_evicted_rows_total",
     "Rows that left: idle for longer than the TTL, or for others where memory is bounded (`budget`).",
-    ["table", "reason"],
-    registry=REGISTRY,
-)
+    ["table", "reason"], registry=REGISTRY,
+)  # fmt: skip
+
+TABLE_REFUSED: Final = Counter(
+    "stream_reco_table_refused_gradients_total",
+    "Gradients of an embedding table that were refused, as they were not finite or above 1e15; the row stays as it is.",
+    ["table"], registry=REGISTRY,
+)  # fmt: skip
 
 # --- sync: the publishing side
 PUBLICATION_BYTES: Final = Histogram(
     "stream_reco_publication_bytes",
     "Bytes of the arrays of one publication, by kind (snapshot or delta).",
     ["kind"],
-    buckets=_BYTES,
-    registry=REGISTRY,
-)
+    buckets=_BYTES, registry=REGISTRY,
+)  # fmt: skip
 PUBLICATION_SECONDS: Final = Histogram(
     "stream_reco_publication_seconds",
     "Seconds to collect one publication and hand it to the channel.",
-    buckets=_SLOW,
-    registry=REGISTRY,
-)
+    buckets=_SLOW, registry=REGISTRY,
+)  # fmt: skip
 PUBLISHED_VERSION: Final = Gauge(
     "stream_reco_published_version", "Newest version that the channel has accepted.", registry=REGISTRY
 )
@@ -214,9 +215,8 @@ REPLICA_SYNC_SECONDS: Final = Histogram(
 REPLICA_APPLY_SECONDS: Final = Histogram(
     "stream_reco_replica_apply_seconds",
     "Seconds that requests had to wait while the replica applied one publication.",
-    buckets=_FAST,
-    registry=REGISTRY,
-)
+    buckets=_FAST, registry=REGISTRY,
+)  # fmt: skip
 REPLICA_APPLIED: Final = Counter(
     "stream_reco_replica_applied_total",
     "Publications applied, by kind (snapshot or delta).",
@@ -250,9 +250,8 @@ REQUEST_SECONDS: Final = Histogram(
     "stream_reco_request_seconds",
     "Seconds from a request's last byte in to its answer's last byte out, by route template.",
     ["route"],
-    buckets=_FAST,
-    registry=REGISTRY,
-)
+    buckets=_FAST, registry=REGISTRY,
+)  # fmt: skip
 CANDIDATES: Final = Counter(
     "stream_reco_candidates_total", "Candidates that a source brought into the blend.", ["source"], registry=REGISTRY
 )

@@ -19,7 +19,7 @@ from stream_reco.train.checkpoint import Part, RestoredPart
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (
     "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
-    "training.row_idle_days", "training.table_megabytes",
+    "training.row_idle_days", "training.table_megabytes", "training.user_sightings",
 )
 """Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
 

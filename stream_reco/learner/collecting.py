@@ -16,7 +16,9 @@ class Collecting:
         """A publication's watermark is the stream time less `lateness_ms`."""
         self._intake, self._lessons, self._lateness_ms = intake, lessons, lateness_ms
         self._collected_steps = -1
-        self._crowded_out: dict[str, int] = {}
+        tables = lessons.trainer.tables
+        # Those of earlier processes, which the tables still count, are not this one's to tell.
+        self._counted = {name: (table.crowded_out, table.refused) for name, table in tables.items()}
 
     def contents(self, snapshot: bool, created: int) -> Contents:
         """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
@@ -38,11 +40,11 @@ class Collecting:
         return Contents(tables, dense, parts, catalogue, watermark, created, restore, lessons.examples)
 
     def observe(self) -> None:
-        """Tell how large the tables are, and how many rows had to make way."""
+        """Tell how large the tables are, how many rows had to make way, and what was refused."""
         for name, table in self._lessons.trainer.tables.items():
-            # Those of earlier processes, which the table still counts, are not this one's to tell.
-            before = self._crowded_out.get(name, table.crowded_out)
-            metrics.TABLE_EVICTED.labels(name, "budget").inc(table.crowded_out - before)
-            self._crowded_out[name] = table.crowded_out
+            crowded_out, refused = self._counted[name]
+            metrics.TABLE_EVICTED.labels(name, "budget").inc(table.crowded_out - crowded_out)
+            metrics.TABLE_REFUSED.labels(name).inc(table.refused - refused)
+            self._counted[name] = table.crowded_out, table.refused
             metrics.TABLE_ROWS.labels(name).set(len(table))
             metrics.TABLE_BYTES.labels(name).set(table.nbytes)

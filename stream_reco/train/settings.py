@@ -38,6 +38,9 @@ class TrainSettings:
     table_megabytes: float = 0.0
     """Memory (10⁶ bytes) that each embedding table takes at most: rows seen long ago and seldom make way for new ones
     there. 0: no bound."""
+    user_sightings: int = 1
+    """A user has a row of their own from so many examples on, within a million examples of such users; until then one
+    that is learned from all of them. 2 and more spares memory where most people come once."""
     threads: int = 1
     """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
     a restart no longer ends with the very bits of an undisturbed run."""
@@ -54,5 +57,7 @@ class TrainSettings:
             raise ValueError(
                 f"table_megabytes is {self.table_megabytes}: it must be 0, for no bound, or 4 and more, or few rows fit"
             )
+        if not 1 <= self.user_sightings <= 255:
+            raise ValueError(f"user_sightings is {self.user_sightings}: it must be 1, for a row at once, to 255")
         if not self.checkpoint_seconds > 0:
             raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}: it must be above 0; 120 is the default")

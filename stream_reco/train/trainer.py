@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stream_reco import metrics
-from stream_reco.embedding import Adagrad, EmbeddingTable
+from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.ranker import POSITIONS, Ranker
 from stream_reco.model.rows import Lookup, Rows, gather, table_dims
@@ -116,9 +116,11 @@ class Trainer:
             self.ranker = Ranker(model)
         optimizer = Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=0.1)
         budget = int(settings.table_megabytes * 1e6) or None
+        seldom = after(settings.user_sightings) if settings.user_sightings > 1 else None
         self.tables = {
-            name: EmbeddingTable(dim, optimizer, ttl_ms=int(settings.row_idle_days * DAY_MS), name=name,
-                                 init_scale=_ROW_RANGE, seed=settings.seed, budget_bytes=budget)
+            name: EmbeddingTable(dim, optimizer, seldom if name == "user" else None,
+                                 int(settings.row_idle_days * DAY_MS), name=name, init_scale=_ROW_RANGE,
+                                 seed=settings.seed, budget_bytes=budget)
             for name, dim in table_dims(model).items()
         }
         self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)

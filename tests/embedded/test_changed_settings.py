@@ -32,13 +32,13 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
     other = replace(
         BEFORE,
         labels=replace(BEFORE.labels, window_days=3.0, policy="immediate", order="none", wait_seconds=9.0),
-        training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0, table_megabytes=9.0),
+        training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0, table_megabytes=9.0, user_sightings=2),
     )
     with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
         told = [record.getMessage() for record in caplog.records]
     assert [message.split()[0] for message in told] == [
         "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
-        "training.row_idle_days", "training.table_megabytes",
+        "training.row_idle_days", "training.table_megabytes", "training.user_sightings",
     ]
     assert "set to 3.0" in told[0]
     assert "begun with 14.0" in told[0]

@@ -332,6 +332,25 @@ def test_tables_stay_within_their_megabytes_and_go_on_learning() -> None:
     assert Trainer(MODEL, SETTINGS).tables["user"].budget_bytes is None
 
 
+def test_users_who_come_seldom_share_a_row_that_is_learned() -> None:
+    trainer = Trainer(MODEL, replace(SETTINGS, user_sightings=3))
+    users, stranger = trainer.tables["user"], trainer.tables["user"].default
+    for times in range(1, 4):
+        trainer.step(training_batch([example(7, [1])]))
+        assert len(users) == (times == 3)
+        assert len(trainer.tables["item"]) > 0
+    assert (users.default != stranger).any()
+    np.testing.assert_array_equal(users.lookup([12345])[0], users.default)
+    assert (users.lookup(users.keys())[0] != users.default).any()
+    assert Trainer(MODEL, SETTINGS).tables["user"].admission is None
+
+
+@pytest.mark.parametrize("sightings", [0, -1, 256])
+def test_sightings_that_no_user_can_have_are_refused(sightings: int) -> None:
+    with pytest.raises(ValueError, match=f"user_sightings is {sightings}: it must be 1, for a row at once, to 255"):
+        TrainSettings(user_sightings=sightings)
+
+
 @pytest.mark.parametrize("megabytes", [-1.0, 3.9, math.nan, math.inf])
 def test_megabytes_for_few_rows_are_refused(megabytes: float) -> None:
     with pytest.raises(ValueError, match=r"table_megabytes is .* must be 0, for no bound, or 4 and more"):
