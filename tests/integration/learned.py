@@ -38,6 +38,14 @@ def restored(found: Found, settings: Settings) -> ExampleLearner:
     return learner
 
 
+def learned(checkpoints: Checkpoints, settings: Settings, known: str = "") -> tuple[ExampleLearner, str] | None:
+    """The learner of `newest` and the checkpoint's name; None also where it leaves while it is read."""
+    try:
+        return None if (found := newest(checkpoints, known)) is None else (restored(found, settings), found.name)
+    except FileNotFoundError:
+        return None
+
+
 def undisturbed(events: Sequence[Event], examples: Sequence[Example], settings: Settings) -> ExampleLearner:
     """A learner that was given everything in the order of its time, an example before the event of its own time."""
     torch.set_num_threads(settings.training.threads)

@@ -30,7 +30,7 @@ from stream_reco.sync.redis_link import RedisLink
 from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
 from tests.integration.arriving import disordered
-from tests.integration.learned import auc, newest, pairs_of, restored, undisturbed
+from tests.integration.learned import auc, learned, pairs_of, undisturbed
 from tests.integration.mishaps import KINDS, Installation
 from tests.integration.references import histories, labels, until_equal
 from tests.integration.scorer import ScorerProcess, Visitor
@@ -98,8 +98,7 @@ async def until_learned(checkpoints: Checkpoints, examples: int, seconds: float)
     deadline = time.monotonic() + seconds
     learner, known = None, ""
     while learner is None or learner.lessons.examples < examples:
-        if (found := newest(checkpoints, known)) is not None:
-            learner, known = restored(found, settings()), found.name
+        learner, known = learned(checkpoints, settings(), known) or (learner, known)
         count = learner.lessons.examples if learner else 0
         assert time.monotonic() < deadline, f"learned from {count} of {examples} examples"
         await asyncio.sleep(1)

@@ -28,7 +28,7 @@ from stream_reco.sync.redis_link import RedisLink
 from tests.embedded.recovery_world import SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
-from tests.integration.learned import newest, restored
+from tests.integration.learned import learned, newest, restored
 from tests.integration.workers import Worker
 from tests.kafka_server import KafkaServer
 from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
@@ -383,11 +383,10 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
         await kafka_log.write(kafka, [(b"gone", encode_deletion(Deletion(user_id="gone", timestamp=now)))])
         await write_values(kafka, [msgspec.json.encode(example) for example in unprompted])
         deadline = time.monotonic() + 60
-        while (found := newest(checkpoints)) is None or (
-            learner := restored(found, SMALL)
-        ).lessons.examples < len(examples) + 5:
+        while (found := learned(checkpoints, SMALL)) is None or found[0].lessons.examples < len(examples) + 5:
             assert time.monotonic() < deadline, worker.said()
             await asyncio.sleep(0.5)
+        learner, _ = found
         assert learner.lessons.examples == len(examples) + 5, "each once"
         assert learner.lessons.waiting == [], "the clock goes on where no events do"
         assert learner.intake.histories.row_of("gone") == -1
