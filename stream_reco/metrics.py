@@ -153,7 +153,6 @@ TABLE_EVICTED: Final = Counter(
     "Rows that left: idle for longer than the TTL, or for others where memory is bounded (`budget`).",
     ["table", "reason"], registry=REGISTRY,
 )  # fmt: skip
-
 TABLE_REFUSED: Final = Counter(
     "stream_reco_table_refused_gradients_total",
     "Gradients of an embedding table that were refused, as they were not finite or above 1e15; the row stays as it is.",

@@ -54,10 +54,17 @@ async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float
     away.
     """
     bound = None if math.isinf(patience) else max(patience, _PROBE_SECONDS)
-    return await _insisting(kafka, partial(_started, kafka, make, bound), patience)
+    return await insisting(kafka, partial(_started, kafka, make, bound), patience)
 
 
-async def _insisting(kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float) -> T:
+async def insisting(
+    kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float = math.inf,
+    meanwhile: str = "trying again",
+) -> T:  # fmt: skip
+    """What `attempt` returns, made again and again while it raises `KafkaAwayError`; that, and its end, is logged once.
+
+    Raises it after `patience` seconds. `meanwhile` is what the log says is done.
+    """
     began, wait, told = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:
@@ -66,7 +73,7 @@ async def _insisting(kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], 
             if time.monotonic() - began + wait > patience:
                 raise
             if not told:
-                _LOGGER.warning("%s; trying again", away)
+                _LOGGER.warning("%s; %s", away, meanwhile)
                 told = True
         else:
             if told:
@@ -108,7 +115,7 @@ async def administered(
                     raise
                 raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}") from error
 
-    return await _insisting(kafka, attempt, patience)
+    return await insisting(kafka, attempt, patience)
 
 
 @asynccontextmanager

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.connecting import KafkaAwayError, probe
+from topologies.connecting import insisting, probe
 from topologies.waiting import end
 
-_LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
 
 
@@ -26,16 +25,6 @@ async def outages_told(kafka: KafkaSettings) -> AsyncIterator[None]:
 
 
 async def _look(kafka: KafkaSettings) -> None:
-    away = False
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        try:
-            await probe(kafka)
-        except KafkaAwayError as error:
-            if not away:
-                _LOGGER.warning("%s; waiting for it", error)
-            away = True
-        else:
-            if away:
-                _LOGGER.warning("Kafka at %s answers again", kafka.bootstrap)
-            away = False
+        await insisting(kafka, partial(probe, kafka), meanwhile="waiting for it")

@@ -13,7 +13,7 @@ from topologies.clients import consumer_arguments
 from topologies.connecting import KafkaAwayError, connected, let_go
 
 _WAIT_MS = 500
-_SILENT_SECONDS = 30.0
+SILENT_SECONDS = 30.0
 
 
 async def read_to_end(
@@ -24,13 +24,13 @@ async def read_to_end(
     `begin` gives the first offset of a partition; the oldest message where it has none. Raises
     `UnknownTopicOrPartitionError` if there is no such topic, `KafkaAwayError` where nothing comes for half a minute.
     """
-    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), _SILENT_SECONDS)
+    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), SILENT_SECONDS)
     try:
         ends, silent = await _assign(consumer, topic, begin or {}), 0
         while ends:
             found = await consumer.getmany(timeout_ms=_WAIT_MS)
             silent = 0 if found else silent + 1
-            if silent * _WAIT_MS > 1000 * _SILENT_SECONDS:
+            if silent * _WAIT_MS > 1000 * SILENT_SECONDS:
                 raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not told all of topic {topic}: it is silent")
             for partition, records in found.items():
                 if before := [record for record in records if record.offset < ends.get(partition, 0)]:

@@ -15,10 +15,9 @@ from stream_reco.config.servers import KafkaSettings
 from topologies.clients import producer_arguments
 from topologies.connecting import connected, let_go
 from topologies.ranges import Ranges
-from topologies.reading import read_to_end
+from topologies.reading import SILENT_SECONDS, read_to_end
 
 _KEY, _DRIVEN = "key/", "driven/"
-_SILENT_SECONDS = 30.0
 
 
 class DeclaredKey(msgspec.Struct, frozen=True):
@@ -35,7 +34,7 @@ class DrivenOffsets(msgspec.Struct, frozen=True):
 
 async def declare(kafka: KafkaSettings, registry: str, topic: str, key: str) -> None:
     """Note in the topic `registry` that the messages of `topic` have this field as key."""
-    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)), _SILENT_SECONDS)
+    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)), SILENT_SECONDS)
     try:
         note = msgspec.json.encode(DeclaredKey(key))
         await producer.send_and_wait(registry, note, f"{_KEY}{topic}".encode(), partition=0)

@@ -128,7 +128,7 @@ def _raise_passing(code: int, text: str) -> None:
 
 
 async def _replication(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> int:
-    deadline, brokers = time.monotonic() + _BROKERS_SECONDS, 0
+    deadline = time.monotonic() + _BROKERS_SECONDS
     # A broker that is restarted is not told of meanwhile.
     while (brokers := len((await admin.describe_cluster())["brokers"])) < kafka.replication:
         if time.monotonic() > deadline:

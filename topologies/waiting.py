@@ -19,15 +19,13 @@ async def pause(until: asyncio.Event, seconds: float) -> None:
 
 
 async def is_done_before(ending: asyncio.Event, work: Coroutine[object, object, object]) -> bool:
-    """Whether the work was done before `ending` was set; raises what it raises. Then it is cancelled."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(ending.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    done = tasks[0].done()
-    for task in tasks:
-        task.cancel()
-    if done:
-        tasks[0].result()
-    return done
+    """Whether the work was done before `ending` was set; raises what it raises. Else it has been cancelled."""
+
+    async def done() -> bool:
+        await work
+        return True
+
+    return await outcome_before(ending, done()) is not None
 
 
 async def outcome_before(ending: asyncio.Event, work: Coroutine[object, object, T]) -> T | None:

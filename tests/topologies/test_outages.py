@@ -21,6 +21,7 @@ from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.store import Changes
 from tests.kafka_server import KafkaServer
+from tests.waiting import until
 from topologies import leading, outages, reading, work
 from topologies.clients import consumer_arguments, producer_arguments
 from topologies.connecting import KafkaAwayError, connected, let_go
@@ -50,13 +51,6 @@ async def _restart(server: KafkaServer) -> asyncio.Task[None]:
     """Kill it, and start it again while others go on."""
     await asyncio.to_thread(server.kill)
     return asyncio.create_task(asyncio.to_thread(server.start))
-
-
-async def _until(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 class _Member:
@@ -93,10 +87,11 @@ def test_who_joins_while_kafka_restarts_gets_its_partitions(
 
     async def live() -> None:
         before = _Member(settings, tmp_path / "before")
-        await _until(lambda: before.works_on() == [0, 1], 30)  # the topic of the groups' offsets is there now
+        # With this the topic of the groups' offsets is there.
+        await asyncio.to_thread(until, lambda: before.works_on() == [0, 1], 30)
         await before.end(20)
         member = _Member(settings, tmp_path / "state", Clients(settings.kafka, "labelling"))
-        await _until(lambda: member.works_on() == [0, 1], 20)
+        await asyncio.to_thread(until, lambda: member.works_on() == [0, 1], 20)
         await restarts[0]
         await member.end(20)
 
@@ -181,7 +176,7 @@ def test_a_worker_begins_where_kafka_restarts_between_its_questions(
 def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    monkeypatch.setattr(reading, "_SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(reading, "SILENT_SECONDS", 2.0)
     name = "_assign" if moment == "while" else "connected"
     plain = getattr(reading, name)
 
@@ -254,7 +249,7 @@ def test_outages_are_told_once(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(outages, "_LOOK_SECONDS", 0.1)
-    caplog.set_level(logging.WARNING, "topologies.outages")
+    caplog.set_level(logging.WARNING, "topologies.connecting")
 
     async def live() -> None:
         async with outages_told(settings.kafka):
@@ -263,7 +258,7 @@ def test_outages_are_told_once(
             await asyncio.to_thread(own_kafka.kill)
             await asyncio.sleep(1)
             await asyncio.to_thread(own_kafka.start)
-            await _until(lambda: len(caplog.records) == 2, 10)
+            await asyncio.to_thread(until, lambda: len(caplog.records) == 2, 10)
             await asyncio.sleep(0.5)
 
     asyncio.run(live())
