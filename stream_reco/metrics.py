@@ -25,13 +25,16 @@ EVENTS_ACCEPTED: Final = Counter(
     "stream_reco_events_accepted_total", "Distinct events accepted, by type of event.", ["type"], registry=REGISTRY
 )
 EVENTS_DUPLICATE: Final = Counter(
-    "stream_reco_events_duplicate_total", "Events whose event_id had been seen before; they change nothing.",
+    "stream_reco_events_duplicate_total",
+    "Events whose event_id had been seen before; they change nothing.",
     registry=REGISTRY,
-)  # fmt: skip
+)
 EVENTS_REJECTED: Final = Counter(
-    "stream_reco_events_rejected_total", "Events sent to the dead letters, by the short code of the reason.",
-    ["reason"], registry=REGISTRY,
-)  # fmt: skip
+    "stream_reco_events_rejected_total",
+    "Events sent to the dead letters, by the short code of the reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 EVENTS_LATE: Final = Counter(
     "stream_reco_events_late_total", "Accepted events that were behind the watermark when they came.", registry=REGISTRY
 )
@@ -100,8 +103,9 @@ SERVED_FEATURES: Final = Counter(
     "stream_reco_served_features_total",
     "Features of the moment that scorers sent to labelling, by what became of them: joined to their impression, late"
     " (after it), or expired (it did not come within a day).",
-    ["outcome"], registry=REGISTRY,
-)  # fmt: skip
+    ["outcome"],
+    registry=REGISTRY,
+)
 
 # --- train
 LEARN_SECONDS: Final = Histogram(
@@ -135,9 +139,10 @@ TRAIN_REFUSED: Final = Counter(
 )
 
 TRAINER_EPOCH: Final = Gauge(
-    "stream_reco_trainer_epoch", "Epoch in which this process leads the training; 0 where another one does.",
+    "stream_reco_trainer_epoch",
+    "Epoch in which this process leads the training; 0 where another one does.",
     registry=REGISTRY,
-)  # fmt: skip
+)
 
 # --- embedding
 TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)
@@ -145,32 +150,38 @@ TABLE_TOUCHED: Final = Gauge(
     "stream_reco_table_touched_rows", "Rows changed since the last publication.", ["table"], registry=REGISTRY
 )
 TABLE_BYTES: Final = Gauge(
-    "stream_reco_table_bytes", "Bytes an embedding table has allocated, slack and index included.", ["table"],
+    "stream_reco_table_bytes",
+    "Bytes an embedding table has allocated, slack and index included.",
+    ["table"],
     registry=REGISTRY,
-)  # fmt: skip
+)
 TABLE_EVICTED: Final = Counter(
     "stream_reco_table_evicted_rows_total",
     "Rows that left: idle for longer than the TTL, or for others where memory is bounded (`budget`).",
-    ["table", "reason"], registry=REGISTRY,
-)  # fmt: skip
+    ["table", "reason"],
+    registry=REGISTRY,
+)
 TABLE_REFUSED: Final = Counter(
     "stream_reco_table_refused_gradients_total",
     "Gradients of an embedding table that were refused, as they were not finite or above 1e15; the row stays as it is.",
-    ["table"], registry=REGISTRY,
-)  # fmt: skip
+    ["table"],
+    registry=REGISTRY,
+)
 
 # --- sync: the publishing side
 PUBLICATION_BYTES: Final = Histogram(
     "stream_reco_publication_bytes",
     "Bytes of the arrays of one publication, by kind (snapshot or delta).",
     ["kind"],
-    buckets=_BYTES, registry=REGISTRY,
-)  # fmt: skip
+    buckets=_BYTES,
+    registry=REGISTRY,
+)
 PUBLICATION_SECONDS: Final = Histogram(
     "stream_reco_publication_seconds",
     "Seconds to collect one publication and hand it to the channel.",
-    buckets=_SLOW, registry=REGISTRY,
-)  # fmt: skip
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
 PUBLISHED_VERSION: Final = Gauge(
     "stream_reco_published_version", "Newest version that the channel has accepted.", registry=REGISTRY
 )
@@ -214,8 +225,9 @@ REPLICA_SYNC_SECONDS: Final = Histogram(
 REPLICA_APPLY_SECONDS: Final = Histogram(
     "stream_reco_replica_apply_seconds",
     "Seconds that requests had to wait while the replica applied one publication.",
-    buckets=_FAST, registry=REGISTRY,
-)  # fmt: skip
+    buckets=_FAST,
+    registry=REGISTRY,
+)
 REPLICA_APPLIED: Final = Counter(
     "stream_reco_replica_applied_total",
     "Publications applied, by kind (snapshot or delta).",
@@ -249,8 +261,9 @@ REQUEST_SECONDS: Final = Histogram(
     "stream_reco_request_seconds",
     "Seconds from a request's last byte in to its answer's last byte out, by route template.",
     ["route"],
-    buckets=_FAST, registry=REGISTRY,
-)  # fmt: skip
+    buckets=_FAST,
+    registry=REGISTRY,
+)
 CANDIDATES: Final = Counter(
     "stream_reco_candidates_total", "Candidates that a source brought into the blend.", ["source"], registry=REGISTRY
 )
@@ -263,8 +276,9 @@ SLATE_ITEMS: Final = Counter(
 SERVED_SLATES: Final = Counter(
     "stream_reco_served_slates_total",
     "Slates whose features of the moment were to go to Kafka, by what became of them: written, or dropped.",
-    ["outcome"], registry=REGISTRY,
-)  # fmt: skip
+    ["outcome"],
+    registry=REGISTRY,
+)
 USER_COPIES: Final = Counter(
     "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
 )
@@ -285,52 +299,65 @@ CHECKPOINT_BYTES: Final = Gauge(
 CHECKPOINT_FAILURES: Final = Counter(
     "stream_reco_checkpoint_failures_total",
     "Checkpoints that could not be written or read, by action (write or read); the previous one stays.",
-    ["action"], registry=REGISTRY,
-)  # fmt: skip
+    ["action"],
+    registry=REGISTRY,
+)
 
 # --- work: processes that share the partitions of a topic
 WORK_PARTITIONS: Final = Gauge(
-    "stream_reco_work_partitions", "Partitions that this worker has been given, by kind of work.", ["work"],
+    "stream_reco_work_partitions",
+    "Partitions that this worker has been given, by kind of work.",
+    ["work"],
     registry=REGISTRY,
-)  # fmt: skip
+)
 WORK_RECORDS: Final = Counter(
-    "stream_reco_work_records_total", "Records that were read and processed, by kind of work.", ["work"],
+    "stream_reco_work_records_total",
+    "Records that were read and processed, by kind of work.",
+    ["work"],
     registry=REGISTRY,
-)  # fmt: skip
+)
 WORK_LAG: Final = Gauge(
-    "stream_reco_work_lag_records", "Records that are written and not read yet, by kind of work and partition.",
-    ["work", "partition"], registry=REGISTRY,
-)  # fmt: skip
+    "stream_reco_work_lag_records",
+    "Records that are written and not read yet, by kind of work and partition.",
+    ["work", "partition"],
+    registry=REGISTRY,
+)
 WORK_COMMIT_SECONDS: Final = Histogram(
     "stream_reco_work_commit_seconds", "Seconds of one transaction, by kind of work.", ["work"], registry=REGISTRY
 )
 WORK_FAILURES: Final = Counter(
     "stream_reco_work_failures_total",
     "Times that work on a partition began anew from its last transaction, by kind of work and what had happened.",
-    ["work", "why"], registry=REGISTRY,
-)  # fmt: skip
+    ["work", "why"],
+    registry=REGISTRY,
+)
 WORK_MISSED: Final = Counter(
     "stream_reco_work_missed_total",
     "Records that had been deleted before they were read, by kind of work: the topic's retention is too short.",
-    ["work"], registry=REGISTRY,
-)  # fmt: skip
+    ["work"],
+    registry=REGISTRY,
+)
 STAGE_SECONDS: Final = Histogram(
     "stream_reco_stage_seconds",
-    "Seconds from an event's own time until a stage has it: example, trained, published, served.", ["stage"],
-    buckets=_SLOW, registry=REGISTRY,
-)  # fmt: skip
+    "Seconds from an event's own time until a stage has it: example, trained, published, served.",
+    ["stage"],
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
 STATE_RESTORED: Final = Counter(
     "stream_reco_work_state_records_total",
-    "Records of a state's topic that were read to bring a local store up to date, by kind of work.", ["work"],
+    "Records of a state's topic that were read to bring a local store up to date, by kind of work.",
+    ["work"],
     registry=REGISTRY,
-)  # fmt: skip
+)
 
 # --- measure: progressive quality, predict first and learn after
 PROGRESSIVE: Final = Gauge(
     "stream_reco_progressive_quality",
     "Rolling quality of what was served before it was learned from, by metric (auc, logloss, calibration, hr@10, …).",
-    ["metric"], registry=REGISTRY,
-)  # fmt: skip
+    ["metric"],
+    registry=REGISTRY,
+)
 
 
 def reset_counters() -> None:

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RunOnSmallDisk = Callable[[Path, int], str]
 
-PROGRAMS = {"browser": ("chromium",), "prometheus": ("prometheus",), "kafka": ("java", "mvn"),
-            "redis": ("redis-server",)}  # fmt: skip
+PROGRAMS = {
+    "browser": ("chromium",),
+    "prometheus": ("prometheus",),
+    "kafka": ("java", "mvn"),
+    "redis": ("redis-server",),
+}
 """Marker of a test → the programs without which it cannot run."""
 _prefixes = itertools.count(1)
 

@@ -15,8 +15,13 @@ _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
 _STARTED = "Kafka Server started"
 # No broker here lives long enough to earn back what the second compiler costs.
-_JAVA = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-         "-Dlog4j2.configurationFile=log4j2.properties"]  # fmt: skip
+_JAVA = [
+    "java",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dlog4j2.configurationFile=log4j2.properties",
+]
 
 # What one node and short tests need; everything else is as Kafka has it.
 _PROPERTIES: Mapping[str, str] = {

@@ -60,8 +60,13 @@ class PageShell:
         text = block.text.replace(_ADDRESS, f"127.0.0.1:{self._port}")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
-            cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=_READY_SECONDS, check=False,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=_READY_SECONDS,
+            check=False,
+        )
         assert done.returncode == 0, f"line {block.line} failed:\n{text}{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -79,9 +84,13 @@ class PageShell:
         assert self._server is None, f"line {block.line} starts a second server on the same port"
         with (self.folder / "server.log").open("wb") as log:
             self._server = subprocess.Popen(
-                shlex.split(block.text), cwd=self.folder, env=self._env, stdout=log, stderr=subprocess.STDOUT,
+                shlex.split(block.text),
+                cwd=self.folder,
+                env=self._env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
                 executable=self.folder / "bin" / "stream-reco",
-            )  # fmt: skip
+            )
 
     def _said(self) -> str:
         return (self.folder / "server.log").read_text()

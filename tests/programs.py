@@ -33,8 +33,12 @@ def settings(**given: str) -> dict[str, str]:
 
 def kafka_environ(kafka: KafkaSettings) -> dict[str, str]:
     """What leads a process to this Kafka, and to its topics there."""
-    return settings(KAFKA_BOOTSTRAP=kafka.bootstrap, KAFKA_PREFIX=kafka.prefix, KAFKA_PARTITIONS=str(kafka.partitions),
-                    KAFKA_SESSION_SECONDS=str(kafka.session_seconds))  # fmt: skip
+    return settings(
+        KAFKA_BOOTSTRAP=kafka.bootstrap,
+        KAFKA_PREFIX=kafka.prefix,
+        KAFKA_PARTITIONS=str(kafka.partitions),
+        KAFKA_SESSION_SECONDS=str(kafka.session_seconds),
+    )
 
 
 class Program:

@@ -40,9 +40,17 @@ class RedisServer:
         (folder / "redis.conf").write_text(config)
         where = ["--port", "0", "--tls-port", str(self.port)] if tls else ["--port", str(self.port)]
         self._command = [
-            "redis-server", str(folder / "redis.conf"), *where, "--bind", "127.0.0.1", "--dir", str(folder),
-            "--save", "", *arguments,
-        ]  # fmt: skip
+            "redis-server",
+            str(folder / "redis.conf"),
+            *where,
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            *arguments,
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -98,4 +106,3 @@ class RedisServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-

@@ -98,8 +98,9 @@ def test_settings_and_variables_exist(one: Page) -> None:
 @each_page
 def test_commands_and_flags_exist(one: Page) -> None:
     group: Any = typer.main.get_command(app)
-    flags = {name: {flag for option in command.params for flag in option.opts} for name, command in
-             group.commands.items()}
+    flags = {
+        name: {flag for option in command.params for flag in option.opts} for name, command in group.commands.items()
+    }
     every = set().union(*flags.values())
     for code in one.code:
         called = re.search(r"(?:^|[ /])stream-reco (\S+)(.*)", code)

@@ -58,9 +58,11 @@ async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float
 
 
 async def insisting(
-    kafka: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float = math.inf,
+    kafka: KafkaSettings,
+    attempt: Callable[[], Awaitable[T]],
+    patience: float = math.inf,
     meanwhile: str = "trying again",
-) -> T:  # fmt: skip
+) -> T:
     """What `attempt` returns, made again and again while it raises `KafkaAwayError`; that, and its end, is logged once.
 
     Raises it after `patience` seconds. `meanwhile` is what the log says is done.

@@ -41,9 +41,15 @@ class UserInterests:
     is_behind = False
 
     def __init__(
-        self, settings: tuple[SignalSettings, InterestSettings], future_ms: int, vectors: ItemVectors,
-        users: RedisUsers, session_seconds: float, partition: int, store: Store,
-    ) -> None:  # fmt: skip
+        self,
+        settings: tuple[SignalSettings, InterestSettings],
+        future_ms: int,
+        vectors: ItemVectors,
+        users: RedisUsers,
+        session_seconds: float,
+        partition: int,
+        store: Store,
+    ) -> None:
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
         self._signals, self._interests = settings[0], Interests(settings[1])
         self._future_ms, self._vectors, self._store = future_ms, vectors, store

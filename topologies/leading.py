@@ -94,21 +94,28 @@ class Leader:
         async with AsyncExitStack() as left:
             # With its start whoever led before is fenced: nothing of theirs is written to Kafka any more.
             producer: AIOKafkaProducer = await connected(
-                kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME)))
+                kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME))
+            )
             left.push_async_callback(let_go, producer)
             self._producer = producer
             self._epoch = await self._begin_epoch()
             leads(self._epoch)
             self._standing = await around.on_thread(around.warm.take)
             consumer: AIOKafkaConsumer = await connected(
-                kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, gaps=False)))
+                kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, gaps=False))
+            )
             left.push_async_callback(let_go, consumer)
-            self._input = TrainingInput(consumer, around.topics.events.name, around.topics.examples.name,
-                                        round(around.settings.serve.future_seconds * 1000))
+            self._input = TrainingInput(
+                consumer,
+                around.topics.events.name,
+                around.topics.examples.name,
+                round(around.settings.serve.future_seconds * 1000),
+            )
             await self._input.begin(self._standing.offsets)
             self._prepare_to_publish(self._standing)
-            _LOGGER.info("training: leads in epoch %d, after %d examples", self._epoch,
-                         self._standing.learner.lessons.examples)
+            _LOGGER.info(
+                "training: leads in epoch %d, after %d examples", self._epoch, self._standing.learner.lessons.examples
+            )
             metrics.TRAINER_EPOCH.set(self._epoch)
             left.callback(metrics.TRAINER_EPOCH.set, 0)
             # Whoever leads next tells its own.
@@ -132,8 +139,9 @@ class Leader:
         self._collecting = Collecting(learner.intake, learner.lessons, self._around.settings.labels.lateness_ms)
         self._publisher = Publisher(MODEL_NAME, self._epoch)
         settings = self._around.settings
-        self._published = LastPublished(settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY,
-                                        settings.serve.row_precision)
+        self._published = LastPublished(
+            settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision
+        )
         learner.lessons.watch = self._published.watch
         self._written, self._written_records = time.monotonic(), standing.records
         self._synced_records = -1
@@ -143,8 +151,10 @@ class Leader:
         async with self._producer.transaction():
             value = msgspec.json.encode(_Epoch(self._epoch))
             sending = [await self._producer.send(self._topic, value, _EPOCH, partition=0)]
-            sending += [await self._producer.send(self._around.topics.dead_letters.name, encode_letter(letter),
-                                                  letter.key) for letter in letters]
+            sending += [
+                await self._producer.send(self._around.topics.dead_letters.name, encode_letter(letter), letter.key)
+                for letter in letters
+            ]
             # The client commits whatever became of the messages, so what failed must be raised before.
             for each in sending:
                 await each
@@ -201,7 +211,8 @@ class Leader:
     def _publish(self, now: int, idle: bool) -> None:
         try:
             self._published.take(
-                self._publisher.publish(self._around.channel, lambda whole: self._collecting.contents(whole, now)))
+                self._publisher.publish(self._around.channel, lambda whole: self._collecting.contents(whole, now))
+            )
             self._collecting.observe()
         except (ChannelRefused, ChannelUnreachable) as error:
             # The rows stay touched, and go out with the next.

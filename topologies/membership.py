@@ -75,9 +75,13 @@ async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -
 
 
 async def keep_at(
-    name: str, what: str, work: Callable[[], Awaitable[None]], clock: Clock, session_seconds: float,
+    name: str,
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    clock: Clock,
+    session_seconds: float,
     ending: asyncio.Event,
-) -> None:  # fmt: skip
+) -> None:
     """Do the work, called `what` in the log, and once more where it fails, until `ending` is set.
 
     Who is fenced waits longer than a session: somebody else has the work, and if that was a mistake of theirs they will
@@ -94,7 +98,12 @@ async def keep_at(
             await pause(ending, session_seconds + _FENCED_SPARE_SECONDS)
         except Exception as error:
             metrics.WORK_FAILURES.labels(name, type(error).__name__).inc()
-            _LOGGER.warning("%s: %s failed and begins anew from what was last made to last: %r", name, what, error,
-                            exc_info=not isinstance(error, AWAY))
+            _LOGGER.warning(
+                "%s: %s failed and begins anew from what was last made to last: %r",
+                name,
+                what,
+                error,
+                exc_info=not isinstance(error, AWAY),
+            )
             failures = 0 if clock.now_ms() - began > _GOOD_MS else failures + 1
             await pause(ending, min(2.0**failures / 2, _SLOWEST_SECONDS))

@@ -28,8 +28,9 @@ _TICK_MS = 1000
 class PartitionTask:
     """Works on one partition until `ending` is set; whatever fails is raised, and nothing was half done."""
 
-    def __init__(self, role: Role, partition: int, folder: Path, clients: PartitionClients, clock: Clock,
-                 ending: asyncio.Event) -> None:
+    def __init__(
+        self, role: Role, partition: int, folder: Path, clients: PartitionClients, clock: Clock, ending: asyncio.Event
+    ) -> None:
         """`folder` is where the store of this partition may be."""
         self._role, self._clients, self._clock, self._ending = role, clients, clock, ending
         self._folder = folder
@@ -61,8 +62,10 @@ class PartitionTask:
                 asks = await self._asking()
                 left.push_async_callback(let_go, asks)
                 beside = [Source(reader, part, asks) for part, reader in others]
-            await self._work(InputReader(main, beside), Transactions(
-                self._role, self._state, self._clients.group_id, producer, processor, offsets))
+            await self._work(
+                InputReader(main, beside),
+                Transactions(self._role, self._state, self._clients.group_id, producer, processor, offsets),
+            )
 
     async def _asking(self) -> AIOKafkaConsumer:
         """One that reads nothing, and so is answered at once."""
@@ -83,9 +86,14 @@ class PartitionTask:
             store.close()
             raise
         metrics.STATE_RESTORED.labels(self._role.name).inc(read)
-        _LOGGER.info("%s: partition %d is open at offset %s; %d records of its state were read in %.1f s",
-                     self._role.name, self._partition, ", ".join(map(str, offsets.values())), read,
-                     perf_counter() - started)
+        _LOGGER.info(
+            "%s: partition %d is open at offset %s; %d records of its state were read in %.1f s",
+            self._role.name,
+            self._partition,
+            ", ".join(map(str, offsets.values())),
+            read,
+            perf_counter() - started,
+        )
         return store, offsets
 
     async def _seek(self, reader: AIOKafkaConsumer, part: TopicPartition, contained: int) -> int:
@@ -99,9 +107,16 @@ class PartitionTask:
     def _found(self, part: TopicPartition, offset: int, first: int) -> int:
         """The offset to read from, where the input begins at `first`."""
         if first > offset > 0:
-            _LOGGER.error("%s: %d records of %s, partition %d, were deleted before they were read (offsets %d to %d):"
-                          " the topic's retention is shorter than the work was away", self._role.name, first - offset,
-                          part.topic, part.partition, offset, first - 1)
+            _LOGGER.error(
+                "%s: %d records of %s, partition %d, were deleted before they were read (offsets %d to %d):"
+                " the topic's retention is shorter than the work was away",
+                self._role.name,
+                first - offset,
+                part.topic,
+                part.partition,
+                offset,
+                first - 1,
+            )
             metrics.WORK_MISSED.labels(self._role.name).inc(first - offset)
         return max(offset, first)
 

@@ -38,9 +38,7 @@ class Sender:
     is known to be away fails at once.
     """
 
-    def __init__(
-        self, kafka: KafkaSettings, events_key: EventsKey, topic: str, patience: float = 5.0
-    ) -> None:
+    def __init__(self, kafka: KafkaSettings, events_key: EventsKey, topic: str, patience: float = 5.0) -> None:
         """`topic` is a field of `Topics`, such as `events`."""
         self.topic: str = getattr(declared_topics(kafka, events_key), topic).name
         self._kafka, self._events_key, self._used, self._patience = kafka, events_key, topic, patience

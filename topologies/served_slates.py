@@ -67,7 +67,10 @@ def _check_features(item: ServedItem) -> None:
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadEvent("schema", f"the features of item {item.item_id!r} cannot be read: {error}") from None
     if len(inputs.item_keys) != 1 or not inputs.fits_this_release():
-        raise BadEvent("schema", f"the features of item {item.item_id!r} are of another release of the model: restart"
-                                 f" scorers and labelling with one release ({len(FEATURES)} features)")
+        raise BadEvent(
+            "schema",
+            f"the features of item {item.item_id!r} are of another release of the model: restart"
+            f" scorers and labelling with one release ({len(FEATURES)} features)",
+        )
     if not np.isfinite(inputs.dense).all() or not np.isfinite(inputs.history_ages).all():
         raise BadEvent("value", f"the features of item {item.item_id!r} are not finite")

@@ -59,8 +59,11 @@ class KafkaSink:
         many partitions, and this message would be in one.
         """
         if self._key != "user_id":
-            raise UnavailableError("deletion", "users cannot be deleted where labels.order is group: wait until their"
-                                   " events have left, or set another order")
+            raise UnavailableError(
+                "deletion",
+                "users cannot be deleted where labels.order is group: wait until their"
+                " events have left, or set another order",
+            )
         deletion = Deletion(user_id=user_id, timestamp=self._clock.now_ms())
         await self._send([(id_key(user_id), encode_deletion(deletion))])
 

@@ -66,8 +66,18 @@ def rehearse(settings: Settings) -> None:
         learner.take_event(ItemEvent(item_id=item, timestamp=at))
         learner.take_event(Impression(user_id=user, item_id=item, timestamp=at, request_id=number))
         learner.take_event(Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=str(number)))
-        learner.take_example(Example(user_id=user, item_id=item, label=1, weight=1.0, reason="unprompted",
-                                     event_time=at, label_time=at, action="click"))
+        learner.take_example(
+            Example(
+                user_id=user,
+                item_id=item,
+                label=1,
+                weight=1.0,
+                reason="unprompted",
+                event_time=at,
+                label_time=at,
+                action="click",
+            )
+        )
     learner.finish()
     learner.parts()
     metrics.reset_counters()

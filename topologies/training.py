@@ -47,9 +47,15 @@ def run(settings: Settings, sync_seconds: float) -> None:
         _learning_thread(warm, threads) as thread,
     ):
         around = Surroundings(
-            settings, declared_topics(settings.kafka, events_key(settings.labels)), RedisChannel(link, redis.prefix),
-            checkpoints, warm, SystemClock(), thread, sync_seconds,
-        )  # fmt: skip
+            settings,
+            declared_topics(settings.kafka, events_key(settings.labels)),
+            RedisChannel(link, redis.prefix),
+            checkpoints,
+            warm,
+            SystemClock(),
+            thread,
+            sync_seconds,
+        )
         host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around), heartbeat)
 
 

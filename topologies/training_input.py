@@ -147,12 +147,24 @@ def _found(source: TopicPartition, wanted: int | None, first: int, end: int) -> 
     if wanted is None:
         return first
     if wanted > end:
-        _LOGGER.error("partition %d of %s ends at offset %d, but was learned from up to %d: it was made anew, and is"
-                      " read from its beginning", source.partition, source.topic, end, wanted)
+        _LOGGER.error(
+            "partition %d of %s ends at offset %d, but was learned from up to %d: it was made anew, and is"
+            " read from its beginning",
+            source.partition,
+            source.topic,
+            end,
+            wanted,
+        )
         return first
     if wanted < first:
-        _LOGGER.error("%d records of partition %d of %s were deleted before they were learned from (offsets %d to %d):"
-                      " the topic's retention is shorter than the trainer was away", first - wanted, source.partition,
-                      source.topic, wanted, first - 1)
+        _LOGGER.error(
+            "%d records of partition %d of %s were deleted before they were learned from (offsets %d to %d):"
+            " the topic's retention is shorter than the trainer was away",
+            first - wanted,
+            source.partition,
+            source.topic,
+            wanted,
+            first - 1,
+        )
         metrics.WORK_MISSED.labels("training").inc(first - wanted)
     return max(wanted, first)

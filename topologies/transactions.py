@@ -25,8 +25,15 @@ class Transactions:
     Whatever is raised leaves the store as of the last transaction; what was prepared is to be given up with this.
     """
 
-    def __init__(self, role: Role, state: TopicPartition, group_id: str, producer: AIOKafkaProducer,
-                 processor: Processor, offsets: Mapping[TopicPartition, int]) -> None:
+    def __init__(
+        self,
+        role: Role,
+        state: TopicPartition,
+        group_id: str,
+        producer: AIOKafkaProducer,
+        processor: Processor,
+        offsets: Mapping[TopicPartition, int],
+    ) -> None:
         """`offsets` are those of the next records to be read, all inputs'; they are committed for the group."""
         self._role, self._state, self._group_id = role, state, group_id
         self._producer, self._processor = producer, processor

@@ -43,9 +43,13 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
     future_ms = round(settings.serve.future_seconds * 1000)
     # Where events are keyed by group, what a scorer has served to a user is in another partition: features come late.
     served = topics.served.name if events_key(settings.labels) == "user_id" else None
-    return Role("labelling", topics.events.name, topics.labelling_state.name,
-                lambda _, store: Labelling(settings.labels, future_ms, destinations, store, served),
-                beside=(served,) if served is not None else ())
+    return Role(
+        "labelling",
+        topics.events.name,
+        topics.labelling_state.name,
+        lambda _, store: Labelling(settings.labels, future_ms, destinations, store, served),
+        beside=(served,) if served is not None else (),
+    )
 
 
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:

@@ -54,32 +54,58 @@ def figures_of(found: Shelves) -> dict[str, object]:
 
 def _log(found: Found) -> dict[str, object]:
     result = found.results[found.experiment.full]
-    variants = {
-        run.title: {name: one.report[name] for name in _OF_VARIANTS} for run, one in found.results.items()
-    }
+    variants = {run.title: {name: one.report[name] for name in _OF_VARIANTS} for run, one in found.results.items()}
     of_all = {name: value for name, value in result.report.items() if name not in (*_OF_VARIANTS, "settings", "log")}
-    return {"command": result.command, "config": SETTINGS, "machine": dict(result.machine), "jobs": result.jobs,
-            **of_all, "variants": variants}  # fmt: skip
+    return {
+        "command": result.command,
+        "config": SETTINGS,
+        "machine": dict(result.machine),
+        "jobs": result.jobs,
+        **of_all,
+        "variants": variants,
+    }
 
 
 def page_of(found: Shelves, plot: str | None) -> str:
     """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
     results = [one.results[shelf.experiment.full] for shelf, one in found.items()]
-    return "\n".join([
-        "# What it costs that ids share rows", "",
-        "Made by `stream-reco reproduce collisions`, which writes this page anew.", "", _INTRO, "",
-        *([f"![The figures below over time]({plot})", "", _ON_PLOT, ""] if plot else []),
-        *(line for shelf, one in found.items() for line in _section(shelf, one)),
-        *_paper(), "## How to read this", "", _READING, "",
-        *machine_lines(results), *_commands(found), "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "# What it costs that ids share rows",
+            "",
+            "Made by `stream-reco reproduce collisions`, which writes this page anew.",
+            "",
+            _INTRO,
+            "",
+            *([f"![The figures below over time]({plot})", "", _ON_PLOT, ""] if plot else []),
+            *(line for shelf, one in found.items() for line in _section(shelf, one)),
+            *_paper(),
+            "## How to read this",
+            "",
+            _READING,
+            "",
+            *machine_lines(results),
+            *_commands(found),
+            "",
+        ]
+    )
 
 
 def _section(shelf: Shelf, found: Found) -> Iterator[str]:
     experiment = found.experiment
     yield from (f"## {shelf.heading}", "", _about(found.results[experiment.full].report), "")
-    heads = ["rows for each", "users sharing", "items sharing", "rows had", "MB", "AUC", "Δ", "logloss", "Δ",
-             "calibration"]  # fmt: skip
+    heads = [
+        "rows for each",
+        "users sharing",
+        "items sharing",
+        "rows had",
+        "MB",
+        "AUC",
+        "Δ",
+        "logloss",
+        "Δ",
+        "calibration",
+    ]
     yield f"| {' | '.join(heads)} |"
     yield "|---|" + "---|" * (len(heads) - 1)
     for run in experiment.everything:

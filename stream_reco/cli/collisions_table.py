@@ -28,9 +28,14 @@ class HashedTable(EmbeddingTable):
     def __init__(self, like: EmbeddingTable, bits: int) -> None:
         """An empty table with the settings of another one."""
         super().__init__(
-            like.dim, like.optimizer, like.admission, like.ttl_ms,
-            name=like.name, init_scale=like.init_scale, seed=like.seed,
-        )  # fmt: skip
+            like.dim,
+            like.optimizer,
+            like.admission,
+            like.ttl_ms,
+            name=like.name,
+            init_scale=like.init_scale,
+            seed=like.seed,
+        )
         self._size = 1 << bits
         self._buckets: dict[int, int] = {}
         self._first: dict[int, int] = {}

@@ -45,9 +45,14 @@ def leads_of(log: Log, settings: LabelSettings) -> Leads:
     days = np.array([sooner[name] for name, final in finals.items() if final.label == 0])
     given = days[days > 0]
     return Leads(
-        len(days), len(given), *_percentiles(days), *_percentiles(given), inferred, wrong,
+        len(days),
+        len(given),
+        *_percentiles(days),
+        *_percentiles(given),
+        inferred,
+        wrong,
         sum(lead < 0 for lead in sooner.values()),
-    )  # fmt: skip
+    )
 
 
 def _percentiles(days: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:

@@ -38,8 +38,16 @@ def page_of(found: list[WorldFound], more: list[WorldFound], plot: str | None) -
 
     `more` are other worlds like the first.
     """
-    lines = ["# What late labels cost", "", "Made by `stream-reco reproduce delays`, which writes this page anew.", "",
-             _INTRO, "", *_reading(), ""]  # fmt: skip
+    lines = [
+        "# What late labels cost",
+        "",
+        "Made by `stream-reco reproduce delays`, which writes this page anew.",
+        "",
+        _INTRO,
+        "",
+        *_reading(),
+        "",
+    ]
     for one in found:
         lines += [f"## {one.world.heading}", "", _about(one), "", *_table(one), *_over_time(one), *_leads(one)]
         if one is found[0]:
@@ -68,19 +76,38 @@ def _about(found: WorldFound) -> str:
 
 
 def _table(found: WorldFound) -> Iterator[str]:
-    heads = ["policy", "AUC", "logloss", "calibration", "AUC, 2nd half", "Δ", "logloss, 2nd half",
-             "calibration, 2nd half", "to the oracle's"]  # fmt: skip
+    heads = [
+        "policy",
+        "AUC",
+        "logloss",
+        "calibration",
+        "AUC, 2nd half",
+        "Δ",
+        "logloss, 2nd half",
+        "calibration, 2nd half",
+        "to the oracle's",
+    ]
     yield f"| {' | '.join(heads)} |"
     yield "|---|" + "---|" * (len(heads) - 1)
     for run in found.world.runs:
         whole, half = found.figures(run), found.figures(run, HALF)
-        cells = [*_figures(whole), f"{half['auc']:.4f}", signed(found.change(run, "auc", HALF)), *_figures(half)[1:],
-                 f"{found.relative_calibration(run, HALF):.3f}"]  # fmt: skip
+        cells = [
+            *_figures(whole),
+            f"{half['auc']:.4f}",
+            signed(found.change(run, "auc", HALF)),
+            *_figures(half)[1:],
+            f"{found.relative_calibration(run, HALF):.3f}",
+        ]
         yield f"| {found.world.title_of(run)} | {' | '.join(cells)} |"
     if found.ceiling is not None:
         whole, half = found.ceiling, found.ceiling[HALF]
-        cells = [*_figures(whole), f"{half['auc']:.4f}", signed(half["auc"] - found.figures(found.oracle, HALF)["auc"]),
-                 *_figures(half)[1:], ""]  # fmt: skip
+        cells = [
+            *_figures(whole),
+            f"{half['auc']:.4f}",
+            signed(half["auc"] - found.figures(found.oracle, HALF)["auc"]),
+            *_figures(half)[1:],
+            "",
+        ]
         yield f"| true | {' | '.join(cells)} |"
     yield ""
 
@@ -93,8 +120,10 @@ def _over_worlds(worlds: list[WorldFound]) -> Iterator[str]:
     )
     yield from ("", "| over worlds | Δ AUC | calibration | to the oracle's |", "|---|---|---|---|")
     for row in rows_of(worlds):
-        cells = [f"{signed(row.auc.mean)} ± {row.auc.error:.4f}",
-                 *(f"{one.mean:.3f} ± {one.error:.3f}" for one in (row.calibration, row.relative))]  # fmt: skip
+        cells = [
+            f"{signed(row.auc.mean)} ± {row.auc.error:.4f}",
+            *(f"{one.mean:.3f} ± {one.error:.3f}" for one in (row.calibration, row.relative)),
+        ]
         yield f"| {row.title} | {' | '.join(cells)} |"
     yield ""
 

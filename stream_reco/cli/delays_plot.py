@@ -14,9 +14,14 @@ _METRICS = {
     "calibration": "Σ predicted / Σ observed, at most 4",
 }
 _COLOURS = {
-    "oracle": "0.2", "conclusive": "#1f77b4", "early": "#17a2b8", "immediate none": "#c0392b",
-    "immediate undo": "#2e8b57", "immediate fnw": "#d1681c", "immediate es-dfm after 1 h": "#8e5ea2",
-}  # fmt: skip
+    "oracle": "0.2",
+    "conclusive": "#1f77b4",
+    "early": "#17a2b8",
+    "immediate none": "#c0392b",
+    "immediate undo": "#2e8b57",
+    "immediate fnw": "#d1681c",
+    "immediate es-dfm after 1 h": "#8e5ea2",
+}
 """Of the runs that are drawn; more lines would hide each other."""
 _MOST = {"calibration": 4.0, "logloss": 0.02}
 """What is above this is drawn as this: without negatives there is no bound, and all else would be flat."""

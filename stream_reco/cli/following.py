@@ -54,20 +54,40 @@ def following(settings: Settings) -> Iterator[Running]:
             raise Misuse(str(error)) from error
         served = Served(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
         seed = settings.training.seed
-        users = UserMoments(served, RedisUsers(soon, redis.prefix, redis.user_days), settings.interests,
-                            history_days=settings.signals.history_days, seed=seed)  # fmt: skip
+        users = UserMoments(
+            served,
+            RedisUsers(soon, redis.prefix, redis.user_days),
+            settings.interests,
+            history_days=settings.signals.history_days,
+            seed=seed,
+        )
         sink = _sink(settings, stack)
-        scorer = stack.enter_context(closing(Scorer(
-            served, users, settings.retrieve, settings.slate, seed, name=f"{uuid4().hex[:8]}-",
-            watch=None if sink is None else sink.watch,
-        )))  # fmt: skip
+        scorer = stack.enter_context(
+            closing(
+                Scorer(
+                    served,
+                    users,
+                    settings.retrieve,
+                    settings.slate,
+                    seed,
+                    name=f"{uuid4().hex[:8]}-",
+                    watch=None if sink is None else sink.watch,
+                )
+            )
+        )
         channel = RedisChannel(link, redis.prefix, reader=f"{socket.gethostname()}-{os.getpid()}")
         stack.callback(channel.leave)
         sys.setswitchinterval(_SWITCH_SECONDS)
         service = ReplicaService(
-            served, scorer, users, channel, lateness_ms=settings.labels.lateness_ms, now_ms=SystemClock().now_ms,
-            prepare=lambda: warm_up(settings), sink=sink,
-        )  # fmt: skip
+            served,
+            scorer,
+            users,
+            channel,
+            lateness_ms=settings.labels.lateness_ms,
+            now_ms=SystemClock().now_ms,
+            prepare=lambda: warm_up(settings),
+            sink=sink,
+        )
         with answering(settings, service) as running:
             yield running
 

@@ -32,9 +32,7 @@ def ingest(
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="The server; by default that of the settings.", metavar="URL")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="The server; by default that of the settings.", metavar="URL")] = None,
     kafka: Annotated[
         bool, typer.Option("--kafka", help="Send to the events topic of the Kafka of the settings, not to a server.")
     ] = False,

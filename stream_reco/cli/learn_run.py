@@ -130,8 +130,13 @@ class LearnRun:
         """Ids that were trained, the rows they have had, how many of them shared one; rows and bytes at the end."""
         table, bits = pupil.trainer.tables[name], pupil.variant.hash_bits
         shared = sharing(self._ids[name], None if bits is None else 1 << bits)
-        return {"ids": shared.ids, "rows": shared.rows, "shared": shared.shared, "live": len(table),
-                "bytes": table.nbytes}  # fmt: skip
+        return {
+            "ids": shared.ids,
+            "rows": shared.rows,
+            "shared": shared.shared,
+            "live": len(table),
+            "bytes": table.nbytes,
+        }
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,13 @@ def loop_settings(config: Path | None, flags: dict[str, object], format_: Format
 
 
 def _run(
-    log: Log, settings: Settings, warm_up: int, interval: int | None, stop: threading.Event, *, repeats: bool,
+    log: Log,
+    settings: Settings,
+    warm_up: int,
+    interval: int | None,
+    stop: threading.Event,
+    *,
+    repeats: bool,
     oracle: bool,
 ) -> dict[str, object]:
     from rich.console import Console

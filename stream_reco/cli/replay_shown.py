@@ -52,8 +52,12 @@ class ShownQuality:
         quality = BinaryMetrics(max(2, int(known.sum())))
         quality.add(predicted[known], labels[known])
         times = self._times[first:after][known]
-        return {"count": quality.count, "positives": int(labels[known].sum()), **quality.as_dict(),
-                "until": int(times.max()) if len(times) else None}  # fmt: skip
+        return {
+            "count": quality.count,
+            "positives": int(labels[known].sum()),
+            **quality.as_dict(),
+            "until": int(times.max()) if len(times) else None,
+        }
 
 
 def finals_of(log: Log, settings: LabelSettings) -> dict[Id, Final]:

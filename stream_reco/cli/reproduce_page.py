@@ -13,25 +13,46 @@ COMPARED = ("hr@10", "ndcg@10")
 _INTROS = {
     "sync": (
         "How often what was learned reaches what is served",
-        ("The same clicks, replayed with other intervals of event time between two publications. The trainer"
-         " learns from every click at once in all of them; only what requests are answered from grows older. `never`"
-         " publishes once, at the end of the warm-up."),
+        (
+            "The same clicks, replayed with other intervals of event time between two publications. The trainer"
+            " learns from every click at once in all of them; only what requests are answered from grows older. `never`"
+            " publishes once, at the end of the warm-up."
+        ),
     ),
     "ablations": (
         "What each part is worth",
-        ("The same clicks, replayed with one part left out at a time. A source of candidates is left out of what is"
-         " served alone: training draws its negatives as before, so the model is the same and its AUC, logloss and"
-         " calibration are too. A family of features is hidden from the model in training and in serving. What one part"
-         " less costs is what the others cannot make up for, not what it would do alone."),
+        (
+            "The same clicks, replayed with one part left out at a time. A source of candidates is left out of what is"
+            " served alone: training draws its negatives as before, so the model is the same and its AUC, logloss and"
+            " calibration are too. A family of features is hidden from the model in training and in serving. What one part"
+            " less costs is what the others cannot make up for, not what it would do alone."
+        ),
     ),
 }
 _HEADINGS = {"source": "Without a candidate source", "features": "Without a feature family"}
 _LABELS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 _KEPT = (
-    "events", "evaluated", "hr@10", "ndcg@10", "mrr@10", "auc", "logloss", "calibration", "candidates_per_request",
-    "freshness_seconds", "syncs", "seconds", "seconds_by_stage", "events_per_second", "ingest_per_second",
-    "recommend_per_second", "peak_rss_bytes", "dead_letters", "git_commit", "git_changed",
-)  # fmt: skip
+    "events",
+    "evaluated",
+    "hr@10",
+    "ndcg@10",
+    "mrr@10",
+    "auc",
+    "logloss",
+    "calibration",
+    "candidates_per_request",
+    "freshness_seconds",
+    "syncs",
+    "seconds",
+    "seconds_by_stage",
+    "events_per_second",
+    "ingest_per_second",
+    "recommend_per_second",
+    "peak_rss_bytes",
+    "dead_letters",
+    "git_commit",
+    "git_changed",
+)
 
 
 @dataclass(frozen=True)
@@ -72,19 +93,34 @@ def figures_of(found: Found) -> dict[str, object]:
         for run in found.experiment.everything
     }
     settings = found.results[found.experiment.full].report["settings"]
-    return {"experiment": found.experiment.name, "full": found.experiment.full.title, "runs": runs,
-            "settings_of_full": settings}  # fmt: skip
+    return {
+        "experiment": found.experiment.name,
+        "full": found.experiment.full.title,
+        "runs": runs,
+        "settings_of_full": settings,
+    }
 
 
 def page_of(found: Found, plot: str | None) -> str:
     """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
     title, intro = _INTROS[found.experiment.name]
-    return "\n".join([
-        f"# {title}", "", f"Made by `stream-reco reproduce {found.experiment.name}`, which writes this page anew.", "",
-        intro, "",
-        *([f"![The figures below as a plot]({plot})", ""] if plot else []),
-        *_tables(found), *_noise(found), *_reading(), *machine_lines(found.results.values()), *_commands(found), "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            f"Made by `stream-reco reproduce {found.experiment.name}`, which writes this page anew.",
+            "",
+            intro,
+            "",
+            *([f"![The figures below as a plot]({plot})", ""] if plot else []),
+            *_tables(found),
+            *_noise(found),
+            *_reading(),
+            *machine_lines(found.results.values()),
+            *_commands(found),
+            "",
+        ]
+    )
 
 
 def _tables(found: Found) -> Iterator[str]:
@@ -123,9 +159,12 @@ def _cells(found: Found, run: Run) -> Iterator[str]:
         yield change(found, run, name)
     report: Mapping[str, Any] = found.results[run].report
     for name, form in (
-        ("auc", ".4f"), ("logloss", ".4f"), ("calibration", ".3f"), ("events_per_second", ",.0f"),
+        ("auc", ".4f"),
+        ("logloss", ".4f"),
+        ("calibration", ".3f"),
+        ("events_per_second", ",.0f"),
         ("candidates_per_request", ",.0f"),
-    ):  # fmt: skip
+    ):
         value = report.get(name)
         yield "–" if value is None else format(value, form)
 

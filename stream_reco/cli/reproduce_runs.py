@@ -91,9 +91,13 @@ class Pool:
 
     def _open(self, command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            command, cwd=self.store.folder, env=environment(self.jobs), stdin=subprocess.DEVNULL, stdout=output,
+            command,
+            cwd=self.store.folder,
+            env=environment(self.jobs),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
 
     def _ended(self, one: Running) -> bool:
         if one.process.poll() is None:

@@ -48,8 +48,13 @@ class Engine:
     """
 
     def __init__(
-        self, data_dir: str | Path | None = None, settings: Settings | None = None, *,
-        observer: Observer | None = None, viewer: Viewer | None = None, joiner: LabelJoiner | None = None,
+        self,
+        data_dir: str | Path | None = None,
+        settings: Settings | None = None,
+        *,
+        observer: Observer | None = None,
+        viewer: Viewer | None = None,
+        joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
     ) -> None:
         """`joiner` gives other labels than the settings ask for, to measure with; only in memory, else ValueError."""
@@ -79,8 +84,13 @@ class Engine:
         self.entrance = Entrance(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
         self.publishing = Publishing(self.learner, self.settings, MODEL_NAME, epoch)
         seed = self.settings.training.seed
-        self._scorer = Scorer(self.publishing.served, moments(lambda: self.learner, seed), self.settings.retrieve,
-                              self.settings.slate, seed)
+        self._scorer = Scorer(
+            self.publishing.served,
+            moments(lambda: self.learner, seed),
+            self.settings.retrieve,
+            self.settings.slate,
+            seed,
+        )
         self._open.callback(self._scorer.close)
         self._watching = Watching(self.learner, self.publishing.served, self._observer, self._viewer)
         if self.learner.events:
@@ -113,8 +123,14 @@ class Engine:
         records.apply(self.learner, kind, payload)
 
     def recommend(
-        self, user_id: Id, k: int = 10, *, now: int | None = None, context: Mapping[str, ContextValue] | None = None,
-        exclude: Sequence[Id] = (), filters: Mapping[str, object] | None = None,
+        self,
+        user_id: Id,
+        k: int = 10,
+        *,
+        now: int | None = None,
+        context: Mapping[str, ContextValue] | None = None,
+        exclude: Sequence[Id] = (),
+        filters: Mapping[str, object] | None = None,
     ) -> Slate:
         """At most `k` items for a user, best first; `now` (ms) defaults to stream time."""
         return self.recommend_many([Request(user_id, k, now, context, exclude, filters)])[0]
@@ -131,7 +147,11 @@ class Engine:
         return self._scorer.recommend_soon(requests, self.learner.stream_time)
 
     def score(
-        self, user_id: Id, item_ids: Sequence[Id], *, now: int | None = None,
+        self,
+        user_id: Id,
+        item_ids: Sequence[Id],
+        *,
+        now: int | None = None,
         context: Mapping[str, ContextValue] | None = None,
     ) -> NDArray[np.float32]:
         """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet."""
@@ -232,5 +252,3 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-

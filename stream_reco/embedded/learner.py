@@ -173,8 +173,7 @@ class Learner:
             return
         known = self.histories.items[row] >= 0
         keys = self.signals.catalogue.keys[self.histories.items[row][known]]
-        self.interests.observe(user_id, keys, self.histories.times[row][known], self._vectors(keys), now,
-                               self._vectors)
+        self.interests.observe(user_id, keys, self.histories.times[row][known], self._vectors(keys), now, self._vectors)
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, tower_dim] of length 1, zeros for items that are not trained yet."""

@@ -18,8 +18,14 @@ from stream_reco.train.checkpoint import Part, RestoredPart
 
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (
-    "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
-    "training.row_idle_days", "training.table_megabytes", "training.user_sightings",
+    "labels.window_days",
+    "labels.policy",
+    "labels.order",
+    "labels.wait_seconds",
+    "training.row_learning_rate",
+    "training.row_idle_days",
+    "training.table_megabytes",
+    "training.user_sightings",
 )
 """Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
 
@@ -67,5 +73,10 @@ def _kept(settings: Settings, fixed: Mapping[str, float | str]) -> Settings:
 def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float | str]) -> None:
     for name, value in wanted.items():
         if kept.get(name, value) != value:
-            _LOGGER.warning("%s is set to %r, but the data folder was begun with %r, which stays: start with a new data"
-                            " folder to change it", name, value, kept[name])
+            _LOGGER.warning(
+                "%s is set to %r, but the data folder was begun with %r, which stays: start with a new data"
+                " folder to change it",
+                name,
+                value,
+                kept[name],
+            )

@@ -35,7 +35,11 @@ class Learning:
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, sync_seconds: float, ask: Callable[[str, bytes], Future[Accepted]],
+        self,
+        engine: Engine,
+        clock: Clock,
+        sync_seconds: float,
+        ask: Callable[[str, bytes], Future[Accepted]],
         courtesy: Courtesy,
     ) -> None:
         self._engine, self._clock, self._ask, self._courtesy = engine, clock, ask, courtesy

@@ -30,5 +30,7 @@ def apply(learner: Learner, kind: str, payload: bytes) -> None:
     elif kind == FINISH:
         learner.finish()
     elif kind != START:
-        raise ValueError(f"the log holds a record of kind {kind!r}, which this release does not know: it was written"
-                         " by a later one; run that release, or start with a new data folder")
+        raise ValueError(
+            f"the log holds a record of kind {kind!r}, which this release does not know: it was written"
+            " by a later one; run that release, or start with a new data folder"
+        )

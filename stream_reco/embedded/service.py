@@ -28,7 +28,13 @@ _SWITCH_SECONDS = 5e-5
 """How long a thread may keep the interpreter from another one; Python's own 5 ms would add up within one request."""
 _LEAVE_SECONDS = 2.0
 _NOT_YET: Mapping[str, object] = {
-    "events": 0, "examples": 0, "epoch": 0, "version": 0, "staleness_seconds": None, "rows": 0, "tables": {},
+    "events": 0,
+    "examples": 0,
+    "epoch": 0,
+    "version": 0,
+    "staleness_seconds": None,
+    "rows": 0,
+    "tables": {},
 }
 
 
@@ -131,7 +137,11 @@ class EngineService:
         return wait()
 
     def recommend(
-        self, user_id: Id, k: int, context: Mapping[str, Scalar] | None = None, exclude: Sequence[Id] = (),
+        self,
+        user_id: Id,
+        k: int,
+        context: Mapping[str, Scalar] | None = None,
+        exclude: Sequence[Id] = (),
         filters: Mapping[str, FeatureValue] | None = None,
     ) -> Slate:
         """At most `k` items for the user."""

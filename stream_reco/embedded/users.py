@@ -27,7 +27,12 @@ def moments(learner: Callable[[], Learner], seed: int) -> Callable[[Id, int], Mo
             if row < 0:
                 return Moment(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS)
             medoids = source.interests.sample(user_id, None, rng, now)
-            return Moment(key, source.histories.items[row].copy(), source.histories.times[row].copy(),
-                          source.histories.seen(row), medoids)
+            return Moment(
+                key,
+                source.histories.items[row].copy(),
+                source.histories.times[row].copy(),
+                source.histories.seen(row),
+                medoids,
+            )
 
     return moment

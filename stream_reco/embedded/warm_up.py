@@ -40,5 +40,4 @@ def _event(number: int) -> Event:
         return Impression(user_id=user, item_id=item, timestamp=at, request_id=name, position=number % 5 + 1)
     # Some a day apart, so that whole histories are clustered too.
     at += 90_000_000 if number > _EVENTS // 2 else 0
-    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=name,
-                  context={"device": "phone"})
+    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=name, context={"device": "phone"})

@@ -139,8 +139,11 @@ class Writer:
     def _append(self, tickets: list[Ticket]) -> None:
         found, ends = _records_of(tickets)
         first = self._journal.append_many(found).start
-        arrivals = [Arrival(first + end - 1, ticket.arrived, len(ticket.events))
-                    for ticket, end in zip(tickets, ends, strict=True) if ticket.events]
+        arrivals = [
+            Arrival(first + end - 1, ticket.arrived, len(ticket.events))
+            for ticket, end in zip(tickets, ends, strict=True)
+            if ticket.events
+        ]
         for ticket in tickets:
             self._entrance.took(ticket.events, ticket.answer.duplicates)
         self._committed(arrivals)
@@ -167,8 +170,10 @@ def _records_of(tickets: list[Ticket]) -> tuple[list[tuple[str, bytes]], list[in
     gathered: list[Event] = []
 
     def close() -> None:
-        found.extend((records.EVENTS, encode_batch(gathered[at : at + MOST_EVENTS]))
-                     for at in range(0, len(gathered), MOST_EVENTS))
+        found.extend(
+            (records.EVENTS, encode_batch(gathered[at : at + MOST_EVENTS]))
+            for at in range(0, len(gathered), MOST_EVENTS)
+        )
         gathered.clear()
 
     for ticket in tickets:

@@ -216,8 +216,22 @@ def claim_blocks(
         locate(words_at(keys + 8 * located), min(BLOCK, size - located), salt, head, next_block)
         guess(many, index, meta, shift, block)
         came, given = settle(
-            asked, many, calm, now, block, next_block, head, index, meta, layout, bounds, policy, sketch, width, out,
-        )  # fmt: skip
+            asked,
+            many,
+            calm,
+            now,
+            block,
+            next_block,
+            head,
+            index,
+            meta,
+            layout,
+            bounds,
+            policy,
+            sketch,
+            width,
+            out,
+        )
         start_rows(asked, out, block, given, used, head, data, layout, bits, first[0], first[1])
         done, calm = done + came, calm - given
         block, next_block = next_block, block
@@ -251,10 +265,25 @@ def claim_rows(
     # Zeros, since homes beyond the last key are approached too.
     space = np.zeros((2, BLOCK_WORDS), np.int64)
     done = claim_blocks(
-        np.int64(keys.ctypes.data), len(keys), start, now, words_of(head), words_of(index), words_of(meta),
-        words_of(data), words_of(layout), bytes_of(bits), words_of(bounds), doubles_of(admission), bytes_of(sketch),
-        sketch.shape[1], first, words_of(scratch), (words_of(space[0]), words_of(space[1])), np.int64(rows.ctypes.data),
-    )  # fmt: skip
+        np.int64(keys.ctypes.data),
+        len(keys),
+        start,
+        now,
+        words_of(head),
+        words_of(index),
+        words_of(meta),
+        words_of(data),
+        words_of(layout),
+        bytes_of(bits),
+        words_of(bounds),
+        doubles_of(admission),
+        bytes_of(sketch),
+        sketch.shape[1],
+        first,
+        words_of(scratch),
+        (words_of(space[0]), words_of(space[1])),
+        np.int64(rows.ctypes.data),
+    )
     # It was written through its address; this keeps its memory until here.
     space[0, 0] = 0
     return done

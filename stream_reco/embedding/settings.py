@@ -29,9 +29,17 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def checked(
-        cls, dim: int, optimizer: Optimizer, admission: Admission | None, ttl_ms: int | None, name: str,
-        init_scale: float, seed: int, budget_bytes: int | None, half_life_ms: int,
-    ) -> Self:  # fmt: skip
+        cls,
+        dim: int,
+        optimizer: Optimizer,
+        admission: Admission | None,
+        ttl_ms: int | None,
+        name: str,
+        init_scale: float,
+        seed: int,
+        budget_bytes: int | None,
+        half_life_ms: int,
+    ) -> Self:
         """What a table is to be made with, as plain numbers. Raises ValueError or TypeError for what cannot be."""
         table = f"table {checked_name(name)!r}"
         if not (admission is None or isinstance(admission, After | Probability)):
@@ -50,9 +58,17 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             budget_bytes = whole(table, "budget_bytes", budget_bytes, "bytes, or None for no bound")
         policy = None if admission is None else admission.as_dict()
         return cls(
-            checked_dim(name, dim), optimizer.name, asdict(optimizer), policy, ttl_ms, name, init_scale,
-            whole(table, "seed", seed, "any size"), budget_bytes, half_life_ms,
-        )  # fmt: skip
+            checked_dim(name, dim),
+            optimizer.name,
+            asdict(optimizer),
+            policy,
+            ttl_ms,
+            name,
+            init_scale,
+            whole(table, "seed", seed, "any size"),
+            budget_bytes,
+            half_life_ms,
+        )
 
     @classmethod
     def decode(cls, text: str) -> Self:

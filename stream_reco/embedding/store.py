@@ -114,9 +114,22 @@ class RowStore(AtAddresses):
             while True:
                 self.head[_NEEDS] = 0
                 done = claims.claim_rows(
-                    keys, done, now, self.head, self.index.addresses, self.meta.addresses, self.data.addresses,
-                    self.layout, self.bits, self.bounds, admission, sketch, starts, self._scratch, rows,
-                )  # fmt: skip
+                    keys,
+                    done,
+                    now,
+                    self.head,
+                    self.index.addresses,
+                    self.meta.addresses,
+                    self.data.addresses,
+                    self.layout,
+                    self.bits,
+                    self.bounds,
+                    admission,
+                    sketch,
+                    starts,
+                    self._scratch,
+                    rows,
+                )
                 if done == len(keys):
                     return rows
                 if not self._is_full:

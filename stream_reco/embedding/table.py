@@ -55,7 +55,8 @@ class EmbeddingTable(AtAddresses):
     ) -> None:
         self.optimizer, self.admission = optimizer_of(optimizer), admission
         settings = TableSettings.checked(
-            dim, self.optimizer, admission, ttl_ms, name, init_scale, seed, budget_bytes, half_life_ms)
+            dim, self.optimizer, admission, ttl_ms, name, init_scale, seed, budget_bytes, half_life_ms
+        )
         self._settings = settings
         self.name, self.dim, self.ttl_ms = settings.name, settings.dim, settings.ttl_ms
         self.init_scale, self.seed = settings.init_scale, settings.seed
@@ -292,10 +293,16 @@ class EmbeddingTable(AtAddresses):
                 " settings that it was made with, or begin a new one"
             )
         table = cls(
-            settings.dim, settings.made_optimizer(), settings.made_admission(), settings.ttl_ms, name=settings.name,
-            init_scale=settings.init_scale, seed=settings.seed, budget_bytes=settings.budget_bytes,
+            settings.dim,
+            settings.made_optimizer(),
+            settings.made_admission(),
+            settings.ttl_ms,
+            name=settings.name,
+            init_scale=settings.init_scale,
+            seed=settings.seed,
+            budget_bytes=settings.budget_bytes,
             half_life_ms=settings.half_life_ms,
-        )  # fmt: skip
+        )
         table._store.restore(contents, adopt=mapped)
         table._default[:] = contents.array("default", np.float32, len(table._default))
         table._default_touched = bool(contents.array("default_touched", np.uint8, 1)[0])

@@ -21,7 +21,6 @@ MAX_BODY_BYTES = 64 << 20
 _YEAR_1990 = 631_152_000_000
 
 
-
 class Timed(Protocol):
     """What has an event time, ms."""
 

@@ -8,6 +8,16 @@ from stream_reco.labels.settings import LabelSettings
 from stream_reco.labels.watermarks import Partition, Watermarks, WatermarksState
 
 __all__ = [
-    "Example", "Final", "LabelJoiner", "LabelSettings", "OracleJoiner", "Partition", "Undone", "Watermarks",
-    "WatermarksState", "final_labels", "observe_example", "observe_pending",
-]  # fmt: skip
+    "Example",
+    "Final",
+    "LabelJoiner",
+    "LabelSettings",
+    "OracleJoiner",
+    "Partition",
+    "Undone",
+    "Watermarks",
+    "WatermarksState",
+    "final_labels",
+    "observe_example",
+    "observe_pending",
+]

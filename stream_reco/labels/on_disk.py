@@ -188,8 +188,10 @@ class OnDisk:
         self._timeline.save_fresh()
         self._groups.save(self.spans.horizon(self.progress))
         self._ids.save(self._commits + 1)
-        write_meta(self.store, Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired,
-                                    self._commits + 1))
+        write_meta(
+            self.store,
+            Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired, self._commits + 1),
+        )
         return self.store.changes
 
     def commit(self, position: bytes) -> Changes:
@@ -311,8 +313,10 @@ class OnDisk:
     def _of_pair(self, user_id: Id, item_id: Id) -> list[Shown]:
         """The impressions of an item by a user, in the order of their times."""
         pair = of_pair(user_id, item_id)
-        found = (self._get(number_at(key, len(pair)), number_at(key, len(pair) + 8))
-                 for key, _ in self.store.scan(pair, end_of(pair)))
+        found = (
+            self._get(number_at(key, len(pair)), number_at(key, len(pair) + 8))
+            for key, _ in self.store.scan(pair, end_of(pair))
+        )
         same = [shown for shown in found if shown is not None]
         if fresh := self._fresh.get(pair):
             same = sorted([*same, *fresh], key=lambda shown: (shown.time, shown.seq))

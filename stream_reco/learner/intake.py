@@ -52,9 +52,7 @@ class Intake:
         self.signals.learn_context(event.context)
         return self.admit_named(event.item_id, event.context, event.timestamp)
 
-    def admit_named(
-        self, item_id: Id, context: Mapping[str, ContextValue] | None, now: int
-    ) -> tuple[int, Context]:
+    def admit_named(self, item_id: Id, context: Mapping[str, ContextValue] | None, now: int) -> tuple[int, Context]:
         """The slot of an item, a new one if it is unknown, and a context of the time `now` (ms) in known numbers."""
         slot = self.signals.admit(item_id)
         return slot, self.signals.coder.encode(context, now)

@@ -27,7 +27,10 @@ class Lessons:
     """
 
     def __init__(
-        self, labels: LabelSettings, model: ModelSettings, training: TrainSettings,
+        self,
+        labels: LabelSettings,
+        model: ModelSettings,
+        training: TrainSettings,
         features: Callable[[Example, int], bytes],
     ) -> None:
         """`features(example, now)` gives the `Inputs` of an example that came without them."""
@@ -92,7 +95,13 @@ class Lessons:
             features = self._features(example, now)
         position = 0 if example.position is None else example.position + 1
         return Labelled(
-            features, example.label, share.weight, example.label_time, position, share.undone, share.feedback,
+            features,
+            example.label,
+            share.weight,
+            example.label_time,
+            position,
+            share.undone,
+            share.feedback,
             share.rate,
         )
 

@@ -31,9 +31,7 @@ class Observer(Protocol):
         ...
 
 
-def observe_predicted(
-    observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]
-) -> None:
+def observe_predicted(observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]) -> None:
     """Tell the observer what this model predicts of a batch that is about to be learned from.
 
     Of a batch that the trainer will refuse nothing is told.

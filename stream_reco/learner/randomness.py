@@ -18,9 +18,13 @@ class Randomness:
         self._key = np.array([seed, 0], dtype=np.uint64)
         # To make a generator takes longer than all that is drawn from it at one place.
         self._state: Any = {
-            "bit_generator": "Philox", "state": {"counter": np.zeros(4, dtype=np.uint64), "key": self._key},
-            "buffer": np.zeros(4, dtype=np.uint64), "buffer_pos": _FRESH_BUFFER, "has_uint32": 0, "uinteger": 0,
-        }  # fmt: skip
+            "bit_generator": "Philox",
+            "state": {"counter": np.zeros(4, dtype=np.uint64), "key": self._key},
+            "buffer": np.zeros(4, dtype=np.uint64),
+            "buffer_pos": _FRESH_BUFFER,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
 
     def at(self, place: int) -> np.random.Generator:
         """The generator at the start of the numbers of `place`; the one of the call before is no longer valid."""

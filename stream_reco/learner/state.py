@@ -35,9 +35,15 @@ class Progress(msgspec.Struct, frozen=True):
 
 def progress_of(intake: Intake, lessons: Lessons) -> Progress:
     return Progress(
-        lessons.waiting, lessons.waiting_since, intake.stream_time, intake.events, lessons.examples, lessons.steps,
-        intake.day, None if lessons.patience is None else lessons.patience.state(),
-    )  # fmt: skip
+        lessons.waiting,
+        lessons.waiting_since,
+        intake.stream_time,
+        intake.events,
+        lessons.examples,
+        lessons.steps,
+        intake.day,
+        None if lessons.patience is None else lessons.patience.state(),
+    )
 
 
 def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
@@ -65,8 +71,10 @@ def restore(
     if lessons.patience is not None and progress.patience is not None:
         lessons.patience.recall(*progress.patience)
     intake.stream_time, intake.events, intake.day = progress.stream_time, progress.events, progress.day
-    intake.connect(Signals.from_state(settings, arrays(parts["signals"])),
-                   Histories.from_state(settings, arrays(parts["histories"])))
+    intake.connect(
+        Signals.from_state(settings, arrays(parts["signals"])),
+        Histories.from_state(settings, arrays(parts["histories"])),
+    )
     folder = parts["tables"]
     assert isinstance(folder, Path)
     # Not mapped: a checkpoint may lie on a disk of the network, where whoever leads removes it.

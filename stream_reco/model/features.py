@@ -117,7 +117,10 @@ def _log_share(share: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _covisit_columns(
-    visits: NDArray[np.float32], masses: NDArray[np.float32], known: int, fading: NDArray[np.float32],
+    visits: NDArray[np.float32],
+    masses: NDArray[np.float32],
+    known: int,
+    fading: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """Fill what co-visits with each of the `known` seeds say of a candidate; `visits` float32[seeds, 2]."""
@@ -143,7 +146,10 @@ def _covisit_columns(
 
 @njit(cache=True, nogil=True)
 def _next_columns(
-    steps: NDArray[np.float32], masses: NDArray[np.float32], known: int, fading: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    masses: NDArray[np.float32],
+    known: int,
+    fading: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """Fill how often a candidate came directly after the seeds; `steps` float32[seeds, 3]."""
@@ -161,8 +167,14 @@ def _next_columns(
 
 @njit(cache=True, nogil=True)
 def _context_columns(
-    contexts: Lists, slot: int, values: NDArray[np.int32], field_of: NDArray[np.int8], priors: NDArray[np.float32],
-    clicks: float, now: int, out: NDArray[np.float32],
+    contexts: Lists,
+    slot: int,
+    values: NDArray[np.int32],
+    field_of: NDArray[np.int8],
+    priors: NDArray[np.float32],
+    clicks: float,
+    now: int,
+    out: NDArray[np.float32],
 ) -> None:
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
     fade = _decay(contexts, slot, 1, now)
@@ -210,8 +222,14 @@ def _recency_columns(
 
 @njit(cache=True, nogil=True)
 def fill(
-    counts: Counts, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32],
-    ages: NDArray[np.float32], now: int, slots: NDArray[np.int32], out: NDArray[np.float32],
+    counts: Counts,
+    recent: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.int32],
+    ages: NDArray[np.float32],
+    now: int,
+    slots: NDArray[np.int32],
+    out: NDArray[np.float32],
 ) -> None:
     """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`)."""
     totals = np.empty(3, dtype=np.float32)
@@ -241,7 +259,11 @@ def fill(
 
 
 def feature_matrix(
-    signals: Signals, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int,
+    signals: Signals,
+    recent: NDArray[np.int32],
+    times: NDArray[np.int64],
+    context: Context,
+    now: int,
     slots: NDArray[np.int32],
 ) -> NDArray[np.float32]:
     """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms).

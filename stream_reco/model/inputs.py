@@ -35,21 +35,31 @@ class Inputs:
 
     def to_bytes(self) -> bytes:
         """A compact form that `from_bytes` reads."""
-        return msgspec.msgpack.encode((
-            self.user_key, self.context_keys.tobytes(), self.history_keys.tobytes(), self.history_ages.tobytes(),
-            self.item_keys.tobytes(), self.dense.tobytes(), self.rates.tobytes(),
-        ))
+        return msgspec.msgpack.encode(
+            (
+                self.user_key,
+                self.context_keys.tobytes(),
+                self.history_keys.tobytes(),
+                self.history_ages.tobytes(),
+                self.item_keys.tobytes(),
+                self.dense.tobytes(),
+                self.rates.tobytes(),
+            )
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Inputs:
         """The inputs that `to_bytes` wrote; their arrays are read-only."""
         user, context, history, ages, items, dense, rates = _DECODER.decode(data)
         return cls(
-            user, np.frombuffer(context, np.int64), np.frombuffer(history, np.int64), np.frombuffer(ages, np.float32),
-            np.frombuffer(items, np.int64), np.frombuffer(dense, np.float32).reshape(-1, len(FEATURES)),
+            user,
+            np.frombuffer(context, np.int64),
+            np.frombuffer(history, np.int64),
+            np.frombuffer(ages, np.float32),
+            np.frombuffer(items, np.int64),
+            np.frombuffer(dense, np.float32).reshape(-1, len(FEATURES)),
             np.frombuffer(rates, np.float32),
         )
-
 
     def fits_this_release(self) -> bool:
         """Whether every part has the length that the model of this release reads."""
@@ -101,5 +111,3 @@ def collate(inputs: list[Inputs]) -> Batch:
         owners=np.repeat(np.arange(len(inputs)), sizes),
         starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]),
     )
-
-

@@ -62,8 +62,10 @@ class Ranker(nn.Module):
         self.standardise = Standardise(len(FEATURES))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
         self.deep = nn.Sequential(
-            nn.Linear(width, settings.hidden), nn.ReLU(),
-            nn.Linear(settings.hidden, settings.hidden // 2), nn.ReLU(),
+            nn.Linear(width, settings.hidden),
+            nn.ReLU(),
+            nn.Linear(settings.hidden, settings.hidden // 2),
+            nn.ReLU(),
             nn.Linear(settings.hidden // 2, 1),
         )
         self.top = nn.Linear(width, 1)
@@ -105,7 +107,7 @@ class Ranker(nn.Module):
 
     def _history(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
-        history = rows.items.at(rows.items.places[len(batch.item_keys):])[:, -self.settings.tower_dim:]
+        history = rows.items.at(rows.items.places[len(batch.item_keys) :])[:, -self.settings.tower_dim :]
         return history.reshape(*batch.history_ages.shape, -1)
 
     def _matches(self, batch: Batch, rows: Rows, target: Tensor) -> Tensor:

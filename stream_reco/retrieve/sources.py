@@ -13,7 +13,11 @@ from stream_reco.signals.signals import Signals
 
 TOWER, INTERESTS = 16, 32
 SOURCES = {
-    "covisits": COVISIT, "interests": INTERESTS, "tower": TOWER, "trending": TRENDING, "context": CONTEXTUAL,
+    "covisits": COVISIT,
+    "interests": INTERESTS,
+    "tower": TOWER,
+    "trending": TRENDING,
+    "context": CONTEXTUAL,
     "fresh": FRESH,
 }
 """Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
@@ -32,9 +36,15 @@ class Retriever:
             if number < 0:
                 raise ValueError(f"retrieve.{name} is {number}: it must not be negative; 0 turns it off")
         self._settings = settings
-        self._gather = Gatherer(settings.limit, (
-            self._quota("trending"), self._quota("covisits"), self._quota("context"), self._quota("fresh"),
-        ))
+        self._gather = Gatherer(
+            settings.limit,
+            (
+                self._quota("trending"),
+                self._quota("covisits"),
+                self._quota("context"),
+                self._quota("fresh"),
+            ),
+        )
 
     def _quota(self, source: str) -> int:
         return 0 if source in self._settings.without else int(getattr(self._settings, source))
@@ -64,12 +74,24 @@ class Retriever:
         return proposals
 
     def candidates(
-        self, signals: Signals, recent: NDArray[np.int32], context: Context, blocked: NDArray[np.int32],
+        self,
+        signals: Signals,
+        recent: NDArray[np.int32],
+        context: Context,
+        blocked: NDArray[np.int32],
         near: tuple[NDArray[np.int32], NDArray[np.int32]],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n]."""
-        return self._gather(signals.trends, signals.counts.pairs, signals.counts.popular,
-                            signals.catalogue.available, recent, context.values, blocked, *near)
+        return self._gather(
+            signals.trends,
+            signals.counts.pairs,
+            signals.counts.popular,
+            signals.catalogue.available,
+            recent,
+            context.values,
+            blocked,
+            *near,
+        )
 
 
 def source_name(bits: int) -> str:

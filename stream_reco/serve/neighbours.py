@@ -30,8 +30,9 @@ def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
         cosines = (vectors @ query[0]) / np.maximum(norms, 1e-12)
         best = np.argsort(-cosines, kind="stable")[:k]
-        return [Neighbour(item, float(cosines[place])) for place in best
-                if (item := catalogue.ids[near[place]]) is not None]
+        return [
+            Neighbour(item, float(cosines[place])) for place in best if (item := catalogue.ids[near[place]]) is not None
+        ]
 
 
 def user_interests(served: Served, medoids: Medoids) -> list[Interest]:
@@ -39,6 +40,9 @@ def user_interests(served: Served, medoids: Medoids) -> list[Interest]:
     with served.replica.reading():
         catalogue = served.signals.catalogue
         slots = catalogue.slots_of_keys(medoids.keys.tolist())
-        found = [Interest(item, float(importance)) for slot, importance in zip(slots, medoids.importance, strict=True)
-                 if slot >= 0 and (item := catalogue.ids[slot]) is not None]
+        found = [
+            Interest(item, float(importance))
+            for slot, importance in zip(slots, medoids.importance, strict=True)
+            if slot >= 0 and (item := catalogue.ids[slot]) is not None
+        ]
     return sorted(found, key=lambda one: -one.importance)

@@ -74,8 +74,15 @@ class Scorer:
     """
 
     def __init__(
-        self, served: Served, moment_of: Callable[[Id, int], Moment], retrieve: RetrieveSettings,
-        settings: SlateSettings, seed: int, *, name: str = "", watch: Watch | None = None,
+        self,
+        served: Served,
+        moment_of: Callable[[Id, int], Moment],
+        retrieve: RetrieveSettings,
+        settings: SlateSettings,
+        seed: int,
+        *,
+        name: str = "",
+        watch: Watch | None = None,
     ) -> None:
         """`name` is part of the ids of requests: scorers that follow one trainer need different ones.
 
@@ -168,20 +175,26 @@ class Scorer:
         users = self._user_vectors(asked)
         found = self._retrieve(asked, users)
         scores = self._score(asked, [slots for slots, _ in found], users)
-        return [_Ranked(one, slots, sources, mine, inputs)
-                for one, (slots, sources), (mine, inputs) in zip(asked, found, scores, strict=True)]
+        return [
+            _Ranked(one, slots, sources, mine, inputs)
+            for one, (slots, sources), (mine, inputs) in zip(asked, found, scores, strict=True)
+        ]
 
     def _user_vectors(self, asked: list[_Asked]) -> torch.Tensor:
         batch = collate([one.user for one in asked])
         with torch.no_grad():
             return self._served.ranker.user_vectors(batch, gather(batch, self._served.replica.tables, training=False))
 
-    def _retrieve(
-        self, asked: list[_Asked], users: torch.Tensor
-    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+    def _retrieve(self, asked: list[_Asked], users: torch.Tensor) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         served, retriever = self._served, self._retriever
-        medoids = [_unit(served.index.vectors_of(
-            served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist()).astype(np.int64))) for one in asked]
+        medoids = [
+            _unit(
+                served.index.vectors_of(
+                    served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist()).astype(np.int64)
+                )
+            )
+            for one in asked
+        ]
         near = retriever.near(served.index, users.numpy(), medoids)
         found = []
         for one, proposals in zip(asked, near, strict=True):
@@ -203,9 +216,17 @@ class Scorer:
         inputs = []
         for one, mine in zip(asked, slots, strict=True):
             dense = feature_matrix(signals, one.recent, one.times, one.context, one.now, mine)
-            inputs.append(Inputs(one.user.user_key, one.user.context_keys, one.user.history_keys,
-                                 one.user.history_ages, signals.catalogue.keys[mine], dense,
-                                 np.ones(len(mine), dtype=np.float32)))
+            inputs.append(
+                Inputs(
+                    one.user.user_key,
+                    one.user.context_keys,
+                    one.user.history_keys,
+                    one.user.history_ages,
+                    signals.catalogue.keys[mine],
+                    dense,
+                    np.ones(len(mine), dtype=np.float32),
+                )
+            )
         batch = collate(inputs)
         if not len(batch.item_keys):
             return [(_NO_RATES, one) for one in inputs]

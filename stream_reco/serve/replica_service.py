@@ -47,10 +47,18 @@ class ReplicaService:
     """
 
     def __init__(
-        self, served: Served, scorer: Scorer, users: UserMoments, channel: Channel, *, lateness_ms: int,
-        now_ms: Callable[[], int], prepare: Callable[[], None] = lambda: None, sink: EventSink | None = None,
+        self,
+        served: Served,
+        scorer: Scorer,
+        users: UserMoments,
+        channel: Channel,
+        *,
+        lateness_ms: int,
+        now_ms: Callable[[], int],
+        prepare: Callable[[], None] = lambda: None,
+        sink: EventSink | None = None,
         poll_seconds: float = POLL_SECONDS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`prepare` is called on the thread before anything else; `now_ms` tells the wall clock."""
         self._served = served
         self._scorer = scorer
@@ -135,9 +143,10 @@ class ReplicaService:
     def _to(self) -> EventSink:
         if self._sink is None:
             raise NotSetUpError(
-                "kafka", "this scorer follows a trainer and cannot keep events itself: set kafka.bootstrap to the"
-                " brokers that they are to go to, or send them to a server that runs the whole loop (serve --data)"
-            )  # fmt: skip
+                "kafka",
+                "this scorer follows a trainer and cannot keep events itself: set kafka.bootstrap to the"
+                " brokers that they are to go to, or send them to a server that runs the whole loop (serve --data)",
+            )
         return self._sink
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
@@ -162,9 +171,13 @@ class ReplicaService:
         return wait()
 
     def recommend(
-        self, user_id: Id, k: int, context: Mapping[str, Scalar] | None = None, exclude: Sequence[Id] = (),
+        self,
+        user_id: Id,
+        k: int,
+        context: Mapping[str, Scalar] | None = None,
+        exclude: Sequence[Id] = (),
         filters: Mapping[str, FeatureValue] | None = None,
-    ) -> Slate:  # fmt: skip
+    ) -> Slate:
         """At most `k` items for the user."""
         self._check_ready()
         request = Request(user_id, k, context=context, exclude=exclude, filters=filters)

@@ -71,7 +71,12 @@ class Reranker:
         self._rng = np.random.default_rng(seed)
 
     def __call__(
-        self, slots: NDArray[np.int32], scores: NDArray[np.float32], k: int, index: VectorIndex, catalogue: Catalogue,
+        self,
+        slots: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        k: int,
+        index: VectorIndex,
+        catalogue: Catalogue,
         newcomers: NDArray[np.int64] = NOBODY,
     ) -> list[Chosen]:
         """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n].
@@ -93,8 +98,12 @@ class Reranker:
     @property
     def _is_plain(self) -> bool:
         settings = self._settings
-        return (settings.diversity == 0.0 and settings.near_duplicate >= 1.0 and settings.cap_feature is None
-                and settings.exploration == 0.0)
+        return (
+            settings.diversity == 0.0
+            and settings.near_duplicate >= 1.0
+            and settings.cap_feature is None
+            and settings.exploration == 0.0
+        )
 
     def _diverse(self, ranked: NDArray[np.int64], scores: NDArray[np.float32], k: int, slate: _Slate) -> list[int]:
         """Maximal marginal relevance (Carbonell and Goldstein 1998), with duplicates and caps as hard limits.

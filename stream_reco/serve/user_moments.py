@@ -41,9 +41,17 @@ class UserMoments:
     """
 
     def __init__(
-        self, served: Served, users: Users, interests: InterestSettings, *, history_days: float = 90.0, seed: int = 0,
-        capacity: int = 10_000, retry_seconds: float = 1.0, elapsed: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        self,
+        served: Served,
+        users: Users,
+        interests: InterestSettings,
+        *,
+        history_days: float = 90.0,
+        seed: int = 0,
+        capacity: int = 10_000,
+        retry_seconds: float = 1.0,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._served = served
         self._users = users
         self._interests = interests

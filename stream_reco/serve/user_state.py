@@ -58,9 +58,16 @@ class UserState:
         """MessagePack; the arrays are little-endian."""
         keys, importance, last = self.medoids
         return msgspec.msgpack.encode(
-            _Wire(FORMAT, self.at, _plain(self.items, "<i8"), _plain(self.times, "<i8"), _plain(keys, "<i8"),
-                  _plain(importance, "<f8"), _plain(last, "<i8"))
-        )  # fmt: skip
+            _Wire(
+                FORMAT,
+                self.at,
+                _plain(self.items, "<i8"),
+                _plain(self.times, "<i8"),
+                _plain(keys, "<i8"),
+                _plain(importance, "<f8"),
+                _plain(last, "<i8"),
+            )
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> UserState:

@@ -20,8 +20,13 @@ _BLOCKED = np.int32(-2)
 
 @njit(cache=True, nogil=True)
 def _propose(
-    slot: int, source: int, available: NDArray[np.bool_], places: NDArray[np.int32], found: NDArray[np.int32],
-    sources: NDArray[np.int32], count: int,
+    slot: int,
+    source: int,
+    available: NDArray[np.bool_],
+    places: NDArray[np.int32],
+    found: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    count: int,
 ) -> int:
     """Add a slot to the candidates, or its source to the candidate that it already is."""
     if slot >= available.shape[0]:
@@ -39,8 +44,13 @@ def _propose(
 
 @njit(cache=True, nogil=True)
 def _propose_all(
-    slots: NDArray[np.int32], source: int, available: NDArray[np.bool_], places: NDArray[np.int32],
-    found: NDArray[np.int32], sources: NDArray[np.int32], count: int,
+    slots: NDArray[np.int32],
+    source: int,
+    available: NDArray[np.bool_],
+    places: NDArray[np.int32],
+    found: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    count: int,
 ) -> int:
     for slot in slots:
         if slot < 0:
@@ -51,8 +61,15 @@ def _propose_all(
 
 @njit(cache=True, nogil=True)
 def _propose_lists(
-    lists: Lists, rows: NDArray[np.int32], quota: int, source: int, available: NDArray[np.bool_],
-    places: NDArray[np.int32], found: NDArray[np.int32], sources: NDArray[np.int32], count: int,
+    lists: Lists,
+    rows: NDArray[np.int32],
+    quota: int,
+    source: int,
+    available: NDArray[np.bool_],
+    places: NDArray[np.int32],
+    found: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    count: int,
 ) -> int:
     """Propose the first `quota` keys of each of the rows; a negative row is skipped."""
     for row in rows:
@@ -70,10 +87,20 @@ def _mark(slots: NDArray[np.int32], mark: int, places: NDArray[np.int32]) -> Non
 
 @njit(cache=True, nogil=True)
 def gather(
-    trends_trending: NDArray[np.int32], trends_fresh: NDArray[np.int32], pairs: Lists, popular: Lists,
-    available: NDArray[np.bool_], recent: NDArray[np.int32], values: NDArray[np.int32], blocked: NDArray[np.int32],
-    extra: NDArray[np.int32], extra_sources: NDArray[np.int32], quotas: NDArray[np.int32],
-    places: NDArray[np.int32], found: NDArray[np.int32], sources: NDArray[np.int32],
+    trends_trending: NDArray[np.int32],
+    trends_fresh: NDArray[np.int32],
+    pairs: Lists,
+    popular: Lists,
+    available: NDArray[np.bool_],
+    recent: NDArray[np.int32],
+    values: NDArray[np.int32],
+    blocked: NDArray[np.int32],
+    extra: NDArray[np.int32],
+    extra_sources: NDArray[np.int32],
+    quotas: NDArray[np.int32],
+    places: NDArray[np.int32],
+    found: NDArray[np.int32],
+    sources: NDArray[np.int32],
 ) -> int:
     """Fill `found` int32[n] with distinct slots and `sources` int32[n] with their bits; returns their number.
 
@@ -115,14 +142,35 @@ class Gatherer:
         self._spare: list[_Scratch] = []
 
     def __call__(
-        self, trends: Trends, pairs: Lists, popular: Lists, available: NDArray[np.bool_], recent: NDArray[np.int32],
-        values: NDArray[np.int32], blocked: NDArray[np.int32], extra: NDArray[np.int32],
+        self,
+        trends: Trends,
+        pairs: Lists,
+        popular: Lists,
+        available: NDArray[np.bool_],
+        recent: NDArray[np.int32],
+        values: NDArray[np.int32],
+        blocked: NDArray[np.int32],
+        extra: NDArray[np.int32],
         extra_sources: NDArray[np.int32],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Slots int32[n] and source bits int32[n] of the candidates."""
         scratch = self._take(len(available))
-        count = gather(trends.trending, trends.fresh, pairs, popular, available, recent, values, blocked, extra,
-                       extra_sources, self._quotas, scratch.places, scratch.found, scratch.sources)
+        count = gather(
+            trends.trending,
+            trends.fresh,
+            pairs,
+            popular,
+            available,
+            recent,
+            values,
+            blocked,
+            extra,
+            extra_sources,
+            self._quotas,
+            scratch.places,
+            scratch.found,
+            scratch.sources,
+        )
         result = scratch.found[:count].copy(), scratch.sources[:count].copy()
         self._spare.append(scratch)
         return result
@@ -131,8 +179,11 @@ class Gatherer:
         try:
             scratch = self._spare.pop()
         except IndexError:
-            scratch = _Scratch(np.empty(self._limit, dtype=np.int32), np.empty(self._limit, dtype=np.int32),
-                               np.empty(0, dtype=np.int32))
+            scratch = _Scratch(
+                np.empty(self._limit, dtype=np.int32),
+                np.empty(self._limit, dtype=np.int32),
+                np.empty(0, dtype=np.int32),
+            )
         if len(scratch.places) < slots:
             scratch = scratch._replace(places=np.full(slots, EMPTY, dtype=np.int32))
         return scratch

@@ -147,8 +147,11 @@ class Catalogue:
 
     def state(self) -> Parts:
         """Everything, for a checkpoint."""
-        return {**self.rows(np.arange(self.size, dtype=np.int32)), "free": np.array(self._free, dtype=np.int64),
-                "resting": np.array(self._resting, dtype=np.int64)}
+        return {
+            **self.rows(np.arange(self.size, dtype=np.int32)),
+            "free": np.array(self._free, dtype=np.int64),
+            "resting": np.array(self._resting, dtype=np.int64),
+        }
 
     @classmethod
     def from_state(cls, parts: Parts) -> Catalogue:

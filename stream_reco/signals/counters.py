@@ -111,9 +111,7 @@ def windowed(counters: Counters, slot: int, window: int, now: int) -> float:
     return float(counters.current[slot, window] + rest * counters.previous[slot, window])
 
 
-def decayed_at(
-    counters: Counters, slots: NDArray[np.int32] | slice, kinds: int, now: int
-) -> NDArray[np.float64]:
+def decayed_at(counters: Counters, slots: NDArray[np.int32] | slice, kinds: int, now: int) -> NDArray[np.float64]:
     """float64[n, kinds]: decayed counts of n slots under the first `kinds` half-lives, as of `now` (ms)."""
     elapsed = np.maximum(0, now - counters.stamps[slots])
     counts: NDArray[np.float64] = counters.decayed[slots, :kinds] * np.exp2(-elapsed[:, None] * DECAY_RATES[:kinds])

@@ -32,8 +32,13 @@ def take(family: tuple[Any, ...], names: tuple[str, ...], rows: NDArray[np.int32
     return {prefix + name: np.ascontiguousarray(getattr(family, name)[rows]) for name in names}
 
 
-def put(family: tuple[Any, ...], names: tuple[str, ...], rows: NDArray[np.int32], parts: Mapping[str, NDArray[Any]],
-        prefix: str) -> None:
+def put(
+    family: tuple[Any, ...],
+    names: tuple[str, ...],
+    rows: NDArray[np.int32],
+    parts: Mapping[str, NDArray[Any]],
+    prefix: str,
+) -> None:
     """Overwrite the given rows by what `take` took.
 
     Raises ValueError where the parts were taken from arrays of another width: their settings differed.
@@ -43,5 +48,6 @@ def put(family: tuple[Any, ...], names: tuple[str, ...], rows: NDArray[np.int32]
         if part.shape != (len(rows), *array.shape[1:]):
             raise ValueError(
                 f"{prefix}{name} has shape {part.shape} where {(len(rows), *array.shape[1:])} belongs: it was made "
-                "under other settings of the signals; take those, or begin with an empty folder")
+                "under other settings of the signals; take those, or begin with an empty folder"
+            )
         array[rows] = part

@@ -66,8 +66,14 @@ def tallied(tally: Tally, place: int, now: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _pair(
-    pairs: Lists, following: Lists, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], now: int,
-    live: NDArray[np.bool_], touched: NDArray[np.bool_],
+    pairs: Lists,
+    following: Lists,
+    slot: int,
+    recent: NDArray[np.int32],
+    times: NDArray[np.int64],
+    now: int,
+    live: NDArray[np.bool_],
+    touched: NDArray[np.bool_],
 ) -> None:
     """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it.
 
@@ -94,8 +100,15 @@ def _pair(
 
 @njit(cache=True, nogil=True)
 def count(
-    counts: Counts, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int32], now: int,
-    live: NDArray[np.bool_], touched: NDArray[np.bool_], touched_values: NDArray[np.bool_],
+    counts: Counts,
+    slot: int,
+    recent: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.int32],
+    now: int,
+    live: NDArray[np.bool_],
+    touched: NDArray[np.bool_],
+    touched_values: NDArray[np.bool_],
 ) -> None:
     """Count an action on `slot` by a user whose newest earlier actions are `recent` at `times`, newest first.
 

@@ -95,5 +95,7 @@ class Older:
         ends = np.cumsum(parts["older_lengths"]).tolist()
         begins = [0, *ends[:-1]]
         for row, begin, end in zip(parts["older_rows"].tolist(), begins, ends, strict=False):
-            self._actions[row] = (array("i", parts["older_slots"][begin:end].tolist()),
-                                  array("q", parts["older_times"][begin:end].tolist()))
+            self._actions[row] = (
+                array("i", parts["older_slots"][begin:end].tolist()),
+                array("q", parts["older_times"][begin:end].tolist()),
+            )

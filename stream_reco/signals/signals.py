@@ -65,12 +65,19 @@ class Signals:
             self.coder.learn(context)
             self._make_room()
 
-    def act(
-        self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int
-    ) -> None:
+    def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        count(self.counts, slot, recent, times, context.values, now, self.catalogue.live, self._touched,
-              self._touched_values)
+        count(
+            self.counts,
+            slot,
+            recent,
+            times,
+            context.values,
+            now,
+            self.catalogue.live,
+            self._touched,
+            self._touched_values,
+        )
 
     def show(self, slot: int, now: int) -> None:
         """Count an impression."""
@@ -93,8 +100,14 @@ class Signals:
         if not force and now - self._refreshed < self.settings.refresh_seconds * 1000:
             return
         self._refreshed = now
-        self.trends = find_trends(self.counts.items, self.catalogue.available, self.catalogue.size, now,
-                                  self.settings.trending_width, FRESH_WIDTH)
+        self.trends = find_trends(
+            self.counts.items,
+            self.catalogue.available,
+            self.catalogue.size,
+            now,
+            self.settings.trending_width,
+            FRESH_WIDTH,
+        )
 
     def evict(self, now: int) -> NDArray[np.int32]:
         """Let items and context values go that were idle for too long; returns the slots int32[n] that became free.
@@ -180,8 +193,10 @@ class Signals:
     def state(self) -> Parts:
         """Everything, for a checkpoint; copies."""
         signals, _ = self.snapshot()
-        touched = {"touched": self._touched[: self.catalogue.size].copy(),
-                   "touched_values": self._touched_values[: self.coder.size].copy()}
+        touched = {
+            "touched": self._touched[: self.catalogue.size].copy(),
+            "touched_values": self._touched_values[: self.coder.size].copy(),
+        }
         trends = {f"trends.{name}": getattr(self.trends, name) for name in Trends._fields}
         marks = {"marks": np.array([self._refreshed, self.coder.changed], dtype=np.int64)}
         catalogue = {f"catalogue.{name}": array for name, array in self.catalogue.state().items()}
@@ -194,8 +209,9 @@ class Signals:
         Raises ValueError where the settings do not fit.
         """
         signals = cls(settings)
-        kept = {name.removeprefix("catalogue."): array for name, array in parts.items()
-                if name.startswith("catalogue.")}
+        kept = {
+            name.removeprefix("catalogue."): array for name, array in parts.items() if name.startswith("catalogue.")
+        }
         signals.apply(parts)
         signals.catalogue = Catalogue.from_state(kept)
         signals._touched[: len(parts["touched"])] = parts["touched"]

@@ -36,7 +36,9 @@ def no_trends(width: int, fresh_width: int) -> Trends:
     return Trends(
         np.full((len(ACTION_HALF_LIVES_MS), width), -1, dtype=np.int32),
         np.full(fresh_width, -1, dtype=np.int32),
-        none, np.empty(0, dtype=np.float64), np.empty(0, dtype=np.float32),
+        none,
+        np.empty(0, dtype=np.float64),
+        np.empty(0, dtype=np.float32),
     )
 
 

@@ -15,8 +15,15 @@ MINUTES_TO_WEEKS = Delay(median_ms=HOUR_MS, sigma=2.5, most_ms=20 * DAY_MS)
 
 
 def late_clicks(
-    days: int, seed: int, *, requests_per_day: float = 500.0, users: int = 300, items: int = 100, slate: int = 5,
-    delay: Delay = MINUTES_TO_WEEKS, start_ms: int = 1_700_000_000_000,
+    days: int,
+    seed: int,
+    *,
+    requests_per_day: float = 500.0,
+    users: int = 300,
+    items: int = 100,
+    slate: int = 5,
+    delay: Delay = MINUTES_TO_WEEKS,
+    start_ms: int = 1_700_000_000_000,
 ) -> Iterator[tuple[Event, float | None]]:
     """Yield events by time, impressions with the true probability that they are clicked; all clicks come in the end.
 
@@ -26,9 +33,18 @@ def late_clicks(
     if days < 1 or slate < 1 or not requests_per_day > 0.0:
         raise ValueError("give at least one day, slates of at least one item and some requests a day")
     world = World(
-        seed, users=users, items=items, topics=8, interests=2, interest_life_ms=60 * DAY_MS, item_life_ms=60 * DAY_MS,
-        requests_per_second=requests_per_day * 1000 / DAY_MS, click_delay=delay, purchase_rate=0.0, start_ms=start_ms,
-    )  # fmt: skip
+        seed,
+        users=users,
+        items=items,
+        topics=8,
+        interests=2,
+        interest_life_ms=60 * DAY_MS,
+        item_life_ms=60 * DAY_MS,
+        requests_per_second=requests_per_day * 1000 / DAY_MS,
+        click_delay=delay,
+        purchase_rate=0.0,
+        start_ms=start_ms,
+    )
     later: list[tuple[int, int, Event]] = []
     order = count()
     for hour in range(24 * days):
@@ -51,9 +67,7 @@ def _hour(world: World, slate: int, since: int | None, until: int) -> Iterator[t
         user, now = request.user_id, request.timestamp
         shown = world.random_slate(user, slate, now)
         chances = [world.click_probability(user, item, now) for item in shown]
-        events = world.respond(
-            user, shown, now, propensities=[1.0 / world.items] * len(shown), context=request.context
-        )  # fmt: skip
+        events = world.respond(user, shown, now, propensities=[1.0 / world.items] * len(shown), context=request.context)
         for event in events:
             chance = None
             if isinstance(event, Impression) and event.position is not None:

@@ -59,9 +59,7 @@ class Publisher:
         metrics.PUBLISHED_VERSION.set(self.version)
         return publication
 
-    def _collect_and_send(
-        self, channel: Channel, collect: Callable[[bool], Contents], snapshot: bool
-    ) -> Publication:
+    def _collect_and_send(self, channel: Channel, collect: Callable[[bool], Contents], snapshot: bool) -> Publication:
         contents = collect(snapshot)
         try:
             publication = self._number(contents, snapshot)

@@ -84,8 +84,11 @@ class RedisChannel:
             raise ChannelRefused(f"{_named(publication)} was not sent: {error}") from error
         number = f"{publication.epoch}-{publication.version}"
         try:
-            kept = self._script(COMMIT, (self._stream, self._wanted, self._replicas),
-                                (number, *self._commit_arguments(publication, blob)))
+            kept = self._script(
+                COMMIT,
+                (self._stream, self._wanted, self._replicas),
+                (number, *self._commit_arguments(publication, blob)),
+            )
         except RedisRefused as error:
             self._take_back(blob.name, blob.chunks)
             raise ChannelRefused(f"{_named(publication)} was not taken: {error}") from error
@@ -111,10 +114,18 @@ class RedisChannel:
 
     def _commit_arguments(self, publication: Publication, blob: Blob) -> tuple[Argument, ...]:
         return (
-            self._chunks, self._positions, blob.name, blob.chunks, blob.nbytes, publication.base_version,
-            publication.model, blob.sums, self._bounds.publications, self._bounds.nbytes,
+            self._chunks,
+            self._positions,
+            blob.name,
+            blob.chunks,
+            blob.nbytes,
+            publication.base_version,
+            publication.model,
+            blob.sums,
+            self._bounds.publications,
+            self._bounds.nbytes,
             _KEPT_SECONDS,
-        )  # fmt: skip
+        )
 
     def _take_back(self, name: str, count: int) -> None:
         # Whatever stays leaves by itself.

@@ -90,8 +90,11 @@ class RedisLink:
     @classmethod
     def of(cls, given: RedisGiven, timeout_seconds: float = 1.0) -> Self:
         """A link to the Redis of the settings. Raises ValueError where their address is none."""
-        address = replace(parse_address(given.url, given.password), sentinel_username=given.sentinel_username,
-                          sentinel_password=given.sentinel_password)  # fmt: skip
+        address = replace(
+            parse_address(given.url, given.password),
+            sentinel_username=given.sentinel_username,
+            sentinel_password=given.sentinel_password,
+        )
         return cls(address, timeout_seconds=timeout_seconds)
 
     def call(self, *command: Argument) -> Any:

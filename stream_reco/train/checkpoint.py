@@ -169,9 +169,7 @@ def _write_part(draft: Path, name: str, part: Part, known: _Digests) -> list[_Fi
     return [_written(name, path, "arrays", draft, known)]
 
 
-def _written(
-    part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], draft: Path, known: _Digests
-) -> _File:
+def _written(part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], draft: Path, known: _Digests) -> _File:
     _sync(path)
     digest = known.get(_identity(path)) or _digest(path)
     return _File(part, path.relative_to(draft).as_posix(), kind, path.stat().st_size, digest)

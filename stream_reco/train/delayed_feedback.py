@@ -77,7 +77,11 @@ class LateShare:
 
 
 def corrected(
-    correction: Correction, feedback: NDArray[np.int64], weights: Tensor, undone: Tensor, log_odds: Tensor,
+    correction: Correction,
+    feedback: NDArray[np.int64],
+    weights: Tensor,
+    undone: Tensor,
+    log_odds: Tensor,
     late_share: float,
 ) -> tuple[Tensor, Tensor]:
     """The weights of the examples' losses and of the opposite losses to take back, float32[g] each.

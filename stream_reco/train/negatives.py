@@ -51,9 +51,17 @@ def _take(slot: int, marks: NDArray[np.uint8], slots: NDArray[np.int32], count: 
 
 @njit(cache=True, nogil=True)
 def _draw(
-    positive: int, pool: NDArray[np.int32], seen: NDArray[np.int32], active: NDArray[np.int32],
-    cumulative: NDArray[np.float64], chances: NDArray[np.float32], chance: NDArray[np.float64], hard: int,
-    marks: NDArray[np.uint8], slots: NDArray[np.int32], rates: NDArray[np.float32],
+    positive: int,
+    pool: NDArray[np.int32],
+    seen: NDArray[np.int32],
+    active: NDArray[np.int32],
+    cumulative: NDArray[np.float64],
+    chances: NDArray[np.float32],
+    chance: NDArray[np.float64],
+    hard: int,
+    marks: NDArray[np.uint8],
+    slots: NDArray[np.int32],
+    rates: NDArray[np.float32],
 ) -> int:
     """Fill `slots` and `rates` and return their number; shuffles `pool`.
 
@@ -98,16 +106,41 @@ class NegativeSampler:
         self._rates = np.empty(1 + self._draws, dtype=np.float32)
 
     def sample(
-        self, signals: Signals, positive: int, recent: NDArray[np.int32], seen: NDArray[np.int32], context: Context,
+        self,
+        signals: Signals,
+        positive: int,
+        recent: NDArray[np.int32],
+        seen: NDArray[np.int32],
+        context: Context,
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Slots int32[1 + n], the positive first, and their rates float32[1 + n]; all slots are distinct."""
         available = signals.catalogue.available
-        pool, _ = self._gather(signals.trends, signals.counts.pairs, signals.counts.popular, available, recent,
-                               context.values, seen, _NONE, _NONE)
+        pool, _ = self._gather(
+            signals.trends,
+            signals.counts.pairs,
+            signals.counts.popular,
+            available,
+            recent,
+            context.values,
+            seen,
+            _NONE,
+            _NONE,
+        )
         if len(self._marks) < len(available):
             self._marks = np.zeros(len(available), dtype=np.uint8)
         trends = signals.trends
-        count = _draw(positive, pool, seen, trends.active, trends.cumulative, trends.chances,
-                      rng.random(self._draws), self._hard, self._marks, self._slots, self._rates)
+        count = _draw(
+            positive,
+            pool,
+            seen,
+            trends.active,
+            trends.cumulative,
+            trends.chances,
+            rng.random(self._draws),
+            self._hard,
+            self._marks,
+            self._slots,
+            self._rates,
+        )
         return self._slots[:count].copy(), self._rates[:count].copy()

@@ -56,8 +56,14 @@ class Present:
         return self._inputs(user_id, slots, rates, recent, times, context, now)
 
     def _inputs(
-        self, user_id: Id, slots: NDArray[np.int32], rates: NDArray[np.float32], recent: NDArray[np.int32],
-        times: NDArray[np.int64], context: Context, now: int,
+        self,
+        user_id: Id,
+        slots: NDArray[np.int32],
+        rates: NDArray[np.float32],
+        recent: NDArray[np.int32],
+        times: NDArray[np.int64],
+        context: Context,
+        now: int,
     ) -> bytes:
         keys = self._signals.catalogue.keys
         history_keys, history_ages = history_inputs(keys, recent, times, now)

@@ -89,10 +89,14 @@ def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None
         positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
     rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
     return TrainingBatch(
-        batch, torch.from_numpy(labels), torch.tensor([one.weight for one in examples], dtype=torch.float32),
-        torch.from_numpy(positions[batch.owners]), torch.from_numpy(np.log(rates)),
+        batch,
+        torch.from_numpy(labels),
+        torch.tensor([one.weight for one in examples], dtype=torch.float32),
+        torch.from_numpy(positions[batch.owners]),
+        torch.from_numpy(np.log(rates)),
         torch.tensor([one.undone for one in examples], dtype=torch.float32),
-        np.array([one.feedback for one in examples], dtype=np.int64), max(one.time for one in examples),
+        np.array([one.feedback for one in examples], dtype=np.int64),
+        max(one.time for one in examples),
     )
 
 
@@ -118,9 +122,16 @@ class Trainer:
         budget = int(settings.table_megabytes * 1e6) or None
         seldom = after(settings.user_sightings) if settings.user_sightings > 1 else None
         self.tables = {
-            name: EmbeddingTable(dim, optimizer, seldom if name == "user" else None,
-                                 int(settings.row_idle_days * DAY_MS), name=name, init_scale=_ROW_RANGE,
-                                 seed=settings.seed, budget_bytes=budget)
+            name: EmbeddingTable(
+                dim,
+                optimizer,
+                seldom if name == "user" else None,
+                int(settings.row_idle_days * DAY_MS),
+                name=name,
+                init_scale=_ROW_RANGE,
+                seed=settings.seed,
+                budget_bytes=budget,
+            )
             for name, dim in table_dims(model).items()
         }
         self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)
@@ -234,8 +245,9 @@ class Trainer:
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
         for prefix, ranker in (("weights.", self.ranker), ("averaged.", self.averaged)):
-            load_weights(ranker, {name.removeprefix(prefix): value for name, value in parts.items()
-                                  if name.startswith(prefix)})
+            load_weights(
+                ranker, {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
+            )
         _check_tables(tables, self.tables)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.items():

@@ -118,9 +118,7 @@ def _kafka(folder: Path) -> Iterator[KafkaServer]:
         server.clean()
 
 
-async def _measure(
-    kafka: KafkaSettings, redis: RedisServer, log: list[Event], folder: Path
-) -> dict[str, object]:
+async def _measure(kafka: KafkaSettings, redis: RedisServer, log: list[Event], folder: Path) -> dict[str, object]:
     async with administration(kafka) as admin:
         await create_absent(admin, kafka, "user_id")
     started = perf_counter()

@@ -35,11 +35,15 @@ def clicks(count: int, seed: int = 0, start: int = START_MS) -> list[Event]:
     devices = rng.choice(["phone", "desktop", "tablet"], size=count).tolist()
     return [
         Action(
-            user_id=user, item_id=item, action="click", timestamp=start + place * CLICK_MS,
-            event_id=f"{seed}-{place}", context={"device": device},
+            user_id=user,
+            item_id=item,
+            action="click",
+            timestamp=start + place * CLICK_MS,
+            event_id=f"{seed}-{place}",
+            context={"device": device},
         )
         for place, (user, item, device) in enumerate(zip(users, items, devices, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def batches(events: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:

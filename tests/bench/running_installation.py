@@ -15,8 +15,10 @@ from tests.redis_server import RedisServer
 
 WORKERS = ("labelling", "interests", "training")
 _READY_SECONDS = 300.0
-_SHOP = {f"RETRIEVE_{name.upper()}": str(getattr(RETRIEVE, name))
-         for name in ("trending", "tower", "interests", "fresh", "limit")}  # fmt: skip
+_SHOP = {
+    f"RETRIEVE_{name.upper()}": str(getattr(RETRIEVE, name))
+    for name in ("trending", "tower", "interests", "fresh", "limit")
+}
 
 
 class Installation:
@@ -24,9 +26,10 @@ class Installation:
 
     def __init__(self, kafka: KafkaSettings, redis: RedisServer, folder: Path, sync_seconds: float) -> None:
         given = _SHOP | {
-            "REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix,
+            "REDIS_URL": redis.url,
+            "REDIS_PREFIX": kafka.prefix,
             "TRAINING_CHECKPOINT_DIR": str(folder / "checkpoints"),
-        }  # fmt: skip
+        }
         self._given, self._kafka, self._folder, self._sync_seconds = given, kafka, folder, sync_seconds
         self._left = ExitStack()
         self.workers: dict[str, Worker] = {}

@@ -75,19 +75,48 @@ _READING = """\
 
 def page_of(figures: Figures, on: Mapping[str, str], commit: str, picture: str | None) -> str:
     """The page in Markdown; `picture` is the name of the plot beside it, if there is one."""
-    return "\n".join([
-        "# The embedding table, measured", "",
-        f"Made from what `{COMMAND}` wrote by `python -m tests.bench.table_page table.json`.", "", _INTRO, "",
-        "## What was to be reached", "", *_goals(figures), "",
-        "## New keys", "", *_new_keys(figures), "",
-        "## From ten thousand rows to thirty million", "",
-        *([f"![Nanoseconds a key over the number of rows]({picture})", ""] if picture else []),
-        *_sizes(figures["sizes"]), "",
-        "## Pauses and threads", "", *_pauses(figures), "",
-        "## Replicas and files", "", *_replicas(figures), "", *_files(figures), "",
-        "## How to read this", "", _READING, "",
-        "## Machine", "", "- " + ", ".join(f"{name} {value}" for name, value in on.items()), f"- commit {commit}", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "# The embedding table, measured",
+            "",
+            f"Made from what `{COMMAND}` wrote by `python -m tests.bench.table_page table.json`.",
+            "",
+            _INTRO,
+            "",
+            "## What was to be reached",
+            "",
+            *_goals(figures),
+            "",
+            "## New keys",
+            "",
+            *_new_keys(figures),
+            "",
+            "## From ten thousand rows to thirty million",
+            "",
+            *([f"![Nanoseconds a key over the number of rows]({picture})", ""] if picture else []),
+            *_sizes(figures["sizes"]),
+            "",
+            "## Pauses and threads",
+            "",
+            *_pauses(figures),
+            "",
+            "## Replicas and files",
+            "",
+            *_replicas(figures),
+            "",
+            *_files(figures),
+            "",
+            "## How to read this",
+            "",
+            _READING,
+            "",
+            "## Machine",
+            "",
+            "- " + ", ".join(f"{name} {value}" for name, value in on.items()),
+            f"- commit {commit}",
+            "",
+        ]
+    )
 
 
 def _goals(figures: Figures) -> Iterator[str]:

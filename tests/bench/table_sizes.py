@@ -79,7 +79,7 @@ def _table(keys: NDArray[np.int64], zipf: NDArray[np.int64], uniform: NDArray[np
 
 def _asked(answer: Callable[[Any], object], keys: Any) -> float:
     """Nanoseconds a key, asked for in batches: of all at once the memory for the answer would cost more than it."""
-    parts = [keys[start :: BATCHES] for start in range(BATCHES)]
+    parts = [keys[start::BATCHES] for start in range(BATCHES)]
     parts = [part.contiguous() if isinstance(part, torch.Tensor) else part.copy() for part in parts]
     return 1e9 * seconds(lambda: [answer(part) for part in parts]) / len(keys)
 

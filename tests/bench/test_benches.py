@@ -80,9 +80,13 @@ def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
 @pytest.mark.timeout(200)
 def test_the_table_is_measured_and_its_page_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module, name, value in (
-        (bench_table, "STEP_ROWS", 6_000), (bench_table, "REPLICA_ROWS", 2_000), (table_pauses, "THREAD_SECONDS", 0.2),
-        (table_sizes, "SIZES", (500_000, 1 << 60)), (table_sizes, "LOOKUPS", 5_000), (table_sizes, "UPDATES", 500),
-    ):  # fmt: skip
+        (bench_table, "STEP_ROWS", 6_000),
+        (bench_table, "REPLICA_ROWS", 2_000),
+        (table_pauses, "THREAD_SECONDS", 0.2),
+        (table_sizes, "SIZES", (500_000, 1 << 60)),
+        (table_sizes, "LOOKUPS", 5_000),
+        (table_sizes, "UPDATES", 500),
+    ):
         monkeypatch.setattr(module, name, value)
     figures = bench_table.run(0.02)
     sizes: Any = figures["sizes"]

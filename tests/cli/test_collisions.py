@@ -98,9 +98,7 @@ def test_keys_share_a_row_where_their_hashes_are_equal_and_nowhere_else(ids: lis
 
 
 def test_gradients_of_keys_that_meet_are_summed() -> None:
-    one, other = next(
-        (a, b) for a in range(9) for b in range(a) if bucket_of(a, 8) == bucket_of(b, 8)
-    )
+    one, other = next((a, b) for a in range(9) for b in range(a) if bucket_of(a, 8) == bucket_of(b, 8))
     hashed, plain = HashedTable(EmbeddingTable(1, "adagrad"), 3), EmbeddingTable(1, "adagrad")
     hashed.train_rows([one, other], START)
     plain.train_rows([one], START)
@@ -148,8 +146,11 @@ def test_without_collisions_it_is_the_collisionless_table(batches: list[list[int
 def tastes(users: int, items: int = 40, kinds: int = 2, days: int = 1) -> Log:
     """Each user acts once on half of the items that leave the same remainder by `kinds` as the user, in any order."""
     rng = np.random.default_rng(1)
-    pairs = [(user, user % kinds + kinds * int(item)) for user in range(users)
-             for item in rng.permutation(items // kinds)[: items // kinds // 2]]  # fmt: skip
+    pairs = [
+        (user, user % kinds + kinds * int(item))
+        for user in range(users)
+        for item in rng.permutation(items // kinds)[: items // kinds // 2]
+    ]
     rng.shuffle(pairs)
     actions = [
         Action(user_id=user, item_id=item, action="click", timestamp=START + number * days * DAY_MS // len(pairs))
@@ -161,9 +162,14 @@ def tastes(users: int, items: int = 40, kinds: int = 2, days: int = 1) -> Log:
 def learned(log: Log, *bits: int, seeds: tuple[int, ...] = (), idle_days: float = 90.0) -> dict[str, Any]:
     """The report of a run whose model knows ids and nothing else."""
     training = TrainSettings(
-        batch=8, learning_rate=1e-2, average_steps=10, hard_negatives=0, popular_negatives=4, wait_seconds=1e6,
+        batch=8,
+        learning_rate=1e-2,
+        average_steps=10,
+        hard_negatives=0,
+        popular_negatives=4,
+        wait_seconds=1e6,
         row_idle_days=idle_days,
-    )  # fmt: skip
+    )
     chosen = Settings(model=ModelSettings(without=tuple(FAMILIES)), training=training)
     run = LearnRun(chosen, len(log), len(log) // 3, list(bits), list(seeds))
     run.learn(log)
@@ -194,8 +200,9 @@ def test_collisions_cost_and_their_absence_does_not() -> None:
             assert (users["shared"], items["shared"]) == (120, 40)
         else:
             assert [(table["rows"], table["live"], table["shared"]) for table in (users, items)] == [
-                (120, 120, 0), (40, 40, 0)
-            ]  # fmt: skip
+                (120, 120, 0),
+                (40, 40, 0),
+            ]
     assert report["auc"] == full["auc"]
     assert (report["events"], len(full["windows"]), len(report["window_ends"])) == (len(log), WINDOWS, WINDOWS)
     assert sum(part["count"] for part in full["windows"]) > report["evaluated"] > 0
@@ -313,13 +320,26 @@ def made_up() -> Shelves:
             is_hashed = run.group == "hashed"
             auc = 0.8 - 0.01 * place if is_hashed else 0.8 + 0.015 * (run.seed == 1)
             table = {"ids": 1000, "rows": 900, "shared": 150 if is_hashed else 0, "live": 900, "bytes": 1_500_000}
-            windows = [{"count": 10, "auc": None if n == 0 else auc + n / 100, "logloss": 0.3, "calibration": 1.0}
-                       for n in range(WINDOWS)]  # fmt: skip
+            windows = [
+                {"count": 10, "auc": None if n == 0 else auc + n / 100, "logloss": 0.3, "calibration": 1.0}
+                for n in range(WINDOWS)
+            ]
             report = {
-                "events": 3000, "warm_up": 1000, "evaluated": 2000, "auc": auc, "logloss": 0.3, "calibration": 1.0,
-                "hash_bits": None, "seed": run.seed, "windows": windows, "tables": {"user": table, "item": table},
-                "git_commit": "c" * 40, "git_changed": False, "settings": {}, "seconds": 12.0,
-            }  # fmt: skip
+                "events": 3000,
+                "warm_up": 1000,
+                "evaluated": 2000,
+                "auc": auc,
+                "logloss": 0.3,
+                "calibration": 1.0,
+                "hash_bits": None,
+                "seed": run.seed,
+                "windows": windows,
+                "tables": {"user": table, "item": table},
+                "git_commit": "c" * 40,
+                "git_changed": False,
+                "settings": {},
+                "seconds": 12.0,
+            }
             results[run] = Result(f"stream-reco learn x --format {shelf.log_format}", {"processor": "P"}, 1, report)
         found[shelf] = Found(shelf.experiment, results)
     return found

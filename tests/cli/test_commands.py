@@ -136,9 +136,13 @@ def test_every_problem_with_the_settings_is_told_at_once(tmp_path: Path) -> None
 def test_doctor_shows_where_each_setting_comes_from(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[training]\nbatch = 32\n")
     status, output, _ = stream_reco(
-        "doctor", "--settings", "--config", tmp_path / "mine.toml", STREAM_RECO_SERVE_PORT="9999",
+        "doctor",
+        "--settings",
+        "--config",
+        tmp_path / "mine.toml",
+        STREAM_RECO_SERVE_PORT="9999",
         STREAM_RECO_SERVE_TOKEN=SECRET,
-    )  # fmt: skip
+    )
     assert status == 0
     assert f"training.batch = 32  # file {tmp_path / 'mine.toml'}; STREAM_RECO_TRAINING_BATCH" in output
     assert "serve.port = 9999  # environment STREAM_RECO_SERVE_PORT" in output
@@ -172,9 +176,7 @@ def test_checks_tell_good_from_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert compiler().state == "warning"
 
 
-def test_benchmarks_are_those_of_the_checkout_that_one_is_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_benchmarks_are_those_of_the_checkout_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder_of(tmp_path) == ROOT / "tests" / "bench"
     installed = tmp_path / "site-packages" / "stream_reco" / "cli" / "bench.py"
     monkeypatch.setattr("stream_reco.cli.bench.__file__", str(installed))

@@ -78,9 +78,16 @@ def test_list_and_drive(kafka_settings: KafkaSettings) -> None:
     assert "4 in all; the newest 1 are shown (--limit)" in output
     status, output, _ = stream_reco("dead-letters", "list", "--json", "--reason", "json", **environ)
     assert json.loads(output) == {
-        "filed": {"partition": 0, "offset": 0}, "topic": events, "partition": 1, "offset": 100, "reason": "json",
-        "message": "not JSON", "key": "dTA=", "value": "/zA=", "time": 1_700_000_000_000,
-    }  # fmt: skip
+        "filed": {"partition": 0, "offset": 0},
+        "topic": events,
+        "partition": 1,
+        "offset": 100,
+        "reason": "json",
+        "message": "not JSON",
+        "key": "dTA=",
+        "value": "/zA=",
+        "time": 1_700_000_000_000,
+    }
 
     status, _, complaint = stream_reco("dead-letters", "drive", "--offset", "7-3", **environ)
     assert status == 2

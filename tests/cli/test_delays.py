@@ -97,23 +97,38 @@ def test_the_simulated_log_is_made_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 def shown(request: str, position: int, time: int) -> Impression:
     return Impression(
-        user_id="u", item_id=f"{request}{position}", request_id=request, position=position, timestamp=T + time,
+        user_id="u",
+        item_id=f"{request}{position}",
+        request_id=request,
+        position=position,
+        timestamp=T + time,
         event_id=f"{request}{position}",
-    )  # fmt: skip
+    )
 
 
 def click(request: str, position: int, time: int) -> Action:
     return Action(
-        user_id="u", item_id=f"{request}{position}", action="click", request_id=request, timestamp=T + time,
+        user_id="u",
+        item_id=f"{request}{position}",
+        action="click",
+        request_id=request,
+        timestamp=T + time,
         event_id=f"{request}{position}c",
-    )  # fmt: skip
+    )
 
 
 def test_leads_are_counted_as_by_hand() -> None:
     log: list[Event] = [
-        shown("a", 1, 0), shown("a", 2, 0), shown("a", 3, 0), shown("a", 4, 0), shown("b", 1, 0),
-        click("a", 3, DAY_MS), shown("y", 1, 2 * DAY_MS), click("a", 1, 3 * DAY_MS), shown("z", 1, 9 * DAY_MS),
-    ]  # fmt: skip
+        shown("a", 1, 0),
+        shown("a", 2, 0),
+        shown("a", 3, 0),
+        shown("a", 4, 0),
+        shown("b", 1, 0),
+        click("a", 3, DAY_MS),
+        shown("y", 1, 2 * DAY_MS),
+        click("a", 1, 3 * DAY_MS),
+        shown("z", 1, 9 * DAY_MS),
+    ]
     leads = leads_of(Log("x", [ListedRows(log)], DeadLetters()), LabelSettings(window_days=4.0))
     # a2 is passed over after a day rather than four, a4, b1, y1 and z1 wait; a1 is passed over too, wrongly.
     assert (leads.negatives, leads.earlier, leads.inferred, leads.wrong, leads.later) == (5, 1, 2, 1, 0)
@@ -141,9 +156,14 @@ def result_of(run: Run, place: int) -> Result:
     tenths = [figures(auc, 10), *[figures(auc - number / 100, 10) for number in range(9)]]
     tenths[0] |= {"auc": None, "calibration": None}
     report: dict[str, Any] = {
-        "impressions": {**figures(auc), "second_half": figures(auc), "tenths": tenths}, "git_commit": "c" * 40,
-        "git_changed": False, "evaluated": 4, "hr@10": 0.5, "ndcg@10": 0.4, "seconds": 3.0,
-    }  # fmt: skip
+        "impressions": {**figures(auc), "second_half": figures(auc), "tenths": tenths},
+        "git_commit": "c" * 40,
+        "git_changed": False,
+        "evaluated": 4,
+        "hr@10": 0.5,
+        "ndcg@10": 0.4,
+        "seconds": 3.0,
+    }
     command = " ".join(["stream-reco replay x.jsonl --format events", *run.options])
     return Result(command, {"processor": "P"}, 1, report)
 

@@ -30,9 +30,7 @@ def write_log(folder: Path, count: int = 900) -> list[Event]:
     return log
 
 
-def replayed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str
-) -> tuple[int, dict[str, object]]:  # fmt: skip
+def replayed(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, dict[str, object]]:
     """Exit status and figures of a replay of the log there."""
     out = folder / "out.json"
     arguments = [str(folder / "log.jsonl"), "--format", "events", "--warm-up", "100", "--json", str(out), *options]

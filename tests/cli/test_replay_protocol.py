@@ -93,8 +93,15 @@ def test_users_who_repeat_end_a_batch() -> None:
     events = [click(0, 9, 0), click(1, 9, 1), click(2, 9, 2), click(1, 8, 3), click(3, 9, 4)]
     loop, tally = run(events, 1, 60)
     assert loop.done == [
-        "ingest 1", "sync", "recommend 2", "ingest 2", "recommend 2", "ingest 2", "finish", "sync",
-    ]  # fmt: skip
+        "ingest 1",
+        "sync",
+        "recommend 2",
+        "ingest 2",
+        "recommend 2",
+        "ingest 2",
+        "finish",
+        "sync",
+    ]
     assert loop.slates[2] == (1, T + 3000, ())  # user 1 has seen 9 by now
     assert tally.ranking.count == 4
     assert tally.ranking.hit_rate == 3 / 4
@@ -124,9 +131,19 @@ def test_syncs_come_at_boundaries_of_event_time_that_start_with_the_evaluation()
     loop, tally = run(events, 1, 10)
     # Boundaries 110, 120, 1000: one sync stands for all that nothing happened between.
     assert loop.done == [
-        "ingest 1", "sync", "recommend 2", "ingest 2", "sync", "recommend 2", "ingest 2", "sync",
-        "recommend 2", "ingest 2", "finish", "sync",
-    ]  # fmt: skip
+        "ingest 1",
+        "sync",
+        "recommend 2",
+        "ingest 2",
+        "sync",
+        "recommend 2",
+        "ingest 2",
+        "sync",
+        "recommend 2",
+        "ingest 2",
+        "finish",
+        "sync",
+    ]
     # 100 → 110, 105 → 110, 110 → 120, 119 → 120; what comes after the last boundary was not served.
     assert tally.freshness.count == 4
     assert tally.freshness.percentile(50) == pytest.approx(5, rel=0.02)

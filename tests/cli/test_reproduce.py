@@ -59,9 +59,7 @@ def write_log(folder: Path, rows: int = 500) -> Path:
     return folder / LOG
 
 
-def told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[object, str]:
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object, str]:
     """The exit status and error output of the command."""
     monkeypatch.setattr(sys, "argv", ["stream-reco", "reproduce", *map(str, arguments)])
     monkeypatch.delenv("STREAM_RECO_DATA", raising=False)
@@ -211,10 +209,19 @@ def test_what_makes_no_sense_is_told_in_a_sentence(
 def result_of(run: Run, hit_rate: float, *, commit: str = "c" * 40) -> Result:
     """A result with made-up figures."""
     report: dict[str, Any] = {
-        "events": 400, "evaluated": 200, "hr@10": hit_rate, "ndcg@10": hit_rate / 2, "auc": None, "logloss": 0.1,
-        "calibration": 1.0, "events_per_second": 512.3, "candidates_per_request": 160.4, "git_commit": commit,
-        "git_changed": False, "settings": {"training": {"seed": run.seed}},
-    }  # fmt: skip
+        "events": 400,
+        "evaluated": 200,
+        "hr@10": hit_rate,
+        "ndcg@10": hit_rate / 2,
+        "auc": None,
+        "logloss": 0.1,
+        "calibration": 1.0,
+        "events_per_second": 512.3,
+        "candidates_per_request": 160.4,
+        "git_commit": commit,
+        "git_changed": False,
+        "settings": {"training": {"seed": run.seed}},
+    }
     command = " ".join(["stream-reco replay $STREAM_RECO_DATA/x.parquet --format globo", *run.options])
     return Result(command, {"processor": "P", "cores": "2"}, 1, report)
 
@@ -294,10 +301,12 @@ def test_a_source_that_is_left_out_leaves_training_as_it_was() -> None:
         # With the quotas of a large shop any one source would propose all of these few items.
         retrieve = RetrieveSettings(fresh=3, tower=3, interests=3, without=without)
         with Engine(None, Settings(retrieve=retrieve)) as engine:
-            engine.ingest([
-                Action(user_id=n % 9, item_id=n * 7 % 40, action="click", timestamp=1_507_000_000_000 + n * 1000)
-                for n in range(200)
-            ])  # fmt: skip
+            engine.ingest(
+                [
+                    Action(user_id=n % 9, item_id=n * 7 % 40, action="click", timestamp=1_507_000_000_000 + n * 1000)
+                    for n in range(200)
+                ]
+            )
             engine.sync()
             engine.recommend_many([Request(user) for user in range(9)])
             shown.append(engine.candidates_ranked)

@@ -58,8 +58,11 @@ def query_problems(query: str) -> Iterator[str]:
     for found in _GROUPED.finditer(plain):
         inside = _argument(plain, found.end())
         labels = set.union(*({*known.get(name, ())} for name in _WORDS.findall(inside)), set()) | _OF_SCRAPES
-        yield from (f"nothing in {inside} has the label {label}" for label in re.findall(r"\w+", found[2])
-                    if label not in labels)  # fmt: skip
+        yield from (
+            f"nothing in {inside} has the label {label}"
+            for label in re.findall(r"\w+", found[2])
+            if label not in labels
+        )
 
 
 def _argument(query: str, begin: int) -> str:
@@ -83,8 +86,11 @@ def never_fed(query: str) -> Iterator[str]:
 @cache
 def _code() -> str:
     paths = [path for folder in ("stream_reco", "topologies") for path in (ROOT / folder).rglob("*.py")]
-    kept = [path for path in paths if path.name != "metrics.py"
-            and not any(path.is_relative_to(ROOT / room) for room in _ELSEWHERE)]  # fmt: skip
+    kept = [
+        path
+        for path in paths
+        if path.name != "metrics.py" and not any(path.is_relative_to(ROOT / room) for room in _ELSEWHERE)
+    ]
     return "\n".join(path.read_text(encoding="utf-8") for path in kept)
 
 

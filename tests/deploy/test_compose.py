@@ -107,8 +107,11 @@ def leaking(compose: Any) -> Iterator[str]:
             if secrets and not _SECRET.search(variable):
                 yield f"{name} has a secret in {variable}"
         for text in (str(service.get(part, "")) for part in ("command", "healthcheck", "build", "labels")):
-            yield from (f"{name} has {found[1]} where all can read it" for found in VARIABLE.finditer(text)
-                        if _SECRET.search(found[1]))  # fmt: skip
+            yield from (
+                f"{name} has {found[1]} where all can read it"
+                for found in VARIABLE.finditer(text)
+                if _SECRET.search(found[1])
+            )
 
 
 def unknown_to_the_code(compose: Any) -> Iterator[str]:
@@ -135,10 +138,16 @@ def homeless(compose: Any) -> Iterator[str]:
     """What a process writes must have a place, what it keeps a lasting one."""
     for name, service in compose["services"].items():
         declared = {where: what for where, what in mounts(service).items() if not what.startswith(".")}
-        yield from (f"{name} mounts {what}, which is not declared" for what in declared.values()
-                    if what not in compose["volumes"])  # fmt: skip
-        yield from (f"{name} mounts {what}, which is not there" for what in mounts(service).values()
-                    if what.startswith(".") and not (DEPLOY / what).exists())  # fmt: skip
+        yield from (
+            f"{name} mounts {what}, which is not declared"
+            for what in declared.values()
+            if what not in compose["volumes"]
+        )
+        yield from (
+            f"{name} mounts {what}, which is not there"
+            for what in mounts(service).values()
+            if what.startswith(".") and not (DEPLOY / what).exists()
+        )
         if not is_ours(service):
             continue
         command = [filled(part) for part in service["command"]]
@@ -149,10 +158,16 @@ def homeless(compose: Any) -> Iterator[str]:
         for what, folder in written.items():
             if not any(folder.is_relative_to(where) for where in declared):
                 yield f"{name} keeps its {what} in {folder}, where no volume is mounted"
-        yield from (f"{name} mounts {where}, where it writes nothing" for where in declared
-                    if not any(folder.is_relative_to(where) for folder in written.values()))  # fmt: skip
-        yield from (f"{name} may not write to {where}: the image does not make it its own" for where in declared
-                    if not re.search(rf"chown [^\n]*{re.escape(where)}\b", DOCKERFILE))  # fmt: skip
+        yield from (
+            f"{name} mounts {where}, where it writes nothing"
+            for where in declared
+            if not any(folder.is_relative_to(where) for folder in written.values())
+        )
+        yield from (
+            f"{name} may not write to {where}: the image does not make it its own"
+            for where in declared
+            if not re.search(rf"chown [^\n]*{re.escape(where)}\b", DOCKERFILE)
+        )
 
 
 def disconnected(compose: Any) -> Iterator[str]:

@@ -75,8 +75,10 @@ def test_legends_name_labels_that_their_query_keeps() -> None:
 
 @pytest.mark.prometheus
 def test_promtool_reads_every_query(tmp_path: Path) -> None:
-    rules = [{"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "5m")}
-             for number, query in enumerate(queries())]  # fmt: skip
+    rules = [
+        {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(queries())
+    ]
     path = tmp_path / "queries.yml"
     # What is JSON is YAML.
     path.write_bytes(msgspec.json.encode({"groups": [{"name": "panels", "rules": rules}]}))
@@ -86,8 +88,11 @@ def test_promtool_reads_every_query(tmp_path: Path) -> None:
 
 def test_grafana_finds_its_source_of_data_and_its_dashboard() -> None:
     (source,) = document(GRAFANA / "provisioning/datasources/prometheus.yaml")["datasources"]
-    used = {(part["datasource"]["type"], part["datasource"]["uid"])
-            for panel in panels() for part in [panel, *panel["targets"]]}  # fmt: skip
+    used = {
+        (part["datasource"]["type"], part["datasource"]["uid"])
+        for panel in panels()
+        for part in [panel, *panel["targets"]]
+    }
     assert used == {(source["type"], source["uid"])}
     compose = document(DEPLOY / "compose.yaml")
     host, _, port = source["url"].removeprefix("http://").partition(":")

@@ -43,8 +43,11 @@ class Manifests:
     @property
     def pods(self) -> dict[str, Any]:
         """The pods that are started, by the name of what starts them."""
-        return {name: one["spec"]["template"] for kind in ("Deployment", "StatefulSet", "Job")
-                for name, one in self.of(kind).items()}  # fmt: skip
+        return {
+            name: one["spec"]["template"]
+            for kind in ("Deployment", "StatefulSet", "Job")
+            for name, one in self.of(kind).items()
+        }
 
     @property
     def shared(self) -> dict[str, str]:
@@ -116,8 +119,11 @@ def untended(manifests: Manifests) -> Iterator[str]:
         # A worker, a scorer and a trainer end within 30 s of being asked.
         if pod["spec"].get("terminationGracePeriodSeconds", 30) <= 30:
             yield f"{name} is killed before it can end"
-        budgets = [budget for budget in manifests.of("PodDisruptionBudget").values()
-                   if budget["spec"]["selector"] == {"matchLabels": pod["metadata"]["labels"]}]  # fmt: skip
+        budgets = [
+            budget
+            for budget in manifests.of("PodDisruptionBudget").values()
+            if budget["spec"]["selector"] == {"matchLabels": pod["metadata"]["labels"]}
+        ]
         if len(budgets) != 1:
             yield f"{name} has no disruption budget"
 
@@ -164,8 +170,9 @@ def homeless(manifests: Manifests) -> Iterator[str]:
         (container,) = pod["spec"]["containers"]
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
         mounted = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", ())}
-        yield from (f"{name} mounts {volume}, which is not declared" for volume in mounted.values()
-                    if volume not in volumes)  # fmt: skip
+        yield from (
+            f"{name} mounts {volume}, which is not declared" for volume in mounted.values() if volume not in volumes
+        )
         try:
             written = folders(DOCKERFILE, manifests.environment(name), manifests.command(name))
         except ConfigError:
@@ -183,8 +190,11 @@ def homeless(manifests: Manifests) -> Iterator[str]:
 
 def unscaled(manifests: Manifests) -> Iterator[str]:
     """One alone decides how many there are."""
-    scaled = {one["spec"]["scaleTargetRef"]["name"] for kind in ("HorizontalPodAutoscaler", "ScaledObject")
-              for one in manifests.of(kind).values()}  # fmt: skip
+    scaled = {
+        one["spec"]["scaleTargetRef"]["name"]
+        for kind in ("HorizontalPodAutoscaler", "ScaledObject")
+        for one in manifests.of(kind).values()
+    }
     for name, deployment in manifests.of("Deployment").items():
         if (name in scaled) == bool(deployment["spec"].get("replicas")):
             yield f"{name} is told how many by {'two' if name in scaled else 'nobody'}"
@@ -303,8 +313,9 @@ def test_everything_is_in_it(manifests: Manifests) -> None:
     assert set(manifests.of("Deployment")) == {"labelling", "interests", "training", "scorer"}
     assert manifests.of("Deployment")["training"]["spec"]["replicas"] == 2, "a leader and one that takes over"
     assert {one["spec"]["scaleTargetRef"]["name"] for one in manifests.of("ScaledObject").values()} == {
-        "labelling", "interests",
-    }  # fmt: skip
+        "labelling",
+        "interests",
+    }
     assert manifests.shared["STREAM_RECO_KAFKA_PARTITIONS"] == str(KafkaSettings().partitions)
 
 
@@ -332,8 +343,10 @@ def test_selectors_select_the_pods_that_they_are_for(manifests: Manifests) -> No
 
 
 def test_ports_of_policies_services_and_monitors_have_names_that_pods_have(manifests: Manifests) -> None:
-    ports = {name: {port["name"] for port in pod["spec"]["containers"][0].get("ports", ())}
-             for name, pod in manifests.pods.items()}  # fmt: skip
+    ports = {
+        name: {port["name"] for port in pod["spec"]["containers"][0].get("ports", ())}
+        for name, pod in manifests.pods.items()
+    }
     assert all(ports[name] == {"metrics"} for name in ("labelling", "interests", "training"))
     assert ports["scorer"] == {"http"}
     (service,) = manifests.of("Service").values()

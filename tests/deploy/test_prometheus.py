@@ -156,7 +156,8 @@ def test_a_process_that_is_not_scraped_is_found(
 
 def test_alerts_name_jobs_that_are_asked() -> None:
     jobs = {job["job_name"] for job in document(CONFIG)["scrape_configs"]}
-    named = {name for rule in alerts() for found in re.findall(r'job=~?"([^"]*)"', rule["expr"])
-             for name in found.split("|")}  # fmt: skip
+    named = {
+        name for rule in alerts() for found in re.findall(r'job=~?"([^"]*)"', rule["expr"]) for name in found.split("|")
+    }
     assert named <= jobs
     assert {"labelling", "interests", "training", "scorer"} <= named

@@ -95,9 +95,13 @@ def kafka(services: Any, tmp_path: Path) -> Iterator[dict[str, int]]:
     flags = ("--default-configs-dir", "--mounted-configs-dir", "--final-configs-dir")
     where = [part for flag, folder in zip(flags, folders, strict=True) for part in (flag, str(folder))]
     done = subprocess.run(
-        [*java, "kafka.docker.KafkaDockerWrapper", "setup", *where], capture_output=True, text=True, timeout=60,
-        check=False, env={"PATH": os.environ["PATH"], **given},
-    )  # fmt: skip
+        [*java, "kafka.docker.KafkaDockerWrapper", "setup", *where],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"], **given},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "said").touch()
     logging = f"-Dlog4j2.configurationFile={folders[0] / 'log4j2.yaml'}"
@@ -114,9 +118,14 @@ def topics(services: Any, port: int, action: str, **changed: str) -> subprocess.
     assert services["topics"]["command"] == ["topics", "create"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
     return subprocess.run(
-        [sys.executable, "-m", "stream_reco.cli", "topics", action], capture_output=True, text=True, timeout=90,
-        check=False, cwd=ROOT, env=inherited | given,
-    )  # fmt: skip
+        [sys.executable, "-m", "stream_reco.cli", "topics", action],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=ROOT,
+        env=inherited | given,
+    )
 
 
 @pytest.mark.kafka
@@ -173,16 +182,24 @@ def moved_here(given: Mapping[str, str], kafka: int, redis_port: int, port: int,
     here = {
         "STREAM_RECO_KAFKA_BOOTSTRAP": f"127.0.0.1:{kafka}",
         "STREAM_RECO_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "STREAM_RECO_WORK_METRICS_HOST": "127.0.0.1", "STREAM_RECO_WORK_METRICS_PORT": str(port),
-        "STREAM_RECO_SERVE_HOST": "127.0.0.1", "STREAM_RECO_SERVE_PORT": str(port),
+        "STREAM_RECO_WORK_METRICS_HOST": "127.0.0.1",
+        "STREAM_RECO_WORK_METRICS_PORT": str(port),
+        "STREAM_RECO_SERVE_HOST": "127.0.0.1",
+        "STREAM_RECO_SERVE_PORT": str(port),
         "STREAM_RECO_TRAINING_CHECKPOINT_DIR": str(folder / "checkpoints"),
-    }  # fmt: skip
+    }
     # Numba keeps what it compiles where the tests have it, which spares minutes.
     kernels = {name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ}
-    return {name: value for name, value in here.items() if name in given} | kernels | {
-        "HOME": "/nonexistent", "XDG_STATE_HOME": str(folder), "XDG_CACHE_HOME": str(user_cache_path().absolute()),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
-    }  # fmt: skip
+    return (
+        {name: value for name, value in here.items() if name in given}
+        | kernels
+        | {
+            "HOME": "/nonexistent",
+            "XDG_STATE_HOME": str(folder),
+            "XDG_CACHE_HOME": str(user_cache_path().absolute()),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+        }
+    )
 
 
 # --- Redis
@@ -249,8 +266,12 @@ def test_prometheus_reads_scorers_with_their_token(services: Any, scorer: HTTPSe
     (tmp_path / "prometheus.yml").write_text(text)
     shutil.copy(DEPLOY / "alerts.yml", tmp_path)
     (script,) = services["prometheus"]["command"]
-    moved = {"/bin/prometheus": "prometheus", "/etc/prometheus": str(tmp_path), "=/prometheus": f"={tmp_path}/data",
-             "/run/prometheus": str(tmp_path)}  # fmt: skip
+    moved = {
+        "/bin/prometheus": "prometheus",
+        "/etc/prometheus": str(tmp_path),
+        "=/prometheus": f"={tmp_path}/data",
+        "/run/prometheus": str(tmp_path),
+    }
     script = filled(script)
     for there, here in moved.items():
         assert there in script

@@ -84,15 +84,26 @@ def _event(rng: np.random.Generator, name: str, time: int) -> Event:
     kind = rng.random()
     if kind < 0.4:
         return Impression(
-            user_id=user, item_id=item, timestamp=time, event_id=name, request_id=request, position=drawn % 5,
+            user_id=user,
+            item_id=item,
+            timestamp=time,
+            event_id=name,
+            request_id=request,
+            position=drawn % 5,
             context=context,
-        )  # fmt: skip
+        )
     if kind < 0.9:
         known = request if rng.random() < 0.5 else None
         return Action(
-            user_id=user, item_id=item, action="buy" if drawn % 4 else "click", value=float(drawn % 7), timestamp=time,
-            event_id=name, request_id=known, context=context,
-        )  # fmt: skip
+            user_id=user,
+            item_id=item,
+            action="buy" if drawn % 4 else "click",
+            value=float(drawn % 7),
+            timestamp=time,
+            event_id=name,
+            request_id=known,
+            context=context,
+        )
     if kind < 0.94:
         earlier = name.split("-")[0]
         return Retraction(retracts=f"{earlier}-{int(rng.integers(20))}", timestamp=time, event_id=name, user_id=user)

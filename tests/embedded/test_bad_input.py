@@ -27,17 +27,55 @@ WRONG: list[Any] = [None, True, 1.5, b"u", [], {}, object(), math.nan, -(2**63) 
 """No ids."""
 IDS: list[Any] = [-(2**63), 2**63 - 1, 2**53 + 1, -1, 0, 1, "0", "1", "🦊", "👩‍👩‍👧", "\x00", " ", "e\u0301", "x" * 512]
 NUMBERS: list[Any] = [
-    0.0, -0.0, 1.0, 1e-300, 1e300, -1e308, 2**53 + 1, 2**63, -(2**63) - 1, 10**400, math.nan, math.inf, -math.inf, True,
-    None, "1", [],
-]  # fmt: skip
+    0.0,
+    -0.0,
+    1.0,
+    1e-300,
+    1e300,
+    -1e308,
+    2**53 + 1,
+    2**63,
+    -(2**63) - 1,
+    10**400,
+    math.nan,
+    math.inf,
+    -math.inf,
+    True,
+    None,
+    "1",
+    [],
+]
 TIMES: list[Any] = [
-    NOW, NOW - 1, NOW - DAY, NOW - 4000 * DAY, NOW + 300_000, NOW + 300_001, 0, -1, 2**62, -(2**63), 2**63, NOW / 1000,
-    float(NOW), math.nan, None, True, "now",
-]  # fmt: skip
+    NOW,
+    NOW - 1,
+    NOW - DAY,
+    NOW - 4000 * DAY,
+    NOW + 300_000,
+    NOW + 300_001,
+    0,
+    -1,
+    2**62,
+    -(2**63),
+    2**63,
+    NOW / 1000,
+    float(NOW),
+    math.nan,
+    None,
+    True,
+    "now",
+]
 VALUES: list[Any] = [
-    *NUMBERS, datetime(2020, 1, 1, tzinfo=UTC), "", "🦊" * 100, "x" * 10_000, {"a": {"b": []}}, ["a", 1, None], b"b",
-    object(), "\ud800",
-]  # fmt: skip
+    *NUMBERS,
+    datetime(2020, 1, 1, tzinfo=UTC),
+    "",
+    "🦊" * 100,
+    "x" * 10_000,
+    {"a": {"b": []}},
+    ["a", 1, None],
+    b"b",
+    object(),
+    "\ud800",
+]
 
 some_id = st.sampled_from(IDS) | st.sampled_from([1, 2, 3, "a", "b"])
 any_id = st.one_of(some_id, some_id, st.sampled_from(WRONG))
@@ -52,17 +90,36 @@ def kind_of(struct: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStr
 
 
 any_event = st.one_of(
-    kind_of(Impression, user_id=any_id, item_id=any_id, request_id=st.none() | any_id, position=number,
-            group_id=st.none() | any_id, propensity=number, context=st.none() | pairs),
-    kind_of(Action, user_id=any_id, item_id=any_id, action=st.sampled_from(["click", "buy", "", "x" * 10_000, None, 5]),
-            request_id=st.none() | any_id, value=number, context=st.none() | pairs),
+    kind_of(
+        Impression,
+        user_id=any_id,
+        item_id=any_id,
+        request_id=st.none() | any_id,
+        position=number,
+        group_id=st.none() | any_id,
+        propensity=number,
+        context=st.none() | pairs,
+    ),
+    kind_of(
+        Action,
+        user_id=any_id,
+        item_id=any_id,
+        action=st.sampled_from(["click", "buy", "", "x" * 10_000, None, 5]),
+        request_id=st.none() | any_id,
+        value=number,
+        context=st.none() | pairs,
+    ),
     kind_of(Retraction, retracts=any_id, user_id=st.none() | any_id),
-    kind_of(ItemEvent, item_id=any_id, features=pairs | st.sampled_from(WRONG),
-            available=st.sampled_from([True, False, 3]),
-            vector=st.sampled_from([None, [1.0, 2.0], [math.nan], [1e300], [], "no"])),
+    kind_of(
+        ItemEvent,
+        item_id=any_id,
+        features=pairs | st.sampled_from(WRONG),
+        available=st.sampled_from([True, False, 3]),
+        vector=st.sampled_from([None, [1.0, 2.0], [math.nan], [1e300], [], "no"]),
+    ),
     kind_of(UserEvent, user_id=any_id, features=pairs),
     st.sampled_from([None, {}, "click", 5]),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,14 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
         told = [record.getMessage() for record in caplog.records]
     assert [message.split()[0] for message in told] == [
-        "labels.window_days", "labels.policy", "labels.order", "labels.wait_seconds", "training.row_learning_rate",
-        "training.row_idle_days", "training.table_megabytes", "training.user_sightings",
+        "labels.window_days",
+        "labels.policy",
+        "labels.order",
+        "labels.wait_seconds",
+        "training.row_learning_rate",
+        "training.row_idle_days",
+        "training.table_megabytes",
+        "training.user_sightings",
     ]
     assert "set to 3.0" in told[0]
     assert "begun with 14.0" in told[0]

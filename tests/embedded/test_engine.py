@@ -32,9 +32,26 @@ SHORT = Settings(labels=LabelSettings(window_days=1 / 24), training=AT_ONCE)
 LEARNS_AT_ONCE = Settings(labels=LabelSettings(window_days=1 / 24, policy="early"), training=AT_ONCE)
 """Impressions wait an hour."""
 STRANGE_IDS: list[Id] = [
-    -(2**63), 2**63 - 1, 2**53 + 1, 2**53, -1, 0, 5, "5", "-1", "0", "9007199254740993", "🦊", "é", "e\u0301", " ",
-    "a" * 512, "\x00", '"quoted"', "null",
-]  # fmt: skip
+    -(2**63),
+    2**63 - 1,
+    2**53 + 1,
+    2**53,
+    -1,
+    0,
+    5,
+    "5",
+    "-1",
+    "0",
+    "9007199254740993",
+    "🦊",
+    "é",
+    "e\u0301",
+    " ",
+    "a" * 512,
+    "\x00",
+    '"quoted"',
+    "null",
+]
 
 
 def opened(folder: Path | None = None, settings: Settings | None = None) -> Engine:
@@ -322,8 +339,11 @@ def test_scores_are_finite_whatever_the_moment_and_the_context(engine: Engine) -
     engine.ingest(clicks(range(10), range(15)))
     engine.sync()
     contexts: list[dict[str, str | int | float | bool | None] | None] = [
-        None, {}, {"a": None, "b": True, "c": 1.5, "d": "x", "e": 2**62, "f": -(2**63)}, {str(i): i for i in range(50)},
-    ]  # fmt: skip
+        None,
+        {},
+        {"a": None, "b": True, "c": 1.5, "d": "x", "e": 2**62, "f": -(2**63)},
+        {str(i): i for i in range(50)},
+    ]
     for now in (None, 0, START - 3650 * DAY, START, NOW, NOW + 3650 * DAY):
         for context in contexts:
             for user in (3, "stranger"):
@@ -335,12 +355,14 @@ def test_scores_are_finite_whatever_the_moment_and_the_context(engine: Engine) -
 
 
 def test_what_is_excluded_or_filtered_is_not_answered(engine: Engine) -> None:
-    engine.ingest([
-        ItemEvent(item_id="a", timestamp=START, features={"genre": ["war", "love"], "year": 1999}),
-        ItemEvent(item_id="b", timestamp=START, features={"genre": "war", "year": 2001}),
-        ItemEvent(item_id="c", timestamp=START, features={"genre": [], "year": 1999}),
-        *clicks(["v"], ["a", "b", "c", "undescribed"]),
-    ])  # fmt: skip
+    engine.ingest(
+        [
+            ItemEvent(item_id="a", timestamp=START, features={"genre": ["war", "love"], "year": 1999}),
+            ItemEvent(item_id="b", timestamp=START, features={"genre": "war", "year": 2001}),
+            ItemEvent(item_id="c", timestamp=START, features={"genre": [], "year": 1999}),
+            *clicks(["v"], ["a", "b", "c", "undescribed"]),
+        ]
+    )
     engine.sync()
 
     def answer(exclude: Sequence[Id] = (), **filters: object) -> str:

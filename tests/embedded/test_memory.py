@@ -47,11 +47,25 @@ def events_of(day: int, rng: np.random.Generator) -> Iterator[Event]:
         kind, request = rng.random(), f"{day}-{number // 8}-{user}"
         context: dict[str, str | int | float | bool | None] = {"campaign": f"c{day * 3 + number % 5}"}
         if kind < 0.4:
-            yield Impression(user_id=user, item_id=item, timestamp=time, event_id=name, request_id=request,
-                             position=number % 8, context=context)
+            yield Impression(
+                user_id=user,
+                item_id=item,
+                timestamp=time,
+                event_id=name,
+                request_id=request,
+                position=number % 8,
+                context=context,
+            )
         elif kind < 0.9:
-            yield Action(user_id=user, item_id=item, action="click", timestamp=time, event_id=name, context=context,
-                         request_id=request if number % 2 else None)
+            yield Action(
+                user_id=user,
+                item_id=item,
+                action="click",
+                timestamp=time,
+                event_id=name,
+                context=context,
+                request_id=request if number % 2 else None,
+            )
         elif kind < 0.94:
             yield Retraction(retracts=f"{day}-{number - int(rng.integers(-3, 30))}", timestamp=time, event_id=name)
         elif kind < 0.98:

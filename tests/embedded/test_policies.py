@@ -43,16 +43,24 @@ def rows(events: Sequence[Event], **labels: object) -> list[Row]:
 
 def shown(position: int, time: int = NOW, request: str = "r") -> Impression:
     return Impression(
-        user_id="u", item_id=f"item{position}", request_id=request, position=position, timestamp=time,
+        user_id="u",
+        item_id=f"item{position}",
+        request_id=request,
+        position=position,
+        timestamp=time,
         event_id=f"{request}:{position}",
-    )  # fmt: skip
+    )
 
 
 def click(position: int, time: int, request: str = "r") -> Action:
     return Action(
-        user_id="u", item_id=f"item{position}", action="click", request_id=request, timestamp=time,
+        user_id="u",
+        item_id=f"item{position}",
+        action="click",
+        request_id=request,
+        timestamp=time,
         event_id=f"{request}:{position}:click",
-    )  # fmt: skip
+    )
 
 
 SLATE: list[Event] = [shown(1), shown(2), shown(3)]
@@ -93,8 +101,10 @@ def test_a_retraction_undoes_the_positive_with_its_weight() -> None:
     found = rows([shown(1), click(1, NOW + HOUR), back], policy="immediate", action_weights={"click": 2.0})
     kinds = [(label, weight, undone, kind) for label, weight, undone, kind, _ in found]
     assert kinds == [
-        (0, 1.0, 0.0, Feedback.PRESUMED), (1, 2.0, 1.0, Feedback.LATE), (0, 1.0, 2.0, Feedback.CERTAIN),
-    ]  # fmt: skip
+        (0, 1.0, 0.0, Feedback.PRESUMED),
+        (1, 2.0, 1.0, Feedback.LATE),
+        (0, 1.0, 2.0, Feedback.CERTAIN),
+    ]
 
 
 def test_what_had_no_impression_is_left_as_it_was() -> None:

@@ -135,16 +135,23 @@ def _cut(path: Path) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
-    ("tables/item.safetensors", _flip), ("labels/CURRENT", _cut), ("trainer.safetensors", Path.unlink),
-    ("manifest.json", _flip), ("manifest.json", Path.unlink),
-]  # fmt: skip
+    ("tables/item.safetensors", _flip),
+    ("labels/CURRENT", _cut),
+    ("trainer.safetensors", Path.unlink),
+    ("manifest.json", _flip),
+    ("manifest.json", Path.unlink),
+]
 
 
 @pytest.mark.parametrize(("file", "damage"), DAMAGES)
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
-    tmp_path: Path, few: list[Step], states: list[State], caplog: pytest.LogCaptureFixture,
-    file: str, damage: Callable[[Path], None],
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    few: list[Step],
+    states: list[State],
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    damage: Callable[[Path], None],
+) -> None:
     ingested(tmp_path, few[:12], (4, 8, 10))
     broken = newest(tmp_path)
     damage(broken / file)

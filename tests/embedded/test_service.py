@@ -29,8 +29,13 @@ PATIENCE = 60.0
 
 
 def click(number: int, *, user: Id | None = None, item: Id | None = None, at: int | None = None) -> Action:
-    return Action(user_id=number % 10 if user is None else user, item_id=number * 7 % 30 if item is None else item,
-                  action="click", timestamp=NOW + number * 100 if at is None else at, event_id=f"e{number}")
+    return Action(
+        user_id=number % 10 if user is None else user,
+        item_id=number * 7 % 30 if item is None else item,
+        action="click",
+        timestamp=NOW + number * 100 if at is None else at,
+        event_id=f"e{number}",
+    )
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -76,8 +81,10 @@ class Seen:
         self.writer = Writer(self.journal, self.entrance, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
-        return [(one.kind, decode_batch(one.payload) if one.kind == "events" else [])
-                for one in self.journal.read(0, 10_000)]
+        return [
+            (one.kind, decode_batch(one.payload) if one.kind == "events" else [])
+            for one in self.journal.read(0, 10_000)
+        ]
 
 
 @pytest.fixture
@@ -88,16 +95,22 @@ def log(tmp_path: Path) -> Iterator[FullLog]:
 
 def test_the_log_has_what_was_submitted_in_its_order(log: FullLog) -> None:
     seen = Seen(log)
-    waiting = [seen.writer.submit([click(1), click(2)], NOW), seen.writer.record("finish"),
-               seen.writer.submit([click(number) for number in range(3, 3 + 2 * MOST_EVENTS)], NOW),
-               seen.writer.submit([click(1000)], NOW), seen.writer.record("tick", b"5")]
+    waiting = [
+        seen.writer.submit([click(1), click(2)], NOW),
+        seen.writer.record("finish"),
+        seen.writer.submit([click(number) for number in range(3, 3 + 2 * MOST_EVENTS)], NOW),
+        seen.writer.submit([click(1000)], NOW),
+        seen.writer.record("tick", b"5"),
+    ]
     seen.writer.start()  # all of them share one commit
     assert [one.result(PATIENCE).accepted for one in waiting] == [2, 0, 2 * MOST_EVENTS, 1, 0]
     seen.writer.close()
     written = seen.written()
     assert [kind for kind, _ in written] == ["events", "finish", "events", "events", "events", "tick"]
     assert [one.event_id for _, events in written for one in events] == [
-        *(f"e{number}" for number in range(1, 3 + 2 * MOST_EVENTS)), "e1000"]
+        *(f"e{number}" for number in range(1, 3 + 2 * MOST_EVENTS)),
+        "e1000",
+    ]
     assert [(one.position, one.events) for one in seen.arrivals] == [(1, 2), (4, 2 * MOST_EVENTS), (5, 1)]
 
 
@@ -171,8 +184,13 @@ def test_answers_change_within_the_sync_interval(service: EngineService) -> None
 
 def test_accept_and_forget_on_an_event_loop(service: EngineService) -> None:
     async def talk() -> int:
-        taken = await service.accept([click(500_000, user="gone", item=3), click(500_000, user="gone", item=3),
-                                      Action(user_id="x", item_id=1, action="click", timestamp=5)])
+        taken = await service.accept(
+            [
+                click(500_000, user="gone", item=3),
+                click(500_000, user="gone", item=3),
+                Action(user_id="x", item_id=1, action="click", timestamp=5),
+            ]
+        )
         assert [one.reason for one in taken.rejected] == ["timestamp"]
         assert taken.rejected[0].index == 2
         await asyncio.to_thread(wait_for, lambda: service.backlog == 0)

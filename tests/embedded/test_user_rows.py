@@ -20,10 +20,14 @@ def views(first: int, many: int) -> list[Action]:
     """One in four is of a user who comes again and again."""
     rng = np.random.default_rng(first)
     return [
-        Action(user_id=int(rng.integers(3)) if at % 4 == 0 else 1000 + at, item_id=f"i{rng.integers(8)}",
-               action="view", timestamp=NOW + 1000 * at)
+        Action(
+            user_id=int(rng.integers(3)) if at % 4 == 0 else 1000 + at,
+            item_id=f"i{rng.integers(8)}",
+            action="view",
+            timestamp=NOW + 1000 * at,
+        )
         for at in range(first, first + many)
-    ]  # fmt: skip
+    ]
 
 
 def test_users_who_come_seldom_have_no_row_and_a_restart_changes_nothing(tmp_path: Path) -> None:

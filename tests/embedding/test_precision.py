@@ -151,9 +151,16 @@ def test_what_is_not_finite_stays_or_becomes_a_number() -> None:
 
 @pytest.mark.parametrize(
     ("precision", "dim", "words"),
-    [("float32", 96, 96), ("bfloat16", 96, 48), ("bfloat16", 7, 4), ("int8", 96, 25), ("int8", 5, 3), ("tanh8", 96, 24),
-     ("tanh8", 1, 1)],
-)  # fmt: skip
+    [
+        ("float32", 96, 96),
+        ("bfloat16", 96, 48),
+        ("bfloat16", 7, 4),
+        ("int8", 96, 25),
+        ("int8", 5, 3),
+        ("tanh8", 96, 24),
+        ("tanh8", 1, 1),
+    ],
+)
 def test_packed_rows_are_as_short_as_is_said(precision: Precision, dim: int, words: int) -> None:
     assert format_of(precision).words(dim) == words
 

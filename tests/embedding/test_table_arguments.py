@@ -45,13 +45,19 @@ def test_a_name_that_no_file_can_hold_is_named() -> None:
 
 
 def test_numbers_of_numpy_are_taken_everywhere(tmp_path: Path) -> None:
-    numbers: dict[str, Any] = {"dim": np.int64(3), "ttl_ms": np.uint32(7), "seed": np.int16(-4),
-                               "budget_bytes": np.int64(3_000_000), "half_life_ms": np.int64(9),
-                               "init_scale": np.float32(0.5)}  # fmt: skip
+    numbers: dict[str, Any] = {
+        "dim": np.int64(3),
+        "ttl_ms": np.uint32(7),
+        "seed": np.int16(-4),
+        "budget_bytes": np.int64(3_000_000),
+        "half_life_ms": np.int64(9),
+        "init_scale": np.float32(0.5),
+    }
     admission = after(np.int64(2), np.int32(50))  # type: ignore[arg-type]
     table = EmbeddingTable(optimizer=SGD(lr=np.float32(0.5)), admission=admission, **numbers)  # type: ignore[arg-type]
-    plain = EmbeddingTable(3, SGD(lr=0.5), after(2, 50), 7, seed=-4, budget_bytes=3_000_000, half_life_ms=9,
-                           init_scale=0.5)  # fmt: skip
+    plain = EmbeddingTable(
+        3, SGD(lr=0.5), after(2, 50), 7, seed=-4, budget_bytes=3_000_000, half_life_ms=9, init_scale=0.5
+    )
     for each in (table, plain):
         each.train_rows([1, 1, 2], 0)
         each.save(tmp_path / f"{each is plain}")

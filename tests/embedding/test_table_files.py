@@ -207,8 +207,16 @@ def test_other_files_are_refused(path: Path) -> None:
     with pytest.raises(TableFileError, match=r"no embedding table but {}"):
         EmbeddingTable.load(path)
     deep = b"[" * 200_000
-    others = [b"\0" * 8, b"\1" + b"\0" * 7 + b"{", json.dumps({"a": 1}).encode(), os.urandom(10_000), b"\xff" * 100,
-              len(deep).to_bytes(8, "little") + deep, b"\2" + b"\0" * 7 + b"[]", b"\4" + b"\0" * 7 + b'"\xff\xfe"']
+    others = [
+        b"\0" * 8,
+        b"\1" + b"\0" * 7 + b"{",
+        json.dumps({"a": 1}).encode(),
+        os.urandom(10_000),
+        b"\xff" * 100,
+        len(deep).to_bytes(8, "little") + deep,
+        b"\2" + b"\0" * 7 + b"[]",
+        b"\4" + b"\0" * 7 + b'"\xff\xfe"',
+    ]
     for content in others:
         path.write_bytes(content)
         with pytest.raises(TableFileError, match="torn or no safetensors file"):

@@ -17,9 +17,7 @@ from topologies.reading import read_to_end
 Messages = Sequence[tuple[bytes | None, bytes]]
 
 
-async def write(
-    kafka: KafkaSettings, messages: Messages, partition: int | None = None, topic: str = "events"
-) -> None:
+async def write(kafka: KafkaSettings, messages: Messages, partition: int | None = None, topic: str = "events") -> None:
     """Write keys and values to the events, or another topic, in their order; returns once they are there."""
     producer = AIOKafkaProducer(**producer_arguments(kafka), linger_ms=5)
     await producer.start()

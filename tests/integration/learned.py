@@ -65,9 +65,10 @@ def pairs_of(examples: Sequence[Example], rng: np.random.Generator, most: int = 
     count = min(most, len(by_label[1]), len(by_label[0]) or most)
     negatives, positives = (
         [(one[number].user_id, one[number].item_id, label) for number in rng.choice(len(one), count, replace=False)]
-        if one else []
+        if one
+        else []
         for label, one in enumerate(by_label)
-    )  # fmt: skip
+    )
     if not negatives:
         others = rng.permutation(count)
         negatives = [(user, positives[other][1], 0) for (user, *_), other in zip(positives, others, strict=True)]
@@ -78,8 +79,10 @@ def auc(learner: ExampleLearner, pairs: Sequence[Pair]) -> float:
     """How well it tells apart what was labelled 1 from the rest, with all that it knows at the end."""
     signals, present, now = learner.intake.signals, learner.intake.present, learner.intake.stream_time
     context = signals.coder.encode(None, now)
-    inputs = [Inputs.from_bytes(present.impression(user, signals.catalogue.slot_of(item), context, now))
-              for user, item, _ in pairs]  # fmt: skip
+    inputs = [
+        Inputs.from_bytes(present.impression(user, signals.catalogue.slot_of(item), context, now))
+        for user, item, _ in pairs
+    ]
     ranker, tables = learner.lessons.trainer.ranker, learner.lessons.trainer.tables
     ranker.eval()
     with torch.no_grad():

@@ -46,11 +46,20 @@ CLICKS = 30_000
 """So many of the real log's, unless fewer are asked for: twelve hours, and 11,000 users."""
 USERS, PARTITIONS, WINDOW_DAYS = 2000, 4, 14
 SETTINGS = {
-    "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4", "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4",
-    "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8", "LABELS_NEGATIVE_RATE": "0.1", "TRAINING_CHECKPOINT_EVENTS": "20000",
-    "TRAINING_CHECKPOINT_SECONDS": "2", "TRAINING_BATCH": "64", "TRAINING_WAIT_SECONDS": "86400",
-    "TRAINING_HARD_NEGATIVES": "4", "TRAINING_POPULAR_NEGATIVES": "2",
-}  # fmt: skip
+    "MODEL_ITEM_DIM": "4",
+    "MODEL_TOWER_DIM": "4",
+    "MODEL_USER_DIM": "4",
+    "MODEL_CONTEXT_DIM": "4",
+    "MODEL_CROSS_RANK": "4",
+    "MODEL_HIDDEN": "8",
+    "LABELS_NEGATIVE_RATE": "0.1",
+    "TRAINING_CHECKPOINT_EVENTS": "20000",
+    "TRAINING_CHECKPOINT_SECONDS": "2",
+    "TRAINING_BATCH": "64",
+    "TRAINING_WAIT_SECONDS": "86400",
+    "TRAINING_HARD_NEGATIVES": "4",
+    "TRAINING_POPULAR_NEGATIVES": "2",
+}
 """A small model, and few steps: it is the way of each example that is looked at here."""
 SEEDS_DIFFER_BY = 0.12
 """In AUC, where nothing is disturbed and only the seed of the model is another."""
@@ -73,8 +82,16 @@ class Log:
 def simulated() -> Log:
     """Purchases come up to 20 days late, one event in twenty comes twice, each up to half of the lateness late."""
     span = MOST / 6 / (16 * DAY_MS / 1000)
-    events = generate(MOST, 7, users=USERS, items=200, late_days=20.0, disorder_ms=30_000, duplicate_rate=0.05,
-                      requests_per_second=span)  # fmt: skip
+    events = generate(
+        MOST,
+        7,
+        users=USERS,
+        items=200,
+        late_days=20.0,
+        disorder_ms=30_000,
+        duplicate_rate=0.05,
+        requests_per_second=span,
+    )
     return Log(list(events), rounds=2, seed=11)
 
 
@@ -133,8 +150,11 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
     log: Log, own_kafka: KafkaServer, redis_server: RedisServer, topic_prefix: str, tmp_path: Path
 ) -> None:
     kafka = KafkaSettings(own_kafka.bootstrap, topic_prefix, partitions=PARTITIONS, session_seconds=6.0)
-    given = SETTINGS | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": topic_prefix,
-                        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+    given = SETTINGS | {
+        "REDIS_URL": redis_server.url,
+        "REDIS_PREFIX": topic_prefix,
+        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+    }
     installation = Installation(kafka, own_kafka, redis_server, tmp_path, given)
 
     async def story(visitor: Visitor) -> None:

@@ -74,9 +74,7 @@ def publish_items(redis: RedisServer, kafka: KafkaSettings, log: Sequence[Event]
     )
 
 
-def test_copies_are_what_the_actions_make_them(
-    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
-) -> None:
+def test_copies_are_what_the_actions_make_them(kafka_settings: KafkaSettings, start: Start, redis: RedisServer) -> None:
     async def story() -> None:
         log, users = a_log(1), users_of(redis, kafka_settings)
         publish_items(redis, kafka_settings, log)

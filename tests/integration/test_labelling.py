@@ -191,5 +191,3 @@ def test_two_workers_on_one_folder_are_refused(start_labelling: StartWorker) -> 
         assert first.stop() == 0
 
     asyncio.run(story())
-
-

@@ -24,15 +24,29 @@ START = 1_700_000_000_000
 IN_WORK = {"labelling": "is open at offset", "interests": "is open at offset", "training": "leads in epoch"}
 
 
-@pytest.mark.parametrize(("name", "asleep"), [
-    ("labelling", True), ("interests", True), ("training", True), ("labelling", False), ("training", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "asleep"),
+    [
+        ("labelling", True),
+        ("interests", True),
+        ("training", True),
+        ("labelling", False),
+        ("training", False),
+    ],
+)
 def test_what_was_deleted_unread_is_counted(
-    start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path, name: str,
+    start_worker: StartWorker,
+    kafka_settings: KafkaSettings,
+    redis_server: RedisServer,
+    tmp_path: Path,
+    name: str,
     asleep: bool,
 ) -> None:
-    given = {"REDIS_URL": redis_server.url, "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
-             "TRAINING_CHECKPOINT_EVENTS": "10"}  # fmt: skip
+    given = {
+        "REDIS_URL": redis_server.url,
+        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+        "TRAINING_CHECKPOINT_EVENTS": "10",
+    }
     worker = start_worker(name, kafka_settings, tmp_path, given)
     worker.wait_for(IN_WORK[name])
     asyncio.run(write(kafka_settings, range(20)))

@@ -81,8 +81,11 @@ def test_a_backlog_of_both_is_joined_as_it_came(kafka_settings: KafkaSettings, s
         for day in range(4):
             now = NOW + day * DAY_MS // 2
             slates = [shown_slate(1, f"r{day}-{number}", now + number, ["a", "b"]) for number in range(1_500)]
-            shown = [Impression(user_id=1, item_id=item, timestamp=slate.now, request_id=slate.request_id)
-                     for slate in slates[::10] for item in slate.item_ids]  # fmt: skip
+            shown = [
+                Impression(user_id=1, item_id=item, timestamp=slate.now, request_id=slate.request_id)
+                for slate in slates[::10]
+                for item in slate.item_ids
+            ]
             await kafka_log.write(kafka_settings, messages_of(slates), topic="served")
             await write_all(kafka_settings, shown)
             events += shown
@@ -108,8 +111,11 @@ def test_without_a_slate_after_a_day_or_from_another_there_are_none(
     async def story() -> None:
         worker = start_labelling()
         worker.wait_until_at_work()
-        slates = [shown_slate(7, "good", NOW, ["a", "b"]), shown_slate(7, "old", NOW, ["a"]),
-                  shown_slate(8, "other", NOW, ["a"])]  # fmt: skip
+        slates = [
+            shown_slate(7, "good", NOW, ["a", "b"]),
+            shown_slate(7, "old", NOW, ["a"]),
+            shown_slate(8, "other", NOW, ["a"]),
+        ]
         await kafka_log.write(kafka_settings, messages_of(slates), topic="served")
         later = NOW + DAY_MS + 120_000
         at_once = [("good", "a"), ("good", "c"), ("none", "a"), ("other", "a")]
@@ -136,16 +142,22 @@ def test_bad_slates_become_dead_letters(kafka_settings: KafkaSettings, start_lab
     async def story() -> None:
         worker = start_labelling()
         worker.wait_until_at_work()
-        (_, good), = messages_of([shown_slate(7, "r", NOW, ["a"])])  # fmt: skip
+        ((_, good),) = messages_of([shown_slate(7, "r", NOW, ["a"])])
         body = msgspec.json.decode(good)
         bad = {
             "json": [b"{", b"", b"\xff"],
-            "schema": [b"[]", b"{}", changed(body, timestamp="now"), changed(body, items=[{"item_id": "a"}]),
-                       changed(body, items=[{"item_id": "a", "features": "?"}]),
-                       changed(body, items=[{"item_id": "a", "features": "AAAA"}]), other_release(body)],
+            "schema": [
+                b"[]",
+                b"{}",
+                changed(body, timestamp="now"),
+                changed(body, items=[{"item_id": "a"}]),
+                changed(body, items=[{"item_id": "a", "features": "?"}]),
+                changed(body, items=[{"item_id": "a", "features": "AAAA"}]),
+                other_release(body),
+            ],
             "id": [changed(body, user_id=""), changed(body, request_id=2**63)],
             "timestamp": [changed(body, timestamp=1), changed(body, timestamp=2**62)],
-        }  # fmt: skip
+        }
         values = [value for each in bad.values() for value in each]
         await kafka_log.write(kafka_settings, [(b"7", value) for value in values], topic="served")
         await kafka_log.write(kafka_settings, [(b"7", good)], topic="served")

@@ -47,9 +47,7 @@ def slates(kafka: KafkaSettings, count: int) -> list[ServedSlate]:
 
 
 @contextmanager
-def scorer_of(
-    learner: Learner, redis: RedisServer, folder: Path, kafka: KafkaSettings
-) -> Iterator[ScorerProcess]:
+def scorer_of(learner: Learner, redis: RedisServer, folder: Path, kafka: KafkaSettings) -> Iterator[ScorerProcess]:
     """A scorer that serves what was learned."""
     with closing(RedisLink(redis.url)) as link:
         publishing = Publishing(learner, Settings(), MODEL_NAME, 1, RedisChannel(link))

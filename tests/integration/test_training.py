@@ -45,12 +45,22 @@ pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
 
 SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001))
 GIVEN = {
-    "LABELS_WINDOW_DAYS": "0.001", "LABELS_POLICY": "early", "LABELS_NEGATIVE_RATE": "0.7",
-    "SIGNALS_ITEM_IDLE_DAYS": "1.5", "SIGNALS_USER_IDLE_DAYS": "1.5", "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4",
-    "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4", "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8",
-    "TRAINING_BATCH": "16", "TRAINING_ROW_IDLE_DAYS": "1.5", "TRAINING_CHECKPOINT_EVENTS": "300",
+    "LABELS_WINDOW_DAYS": "0.001",
+    "LABELS_POLICY": "early",
+    "LABELS_NEGATIVE_RATE": "0.7",
+    "SIGNALS_ITEM_IDLE_DAYS": "1.5",
+    "SIGNALS_USER_IDLE_DAYS": "1.5",
+    "MODEL_ITEM_DIM": "4",
+    "MODEL_TOWER_DIM": "4",
+    "MODEL_USER_DIM": "4",
+    "MODEL_CONTEXT_DIM": "4",
+    "MODEL_CROSS_RANK": "4",
+    "MODEL_HIDDEN": "8",
+    "TRAINING_BATCH": "16",
+    "TRAINING_ROW_IDLE_DAYS": "1.5",
+    "TRAINING_CHECKPOINT_EVENTS": "300",
     "TRAINING_CHECKPOINT_SECONDS": "1",
-}  # fmt: skip
+}
 """`SMALL`, as environment variables."""
 Start = Callable[..., Worker]
 
@@ -67,15 +77,16 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 @pytest.fixture
-def start(
-    start_worker: StartWorker, one_partition: KafkaSettings, tmp_path: Path, redis_server: RedisServer
-) -> Start:
+def start(start_worker: StartWorker, one_partition: KafkaSettings, tmp_path: Path, redis_server: RedisServer) -> Start:
     """Starts trainers that may lead in turn."""
     numbers = count()
 
     def begin(kafka: KafkaSettings = one_partition, redis: RedisServer = redis_server) -> Worker:
-        given = GIVEN | {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix,
-                         "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+        given = GIVEN | {
+            "REDIS_URL": redis.url,
+            "REDIS_PREFIX": kafka.prefix,
+            "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+        }
         folder = tmp_path / f"trainer-{next(numbers)}"
         return start_worker("training", kafka, folder, given, ("--sync-interval", "0.5"))
 

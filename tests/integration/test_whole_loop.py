@@ -26,9 +26,15 @@ ITEMS, PEOPLE, COUNT = 200, 20, 5
 OWNERS = {"example": "labelling", "trained": "training", "published": "training", "served": "scorer"}
 """Stage → the process that sees it."""
 SMALL = {
-    "MODEL_ITEM_DIM": "4", "MODEL_TOWER_DIM": "4", "MODEL_USER_DIM": "4", "MODEL_CONTEXT_DIM": "4",
-    "MODEL_CROSS_RANK": "4", "MODEL_HIDDEN": "8", "SLATE_EXPLORATION": "0", "LABELS_POLICY": "early",
-}  # fmt: skip
+    "MODEL_ITEM_DIM": "4",
+    "MODEL_TOWER_DIM": "4",
+    "MODEL_USER_DIM": "4",
+    "MODEL_CONTEXT_DIM": "4",
+    "MODEL_CROSS_RANK": "4",
+    "MODEL_HIDDEN": "8",
+    "SLATE_EXPLORATION": "0",
+    "LABELS_POLICY": "early",
+}
 
 
 @dataclass
@@ -59,8 +65,11 @@ def loop(
     start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
 ) -> Iterator[Loop]:
     """Ready, and with a catalogue to recommend from."""
-    given = SMALL | {"REDIS_URL": redis_server.url, "REDIS_PREFIX": kafka_settings.prefix,
-                     "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}  # fmt: skip
+    given = SMALL | {
+        "REDIS_URL": redis_server.url,
+        "REDIS_PREFIX": kafka_settings.prefix,
+        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+    }
     workers = {
         name: start_worker(name, kafka_settings, tmp_path / name, given, flags)
         for name, flags in {"labelling": (), "interests": (), "training": ("--sync-interval", "0.5")}.items()
@@ -87,16 +96,27 @@ def test_what_is_clicked_is_learned_from_as_it_was_served_and_served_otherwise(l
     written = 'stream_reco_served_slates_total{outcome="written"}'
     until(lambda: loop.scorer.metric(written) > PEOPLE)
     shown = [
-        {"type": "impression", "user_id": user, "item_id": item["item_id"], "request_id": slate["request_id"],
-         "position": position}
-        for user, slate in slates.items() for position, item in enumerate(slate["items"])
-    ]  # fmt: skip
+        {
+            "type": "impression",
+            "user_id": user,
+            "item_id": item["item_id"],
+            "request_id": slate["request_id"],
+            "position": position,
+        }
+        for user, slate in slates.items()
+        for position, item in enumerate(slate["items"])
+    ]
     loop.post(shown)
     clicks = [
-        {"type": "action", "action": "click", "user_id": user, "item_id": slate["items"][0]["item_id"],
-         "request_id": slate["request_id"]}
+        {
+            "type": "action",
+            "action": "click",
+            "user_id": user,
+            "item_id": slate["items"][0]["item_id"],
+            "request_id": slate["request_id"],
+        }
         for user, slate in slates.items()
-    ]  # fmt: skip
+    ]
     loop.post(clicks)
     clicked = {each["user_id"]: each["item_id"] for each in clicks}
     # What a user has acted on is in no slate of theirs any more: that is said by interests, over Redis.
@@ -120,8 +140,9 @@ def examples_are_of_their_moment(loop: Loop, wanted: set[tuple[str, str]]) -> No
     """Each click's example has the very features that its slate was ranked by."""
     served = {
         (str(slate.request_id), item.item_id): item.features
-        for slate in map(decode_slate, asyncio.run(kafka_log.read(loop.kafka, "served"))) for item in slate.items
-    }  # fmt: skip
+        for slate in map(decode_slate, asyncio.run(kafka_log.read(loop.kafka, "served")))
+        for item in slate.items
+    }
     examples = kafka_log.examples(asyncio.run(kafka_log.read(loop.kafka, "examples")))
     assert {(str(example.request_id), example.item_id) for example in examples} == wanted
     assert len(examples) == len(wanted)
@@ -129,7 +150,9 @@ def examples_are_of_their_moment(loop: Loop, wanted: set[tuple[str, str]]) -> No
         assert example.label == 1
         assert example.features == served[str(example.request_id), example.item_id]
     labelling = loop.workers["labelling"]
-    outcomes = {one: labelling.metric(f'stream_reco_served_features_total{{outcome="{one}"}}')
-                for one in ("joined", "late", "expired")}  # fmt: skip
+    outcomes = {
+        one: labelling.metric(f'stream_reco_served_features_total{{outcome="{one}"}}')
+        for one in ("joined", "late", "expired")
+    }
     assert outcomes == {"joined": PEOPLE * COUNT, "late": 0, "expired": 0}
     assert loop.workers["training"].metric("stream_reco_events_features_late_total") == 0

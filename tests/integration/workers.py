@@ -15,9 +15,13 @@ class Worker(programs.Program):
     """`stream-reco work NAME` with its own state folder."""
 
     def __init__(
-        self, name: str, kafka: KafkaSettings, folder: Path, settings: Mapping[str, str] | None = None,
+        self,
+        name: str,
+        kafka: KafkaSettings,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`settings` are environment variables without their prefix."""
         given = programs.settings(STATE_DIR=str(folder), **(settings or {}))
         environment = programs.environ(**programs.kafka_environ(kafka), **given)

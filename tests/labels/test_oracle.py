@@ -18,9 +18,7 @@ WINDOW = SETTINGS.window_ms
 
 
 def shown(name: str, time: int, user: Id = "u", item: Id = "a", position: int = 0) -> Impression:
-    return Impression(
-        user_id=user, item_id=item, request_id=name, position=position, timestamp=time, event_id=name
-    )  # fmt: skip
+    return Impression(user_id=user, item_id=item, request_id=name, position=position, timestamp=time, event_id=name)
 
 
 def act(name: str, request: str, time: int, kind: str = "click", user: Id = "u", item: Id = "a") -> Action:

@@ -466,10 +466,13 @@ def polls(parts: Sequence[Log], paces: Sequence[int]) -> list[list[tuple[int, Ev
     found = []
     read = [0] * len(parts)
     while any(at < len(part) for at, part in zip(read, parts, strict=True)):
-        found.append([
-            (number, event) for number, part in enumerate(parts)
-            for event in part[read[number] : read[number] + paces[number]]
-        ])
+        found.append(
+            [
+                (number, event)
+                for number, part in enumerate(parts)
+                for event in part[read[number] : read[number] + paces[number]]
+            ]
+        )
         read = [at + pace for at, pace in zip(read, paces, strict=True)]
     return found
 

@@ -34,15 +34,22 @@ PATIENT = Settings(labels=LabelSettings(window_days=1.0), training=WAITING)
 
 
 def click(user: Id, item: Id, time: int, request: Id | None = None) -> Action:
-    return Action(user_id=user, item_id=item, action="click", timestamp=time, request_id=request,
-                  event_id=f"{user}:{item}:{time}")
+    return Action(
+        user_id=user, item_id=item, action="click", timestamp=time, request_id=request, event_id=f"{user}:{item}:{time}"
+    )
 
 
 def unprompted(action: Action) -> Example:
     return Example(
-        user_id=action.user_id, item_id=action.item_id, label=1, weight=1.0, reason="unprompted",
-        event_time=action.timestamp, label_time=action.timestamp, action=action.action,
-    )  # fmt: skip
+        user_id=action.user_id,
+        item_id=action.item_id,
+        label=1,
+        weight=1.0,
+        reason="unprompted",
+        event_time=action.timestamp,
+        label_time=action.timestamp,
+        action=action.action,
+    )
 
 
 def whole(learner: ExampleLearner) -> dict[str, object]:
@@ -66,8 +73,9 @@ def column(inputs: Inputs, name: str) -> float:
 
 BEFORE: list[Event] = [
     *(click("other", item, NOW - 900_000 + at * 1000) for at, item in enumerate(["a", "b", "c", "d"])),
-    click("u", "a", NOW - 60_000), click("u", "b", NOW - 30_000),
-]  # fmt: skip
+    click("u", "a", NOW - 60_000),
+    click("u", "b", NOW - 30_000),
+]
 OWN = click("u", "new", NOW)
 AFTER: list[Event] = [click("u", "c", NOW + 20_000), click("u", "d", NOW + 30_000)]
 ORDERS = {
@@ -121,8 +129,16 @@ def test_where_the_moment_is_gone_history_ends_before_the_action_all_the_same() 
 
 
 def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() -> None:
-    shown = Example(user_id="u", item_id="c", request_id="r", label=0, weight=1.0, reason="window",
-                    event_time=NOW - 40_000, label_time=NOW + 86_400_000)
+    shown = Example(
+        user_id="u",
+        item_id="c",
+        request_id="r",
+        label=0,
+        weight=1.0,
+        reason="window",
+        event_time=NOW - 40_000,
+        label_time=NOW + 86_400_000,
+    )
     learner = learner_of(PATIENT)
     feed(learner, [*BEFORE, OWN, *AFTER, shown])
     found = read(learner)
@@ -267,8 +283,16 @@ def test_conclusive_waits_until_later_labels_tell_that_the_window_is_over() -> N
     learner = learner_of(PATIENT)
 
     def labelled(label: int, reason: str, item: str, time: int, label_time: int) -> Example:
-        return Example(user_id="u", item_id=item, request_id="r", label=label, weight=1.0, reason=reason,
-                       event_time=time, label_time=label_time)
+        return Example(
+            user_id="u",
+            item_id=item,
+            request_id="r",
+            label=label,
+            weight=1.0,
+            reason=reason,
+            event_time=time,
+            label_time=label_time,
+        )
 
     learner.take_example(labelled(1, "action", "a", NOW, NOW + 5))
     learner.take_event(Impression(user_id="v", item_id="z", timestamp=NOW + 3 * day))
@@ -290,8 +314,16 @@ def test_time_without_events_takes_the_step_that_waits() -> None:
 
 def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
     learner = learner_of(PATIENT)
-    held = Example(user_id="u", item_id="a", request_id="r", label=1, weight=1.0, reason="action", event_time=NOW,
-                   label_time=NOW + 5)  # fmt: skip
+    held = Example(
+        user_id="u",
+        item_id="a",
+        request_id="r",
+        label=1,
+        weight=1.0,
+        reason="action",
+        event_time=NOW,
+        label_time=NOW + 5,
+    )
     feed(learner, [*BEFORE, unprompted(OWN), click("u", "d", NOW + 9), held])
     assert len(learner.lessons.waiting) == 1
     learner.forget("u")

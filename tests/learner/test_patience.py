@@ -81,9 +81,7 @@ def test_a_restart_goes_on_with_what_was_held(log: list[Event], cut: int) -> Non
 def test_a_forgotten_user_teaches_nothing_more() -> None:
     patience = Patience(WINDOW)
     for user in ("u", "v"):
-        example = Example(
-            user_id=user, item_id="i", label=1, weight=1.0, reason="action", event_time=0, label_time=1
-        )  # fmt: skip
+        example = Example(user_id=user, item_id="i", label=1, weight=1.0, reason="action", event_time=0, label_time=1)
         assert patience.holds(example)
     patience.forget_user("u")
     assert [one.user_id for one in patience.due(END)] == ["v"]

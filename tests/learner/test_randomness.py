@@ -16,5 +16,7 @@ def test_a_place_has_its_own_numbers_whatever_was_drawn_before(seed: int, places
         ours, fresh = randomness.at(place), np.random.Generator(np.random.Philox(key=[seed, place]))
         assert ours.random(count).tolist() == fresh.random(count).tolist()
         # Half a word is left in the buffer for whoever comes next.
-        assert ours.integers(1000, size=count, dtype=np.uint32).tolist() == fresh.integers(
-            1000, size=count, dtype=np.uint32).tolist()
+        assert (
+            ours.integers(1000, size=count, dtype=np.uint32).tolist()
+            == fresh.integers(1000, size=count, dtype=np.uint32).tolist()
+        )

@@ -13,9 +13,19 @@ from tests.learner.test_example_learner import BEFORE, OWN, PATIENT, unprompted
 from tests.learner.two_streams import feed, learner_of
 
 EXAMPLE = Example(
-    user_id=-(2**63), item_id="ä", request_id="r", label=0, weight=1.0, reason="reversal", event_time=5, label_time=7,
-    context={"device": "phone", "new": True}, undoes=Undone("action", 1, 2.0, 6), position=3, value=0.5,
-)  # fmt: skip
+    user_id=-(2**63),
+    item_id="ä",
+    request_id="r",
+    label=0,
+    weight=1.0,
+    reason="reversal",
+    event_time=5,
+    label_time=7,
+    context={"device": "phone", "new": True},
+    undoes=Undone("action", 1, 2.0, 6),
+    position=3,
+    value=0.5,
+)
 
 
 def changed(**fields: Any) -> bytes:
@@ -31,12 +41,25 @@ def test_what_was_written_is_read() -> None:
     assert decode_example(msgspec.json.encode(with_features)).features == inputs
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "json"), (b"{", "json"), (b"\xff", "json"), (b"[]", "json"), (b"{}", "json"), (changed(weight="1"), "json"),
-    (changed(user_id=""), "json"), (changed(item_id="ä" * 300), "id"), (changed(user_id=2**63), "json"),
-    (changed(label=2), "label"), (changed(weight=-1.0), "weight"), (changed(event_time=-5), "timestamp"),
-    (changed(label_time=2**60), "timestamp"), (changed(features="no base64!"), "json"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "json"),
+        (b"{", "json"),
+        (b"\xff", "json"),
+        (b"[]", "json"),
+        (b"{}", "json"),
+        (changed(weight="1"), "json"),
+        (changed(user_id=""), "json"),
+        (changed(item_id="ä" * 300), "id"),
+        (changed(user_id=2**63), "json"),
+        (changed(label=2), "label"),
+        (changed(weight=-1.0), "weight"),
+        (changed(event_time=-5), "timestamp"),
+        (changed(label_time=2**60), "timestamp"),
+        (changed(features="no base64!"), "json"),
+    ],
+)
 def test_what_cannot_be_learned_from_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(BadExample) as refused:
         decode_example(data)

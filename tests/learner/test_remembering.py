@@ -48,8 +48,16 @@ def _action(number: int) -> Action:
 
 
 def _example(number: int) -> Example:
-    return Example(user_id=number % 3, item_id="i", label=1, weight=1.0, reason="unprompted", event_time=number,
-                   label_time=number, action="click")  # fmt: skip
+    return Example(
+        user_id=number % 3,
+        item_id="i",
+        label=1,
+        weight=1.0,
+        reason="unprompted",
+        event_time=number,
+        label_time=number,
+        action="click",
+    )
 
 
 def test_a_moment_is_given_once() -> None:

@@ -29,8 +29,16 @@ def shown_and_clicked(count: int, seed: int = 3) -> list[Event]:
         request = f"r{number}"
         log.append(Impression(user_id=user, item_id=item, timestamp=time, event_id=f"i{number}", request_id=request))
         if rng.random() < (0.7 if user % 4 == item % 4 else 0.05):
-            log.append(Action(user_id=user, item_id=item, action="click", timestamp=time + 50, event_id=f"c{number}",
-                              request_id=request))
+            log.append(
+                Action(
+                    user_id=user,
+                    item_id=item,
+                    action="click",
+                    timestamp=time + 50,
+                    event_id=f"c{number}",
+                    request_id=request,
+                )
+            )
     return log
 
 

@@ -29,8 +29,11 @@ class Record:
 
     def decayed(self, half_life: int, now: int, key: object = None) -> float:
         """Σ amount · 2^(−age / half-life), of one key or of all."""
-        return sum(amount * math.exp2(-(now - time) / half_life)
-                   for time, known, amount in self.entries if key is None or known == key)  # fmt: skip
+        return sum(
+            amount * math.exp2(-(now - time) / half_life)
+            for time, known, amount in self.entries
+            if key is None or known == key
+        )
 
     def windowed(self, span: int, now: int, key: object) -> float:
         """The newest bucket and, by the share still covered, the one before."""
@@ -154,8 +157,12 @@ class Reference:
         for _, other in self.history[user][:SEEDS]:
             record = self.following[other]
             counts.append({name: record.decayed(half, now, item) for name, half in halves.items()})
-            shares.append({name: counts[-1][name] / (record.decayed(halves[name], now) + prior)
-                           for name, prior in (("20m", 2), ("2h", 3))})  # fmt: skip
+            shares.append(
+                {
+                    name: counts[-1][name] / (record.decayed(halves[name], now) + prior)
+                    for name, prior in (("20m", 2), ("2h", 3))
+                }
+            )
         last, share = (counts[0], shares[0]) if counts else (dict.fromkeys(halves, 0.0), dict.fromkeys(halves, 0.0))
         return {
             **{f"next_1_{name}": math.log1p(last[name]) for name in halves},

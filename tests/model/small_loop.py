@@ -88,6 +88,9 @@ def logs(draw: st.DrawFn, least: int = 0, most: int = 60) -> list[Happening]:
         now += draw(st.sampled_from(_GAPS))
         late = draw(st.sampled_from((0, 0, 0, 0, 0, 1_000, 250_000, 3_600_000)))
         kind: Literal["act", "show", "describe"] = draw(st.sampled_from(("act", "act", "act", "show", "describe")))
-        log.append(Happening(kind, draw(st.integers(0, USERS - 1)), draw(st.integers(0, ITEMS - 1)), now - late,
-                             draw(contexts)))
+        log.append(
+            Happening(
+                kind, draw(st.integers(0, USERS - 1)), draw(st.integers(0, ITEMS - 1)), now - late, draw(contexts)
+            )
+        )
     return log

@@ -43,8 +43,11 @@ def test_every_column_is_its_formula(
     for item, row in zip(reference.items, found, strict=True):
         expected = reference.row(item, user, context, now)
         assert set(expected) == set(FEATURES)
-        wrong = {name: (float(value), expected[name]) for name, value in zip(FEATURES, row, strict=True)
-                 if value != pytest.approx(expected[name], abs=1e-4)}  # fmt: skip
+        wrong = {
+            name: (float(value), expected[name])
+            for name, value in zip(FEATURES, row, strict=True)
+            if value != pytest.approx(expected[name], abs=1e-4)
+        }
         assert not wrong, f"item {item}: (kernel, formula) {wrong}"
 
 
@@ -59,8 +62,14 @@ def test_no_column_is_idle() -> None:
         context = first if step % 3 else other
         loop.take(one._replace(time=START + 40_000 * step, context=context))
         loop.take(Happening("show", 0, step % 3, START + 40_000 * step, {}))
-    rows = np.concatenate([loop.features(user, context, START + 4_100_000 + late)
-                           for user in (0, 1, 2) for context in (first, other) for late in (0, 10**8)])  # fmt: skip
+    rows = np.concatenate(
+        [
+            loop.features(user, context, START + 4_100_000 + late)
+            for user in (0, 1, 2)
+            for context in (first, other)
+            for late in (0, 10**8)
+        ]
+    )
     idle = {name for name, spread in zip(FEATURES, np.ptp(rows, axis=0), strict=True) if spread == 0}
     assert not idle
 

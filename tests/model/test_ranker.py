@@ -37,8 +37,13 @@ def request(rng: np.random.Generator, candidates: int, history: int) -> Inputs:
     ages = np.full(RECENT, -1.0, dtype=np.float32)
     ages[:history] = np.sort(rng.random(history)) * 3
     return Inputs(
-        int(rng.integers(1, 60)), rng.integers(0, 3, CONTEXT_FIELDS), keys, ages, rng.integers(1, 60, candidates),
-        rng.normal(size=(candidates, len(FEATURES))).astype(np.float32) * 3, np.ones(candidates, dtype=np.float32),
+        int(rng.integers(1, 60)),
+        rng.integers(0, 3, CONTEXT_FIELDS),
+        keys,
+        ages,
+        rng.integers(1, 60, candidates),
+        rng.normal(size=(candidates, len(FEATURES))).astype(np.float32) * 3,
+        np.ones(candidates, dtype=np.float32),
     )
 
 
@@ -55,9 +60,9 @@ def reference(one: Inputs, tables: dict[str, EmbeddingTable], weights: Parts) ->
     """Log-odds of each candidate of one request."""
     item_dim, tower = SETTINGS.item_dim, SETTINGS.tower_dim
     user = tables["user"].lookup(np.array([one.user_key]))[0]
-    contexts = np.concatenate([
-        tables["context"].lookup(np.array([key]))[0] * np.float32(key != 0) for key in one.context_keys
-    ])
+    contexts = np.concatenate(
+        [tables["context"].lookup(np.array([key]))[0] * np.float32(key != 0) for key in one.context_keys]
+    )
     known = [place for place in range(RECENT) if one.history_ages[place] >= 0]
     history = [tables["item"].lookup(one.history_keys[[place]])[0, -tower:] for place in known]
     shares = np.exp(-one.history_ages[known])
@@ -75,10 +80,15 @@ def reference(one: Inputs, tables: dict[str, EmbeddingTable], weights: Parts) ->
             matches[place] = linear(weights, "leads_to", part) @ target
         scaled = (dense - weights["standardise.mean"]) / np.sqrt(weights["standardise.variance"] + 1e-5)
         match = float(asking @ target)
-        first = np.concatenate([
-            np.clip(scaled, -5, 5), row[:item_dim] * 4, shared, [match],
-            [matches[0], matches.max(), np.log(np.exp(matches).sum())],
-        ]).astype(np.float32)  # fmt: skip
+        first = np.concatenate(
+            [
+                np.clip(scaled, -5, 5),
+                row[:item_dim] * 4,
+                shared,
+                [match],
+                [matches[0], matches.max(), np.log(np.exp(matches).sum())],
+            ]
+        ).astype(np.float32)
         x = first
         for layer in range(SETTINGS.cross_layers):
             x = x + first * linear(weights, f"crosses.{layer}.widen", linear(weights, f"crosses.{layer}.narrow", x))

@@ -40,8 +40,11 @@ def nearest(vectors: Floats, query: Floats, k: int) -> list[int]:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    seed=st.integers(0, 9999), items=st.integers(0, 30), counts=st.lists(st.integers(0, 5), min_size=1, max_size=4),
-    tower=st.integers(0, 12), interests=st.integers(0, 12),
+    seed=st.integers(0, 9999),
+    items=st.integers(0, 30),
+    counts=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    tower=st.integers(0, 12),
+    interests=st.integers(0, 12),
 )
 def test_neighbours_are_the_nearest_of_each_request(
     seed: int, items: int, counts: list[int], tower: int, interests: int
@@ -69,7 +72,7 @@ def test_vectors_are_left_out_by_setting() -> None:
     index = index_of(np.eye(DIM, dtype=np.float32))
     user = [np.ones(DIM, dtype=np.float32)]
     for without, left in ((("tower",), INTERESTS), (("interests",), TOWER)):
-        (_, bits), = Retriever(RetrieveSettings(without=without)).near(index, np.array(user), [np.array(user)])
+        ((_, bits),) = Retriever(RetrieveSettings(without=without)).near(index, np.array(user), [np.array(user)])
         assert set(bits.tolist()) == {left}
 
 
@@ -85,8 +88,13 @@ def small_world() -> tuple[Signals, Histories]:
         slot = signals.admit(item)
         signals.learn_context({"device": "phone"})
         row = max(histories.row_of("u"), 0)
-        signals.act(slot, histories.items[row].copy(), histories.times[row].copy(),
-                    signals.coder.encode({"device": "phone"}, now), now)
+        signals.act(
+            slot,
+            histories.items[row].copy(),
+            histories.times[row].copy(),
+            signals.coder.encode({"device": "phone"}, now),
+            now,
+        )
         histories.add("u", slot, now)
     signals.describe("fresh", {}, available=True, now=START + 50)
     signals.describe("away", {}, available=False, now=START + 60)

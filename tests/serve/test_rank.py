@@ -204,8 +204,9 @@ def test_many_are_answered_as_one_by_one() -> None:
     users: list[Id] = [1, 2, "nobody", *range(100, 107)]
     requests = [
         Request(user, k, NOW - 1_000 * k, {"device": "desk"} if k % 2 else None, ["i4"] if k % 3 else ())
-        for user in users for k in range(6)
-    ]  # fmt: skip
+        for user in users
+        for k in range(6)
+    ]
     together = shop.scorer.recommend_many(requests, NOW)
     alone = [ask(shop, one) for one in requests]
     assert len(together) == len(alone) == 60

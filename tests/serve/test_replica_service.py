@@ -85,9 +85,16 @@ class Scene:
         scorer = Scorer(self.served, self.users, RetrieveSettings(), SlateSettings(), 0)
         self.clock = ManualClock(NOW + 5_000)
         self.service = ReplicaService(
-            self.served, scorer, self.users, self.channel, lateness_ms=LATENESS, now_ms=self.clock.now_ms,
-            prepare=prepare, sink=sink, poll_seconds=0.01,
-        )  # fmt: skip
+            self.served,
+            scorer,
+            self.users,
+            self.channel,
+            lateness_ms=LATENESS,
+            now_ms=self.clock.now_ms,
+            prepare=prepare,
+            sink=sink,
+            poll_seconds=0.01,
+        )
         self.server = HttpServer("127.0.0.1", 0)
         self.server.start(Api(self.service, self.clock, ServeSettings()))
         self.client = httpx.Client(base_url=self.server.url, timeout=_COMPILING)

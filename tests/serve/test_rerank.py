@@ -37,7 +37,11 @@ def index_of(vectors: Floats) -> VectorIndex:
 
 
 def slate(
-    slate_settings: SlateSettings, scores: Floats, vectors: Floats, k: int, features: list[dict[str, Any] | None],
+    slate_settings: SlateSettings,
+    scores: Floats,
+    vectors: Floats,
+    k: int,
+    features: list[dict[str, Any] | None],
 ) -> list[Chosen]:
     slots = np.arange(len(scores), dtype=np.int32)
     return Reranker(slate_settings, 0)(slots, scores, k, index_of(vectors), catalogue(features))
@@ -49,6 +53,7 @@ def places(chosen: list[Chosen]) -> list[int]:
 
 def textbook(scores: Floats, vectors: Floats, k: int, diversity: float) -> list[int]:
     """argmax of (1 − δ)·relevance − δ·max similarity to those chosen (Carbonell and Goldstein 1998, formula 1)."""
+
     def cosine(a: int, b: int) -> float:
         product = float(np.linalg.norm(vectors[a]) * np.linalg.norm(vectors[b]))
         return max(0.0, float(vectors[a] @ vectors[b]) / product) if product else 0.0
@@ -56,8 +61,13 @@ def textbook(scores: Floats, vectors: Floats, k: int, diversity: float) -> list[
     pool = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[: 4 * k]
     chosen: list[int] = []
     while pool and len(chosen) < k:
-        best = max(pool, key=lambda place: (1 - diversity) * float(scores[place]) / float(scores.max())
-                   - diversity * max((cosine(place, other) for other in chosen), default=0.0))  # fmt: skip
+        best = max(
+            pool,
+            key=lambda place: (
+                (1 - diversity) * float(scores[place]) / float(scores.max())
+                - diversity * max((cosine(place, other) for other in chosen), default=0.0)
+            ),
+        )
         pool.remove(best)
         chosen.append(best)
     return chosen
@@ -124,8 +134,16 @@ def test_without_a_limit_twins_stay() -> None:
 
 
 def test_no_value_fills_more_than_its_cap() -> None:
-    brands: list[dict[str, Any] | None] = [{"brand": ["a", "b"]}, {"brand": "a"}, {"brand": ("a", "a")}, {"brand": "b"},
-                                           {"brand": None}, {}, None, {"brand": "c"}]
+    brands: list[dict[str, Any] | None] = [
+        {"brand": ["a", "b"]},
+        {"brand": "a"},
+        {"brand": ("a", "a")},
+        {"brand": "b"},
+        {"brand": None},
+        {},
+        None,
+        {"brand": "c"},
+    ]
     scores = np.linspace(1, 0.1, 8, dtype=np.float32)
     vectors = np.zeros((8, 2), np.float32)
     assert places(slate(SlateSettings(cap_feature="brand", cap=1), scores, vectors, 8, brands)) == [0, 4, 5, 6, 7]
@@ -148,8 +166,10 @@ def explored(count: int, settings_: SlateSettings, n: int, k: int, brands: list[
 
 
 @given(
-    scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40, unique=True), k=st.integers(0, 45),
-    share=st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]), data=st.data(),
+    scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40, unique=True),
+    k=st.integers(0, 45),
+    share=st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]),
+    data=st.data(),
 )
 def test_newcomers_have_the_last_places_and_no_more_than_their_share(
     scores: list[float], k: int, share: float, data: st.DataObject
@@ -157,8 +177,12 @@ def test_newcomers_have_the_last_places_and_no_more_than_their_share(
     new = data.draw(st.lists(st.integers(0, len(scores) - 1), unique=True))
     n = len(scores)
     found = Reranker(SlateSettings(newcomers=share), 0)(
-        np.arange(n, dtype=np.int32), np.array(scores, np.float32), k, index_of(np.zeros((n, 2), np.float32)),
-        catalogue([None] * n), np.array(new, dtype=np.int64),
+        np.arange(n, dtype=np.int32),
+        np.array(scores, np.float32),
+        k,
+        index_of(np.zeros((n, 2), np.float32)),
+        catalogue([None] * n),
+        np.array(new, dtype=np.int64),
     )
     best = sorted(range(n), key=lambda place: -scores[place])[:k]
     late = [place for place in new if place not in best][: int(k * share)]
@@ -170,9 +194,14 @@ def test_hard_limits_hold_for_newcomers_too() -> None:
     n = 12
     rerank = Reranker(SlateSettings(newcomers=0.5, cap_feature="brand", cap=2), 0)
     brands = list("abcdef") + ["x"] * 5 + ["a"]
-    found = rerank(np.arange(n, dtype=np.int32), np.linspace(0.9, 0.1, n, dtype=np.float32), 6,
-                   index_of(np.zeros((n, 2), np.float32)), catalogue([{"brand": one} for one in brands]),
-                   np.arange(6, n))  # fmt: skip
+    found = rerank(
+        np.arange(n, dtype=np.int32),
+        np.linspace(0.9, 0.1, n, dtype=np.float32),
+        6,
+        index_of(np.zeros((n, 2), np.float32)),
+        catalogue([{"brand": one} for one in brands]),
+        np.arange(6, n),
+    )
     assert places(found) == [0, 1, 2, 6, 7, 11]
 
 
@@ -203,8 +232,13 @@ def test_hard_limits_hold_for_explored_items_too() -> None:
     twins = np.repeat(np.eye(6, dtype=np.float32), 2, axis=0)
     rerank = Reranker(SlateSettings(exploration=0.7, near_duplicate=0.9), 0)
     for _ in range(200):
-        found = rerank(np.arange(12, dtype=np.int32), np.linspace(1, 0.1, 12, dtype=np.float32), 3, index_of(twins),
-                       catalogue([None] * 12))  # fmt: skip
+        found = rerank(
+            np.arange(12, dtype=np.int32),
+            np.linspace(1, 0.1, 12, dtype=np.float32),
+            3,
+            index_of(twins),
+            catalogue([None] * 12),
+        )
         assert len({chosen.place // 2 for chosen in found}) == 3
 
 

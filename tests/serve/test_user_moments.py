@@ -191,8 +191,10 @@ def test_what_is_no_state_is_a_stranger(shop: SmallShop, caplog: pytest.LogCaptu
 def test_where_states_came_from_is_counted(shop: SmallShop) -> None:
     def counts() -> list[float]:
         name = "stream_reco_user_states_total"
-        return [metrics.REGISTRY.get_sample_value(name, {"source": source}) or 0.0
-                for source in ("redis", "memory", "nowhere")]  # fmt: skip
+        return [
+            metrics.REGISTRY.get_sample_value(name, {"source": source}) or 0.0
+            for source in ("redis", "memory", "nowhere")
+        ]
 
     store = Store()
     source, _ = moments(shop, store)

@@ -42,16 +42,26 @@ class Asked(NamedTuple):
         recent = np.full(RECENT, -1, dtype=np.int32)
         recent[: len(self.recent)] = self.recent
         bits = np.full(len(self.extra), TOWER, dtype=np.int32)
-        return (trends, lists_of(self.pairs), lists_of(self.popular), np.array(self.available), recent,
-                ints(self.values), ints(self.blocked), ints(self.extra), bits)
+        return (
+            trends,
+            lists_of(self.pairs),
+            lists_of(self.popular),
+            np.array(self.available),
+            recent,
+            ints(self.values),
+            ints(self.blocked),
+            ints(self.extra),
+            bits,
+        )
 
     def candidates(self, limit: int, quotas: tuple[int, int, int, int]) -> dict[int, int]:
         """Slot → source bits, in the order in which they are found."""
         proposals = [(slot, TOWER) for slot in self.extra]
         proposals += [(slot, TRENDING) for listed in self.trending for slot in listed[: quotas[0]]]
         proposals += [(slot, COVISIT) for row in self.recent[:PAIR_SEEDS] for slot in self.pairs[row][: quotas[1]]]
-        proposals += [(slot, CONTEXTUAL) for value in self.values if value >= 0
-                      for slot in self.popular[value][: quotas[2]]]
+        proposals += [
+            (slot, CONTEXTUAL) for value in self.values if value >= 0 for slot in self.popular[value][: quotas[2]]
+        ]
         proposals += [(slot, FRESH) for slot in self.fresh[: quotas[3]]]
         found: dict[int, int] = {}
         for slot, bit in proposals:
@@ -78,10 +88,14 @@ SLOT = st.integers(0, SLOTS - 1)
 LISTED = st.lists(SLOT, max_size=6, unique=True)
 ASKED = st.builds(
     Asked,
-    trending=st.lists(LISTED, min_size=6, max_size=6), fresh=LISTED,
-    pairs=st.lists(LISTED, min_size=SLOTS, max_size=SLOTS), popular=st.lists(LISTED, min_size=VALUES, max_size=VALUES),
-    available=st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS), recent=st.lists(SLOT, max_size=RECENT),
-    values=st.lists(st.integers(-1, VALUES - 1), max_size=8), blocked=st.lists(st.integers(-1, SLOTS + 9), max_size=6),
+    trending=st.lists(LISTED, min_size=6, max_size=6),
+    fresh=LISTED,
+    pairs=st.lists(LISTED, min_size=SLOTS, max_size=SLOTS),
+    popular=st.lists(LISTED, min_size=VALUES, max_size=VALUES),
+    available=st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS),
+    recent=st.lists(SLOT, max_size=RECENT),
+    values=st.lists(st.integers(-1, VALUES - 1), max_size=8),
+    blocked=st.lists(st.integers(-1, SLOTS + 9), max_size=6),
     extra=st.lists(st.integers(-1, SLOTS + 9), max_size=8),
 )
 QUOTA = st.integers(0, 7)
@@ -128,8 +142,9 @@ def test_threads_share_one_gatherer() -> None:
     recents = rng.integers(0, slots, (64, RECENT)).astype(np.int32)
 
     def ask(number: int) -> tuple[list[int], list[int]]:
-        found, sources = gatherer(trends, pairs, popular, available, recents[number % 64], nothing, nothing, nothing,
-                                  nothing)
+        found, sources = gatherer(
+            trends, pairs, popular, available, recents[number % 64], nothing, nothing, nothing, nothing
+        )
         return found.tolist(), sources.tolist()
 
     wanted = [ask(number) for number in range(64)]

@@ -97,8 +97,14 @@ def test_unknown_values_never_become_known_by_asking() -> None:
 
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(0, 6), st.integers(0, 6).map(float), st.just(0.5), st.just(math.nan),
-    st.sampled_from(["a", "b", "", "😀", "1", "true"]), st.integers(NOW - 5, NOW),
+    st.none(),
+    st.booleans(),
+    st.integers(0, 6),
+    st.integers(0, 6).map(float),
+    st.just(0.5),
+    st.just(math.nan),
+    st.sampled_from(["a", "b", "", "😀", "1", "true"]),
+    st.integers(NOW - 5, NOW),
 )
 CONTEXTS = st.dictionaries(st.sampled_from([f"field{n}" for n in range(11)]), VALUES, max_size=5)
 

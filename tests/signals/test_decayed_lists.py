@@ -29,8 +29,13 @@ class ListMachine(RuleBasedStateMachine):
         keys = self.lists.keys[row]
         return set(keys[keys != EMPTY].tolist())
 
-    @rule(row=st.integers(0, ROWS - 1), key=st.integers(0, KEYS - 1), gap=GAPS, late=GAPS,
-          amount=st.sampled_from([0.5, 1.0]))
+    @rule(
+        row=st.integers(0, ROWS - 1),
+        key=st.integers(0, KEYS - 1),
+        gap=GAPS,
+        late=GAPS,
+        amount=st.sampled_from([0.5, 1.0]),
+    )
     def add(self, row: int, key: int, gap: int, late: int, amount: float) -> None:
         self.now += gap
         time = self.now - late
@@ -73,7 +78,7 @@ class ListMachine(RuleBasedStateMachine):
         for row, model in enumerate(self.model):
             keys = self.lists.keys[row].tolist()
             assert sorted(key for key in keys if key != EMPTY) == sorted(model)
-            assert all(key == EMPTY for key in keys[len(model):])
+            assert all(key == EMPTY for key in keys[len(model) :])
             for place, key in enumerate(keys[: len(model)]):
                 for kind, half_life in enumerate(PAIRS):
                     fade = 2.0 ** (-(self.now - int(self.lists.stamps[row])) / half_life)

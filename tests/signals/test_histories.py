@@ -24,8 +24,12 @@ class HistoriesMachine(RuleBasedStateMachine):
         self.model: dict[int | str, ReferenceHistory] = {}
         self.now = START
 
-    @rule(user=st.sampled_from(USERS), items=st.lists(st.integers(0, 12), min_size=1, max_size=25),
-          gap=st.sampled_from([0, 1, HOUR, DAY]), late=st.sampled_from([0, 0, 1, HOUR, 3 * DAY, 8 * DAY]))
+    @rule(
+        user=st.sampled_from(USERS),
+        items=st.lists(st.integers(0, 12), min_size=1, max_size=25),
+        gap=st.sampled_from([0, 1, HOUR, DAY]),
+        late=st.sampled_from([0, 0, 1, HOUR, 3 * DAY, 8 * DAY]),
+    )
     def act(self, user: int | str, items: list[int], gap: int, late: int) -> None:
         for item in items:
             self.now += gap

@@ -165,8 +165,17 @@ class SignalsMachine(RuleBasedStateMachine):
         for context in ({f"field{n}": text for n in range(10)} for text in "abcde"):
             for one, two in zip(mine.coder.encode(context, 0), other.coder.encode(context, 0), strict=True):
                 np.testing.assert_array_equal(one, two)
-        trends = [find_trends(signals.counts.items, signals.catalogue.available, signals.catalogue.size, self.now,
-                              SETTINGS.trending_width, FRESH_WIDTH) for signals in (mine, other)]
+        trends = [
+            find_trends(
+                signals.counts.items,
+                signals.catalogue.available,
+                signals.catalogue.size,
+                self.now,
+                SETTINGS.trending_width,
+                FRESH_WIDTH,
+            )
+            for signals in (mine, other)
+        ]
         equal(trends[0]._asdict(), trends[1]._asdict())
 
     @invariant()
@@ -225,7 +234,8 @@ class SignalsMachine(RuleBasedStateMachine):
             keyed = {catalogue.slot_of(item): times for item, times in self.model.popular.get(value, {}).items()}
             self.list_agrees(counts.popular, number, keyed, CONTEXTS)
             assert tallied(counts.values, number, self.now) == pytest.approx(
-                decayed(self.model.values[value], DAY, self.now), rel=1e-9, abs=1e-200)
+                decayed(self.model.values[value], DAY, self.now), rel=1e-9, abs=1e-200
+            )
 
     def numbers(self) -> dict[Value, int]:
         """The numbers of all values that can be asked for."""
@@ -238,8 +248,14 @@ class SignalsMachine(RuleBasedStateMachine):
         assert len(set(found.values())) == len(found)
         return found
 
-    def list_agrees(self, lists: Lists, row: int, wanted: dict[int, list[tuple[int, float]]],
-                    half_lives: tuple[int, ...], ignored: set[int] | None = None) -> None:
+    def list_agrees(
+        self,
+        lists: Lists,
+        row: int,
+        wanted: dict[int, list[tuple[int, float]]],
+        half_lives: tuple[int, ...],
+        ignored: set[int] | None = None,
+    ) -> None:
         keys = [key for key in lists.keys[row].tolist() if key != EMPTY]
         assert len(set(keys)) == len(keys)
         assert set(keys) - (ignored or set()) == set(wanted)

@@ -30,11 +30,11 @@ def slots(array: np.ndarray[tuple[int], np.dtype[np.int32]]) -> list[int]:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3 * HOUR)), max_size=40),
-    st.lists(st.booleans(), min_size=10, max_size=10), st.integers(0, 2 * DAY), st.integers(0, 12),
+    st.lists(st.booleans(), min_size=10, max_size=10),
+    st.integers(0, 2 * DAY),
+    st.integers(0, 12),
 )
-def test_trends_are_a_sort(
-    events: list[tuple[int, int]], available: list[bool], later: int, size: int
-) -> None:
+def test_trends_are_a_sort(events: list[tuple[int, int]], available: list[bool], later: int, size: int) -> None:
     counters, now = empty_counters(12), START + 3 * HOUR + later
     acted: dict[int, list[tuple[int, float]]] = {}
     for slot, offset in sorted(events, key=lambda event: event[1]):

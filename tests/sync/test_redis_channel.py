@@ -96,9 +96,7 @@ def test_it_keeps_no_more_bytes_than_it_may_but_always_the_newest(
     assert same(left.publication, large)
 
 
-def test_a_snapshot_frees_all_before_it_and_their_chunks(
-    redis_server: RedisServer, connect: Connect, toy: Toy
-) -> None:
+def test_a_snapshot_frees_all_before_it_and_their_chunks(redis_server: RedisServer, connect: Connect, toy: Toy) -> None:
     channel = connect(redis_server)
     send_all(channel, toy, 1, 5)
     before = keys(redis_server, "*:chunk:*")

@@ -20,9 +20,22 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.redis
 ACTIONS = (
-    "learn", "publish", "publish", "poll 0", "poll 1", "flush", "lose", "tear", "trim", "break", "vanish", "restart",
-    "zombie", "leave", "join",
-)  # fmt: skip
+    "learn",
+    "publish",
+    "publish",
+    "poll 0",
+    "poll 1",
+    "flush",
+    "lose",
+    "tear",
+    "trim",
+    "break",
+    "vanish",
+    "restart",
+    "zombie",
+    "leave",
+    "join",
+)
 
 
 @dataclass

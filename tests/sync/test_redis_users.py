@@ -87,8 +87,10 @@ def nodes(start_redis: Callable[..., RedisServer]) -> list[RedisServer]:
     for server in servers[1:]:
         servers[0].do("CLUSTER", "MEET", "127.0.0.1", server.port)
     deadline = time.monotonic() + 30
-    while not all(re.search(rb"cluster_state:ok.*cluster_known_nodes:3", server.do("CLUSTER", "INFO"), re.DOTALL)
-                  for server in servers):  # fmt: skip
+    while not all(
+        re.search(rb"cluster_state:ok.*cluster_known_nodes:3", server.do("CLUSTER", "INFO"), re.DOTALL)
+        for server in servers
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return servers
@@ -155,9 +157,12 @@ def test_a_redis_that_is_away_is_told_within_the_timeout(start_redis: Callable[.
         users.put_many({"u": b"1"})
         getattr(server, way)()
         asked: list[Callable[[], object]] = [
-            lambda: users.get("u"), lambda: users.put_many({"u": b"2"}), lambda: users.forget("u"),
-            lambda: users.mark("1"), lambda: users.has_mark("1"),
-        ]  # fmt: skip
+            lambda: users.get("u"),
+            lambda: users.put_many({"u": b"2"}),
+            lambda: users.forget("u"),
+            lambda: users.mark("1"),
+            lambda: users.has_mark("1"),
+        ]
         for ask in asked:
             started = time.monotonic()
             with pytest.raises(RedisFailure):

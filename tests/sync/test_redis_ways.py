@@ -100,11 +100,36 @@ def test_a_socket_of_unix_from_settings(start_redis: Start, toy: Toy, tmp_path: 
 
 def test_tls(start_redis: Start, link: Callable[..., RedisLink], toy: Toy, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(command, check=True, capture_output=True)
-    server = start_redis("--tls-cert-file", str(certificate), "--tls-key-file", str(key),
-                         "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no", tls=True)  # fmt: skip
+    server = start_redis(
+        "--tls-cert-file",
+        str(certificate),
+        "--tls-key-file",
+        str(key),
+        "--tls-ca-cert-file",
+        str(certificate),
+        "--tls-auth-clients",
+        "no",
+        tls=True,
+    )
     carries(link(f"rediss://127.0.0.1:{server.port}/0?ssl_ca_certs={certificate}"), toy)
     assert "CERTIFICATE_VERIFY_FAILED" in refusal(link(f"rediss://127.0.0.1:{server.port}"), RedisUnreachable)
     refusal(link(f"redis://127.0.0.1:{server.port}"), RedisUnreachable)
@@ -145,8 +170,17 @@ def test_sentinels_lead_to_the_primary_and_to_the_one_after_it(
     start_redis: Start, link: Callable[..., RedisLink], toy: Toy
 ) -> None:
     primary = start_redis("--requirepass", PASSWORD, "--masterauth", PASSWORD)
-    other = start_redis("--requirepass", PASSWORD, "--masterauth", PASSWORD,
-                        "--replicaof", "127.0.0.1", str(primary.port), "--repl-diskless-sync-delay", "0")  # fmt: skip
+    other = start_redis(
+        "--requirepass",
+        PASSWORD,
+        "--masterauth",
+        PASSWORD,
+        "--replicaof",
+        "127.0.0.1",
+        str(primary.port),
+        "--repl-diskless-sync-delay",
+        "0",
+    )
     watch = f'''sentinel monitor shop 127.0.0.1 {primary.port} 1
 sentinel auth-pass shop "{PASSWORD}"
 sentinel down-after-milliseconds shop 500
@@ -184,12 +218,18 @@ def test_sentinels_with_a_password_of_their_own(start_redis: Start, toy: Toy, na
     let_in = f'requirepass "{theirs}"'
     if name is not None:
         let_in = f"user {name} on #{sha256(theirs.encode()).hexdigest()} +@all\nuser default off"
-    sentinel = start_redis("--sentinel", config=f'''sentinel monitor shop 127.0.0.1 {primary.port} 1
+    sentinel = start_redis(
+        "--sentinel",
+        config=f'''sentinel monitor shop 127.0.0.1 {primary.port} 1
 sentinel auth-pass shop "{PASSWORD}"
 {let_in}
-''')
-    environ = {"STREAM_RECO_REDIS_URL": f"redis+sentinel://127.0.0.1:{sentinel.port}/shop/0",
-               "STREAM_RECO_REDIS_PASSWORD": PASSWORD, "STREAM_RECO_REDIS_SENTINEL_PASSWORD": theirs}  # fmt: skip
+''',
+    )
+    environ = {
+        "STREAM_RECO_REDIS_URL": f"redis+sentinel://127.0.0.1:{sentinel.port}/shop/0",
+        "STREAM_RECO_REDIS_PASSWORD": PASSWORD,
+        "STREAM_RECO_REDIS_SENTINEL_PASSWORD": theirs,
+    }
     named = {} if name is None else {"STREAM_RECO_REDIS_SENTINEL_USERNAME": name}
     with RedisLink.of(load(None, environ | named).settings.redis) as one:
         carries(one, toy)

@@ -48,9 +48,15 @@ def test_bytes_are_base64_on_the_wire() -> None:
         topic="t", partition=0, offset=1, reason="json", message="m", key=None, value=b"\xff\xfe", time=5
     )
     assert msgspec.json.decode(encode_letter(letter)) == {
-        "topic": "t", "partition": 0, "offset": 1, "reason": "json", "message": "m", "key": None, "value": "//4=",
+        "topic": "t",
+        "partition": 0,
+        "offset": 1,
+        "reason": "json",
+        "message": "m",
+        "key": None,
+        "value": "//4=",
         "time": 5,
-    }  # fmt: skip
+    }
 
 
 class Post:

@@ -33,8 +33,24 @@ class Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     both.write_text(key.read_text() + certificate.read_text())
     passwords, certificates = (f"127.0.0.1:{port}" for port in free_ports(2))
@@ -46,9 +62,18 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     )
     try:
         server.start()
-        server.tool("kafka.admin.ConfigCommand", "--bootstrap-server", server.bootstrap, "--alter",
-                    "--entity-type", "users", "--entity-name", "shop",
-                    "--add-config", f"SCRAM-SHA-512=[iterations=4096,password={HUSH}]")  # fmt: skip
+        server.tool(
+            "kafka.admin.ConfigCommand",
+            "--bootstrap-server",
+            server.bootstrap,
+            "--alter",
+            "--entity-type",
+            "users",
+            "--entity-name",
+            "shop",
+            "--add-config",
+            f"SCRAM-SHA-512=[iterations=4096,password={HUSH}]",
+        )
         named = KafkaSettings(
             bootstrap=passwords,
             security_protocol="SASL_SSL",

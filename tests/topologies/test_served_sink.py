@@ -54,8 +54,11 @@ def test_what_many_threads_give_lies_in_kafka(kafka_settings: KafkaSettings) -> 
             list(threads.map(give_to(sink), slates))
         until(lambda: counts()["written"] - before["written"] == 400)
     values = asyncio.run(kafka_log.read(kafka_settings, "served"))
-    found = {(one.user_id, one.request_id, item.item_id): item.features
-             for one in map(decode_slate, values) for item in one.items}  # fmt: skip
+    found = {
+        (one.user_id, one.request_id, item.item_id): item.features
+        for one in map(decode_slate, values)
+        for item in one.items
+    }
     assert len(values) == 400
     assert found == features_of(slates)
 

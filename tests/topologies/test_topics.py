@@ -58,8 +58,10 @@ def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaS
     assert ask(kafka_settings, lambda admin: mismatches(admin, kafka_settings, "user_id")) == []
     names = [topic.name for topic in declared_topics(kafka_settings)]
     present = ask(kafka_settings, lambda admin: present_topics(admin, names))
-    shapes = {name.rpartition(".")[2]: (there.partitions, there.configs["cleanup.policy"], there.replication)
-              for name, there in present.items()}
+    shapes = {
+        name.rpartition(".")[2]: (there.partitions, there.configs["cleanup.policy"], there.replication)
+        for name, there in present.items()
+    }
     assert shapes == {
         "events": (2, "delete", 1),
         "examples": (2, "delete", 1),
@@ -69,7 +71,7 @@ def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaS
         "dead-letters": (1, "delete", 1),
         "trainer-leader": (1, "compact", 1),
         "registry": (1, "compact", 1),
-    }  # fmt: skip
+    }
     events = present[f"{kafka_settings.prefix}.events"].configs
     assert events["retention.ms"] == str(30 * 86_400_000)
     assert events["message.timestamp.type"] == "LogAppendTime"

@@ -41,7 +41,9 @@ def test_every_field_is_described(heading: str, structs: list[type[msgspec.Struc
 
 def test_what_may_be_null_is_said() -> None:
     for heading, struct in (
-        ("field of an example", Example), ("field of a dead letter", DeadLetter), ("field of a publication", Header),
+        ("field of an example", Example),
+        ("field of a dead letter", DeadLetter),
+        ("field of a publication", Header),
     ):
         nullable = {bare(name) for name, kind, _ in WIRE.table(heading) if kind.endswith("or null")}
         hints = {field.name: field.type for field in msgspec.structs.fields(struct)}

@@ -255,8 +255,9 @@ def test_a_part_may_be_a_folder_of_its_own(tmp_path: Path) -> None:
     folder = restored.parts["store"]
     assert isinstance(folder, Path)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
-        shared.name: b"1" * 1000, "CURRENT": b"now",
-    }  # fmt: skip
+        shared.name: b"1" * 1000,
+        "CURRENT": b"now",
+    }
     assert restored.parts["rest"] == b"rest"
     (folder / "CURRENT").write_text("not")
     again = read_checkpoint(tmp_path / "checkpoints")

@@ -51,7 +51,7 @@ def learned(seen: list[Seen], correction: Correction, late: float, rate: float =
         bias = bias.detach().requires_grad_()
         weight, opposite = corrected(
             correction, np.array([int(kind)]), torch.ones(1), torch.tensor([undone]), bias, late
-        )  # fmt: skip
+        )
         sample = bias - math.log(rate)
         loss = weight * loss_of(sample, torch.full((1,), float(label)))
         loss = (loss - opposite * loss_of(sample, torch.full((1,), 1.0 - label))).sum()
@@ -114,9 +114,13 @@ def test_undoing_leaves_the_loss_of_the_final_label(flips: list[tuple[int, float
     for place, (_, weight) in enumerate(flips):
         label = float((first + place) % 2)
         here, opposite = corrected(
-            "undo", np.array([int(Feedback.CERTAIN)]), torch.tensor([weight], dtype=torch.float64),
-            torch.tensor([before], dtype=torch.float64), odds, 1.0,
-        )  # fmt: skip
+            "undo",
+            np.array([int(Feedback.CERTAIN)]),
+            torch.tensor([weight], dtype=torch.float64),
+            torch.tensor([before], dtype=torch.float64),
+            odds,
+            1.0,
+        )
         total += here * loss_of(odds, torch.full_like(odds, label))
         total -= opposite * loss_of(odds, torch.full_like(odds, 1.0 - label))
         before = weight

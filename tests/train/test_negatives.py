@@ -32,7 +32,10 @@ def world(counts: list[int]) -> Signals:
 
 
 def sampled(
-    signals: Signals, sampler: NegativeSampler, rng: np.random.Generator, positive: int = 0,
+    signals: Signals,
+    sampler: NegativeSampler,
+    rng: np.random.Generator,
+    positive: int = 0,
     seen: NDArray[np.int32] = NONE,
 ) -> Sample:
     return sampler.sample(signals, positive, NOBODY, seen, signals.coder.encode(None, NOW), rng)

@@ -91,8 +91,13 @@ def test_probabilities_of_impressions_are_calibrated() -> None:
     rates = (0.05, 0.15, 0.4)
     shown = rng.integers(3, size=12_000)
     clicked = rng.random(12_000) < np.array(rates)[shown]
-    learn(trainer, [example(int(rng.integers(500)), [int(item)], int(click), dense=noise(rng))
-                    for item, click in zip(shown, clicked, strict=True)])  # fmt: skip
+    learn(
+        trainer,
+        [
+            example(int(rng.integers(500)), [int(item)], int(click), dense=noise(rng))
+            for item, click in zip(shown, clicked, strict=True)
+        ],
+    )
     asked = [example(int(rng.integers(500)), [item % 3], dense=noise(rng)) for item in range(3_000)]
     found = chances(trainer, asked)
     assert found.mean() == pytest.approx(clicked.mean(), rel=0.1)
@@ -285,8 +290,9 @@ def test_what_is_published_is_the_average_of_the_last_steps() -> None:
         share = max(1 / step, 1 / 4)
         mean = (1 - share) * mean + share * weights_of(trainer.ranker)[name].astype(np.float64)
         assert weights_of(trainer.averaged)[name] == pytest.approx(mean, rel=1e-4, abs=1e-6)
-        assert np.array_equal(weights_of(trainer.averaged)["standardise.mean"],
-                              weights_of(trainer.ranker)["standardise.mean"])
+        assert np.array_equal(
+            weights_of(trainer.averaged)["standardise.mean"], weights_of(trainer.ranker)["standardise.mean"]
+        )
     assert not np.array_equal(mean, weights_of(trainer.ranker)[name])
 
 

@@ -20,8 +20,15 @@ SETTINGS = TrainSettings(learning_rate=5e-3, row_learning_rate=0.2)
 
 
 def example(
-    user: int, items: Sequence[int], label: int = 1, *, rates: Sequence[float] | None = None, weight: float = 1.0,
-    position: int = 0, dense: NDArray[np.float32] | None = None, history: Sequence[int] = (),
+    user: int,
+    items: Sequence[int],
+    label: int = 1,
+    *,
+    rates: Sequence[float] | None = None,
+    weight: float = 1.0,
+    position: int = 0,
+    dense: NDArray[np.float32] | None = None,
+    history: Sequence[int] = (),
 ) -> Labelled:
     """An example whose first item is the one acted on, or not."""
     keys = np.zeros(RECENT, dtype=np.int64)
@@ -30,7 +37,12 @@ def example(
     if dense is None:
         dense = np.zeros((len(items), len(FEATURES)), dtype=np.float32)
     inputs = Inputs(
-        user, np.zeros(CONTEXT_FIELDS, dtype=np.int64), keys, ages, np.array(items, dtype=np.int64), dense,
+        user,
+        np.zeros(CONTEXT_FIELDS, dtype=np.int64),
+        keys,
+        ages,
+        np.array(items, dtype=np.int64),
+        dense,
         np.array(rates or [1.0] * len(items), dtype=np.float32),
     )
     return Labelled(inputs.to_bytes(), label, weight, NOW, position)
@@ -39,8 +51,9 @@ def example(
 def learn(trainer: Trainer, examples: Sequence[Labelled], batch: int = 64, seed: int = 0) -> list[float]:
     """Losses of the steps over all examples."""
     rng = np.random.default_rng(seed)
-    return [trainer.step(training_batch(examples[first : first + batch], rng))
-            for first in range(0, len(examples), batch)]  # fmt: skip
+    return [
+        trainer.step(training_batch(examples[first : first + batch], rng)) for first in range(0, len(examples), batch)
+    ]
 
 
 def chances(trainer: Trainer, examples: Sequence[Labelled]) -> NDArray[np.float32]:
