@@ -11,8 +11,8 @@ from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, Impression, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.served_features import ServedFeatures
-from stream_reco.labels.store import Changes, Store
 from stream_reco.measure.stages import observe_stage
+from stream_reco.storage.rocksdb import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
 from topologies.deletions import Deletion, decode_message
 from topologies.keys import id_key

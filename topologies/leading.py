@@ -23,8 +23,8 @@ from stream_reco.learner.predicted import LastPublished
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import LIVE_MS, observe_stage
 from stream_reco.serve.served import MODEL_NAME
+from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
-from stream_reco.train.checkpoint import CheckpointError
 from topologies.clients import consumer_arguments, producer_arguments
 from topologies.connecting import connected, let_go
 from topologies.dead_letters import DeadLetter, encode_letter

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_reco import metrics
 from stream_reco.clock import Clock
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 from topologies.connecting import let_go
 from topologies.input_reader import InputReader, Source
 from topologies.partition_clients import PartitionClients

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
-from stream_reco.labels.store import Changes, Store
+from stream_reco.storage.rocksdb import Changes, Store
 
 
 class Record(Protocol):

@@ -11,7 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.labels.store import Store, StoreError
+from stream_reco.storage.rocksdb import Store, StoreError
 from topologies.topics import TOMBSTONES_MS
 
 _LOGGER = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from stream_reco.config.servers import StateSettings
-from stream_reco.folder_lock import FolderLock, FolderTakenError
+from stream_reco.storage.folder_lock import FolderLock, FolderTakenError
 
 
 class StateFolderError(Exception):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from stream_reco.learner import state
-from stream_reco.train.checkpoint import CheckpointError, Part, RestoredPart, read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import CheckpointError, Part, RestoredPart, read_checkpoint, write_checkpoint
 
 _LOGGER = logging.getLogger(__name__)
 _PREFIX = "epoch-"

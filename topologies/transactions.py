@@ -11,7 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from stream_reco import metrics
-from stream_reco.labels.store import Changes
+from stream_reco.storage.rocksdb import Changes
 from topologies.role import Output, Processor, Record, Role
 from topologies.state import INPUT, Position, contained
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.events import Id
 from stream_reco.labels.keys import end_of, number, of_id
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 _USERS, _DAYS = b"U", b"t"
 

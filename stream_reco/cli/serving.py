@@ -15,7 +15,6 @@ from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.embedded.log_errors import LogError
 from stream_reco.embedded.recovery import Storage
 from stream_reco.embedded.service import EngineService
 from stream_reco.embedded.warm_up import warm_up
@@ -24,7 +23,8 @@ from stream_reco.serve.api import Api
 from stream_reco.serve.api_server import CannotListenError, HttpServer
 from stream_reco.serve.api_service import Service
 from stream_reco.serve.auth import UnprotectedBindError
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage.checkpoint import CheckpointError
+from stream_reco.storage.event_log_errors import LogError
 
 _POLL_SECONDS = 0.2
 

@@ -33,7 +33,7 @@ from stream_reco.serve.request import Request
 from stream_reco.serve.served import MODEL_NAME
 from stream_reco.serve.slate import Slate
 from stream_reco.signals.context import ContextValue
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
 Ingested = Accepted

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from stream_reco.embedded.log import EventLog, Record
+from stream_reco.storage.event_log import EventLog, Record
 
 
 class Journal:

@@ -18,13 +18,13 @@ from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_pending
-from stream_reco.labels.store import Store, StoreError
 from stream_reco.learner.intake import Intake
 from stream_reco.learner.lessons import Lessons
 from stream_reco.learner.randomness import Randomness
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
+from stream_reco.storage.rocksdb import Store, StoreError
 from stream_reco.train.trainer import Labelled, Trainer
 
 _LOGGER = logging.getLogger(__name__)

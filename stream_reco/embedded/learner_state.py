@@ -12,9 +12,9 @@ import msgspec
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.interests import Interests
-from stream_reco.labels.store import Store
 from stream_reco.learner import state
-from stream_reco.train.checkpoint import Part, RestoredPart
+from stream_reco.storage.checkpoint import Part, RestoredPart
+from stream_reco.storage.rocksdb import Store
 
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (

@@ -14,11 +14,11 @@ from stream_reco.clock import Clock
 from stream_reco.embedded import records
 from stream_reco.embedded.courtesy import Courtesy
 from stream_reco.embedded.engine import Engine
-from stream_reco.embedded.log import Record
 from stream_reco.embedded.writer import Arrival
 from stream_reco.events import decode_batch
 from stream_reco.measure.stages import LIVE_MS
 from stream_reco.serve.api_service import Accepted
+from stream_reco.storage.event_log import Record
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 16

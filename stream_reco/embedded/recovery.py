@@ -10,9 +10,9 @@ from stream_reco.config import Settings
 from stream_reco.embedded import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.learner_state import learner_from, parts_of
-from stream_reco.embedded.log import EventLog
-from stream_reco.labels.store import Store, StoreError, copy_of
-from stream_reco.train.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from stream_reco.storage.event_log import EventLog
+from stream_reco.storage.rocksdb import Store, StoreError, copy_of
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour, UnavailableError
 from stream_reco.serve.slate import Slate
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
 _SWITCH_SECONDS = 5e-5

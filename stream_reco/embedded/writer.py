@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from stream_reco.embedded import records
 from stream_reco.embedded.entrance import Entrance
 from stream_reco.embedded.journal import Journal
-from stream_reco.embedded.log_errors import LogError, LogFull
 from stream_reco.events import Event, encode_batch
 from stream_reco.serve.api_service import Accepted, UnavailableError
+from stream_reco.storage.event_log_errors import LogError, LogFull
 
 _LOGGER = logging.getLogger(__name__)
 MOST_EVENTS = 128

@@ -11,7 +11,7 @@ from stream_reco.labels.keys import number, of_group
 from stream_reco.labels.memory import BEFORE_ALL, END, NEVER, Reached
 from stream_reco.labels.pending import Shown
 from stream_reco.labels.remembered import HOUR_MS
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 Member = tuple[int, int]
 _MOST_SWEPT = 10_000

@@ -19,9 +19,9 @@ from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITE
 from stream_reco.labels.on_disk import OnDisk
 from stream_reco.labels.pending import Held, Shown
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
-from stream_reco.labels.store import Changes, Store
 from stream_reco.labels.unprompted import taken_back, unprompted
 from stream_reco.labels.weights import Weights
+from stream_reco.storage.rocksdb import Changes, Store
 
 
 class LabelJoiner:

@@ -7,7 +7,7 @@ import msgspec
 from stream_reco.labels.groups import Order
 from stream_reco.labels.keys import META
 from stream_reco.labels.memory import BEFORE_ALL, Progress, Spans
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 VERSION = 1
 

@@ -12,7 +12,7 @@ from stream_reco.labels.keys import number, number_at
 from stream_reco.labels.memory import ORPHAN, RESPONSE, WAITED, Progress
 from stream_reco.labels.near import Near
 from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELD = msgspec.msgpack.Decoder(Held)

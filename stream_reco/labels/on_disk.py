@@ -21,8 +21,8 @@ from stream_reco.labels.memory import DEADLINE, END, PRESUMED, Due, Progress, Re
 from stream_reco.labels.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.near_on_disk import NearOnDisk
 from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.store import Changes, Store
 from stream_reco.labels.timeline import Timeline
+from stream_reco.storage.rocksdb import Changes, Store
 
 _HOT = 20_000
 """Impressions that are kept as objects beyond a commit: most actions come soon after."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.labels.chunks import Chunks
 from stream_reco.labels.keys import number, number_at, of_id
 from stream_reco.labels.memory import BEFORE_ALL
 from stream_reco.labels.remembered import HOUR_MS
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.labels.store import Store
+from stream_reco.storage.expiring_keys import Chunks
+from stream_reco.storage.rocksdb import Store
 
 _COMMITS = b"c"
 _UNMET = 20_000

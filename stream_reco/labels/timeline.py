@@ -12,7 +12,7 @@ import msgspec
 from stream_reco.labels.keys import number, number_at, timed
 from stream_reco.labels.memory import END, NEVER, Reached
 from stream_reco.labels.pending import Shown
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 _CHUNK = msgspec.msgpack.Decoder(list[Shown])
 _ONE = msgspec.msgpack.Decoder(Shown)

@@ -22,7 +22,7 @@ from stream_reco.learner.randomness import Randomness
 from stream_reco.learner.seen_ids import SeenIds
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import MINUTE_MS, SignalSettings
-from stream_reco.train.checkpoint import Part, RestoredPart
+from stream_reco.storage.checkpoint import Part, RestoredPart
 from stream_reco.train.settings import TrainSettings
 
 _OF_EVENT, _OF_EXAMPLE, _PURPOSES = 1, 3, 4

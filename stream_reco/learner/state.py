@@ -16,7 +16,7 @@ from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.checkpoint import Arrays, Part, RestoredPart
+from stream_reco.storage.checkpoint import Arrays, Part, RestoredPart
 from stream_reco.train.trainer import Labelled
 
 

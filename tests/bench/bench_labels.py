@@ -19,7 +19,7 @@ import numpy as np
 
 from stream_reco.events import Action, Event, Impression
 from stream_reco.labels import LabelJoiner
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 _DAY_MS = 86_400_000
 _WINDOW_MS = 14 * _DAY_MS

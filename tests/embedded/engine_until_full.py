@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stream_reco.embedded import Engine
-from stream_reco.embedded.log import LogFull
-from stream_reco.train import checkpoint
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage import checkpoint
+from stream_reco.storage.checkpoint import CheckpointError
+from stream_reco.storage.event_log import LogFull
 from tests.embedded.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 OFTEN = replace(SETTINGS, training=replace(SETTINGS.training, checkpoint_events=40))

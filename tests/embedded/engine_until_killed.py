@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from stream_reco.embedded.log import LogBusyError
-from stream_reco.train import checkpoint
+from stream_reco.storage import checkpoint
+from stream_reco.storage.event_log import LogBusyError
 from tests.embedded.recovery_world import Step, differences, do, opened, steps, whole_state
 
 OPENING, STEPPING, CHECKPOINTING, SYNCING, DONE = b"o", b"s", b"c", b"y", b"d"

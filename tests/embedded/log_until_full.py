@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from stream_reco.embedded.log import EventLog, LogFull
+from stream_reco.storage.event_log import EventLog, LogFull
 
 
 def payload(position: int) -> bytes:

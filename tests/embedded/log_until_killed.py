@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_reco.embedded.log import EventLog
+from stream_reco.storage.event_log import EventLog
 
 ROUNDS = 12
 

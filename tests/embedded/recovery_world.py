@@ -20,7 +20,7 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retract
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings
-from stream_reco.train.checkpoint import Part
+from stream_reco.storage.checkpoint import Part
 from stream_reco.train.settings import TrainSettings
 from tests.labels.whole_memory import whole_memory
 

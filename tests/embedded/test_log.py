@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_reco import metrics
-from stream_reco.embedded.log import (
+from stream_reco.storage.event_log import (
     EventLog,
     LogBusyError,
     LogCorruptError,
@@ -28,7 +28,7 @@ from stream_reco.embedded.log import (
     LogVersionError,
     Record,
 )
-from stream_reco.embedded.log_file import LogFile
+from stream_reco.storage.event_log_file import LogFile
 
 HERE = Path(__file__).parent
 OnSmallDisk = Callable[[Path, int], str]
@@ -278,7 +278,7 @@ def test_one_folder_has_one_log(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    code = "import sys; from stream_reco.embedded.log import EventLog; log = EventLog(sys.argv[1]);"
+    code = "import sys; from stream_reco.storage.event_log import EventLog; log = EventLog(sys.argv[1]);"
     code += "log.append('events', b'x'); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

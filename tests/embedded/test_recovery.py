@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_reco.embedded.log import LogBusyError, LogCorruptError
-from stream_reco.train import checkpoint
-from stream_reco.train.checkpoint import CheckpointError, CheckpointVersionError
+from stream_reco.storage import checkpoint
+from stream_reco.storage.checkpoint import CheckpointError, CheckpointVersionError
+from stream_reco.storage.event_log import LogBusyError, LogCorruptError
 from tests.embedded.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 HERE = Path(__file__).parent

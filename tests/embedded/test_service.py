@@ -17,12 +17,12 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.courtesy import Courtesy
 from stream_reco.embedded.entrance import Entrance
 from stream_reco.embedded.journal import Journal
-from stream_reco.embedded.log import EventLog
-from stream_reco.embedded.log_errors import LogFull
 from stream_reco.embedded.service import EngineService
 from stream_reco.embedded.writer import MOST_EVENTS, Arrival, Writer
 from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.api_service import UnavailableError
+from stream_reco.storage.event_log import EventLog
+from stream_reco.storage.event_log_errors import LogFull
 
 NOW = 1_700_000_000_000
 PATIENCE = 60.0

@@ -15,7 +15,7 @@ from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage.checkpoint import CheckpointError
 from tests.learner.two_streams import feed, learner_of
 from topologies.training_checkpoints import Checkpoints, Found
 

@@ -14,7 +14,7 @@ import pytest
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels import Example, LabelJoiner, Undone
 from stream_reco.labels.on_disk import OnDisk
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 W = 1000
 DAY = 86_400_000

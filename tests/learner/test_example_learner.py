@@ -20,7 +20,7 @@ from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
-from stream_reco.train.checkpoint import read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import TrainingBatch, predictions
 from tests.embedded.recovery_world import SETTINGS as SMALL

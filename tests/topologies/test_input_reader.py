@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 from topologies.input_reader import InputReader, Source
 from topologies.state import Position, contained, offsets_of
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, encode
-from stream_reco.labels.store import Store
 from stream_reco.serve.user_state import UserState
+from stream_reco.storage.rocksdb import Store
 from stream_reco.sync.redis_link import RedisUnreachable
 from stream_reco.sync.redis_users import RedisUsers
 from tests.waiting import until

@@ -19,7 +19,7 @@ from aiokafka.producer.sender import Sender
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.labels.store import Changes
+from stream_reco.storage.rocksdb import Changes
 from tests.kafka_server import KafkaServer
 from tests.waiting import until
 from topologies import leading, outages, reading, work

@@ -14,7 +14,7 @@ from stream_reco import metrics
 from stream_reco.events import Event, Impression, ItemEvent, encode
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 from tests.integration.served_log import features_of, messages_of, shown_slate
 from topologies.deletions import Deletion, encode_deletion
 from topologies.labelling import Labelling

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_reco.train.checkpoint import CheckpointError
+from stream_reco.storage.checkpoint import CheckpointError
 from topologies.training_checkpoints import Checkpoints
 
 PARTS = {"progress": b"p"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_reco.train.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 
 def main(folder: Path) -> None:

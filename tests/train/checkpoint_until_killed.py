@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_reco.train.checkpoint import Part, read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import Part, read_checkpoint, write_checkpoint
 
 ROUNDS = 12
 

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from stream_reco import metrics
-from stream_reco.train import checkpoint
-from stream_reco.train.checkpoint import (
+from stream_reco.storage import checkpoint
+from stream_reco.storage.checkpoint import (
     CheckpointError,
     CheckpointVersionError,
     Part,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from stream_reco.labels.keys import number
-from stream_reco.labels.store import Store
+from stream_reco.storage.rocksdb import Store
 
 _ENCODER = msgspec.msgpack.Encoder()
 _KEYS = msgspec.msgpack.Decoder(list[bytes])

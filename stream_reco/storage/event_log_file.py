@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from stream_reco.embedded.log_errors import LogTruncatedError, LogVersionError, corrupt, named
+from stream_reco.storage.event_log_errors import LogTruncatedError, LogVersionError, corrupt, named
 
 FORMAT = 1
 _APPLICATION = 0x53524C47  # "SRLG": tells our file from any other that SQLite could open

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from stream_reco import metrics
-from stream_reco.embedded.log_errors import (
+from stream_reco.storage.event_log_errors import (
     LogBusyError,
     LogCorruptError,
     LogError,
@@ -20,8 +20,8 @@ from stream_reco.embedded.log_errors import (
     corrupt,
     named,
 )
-from stream_reco.embedded.log_file import LogFile, Record
-from stream_reco.folder_lock import FolderLock, FolderTakenError
+from stream_reco.storage.event_log_file import LogFile, Record
+from stream_reco.storage.folder_lock import FolderLock, FolderTakenError
 
 __all__ = [
     "EventLog",
