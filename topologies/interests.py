@@ -11,10 +11,10 @@ from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels.ids_on_disk import IdsOnDisk
 from stream_reco.labels.memory import BEFORE_ALL, Progress
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, Store
-from stream_reco.sync.redis_users import RedisUsers
 from topologies.deletions import Deletion, decode_message
 from topologies.item_vectors import ItemVectors
 from topologies.role import Output, Record

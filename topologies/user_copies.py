@@ -10,8 +10,8 @@ from itertools import islice
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.sync.redis_link import RedisFailure
-from stream_reco.sync.redis_users import RedisUsers
+from stream_reco.redis.connection import RedisFailure
+from stream_reco.redis.user_store import RedisUsers
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0

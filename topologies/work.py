@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.redis.connection import RedisLink
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
-from stream_reco.sync.redis_users import RedisUsers
 from topologies.connecting import administered, reason_of
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host

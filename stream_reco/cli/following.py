@@ -16,14 +16,14 @@ from stream_reco.cli.serving import Running, answering
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.warm_up import warm_up
+from stream_reco.redis.connection import RedisLink
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.replica_service import EventSink, ReplicaService
 from stream_reco.serve.served import MODEL_NAME, Served
 from stream_reco.serve.shown import Watch
 from stream_reco.serve.user_moments import UserMoments
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
-from stream_reco.sync.redis_users import RedisUsers
 
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""

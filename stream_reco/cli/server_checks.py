@@ -12,7 +12,7 @@ from stream_reco.cli.with_kafka import PATIENCE_SECONDS, run
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
-    from stream_reco.sync.redis_link import RedisLink
+    from stream_reco.redis.connection import RedisLink
 
 _OLDEST_REDIS = (6, 2)
 
@@ -39,10 +39,10 @@ def kafka(settings: Settings) -> list[Finding]:
 
 def redis(settings: Settings) -> list[Finding]:
     """Whether Redis answers, is new enough, and keeps what was not given a time to leave."""
-    from stream_reco.sync.redis_link import RedisFailure, RedisLink
+    from stream_reco.redis.connection import RedisFailure, RedisLink
 
     # What it would log is what people are told.
-    logging.getLogger("stream_reco.sync.redis_link").setLevel(logging.CRITICAL)
+    logging.getLogger("stream_reco.redis.connection").setLevel(logging.CRITICAL)
     try:
         with RedisLink.of(settings.redis, timeout_seconds=3.0) as link:
             return [_redis_version(link), *_redis_policy(link)]
@@ -60,7 +60,7 @@ def _redis_version(link: RedisLink) -> Finding:
 
 
 def _redis_policy(link: RedisLink) -> list[Finding]:
-    from stream_reco.sync.redis_link import RedisRefused
+    from stream_reco.redis.connection import RedisRefused
 
     try:
         answer = link.call("CONFIG GET", "maxmemory-policy")

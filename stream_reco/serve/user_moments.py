@@ -14,12 +14,12 @@ import numpy as np
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids, draw
+from stream_reco.redis.connection import RedisFailure
+from stream_reco.redis.user_store import Found
 from stream_reco.serve.request import Moment
 from stream_reco.serve.served import Served
 from stream_reco.serve.user_state import BadUserStateError, UserState
 from stream_reco.signals.settings import DAY_MS, RECENT
-from stream_reco.sync.redis_link import RedisFailure
-from stream_reco.sync.redis_users import Found
 
 _LOGGER = logging.getLogger(__name__)
 _NO_SLOTS = np.empty(0, dtype=np.int32)

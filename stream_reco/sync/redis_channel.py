@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_reco import metrics
+from stream_reco.redis.connection import Argument, RedisFailure, RedisLink, RedisRefused
 from stream_reco.sync.channel import ChannelRefused, ChannelUnreachable, Delivery
 from stream_reco.sync.publication import BadPublication, Publication
 from stream_reco.sync.redis_chunks import (
@@ -20,7 +21,6 @@ from stream_reco.sync.redis_chunks import (
     remove_chunks,
     write_chunks,
 )
-from stream_reco.sync.redis_link import Argument, RedisFailure, RedisLink, RedisRefused
 from stream_reco.sync.redis_scripts import BEGIN, COMMIT, LEAVE, READ, STATE
 from stream_reco.sync.wire import decode, encode
 

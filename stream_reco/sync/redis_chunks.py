@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import xxhash
 
+from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.publication import BadPublication
-from stream_reco.sync.redis_link import RedisLink
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _SUM = 16

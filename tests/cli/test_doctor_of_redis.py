@@ -11,7 +11,7 @@ from stream_reco.cli import server_checks
 from stream_reco.cli.checks import Finding
 from stream_reco.config import Settings
 from stream_reco.config.servers import RedisSettings
-from stream_reco.sync import redis_link
+from stream_reco.redis import connection
 from tests.cli.test_commands import stream_reco
 from tests.redis_server import RedisServer
 
@@ -69,5 +69,5 @@ def test_versions(monkeypatch: pytest.MonkeyPatch, version: str, state: str) -> 
     def call(_: object, *command: object) -> Any:
         return {"redis_version": version} if command[0] == "INFO" else {}
 
-    monkeypatch.setattr(redis_link.RedisLink, "call", call)
+    monkeypatch.setattr(connection.RedisLink, "call", call)
     assert [one.state for one in findings("redis://h")] == [state]

@@ -21,6 +21,8 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publishing import Publishing
 from stream_reco.embedded.users import moments
 from stream_reco.events import Event, Id
+from stream_reco.redis.connection import RedisLink
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.rank import Scorer
 from stream_reco.serve.request import Request
 from stream_reco.serve.served import MODEL_NAME
@@ -29,8 +31,6 @@ from stream_reco.serve.user_state import UserState
 from stream_reco.simulate import generate
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
-from stream_reco.sync.redis_users import RedisUsers
 from tests.programs import COMMAND, environ
 from tests.redis_server import RedisServer
 from tests.waiting import until

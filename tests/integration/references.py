@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stream_reco.events import Action, Event, Id, Impression, key_of
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import SignalSettings
-from stream_reco.sync.redis_users import RedisUsers
 from tests.labels.reference_join import Row, reference_join
 
 History = list[tuple[int, int]]

@@ -25,9 +25,9 @@ from stream_reco.events import Action, Event, Id, ItemEvent, encode
 from stream_reco.labels import Example
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.redis.connection import RedisLink
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.simulate import generate
-from stream_reco.sync.redis_link import RedisLink
-from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
 from tests.integration.arriving import disordered
 from tests.integration.learned import auc, learned, pairs_of, undisturbed

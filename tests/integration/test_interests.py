@@ -18,13 +18,13 @@ from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.redis.connection import RedisLink
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
-from stream_reco.sync.redis_users import RedisUsers
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.references import histories, until_equal

@@ -18,10 +18,10 @@ from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publishing import Publishing
+from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.served import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
 from tests.integration import kafka_log
 from tests.integration.scorer import ScorerProcess
 from tests.redis_server import RedisServer

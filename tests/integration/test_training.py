@@ -21,10 +21,10 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
 from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.served import MODEL_NAME, Served
 from stream_reco.sync import Publication
 from stream_reco.sync.redis_channel import RedisChannel
-from stream_reco.sync.redis_link import RedisLink
 from tests.embedded.recovery_world import SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker

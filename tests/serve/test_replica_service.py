@@ -12,6 +12,7 @@ from stream_reco import metrics
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
+from stream_reco.redis.user_store import Found
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.api import Api
 from stream_reco.serve.api_server import HttpServer
@@ -24,7 +25,6 @@ from stream_reco.serve.user_moments import UserMoments
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
-from stream_reco.sync.redis_users import Found
 from tests.serve.small_shop import MODEL, NOW, SmallShop
 from tests.waiting import until
 

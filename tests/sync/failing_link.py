@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from stream_reco.sync.redis_link import RedisLink
+from stream_reco.redis.connection import RedisLink
 
 
 class Failing(RedisLink):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from stream_reco.redis.connection import RedisLink
 from stream_reco.sync import Channel, InProcessChannel, Publication
 from stream_reco.sync.publication import same
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
-from stream_reco.sync.redis_link import RedisLink
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_reco.sync.redis_address import parse_address
+from stream_reco.redis.address import parse_address
 
 SECRET = "pa55word"  # noqa: S105 - not one
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from stream_reco import metrics
+from stream_reco.redis.connection import RedisLink
 from stream_reco.sync import (
     BadPublication,
     Channel,
@@ -24,7 +25,6 @@ from stream_reco.sync import (
 )
 from stream_reco.sync.publication import same
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
-from stream_reco.sync.redis_link import RedisLink
 from tests.sync.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:

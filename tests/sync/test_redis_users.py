@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream_reco.sync.redis_link import RedisFailure, RedisLink
-from stream_reco.sync.redis_users import Found, RedisUsers
+from stream_reco.redis.connection import RedisFailure, RedisLink
+from stream_reco.redis.user_store import Found, RedisUsers
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stream_reco.config import load
+from stream_reco.redis.connection import RedisFailure, RedisLink, RedisRefused, RedisUnreachable
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Publication
 from stream_reco.sync.redis_channel import Bounds, RedisChannel
-from stream_reco.sync.redis_link import RedisFailure, RedisLink, RedisRefused, RedisUnreachable
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def test_an_address_where_nobody_is_costs_no_time(link: Callable[..., RedisLink]
 def test_that_redis_is_away_is_logged_once_and_that_it_is_back_too(
     start_redis: Start, link: Callable[..., RedisLink], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "stream_reco.sync.redis_link")
+    caplog.set_level("INFO", "stream_reco.redis.connection")
     server = start_redis("--requirepass", PASSWORD)
     one = link(f"redis://:{QUOTED}@127.0.0.1:{server.port}")
     for _ in range(2):

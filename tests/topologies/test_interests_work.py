@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, encode
+from stream_reco.redis.connection import RedisUnreachable
+from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState
 from stream_reco.storage.rocksdb import Store
-from stream_reco.sync.redis_link import RedisUnreachable
-from stream_reco.sync.redis_users import RedisUsers
 from tests.waiting import until
 from topologies.interests import UserInterests
 from topologies.item_vectors import ItemVectors

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from stream_reco.sync.redis_link import RedisLink
+from stream_reco.redis.connection import RedisLink
 
 _AT_ONCE = 500
 _DAY_SECONDS = 86_400

@@ -24,7 +24,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from stream_reco import metrics
-from stream_reco.sync.redis_address import RedisAddress, parse_address
+from stream_reco.redis.address import RedisAddress, parse_address
 
 _LOGGER = logging.getLogger(__name__)
 Argument = bytes | memoryview | str | int
