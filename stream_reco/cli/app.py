@@ -10,7 +10,6 @@ from stream_reco.cli.bench import bench
 from stream_reco.cli.dead_letters import dead_letters
 from stream_reco.cli.demo import demo
 from stream_reco.cli.doctor import doctor
-from stream_reco.cli.failure import Failure
 from stream_reco.cli.ingest import ingest
 from stream_reco.cli.learn import learn
 from stream_reco.cli.replay import replay
@@ -18,6 +17,7 @@ from stream_reco.cli.reproduce import reproduce
 from stream_reco.cli.serve import serve
 from stream_reco.cli.topics import topics
 from stream_reco.cli.work import work
+from stream_reco.terminal.errors import Failure
 
 app = typer.Typer(
     help="A recommender that learns while people click.",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_reco.cli.failure import Failure, Misuse
-from stream_reco.cli.json_output import check_writable, write_json
+from stream_reco.terminal.errors import Failure, Misuse
+from stream_reco.terminal.json_file import check_writable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

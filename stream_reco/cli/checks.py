@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from stream_reco.cli import machine
+from stream_reco.terminal import machine
 
 OLDEST = (3, 11)
 _LEAST_FREE_BYTES = 1 << 30

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from stream_reco.cli.collisions_plan import FILMS, SHELVES, Shelf
-from stream_reco.cli.failure import Failure
 from stream_reco.cli.reproduce_plan import Run
 from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.cli.reproduce_write import write_page
+from stream_reco.terminal.errors import Failure
 
 
 def stores_of(data: Path, work: Path, limit: int | None, warm_up: int | None) -> dict[Shelf, Store]:

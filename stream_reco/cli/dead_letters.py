@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_reco.cli.failure import Misuse
-from stream_reco.cli.log_options import ConfigOption
-from stream_reco.cli.with_kafka import PATIENCE_SECONDS, run, settings_with_kafka
+from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.kafka import PATIENCE_SECONDS, run, settings_with_kafka
+from stream_reco.terminal.log_options import ConfigOption
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
-from stream_reco.cli.log_options import Format, LogChoice
 from stream_reco.cli.reproduce_plan import Run
 from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.cli.reproduce_write import write_page
+from stream_reco.terminal.log_options import Format, LogChoice
 
 if TYPE_CHECKING:
     from stream_reco.cli.delays_found import WorldFound

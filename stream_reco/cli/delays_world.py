@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.cli.delays_plan import DAYS, World
-from stream_reco.cli.failure import Failure
 from stream_reco.events import encode
 from stream_reco.simulate.late_clicks import late_clicks
+from stream_reco.terminal.errors import Failure
 
 USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 

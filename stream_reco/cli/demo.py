@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.log_options import ConfigOption
 from stream_reco.cli.serve import HostOption, PortOption
-from stream_reco.cli.settings_of import settings_of
+from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def demo(
     from rich.console import Console
 
     from stream_reco.cli.serving import serving
-    from stream_reco.cli.stopping import stopping
+    from stream_reco.terminal.signals import stopping
 
     console = Console()
     with (

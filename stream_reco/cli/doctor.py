@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Failure, Misuse
-from stream_reco.cli.log_options import ConfigOption
+from stream_reco.terminal.errors import Failure, Misuse
+from stream_reco.terminal.log_options import ConfigOption
 
 if TYPE_CHECKING:
     from stream_reco.cli.checks import Finding
@@ -53,7 +53,7 @@ def _checked_settings(config: Path | None) -> list[Finding]:
 
 
 def _settings(config: Path | None) -> Settings:
-    from stream_reco.cli.settings_of import settings_of
+    from stream_reco.terminal.settings import settings_of
 
     return settings_of(config).settings
 
@@ -72,8 +72,8 @@ def _print_settings(config: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stream_reco.cli.settings_of import settings_of
     from stream_reco.config import describe
+    from stream_reco.terminal.settings import settings_of
 
     console = Console(soft_wrap=True)
     table = Table("setting", "value", "from", "variable", box=None, pad_edge=False)

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 from uuid import uuid4
 
-from stream_reco.cli.failure import Misuse
 from stream_reco.cli.serving import Running, answering
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
@@ -24,6 +23,7 @@ from stream_reco.serve.served import MODEL_NAME, Served
 from stream_reco.serve.shown import Watch
 from stream_reco.serve.user_moments import UserMoments
 from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.terminal.errors import Misuse
 
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""

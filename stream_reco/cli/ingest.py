@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Misuse
-from stream_reco.cli.log_options import (
+from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.kafka import run, settings_with_kafka
+from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     FormatOption,
@@ -15,8 +16,7 @@ from stream_reco.cli.log_options import (
     LogPath,
     TimeUnitOption,
 )
-from stream_reco.cli.settings_of import settings_of
-from stream_reco.cli.with_kafka import run, settings_with_kafka
+from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
     from rich.console import Console

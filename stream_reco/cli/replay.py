@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Misuse
-from stream_reco.cli.json_output import check_writable, write_json
-from stream_reco.cli.log_options import (
+from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.json_file import check_writable, write_json
+from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     Format,
@@ -19,8 +19,8 @@ from stream_reco.cli.log_options import (
     LogPath,
     TimeUnitOption,
 )
-from stream_reco.cli.settings_of import settings_of
-from stream_reco.cli.stopping import INTERRUPTED, stopping
+from stream_reco.terminal.settings import settings_of
+from stream_reco.terminal.signals import INTERRUPTED, stopping
 
 if TYPE_CHECKING:
     import threading

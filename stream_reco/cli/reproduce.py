@@ -11,12 +11,12 @@ import typer
 from stream_reco.cli import collisions, delays
 from stream_reco.cli.collisions_plan import FILMS, Shelf
 from stream_reco.cli.delays_plan import TALKINGDATA
-from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
 from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
 from stream_reco.cli.reproduce_runs import Pool
 from stream_reco.cli.reproduce_store import Store
 from stream_reco.cli.reproduce_write import write_page
+from stream_reco.terminal.errors import Failure, Misuse
 
 ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
 LIMIT = 300_000
@@ -97,7 +97,7 @@ def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool)
 def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
     """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
     from stream_reco.cli.reproduce_view import Progress
-    from stream_reco.cli.stopping import INTERRUPTED, stopping
+    from stream_reco.terminal.signals import INTERRUPTED, stopping
 
     distinct = list(dict.fromkeys(runs))
     kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream_reco.cli.failure import Misuse
+from stream_reco.terminal.errors import Misuse
 
 LOG = "globo_clicks.parquet"
 INTERVALS = ("10", "60", "600", "3600", "never")

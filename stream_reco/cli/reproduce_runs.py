@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from stream_reco.cli.failure import Failure
-from stream_reco.cli.machine import cores
 from stream_reco.cli.reproduce_plan import Run
 from stream_reco.cli.reproduce_store import Result, Store
+from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.machine import cores
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stream_reco.cli.failure import Failure
-from stream_reco.cli.json_output import write_json
-from stream_reco.cli.machine import machine
 from stream_reco.cli.reproduce_plan import LOG, Run, Size, command_of, config_name, config_text
+from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.json_file import write_json
+from stream_reco.terminal.machine import machine
 
 SHOWN_LOG = f"$STREAM_RECO_DATA/{LOG}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from stream_reco.cli.failure import Failure
+from stream_reco.terminal.errors import Failure
 
 
 def write_page(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.events import Event, encode
+from stream_reco.terminal.errors import Failure, Misuse
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of one batch; half of what a server takes by default."""

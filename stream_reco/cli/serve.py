@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Misuse
-from stream_reco.cli.log_options import ConfigOption
-from stream_reco.cli.settings_of import settings_of
+from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
     from stream_reco.cli.serving import Running
@@ -50,7 +50,7 @@ def serve(
         raise Misuse("give --data DIR for the whole loop, or --redis URL (the setting redis.url) to follow a trainer")
     if data is None and sync_interval is not None:
         raise Misuse("--sync-interval goes with --data: with --redis the trainer decides how often it publishes")
-    from stream_reco.cli.stopping import stopping
+    from stream_reco.terminal.signals import stopping
 
     started = time.monotonic()
     with stopping() as stop, _answering(settings, data, sync_interval) as running:

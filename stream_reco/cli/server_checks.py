@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from stream_reco.cli.checks import Finding
-from stream_reco.cli.failure import Failure
-from stream_reco.cli.with_kafka import PATIENCE_SECONDS, run
+from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.kafka import PATIENCE_SECONDS, run
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
@@ -25,6 +24,7 @@ from stream_reco.serve.api_service import Service
 from stream_reco.serve.auth import UnprotectedBindError
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log_errors import LogError
+from stream_reco.terminal.errors import Failure, Misuse
 
 _POLL_SECONDS = 0.2
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stream_reco.cli.failure import Failure
-from stream_reco.cli.log_options import ConfigOption
-from stream_reco.cli.with_kafka import settings_with_kafka
+from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.kafka import settings_with_kafka
+from stream_reco.terminal.log_options import ConfigOption
 
 
 class Name(StrEnum):

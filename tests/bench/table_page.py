@@ -14,9 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from stream_reco.cli.machine import machine
 from stream_reco.cli.reproduce_plot import STYLE
 from stream_reco.cli.reproduce_write import write_page
+from stream_reco.terminal.machine import machine
 
 Figures = Mapping[str, Any]
 COMMAND = "stream-reco bench table --json table.json"

@@ -15,13 +15,13 @@ import pytest
 from stream_reco.cli.app import main
 from stream_reco.cli.bench import folder_of, names_in
 from stream_reco.cli.checks import compiler, data_folder, packages, port
-from stream_reco.cli.failure import Failure
-from stream_reco.cli.log_options import Format
 from stream_reco.cli.replay_report import commit_of, passed_over, plain
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.log_options import Format
 from tests.programs import COMMAND, ROOT, environ
 
 SECRET = " ".join(["nobody", "may", "see", "this"])

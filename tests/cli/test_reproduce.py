@@ -20,7 +20,6 @@ import pytest
 
 import tests.test_docs as rules
 from stream_reco.cli.app import main
-from stream_reco.cli.failure import Failure
 from stream_reco.cli.replay import replay
 from stream_reco.cli.reproduce import run_all, write
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
@@ -35,6 +34,7 @@ from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES
 from stream_reco.serve.request import Request
+from stream_reco.terminal.errors import Failure
 from tests.pages import Page
 from tests.programs import COMMAND, environ
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stream_reco.cli.failure import Failure, Misuse
 from stream_reco.cli.sending import MOST_BYTES, Client, Sent, bodies
 from stream_reco.events import ItemEvent, decode_many
+from stream_reco.terminal.errors import Failure, Misuse
 
 
 class Shop:

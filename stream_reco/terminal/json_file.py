@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stream_reco.cli.failure import Failure
+from stream_reco.terminal.errors import Failure
 
 
 def check_writable(path: Path) -> None:

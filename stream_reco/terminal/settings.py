@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stream_reco.cli.failure import Misuse
+from stream_reco.terminal.errors import Misuse
 
 if TYPE_CHECKING:
     from stream_reco.config import Loaded, Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.failure import Failure, Misuse
+from stream_reco.terminal.errors import Failure, Misuse
 
 if TYPE_CHECKING:
     from stream_reco.datasets import Log

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from stream_reco.cli.failure import Failure, Misuse
-from stream_reco.cli.settings_of import settings_of
+from stream_reco.terminal.errors import Failure, Misuse
+from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings

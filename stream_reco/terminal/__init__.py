@@ -1,0 +1,1 @@
+"""What the commands share: options, settings, errors, signals, files of figures."""
