@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_reco.cli.app import app
-from stream_reco.cli.bench import names_in
+from stream_reco.cli.commands.bench import names_in
 from tests.page_shell import PageShell
 from tests.pages import ROOT, Block, page
 

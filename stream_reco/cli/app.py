@@ -6,17 +6,17 @@ import sys
 
 import typer
 
-from stream_reco.cli.bench import bench
-from stream_reco.cli.dead_letters import dead_letters
-from stream_reco.cli.demo import demo
-from stream_reco.cli.doctor import doctor
-from stream_reco.cli.ingest import ingest
-from stream_reco.cli.learn import learn
-from stream_reco.cli.replay import replay
-from stream_reco.cli.reproduce import reproduce
-from stream_reco.cli.serve import serve
-from stream_reco.cli.topics import topics
-from stream_reco.cli.work import work
+from stream_reco.cli.commands.bench import bench
+from stream_reco.cli.commands.dead_letters import dead_letters
+from stream_reco.cli.commands.demo import demo
+from stream_reco.cli.commands.doctor import doctor
+from stream_reco.cli.commands.ingest import ingest
+from stream_reco.cli.commands.learn import learn
+from stream_reco.cli.commands.replay import replay
+from stream_reco.cli.commands.reproduce import reproduce
+from stream_reco.cli.commands.serve import serve
+from stream_reco.cli.commands.topics import topics
+from stream_reco.cli.commands.work import work
 from stream_reco.terminal.errors import Failure
 
 app = typer.Typer(

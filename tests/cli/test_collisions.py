@@ -21,7 +21,7 @@ from stream_reco.cli.collisions_page import Shelves, figures_of, page_of
 from stream_reco.cli.collisions_plan import FILMS, SHELVES, WINDOWS, power
 from stream_reco.cli.collisions_plot import _COLOURS, plot_of
 from stream_reco.cli.collisions_table import HashedTable
-from stream_reco.cli.learn import learn
+from stream_reco.cli.commands.learn import learn
 from stream_reco.cli.learn_run import LearnRun
 from stream_reco.cli.reproduce_page import Found
 from stream_reco.cli.reproduce_plan import LOG, SEEDS, Size, command_of, config_text

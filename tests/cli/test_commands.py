@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from stream_reco.cli.app import main
-from stream_reco.cli.bench import folder_of, names_in
 from stream_reco.cli.checks import compiler, data_folder, packages, port
+from stream_reco.cli.commands.bench import folder_of, names_in
 from stream_reco.cli.replay_report import commit_of, passed_over, plain
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
@@ -179,7 +179,7 @@ def test_checks_tell_good_from_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_benchmarks_are_those_of_the_checkout_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder_of(tmp_path) == ROOT / "tests" / "bench"
     installed = tmp_path / "site-packages" / "stream_reco" / "cli" / "bench.py"
-    monkeypatch.setattr("stream_reco.cli.bench.__file__", str(installed))
+    monkeypatch.setattr("stream_reco.cli.commands.bench.__file__", str(installed))
     assert folder_of(ROOT / "docs") == ROOT / "tests" / "bench"
     with pytest.raises(Failure, match="run this in a checkout"):
         folder_of(tmp_path)

@@ -13,6 +13,7 @@ import pytest
 import tests.test_docs as rules
 from stream_reco.cli import delays_world
 from stream_reco.cli.app import main
+from stream_reco.cli.commands.replay import Labels
 from stream_reco.cli.delays_found import WorldFound, json_of
 from stream_reco.cli.delays_leads import Leads, leads_of
 from stream_reco.cli.delays_page import page_of
@@ -20,7 +21,6 @@ from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
 from stream_reco.cli.delays_plot import plot_of
 from stream_reco.cli.delays_world import true_chances, world_log
 from stream_reco.cli.delays_worlds import Spread, rows_of
-from stream_reco.cli.replay import Labels
 from stream_reco.cli.reproduce_plan import Run, config_text
 from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.config import load

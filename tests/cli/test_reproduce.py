@@ -20,8 +20,8 @@ import pytest
 
 import tests.test_docs as rules
 from stream_reco.cli.app import main
-from stream_reco.cli.replay import replay
-from stream_reco.cli.reproduce import run_all, write
+from stream_reco.cli.commands.replay import replay
+from stream_reco.cli.commands.reproduce import run_all, write
 from stream_reco.cli.reproduce_page import Found, figures_of, page_of
 from stream_reco.cli.reproduce_plan import FULL, LOG, SEEDS, Experiment, Run, Size, ablations, sync
 from stream_reco.cli.reproduce_plot import plot_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.serve import HostOption, PortOption
+from stream_reco.cli.commands.serve import HostOption, PortOption
 from stream_reco.terminal.log_options import ConfigOption
 from stream_reco.terminal.settings import settings_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.replay import loop_settings
+from stream_reco.cli.commands.replay import loop_settings
 from stream_reco.terminal.json_file import check_writable, write_json
 from stream_reco.terminal.log_options import ConfigOption, FormatOption, LogChoice, LogPath
 from stream_reco.terminal.signals import INTERRUPTED, stopping
