@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from stream_reco.cli.app import main
-from stream_reco.cli.checks import compiler, data_folder, packages, port
 from stream_reco.cli.commands.bench import folder_of, names_in
+from stream_reco.cli.doctor.machine import compiler, data_folder, packages, port
 from stream_reco.cli.replay_report import commit_of, passed_over, plain
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS

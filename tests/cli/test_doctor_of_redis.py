@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stream_reco.cli import server_checks
-from stream_reco.cli.checks import Finding
+from stream_reco.cli.doctor import servers
+from stream_reco.cli.doctor.machine import Finding
 from stream_reco.config import Settings
 from stream_reco.config.servers import RedisSettings
 from stream_reco.redis import connection
@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 
 
 def findings(url: str, password: str | None = None) -> list[Finding]:
-    return server_checks.redis(Settings(redis=RedisSettings(url=url, password=password)))
+    return servers.redis(Settings(redis=RedisSettings(url=url, password=password)))
 
 
 @pytest.mark.redis

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stream_reco.cli.sending import MOST_BYTES, Client, Sent, bodies
+from stream_reco.cli.server.client import MOST_BYTES, Client, Sent, bodies
 from stream_reco.events import ItemEvent, decode_many
 from stream_reco.terminal.errors import Failure, Misuse
 

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from stream_reco.cli.app import main
-from stream_reco.cli.demo_people import People, Score, world_of
-from stream_reco.cli.sending import Client
+from stream_reco.cli.demo.simulated_users import People, Score, world_of
+from stream_reco.cli.server.client import Client
 from stream_reco.datasets import write_events
 from stream_reco.simulate import generate
 from tests.programs import COMMAND, environ

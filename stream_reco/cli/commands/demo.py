@@ -17,7 +17,7 @@ from stream_reco.terminal.settings import settings_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_reco.cli.serving import Running
+    from stream_reco.cli.server.embedded import Running
     from stream_reco.config import Settings
 
 _STEP_SECONDS = 0.1
@@ -40,13 +40,13 @@ def demo(
     People with several drifting interests ask for slates and click; items are born and die. Their true click
     probabilities are known, so what is served can be held against the best that was possible.
     """
-    from stream_reco.cli.demo_people import SETTINGS
+    from stream_reco.cli.demo.simulated_users import SETTINGS
 
     flags = SETTINGS | {"serve.host": host, "serve.port": port}
     settings = settings_of(config, flags).settings
     from rich.console import Console
 
-    from stream_reco.cli.serving import serving
+    from stream_reco.cli.server.embedded import serving
     from stream_reco.terminal.signals import stopping
 
     console = Console()
@@ -64,9 +64,9 @@ def _live(
     running: Running, settings: Settings, seed: int, seconds: float | None, stop: threading.Event, console: Console
 ) -> None:
     """Let the people of the world live until it is time."""
-    from stream_reco.cli.demo_people import People, world_of
-    from stream_reco.cli.demo_view import DemoView
-    from stream_reco.cli.sending import Client
+    from stream_reco.cli.demo.simulated_users import People, world_of
+    from stream_reco.cli.demo.view import DemoView
+    from stream_reco.cli.server.client import Client
     from stream_reco.clock import SystemClock
 
     clock = SystemClock()

@@ -11,7 +11,7 @@ from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import ConfigOption
 
 if TYPE_CHECKING:
-    from stream_reco.cli.checks import Finding
+    from stream_reco.cli.doctor.machine import Finding
     from stream_reco.config import Settings
 
 _MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]✗[/red]"}
@@ -26,10 +26,10 @@ def doctor(
     if settings:
         _print_settings(config)
         return
-    from stream_reco.cli import checks
+    from stream_reco.cli.doctor import machine
 
-    findings = [checks.python(), checks.compiler(), *checks.packages(), checks.cores()]
-    findings += [checks.cache_folder(), *([] if data is None else [checks.data_folder(data)])]
+    findings = [machine.python(), machine.compiler(), *machine.packages(), machine.cores()]
+    findings += [machine.cache_folder(), *([] if data is None else [machine.data_folder(data)])]
     findings += _checked_settings(config)
     _print_findings(findings)
     problems = sum(finding.state == "bad" for finding in findings)
@@ -38,17 +38,17 @@ def doctor(
 
 
 def _checked_settings(config: Path | None) -> list[Finding]:
-    from stream_reco.cli import checks, server_checks
+    from stream_reco.cli.doctor import machine, servers
 
     try:
         loaded = _settings(config)
     except Misuse as misuse:
-        return [checks.Finding("bad", "settings", str(misuse))]
-    findings = [checks.Finding("good", "settings", "make sense"), checks.port(loaded.serve.host, loaded.serve.port)]
+        return [machine.Finding("bad", "settings", str(misuse))]
+    findings = [machine.Finding("good", "settings", "make sense"), machine.port(loaded.serve.host, loaded.serve.port)]
     if loaded.kafka.bootstrap:
-        findings += server_checks.kafka(loaded)
+        findings += servers.kafka(loaded)
     if loaded.redis.url:
-        findings += server_checks.redis(loaded)
+        findings += servers.redis(loaded)
     return findings
 
 

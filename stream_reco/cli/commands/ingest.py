@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from stream_reco.cli.sending import Sent
+    from stream_reco.cli.server.client import Sent
     from stream_reco.config import Settings
 
 
@@ -58,7 +58,7 @@ def ingest(
 def _to_server(
     settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, patience: float
 ) -> None:
-    from stream_reco.cli.sending import Client, Sent, bodies
+    from stream_reco.cli.server.client import Client, Sent, bodies
 
     serve = settings.serve
     client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, patience)

@@ -14,7 +14,7 @@ from stream_reco.terminal.log_options import ConfigOption
 from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
-    from stream_reco.cli.serving import Running
+    from stream_reco.cli.server.embedded import Running
     from stream_reco.config import Settings
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.", metavar="H")]
@@ -67,9 +67,9 @@ def serve(
 
 def _answering(settings: Settings, data: Path | None, sync_interval: float | None) -> AbstractContextManager[Running]:
     if data is None:
-        from stream_reco.cli.following import following
+        from stream_reco.cli.server.replica import following
 
         return following(settings)
-    from stream_reco.cli.serving import serving
+    from stream_reco.cli.server.embedded import serving
 
     return serving(settings, data, 1.0 if sync_interval is None else sync_interval)

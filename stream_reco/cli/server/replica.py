@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 from uuid import uuid4
 
-from stream_reco.cli.serving import Running, answering
+from stream_reco.cli.server.embedded import Running, answering
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.warm_up import warm_up

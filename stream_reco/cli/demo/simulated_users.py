@@ -7,7 +7,7 @@ import json
 from collections import deque
 from itertools import count
 
-from stream_reco.cli.sending import Client, Sent, bodies
+from stream_reco.cli.server.client import Client, Sent, bodies
 from stream_reco.events import Event
 from stream_reco.metrics import PROGRESSIVE
 from stream_reco.signals.settings import DAY_MS

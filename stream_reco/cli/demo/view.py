@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from stream_reco.cli.demo_people import RECENT, Score
+from stream_reco.cli.demo.simulated_users import RECENT, Score
 
 _LINE_SECONDS = 5.0
 

@@ -6,7 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from stream_reco.cli.checks import Finding
+from stream_reco.cli.doctor.machine import Finding
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.kafka import PATIENCE_SECONDS, run
 
