@@ -14,8 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from stream_reco.cli.reproduce_plot import STYLE
-from stream_reco.cli.reproduce_write import write_page
+from stream_reco.experiments.pages.plot import STYLE
+from stream_reco.experiments.pages.write import write_page
 from stream_reco.terminal.machine import machine
 
 Figures = Mapping[str, Any]

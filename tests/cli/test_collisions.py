@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 
 import tests.test_docs as rules
 from stream_reco.cli.app import main
-from stream_reco.cli.collisions_hash import PAPER_IDS, PAPER_ROWS, Sharing, bucket_of, sharing
-from stream_reco.cli.collisions_page import Shelves, figures_of, page_of
-from stream_reco.cli.collisions_plan import FILMS, SHELVES, WINDOWS, power
-from stream_reco.cli.collisions_plot import _COLOURS, plot_of
-from stream_reco.cli.collisions_table import HashedTable
 from stream_reco.cli.commands.learn import learn
-from stream_reco.cli.learn_run import LearnRun
-from stream_reco.cli.reproduce_page import Found
-from stream_reco.cli.reproduce_plan import LOG, SEEDS, Size, command_of, config_text
-from stream_reco.cli.reproduce_store import Result
 from stream_reco.config import Settings
 from stream_reco.datasets import Log
 from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.events import Action
+from stream_reco.experiments.collisions.hash import PAPER_IDS, PAPER_ROWS, Sharing, bucket_of, sharing
+from stream_reco.experiments.collisions.hashed_table import HashedTable
+from stream_reco.experiments.collisions.page import Shelves, figures_of, page_of
+from stream_reco.experiments.collisions.plan import FILMS, SHELVES, WINDOWS, power
+from stream_reco.experiments.collisions.plot import _COLOURS, plot_of
+from stream_reco.experiments.collisions.train_variants import LearnRun
+from stream_reco.experiments.pages.tables import Found
+from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, config_text
+from stream_reco.experiments.runs.result_store import Result
 from stream_reco.model.feature_names import FAMILIES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import DAY_MS

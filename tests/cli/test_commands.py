@@ -15,9 +15,9 @@ import pytest
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.bench import folder_of, names_in
 from stream_reco.cli.doctor.machine import compiler, data_folder, packages, port
-from stream_reco.cli.replay_report import commit_of, passed_over, plain
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
+from stream_reco.experiments.replay.report import commit_of, passed_over, plain
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.terminal.errors import Failure

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 
 import tests.test_docs as rules
-from stream_reco.cli import delays_world
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.replay import Labels
-from stream_reco.cli.delays_found import WorldFound, json_of
-from stream_reco.cli.delays_leads import Leads, leads_of
-from stream_reco.cli.delays_page import page_of
-from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
-from stream_reco.cli.delays_plot import plot_of
-from stream_reco.cli.delays_world import true_chances, world_log
-from stream_reco.cli.delays_worlds import Spread, rows_of
-from stream_reco.cli.reproduce_plan import Run, config_text
-from stream_reco.cli.reproduce_store import Result, Store
 from stream_reco.config import load
 from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Impression, decode
+from stream_reco.experiments.delays import simulated_log
+from stream_reco.experiments.delays.lead_times import Leads, leads_of
+from stream_reco.experiments.delays.page import page_of
+from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
+from stream_reco.experiments.delays.plot import plot_of
+from stream_reco.experiments.delays.results import WorldFound, json_of
+from stream_reco.experiments.delays.simulated_log import true_chances, world_log
+from stream_reco.experiments.delays.spread import Spread, rows_of
+from stream_reco.experiments.runs.plan import Run, config_text
+from stream_reco.experiments.runs.result_store import Result, Store
 from stream_reco.labels import LabelSettings
 from stream_reco.labels.settings import DAY_MS
 from tests.pages import Page
@@ -35,10 +35,10 @@ T = 1_700_000_000_000
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delays_world, "DAYS", 1)
-    monkeypatch.setattr(delays_world, "USERS", 10)
-    monkeypatch.setattr(delays_world, "ITEMS", 10)
-    monkeypatch.setattr(delays_world, "REQUESTS_PER_DAY", 100.0)
+    monkeypatch.setattr(simulated_log, "DAYS", 1)
+    monkeypatch.setattr(simulated_log, "USERS", 10)
+    monkeypatch.setattr(simulated_log, "ITEMS", 10)
+    monkeypatch.setattr(simulated_log, "REQUESTS_PER_DAY", 100.0)
 
 
 # --- what is run

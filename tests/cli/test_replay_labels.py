@@ -12,10 +12,10 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from stream_reco.cli.app import main
-from stream_reco.cli.replay_shown import ShownQuality, finals_of
 from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Id, Impression, encode
+from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
 from stream_reco.labels import Final, LabelSettings
 from stream_reco.simulate.late_clicks import late_clicks
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_reco.cli.replay_protocol import MOST_EVENTS, Plan, Replay
-from stream_reco.cli.replay_tally import Tally
 from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
+from stream_reco.experiments.replay.protocol import MOST_EVENTS, Plan, Replay
+from stream_reco.experiments.replay.tally import Tally
 from stream_reco.labels import LabelJoiner
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from platformdirs import user_state_path
 
-from stream_reco.cli.replay_report import plain
 from stream_reco.config import ConfigError, describe, load
+from stream_reco.experiments.replay.report import plain
 
 HUSH = "hush-hush"
 

@@ -61,8 +61,8 @@ def _run(
 ) -> dict[str, object]:
     from rich.console import Console
 
-    from stream_reco.cli.learn_run import LearnRun
-    from stream_reco.cli.replay_view import view_of
+    from stream_reco.experiments.collisions.train_variants import LearnRun
+    from stream_reco.experiments.replay.view import view_of
 
     run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
     with view_of(Console(), run.tally, len(log)) as view:

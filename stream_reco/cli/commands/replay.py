@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from stream_reco.cli.replay_tally import Tally
     from stream_reco.config import Settings
     from stream_reco.datasets import Log
+    from stream_reco.experiments.replay.tally import Tally
 
 NEVER = "never"
 """As shells know a program that was interrupted."""
@@ -146,12 +146,12 @@ def _run(
 ) -> dict[str, object]:
     from rich.console import Console
 
-    from stream_reco.cli.replay_protocol import Plan, Replay
-    from stream_reco.cli.replay_report import passed_over, report_of
-    from stream_reco.cli.replay_shown import ShownQuality, finals_of
-    from stream_reco.cli.replay_tally import Tally
-    from stream_reco.cli.replay_view import view_of
     from stream_reco.embedded import Engine
+    from stream_reco.experiments.replay.protocol import Plan, Replay
+    from stream_reco.experiments.replay.report import passed_over, report_of
+    from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
+    from stream_reco.experiments.replay.tally import Tally
+    from stream_reco.experiments.replay.view import view_of
     from stream_reco.labels import OracleJoiner
 
     labels = settings.labels

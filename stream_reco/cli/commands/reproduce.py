@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stream_reco.cli import collisions, delays
-from stream_reco.cli.collisions_plan import FILMS, Shelf
-from stream_reco.cli.delays_plan import TALKINGDATA
-from stream_reco.cli.reproduce_page import Found, figures_of, page_of
-from stream_reco.cli.reproduce_plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
-from stream_reco.cli.reproduce_runs import Pool
-from stream_reco.cli.reproduce_store import Store
-from stream_reco.cli.reproduce_write import write_page
+from stream_reco.experiments.collisions import experiment
+from stream_reco.experiments.collisions.plan import FILMS, Shelf
+from stream_reco.experiments.delays import experiment
+from stream_reco.experiments.delays.plan import TALKINGDATA
+from stream_reco.experiments.pages.tables import Found, figures_of, page_of
+from stream_reco.experiments.pages.write import write_page
+from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
+from stream_reco.experiments.runs.process_pool import Pool
+from stream_reco.experiments.runs.result_store import Store
 from stream_reco.terminal.errors import Failure, Misuse
 
 ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
@@ -54,7 +55,7 @@ def reproduce(
     hashed = {}
     if name in (COLLISIONS, ALL):
         # Before the hours of the others, so that a log that is missing is told at once.
-        hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
+        hashed = experiment.stores_of(_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
         _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
@@ -81,22 +82,22 @@ def _collisions(stores: dict[Shelf, Store], out: Path, jobs: int, *, fresh: bool
     _make(out)
     for shelf, store in stores.items():
         run_all(store, [shelf.run], jobs, fresh=fresh)
-    for path in collisions.write(stores, out):
+    for path in experiment.write(stores, out):
         typer.echo(f"wrote {path}")
 
 
 def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
-    stores = delays.stores_of(data, _work_folder(work), fresh=fresh)
+    stores = experiment.stores_of(data, _work_folder(work), fresh=fresh)
     for world, store in stores.items():
-        run_all(store, list(delays.runs_of(world)), jobs, fresh=fresh)
-    for path in delays.write(stores, out):
+        run_all(store, list(experiment.runs_of(world)), jobs, fresh=fresh)
+    for path in experiment.write(stores, out):
         typer.echo(f"wrote {path}")
 
 
 def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
     """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
-    from stream_reco.cli.reproduce_view import Progress
+    from stream_reco.experiments.runs.progress import Progress
     from stream_reco.terminal.signals import INTERRUPTED, stopping
 
     distinct = list(dict.fromkeys(runs))
@@ -118,7 +119,7 @@ def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) ->
 def write(experiment: Experiment, store: Store, out: Path) -> list[Path]:
     """Write the page of an experiment whose runs are all in the store, its figures and its plot; returns the files."""
     found = Found(experiment, {run: store.finished(run) for run in experiment.everything})
-    from stream_reco.cli.reproduce_plot import plot_of
+    from stream_reco.experiments.pages.plot import plot_of
 
     return write_page(out, experiment.name, lambda picture: page_of(found, picture), figures_of(found), plot_of(found))
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from stream_reco.cli.replay_tally import RECENT_EVENTS, RECENT_EXAMPLES, Tally
+from stream_reco.experiments.replay.tally import RECENT_EVENTS, RECENT_EXAMPLES, Tally
 
 _TERMINAL_SECONDS = 0.5
 _LINE_SECONDS = 10.0

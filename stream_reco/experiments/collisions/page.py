@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stream_reco.cli.collisions_hash import PAPER_IDS, PAPER_ROWS, sharing
-from stream_reco.cli.collisions_plan import SETTINGS, WINDOWS, Shelf
-from stream_reco.cli.reproduce_page import Found, change, machine_lines
-from stream_reco.cli.reproduce_plan import Run, config_name
+from stream_reco.experiments.collisions.hash import PAPER_IDS, PAPER_ROWS, sharing
+from stream_reco.experiments.collisions.plan import SETTINGS, WINDOWS, Shelf
+from stream_reco.experiments.pages.tables import Found, change, machine_lines
+from stream_reco.experiments.runs.plan import Run, config_name
 
 Shelves = Mapping[Shelf, Found]
 _OF_VARIANTS = ("hash_bits", "seed", "auc", "logloss", "calibration", "windows", "tables")

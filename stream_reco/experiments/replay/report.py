@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from stream_reco.cli.replay_tally import Tally
-from stream_reco.cli.replay_view import speeds_of
 from stream_reco.config.secret import visible
+from stream_reco.experiments.replay.tally import Tally
+from stream_reco.experiments.replay.view import speeds_of
 from stream_reco.metrics import REGISTRY
 
 _SOURCE = Path(__file__).parent

@@ -8,8 +8,8 @@ from typing import Self
 from rich import progress
 from rich.console import Console
 
-from stream_reco.cli.reproduce_plan import Run
-from stream_reco.cli.reproduce_store import Result
+from stream_reco.experiments.runs.plan import Run
+from stream_reco.experiments.runs.result_store import Result
 
 
 class Progress:

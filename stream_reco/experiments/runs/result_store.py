@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stream_reco.cli.reproduce_plan import LOG, Run, Size, command_of, config_name, config_text
+from stream_reco.experiments.runs.plan import LOG, Run, Size, command_of, config_name, config_text
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.json_file import write_json
 from stream_reco.terminal.machine import machine

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.cli.collisions_hash import bucket_of
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.embedding.arguments import Keys, checked_keys
+from stream_reco.experiments.collisions.hash import bucket_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer, TrainingBatch

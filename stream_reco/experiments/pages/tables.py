@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stream_reco.cli.reproduce_plan import Experiment, Run, config_name, config_text
-from stream_reco.cli.reproduce_store import Result
+from stream_reco.experiments.runs.plan import Experiment, Run, config_name, config_text
+from stream_reco.experiments.runs.result_store import Result
 
 COMPARED = ("hr@10", "ndcg@10")
 _INTROS = {

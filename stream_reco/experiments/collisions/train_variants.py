@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_reco.cli.collisions_hash import sharing
-from stream_reco.cli.collisions_plan import WINDOWS
-from stream_reco.cli.collisions_table import HASHED, SideBySide, hash_ids
-from stream_reco.cli.replay_report import commit_of, passed_over, peak_rss_bytes, plain
-from stream_reco.cli.replay_tally import Tally
 from stream_reco.config import Settings
 from stream_reco.datasets import Log
 from stream_reco.embedded.learner import Learner
+from stream_reco.experiments.collisions.hash import sharing
+from stream_reco.experiments.collisions.hashed_table import HASHED, SideBySide, hash_ids
+from stream_reco.experiments.collisions.plan import WINDOWS
+from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
+from stream_reco.experiments.replay.tally import Tally
 from stream_reco.learner.predicted import observe_predicted
 from stream_reco.measure import BinaryMetrics
 from stream_reco.train.trainer import Trainer, TrainingBatch

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from stream_reco.cli.reproduce_plan import Run
-from stream_reco.cli.reproduce_store import Result, Store
+from stream_reco.experiments.runs.plan import Run
+from stream_reco.experiments.runs.result_store import Result, Store
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.machine import cores
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stream_reco.cli.delays_plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
-from stream_reco.cli.reproduce_plan import Run
-from stream_reco.cli.reproduce_store import Result, Store
-from stream_reco.cli.reproduce_write import write_page
+from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
+from stream_reco.experiments.pages.write import write_page
+from stream_reco.experiments.runs.plan import Run
+from stream_reco.experiments.runs.result_store import Result, Store
 from stream_reco.terminal.log_options import Format, LogChoice
 
 if TYPE_CHECKING:
-    from stream_reco.cli.delays_found import WorldFound
     from stream_reco.datasets import Log
+    from stream_reco.experiments.delays.results import WorldFound
     from stream_reco.labels import LabelSettings
 
 _FUTURE_SECONDS = 300.0
@@ -27,7 +27,7 @@ def stores_of(data: Path, work: Path, *, fresh: bool = False) -> dict[World, Sto
 
     Raises `Failure` where a log cannot be read.
     """
-    from stream_reco.cli.delays_world import world_log
+    from stream_reco.experiments.delays.simulated_log import world_log
 
     real = WORLDS[1]
     stores = {real: Store(work, data / TALKINGDATA, real.size, real.log_format, real.shown_log)}
@@ -44,9 +44,9 @@ def runs_of(world: World) -> tuple[Run, ...]:
 
 def write(stores: dict[World, Store], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
-    from stream_reco.cli.delays_found import WorldFound, json_of
-    from stream_reco.cli.delays_page import page_of
-    from stream_reco.cli.delays_plot import plot_of
+    from stream_reco.experiments.delays.page import page_of
+    from stream_reco.experiments.delays.plot import plot_of
+    from stream_reco.experiments.delays.results import WorldFound, json_of
 
     found = [_found(world, stores[world]) for world in WORLDS]
     more = [WorldFound(world, _results(world, stores[world])) for world in MORE_WORLDS]
@@ -59,8 +59,8 @@ def _results(world: World, store: Store) -> dict[Run, Result]:
 
 
 def _found(world: World, store: Store) -> WorldFound:
-    from stream_reco.cli.delays_found import WorldFound
-    from stream_reco.cli.delays_leads import leads_of
+    from stream_reco.experiments.delays.lead_times import leads_of
+    from stream_reco.experiments.delays.results import WorldFound
     from stream_reco.labels import LabelSettings
 
     log = LogChoice(store.log, Format(world.log_format)).read(_FUTURE_SECONDS)
@@ -71,9 +71,9 @@ def _found(world: World, store: Store) -> WorldFound:
 
 def _ceiling(log: Log, store: Store, settings: LabelSettings) -> dict[str, Any]:
     """The figures of the true probabilities, of the impressions that are measured in the runs."""
-    from stream_reco.cli.delays_world import true_chances
-    from stream_reco.cli.replay_shown import ShownQuality, finals_of
     from stream_reco.events import Impression
+    from stream_reco.experiments.delays.simulated_log import true_chances
+    from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
 
     quality = ShownQuality(finals_of(log, settings))
     shown = [event for event in log if isinstance(event, Impression)]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from stream_reco.cli.collisions_page import Shelves
-from stream_reco.cli.collisions_plan import WINDOWS
-from stream_reco.cli.reproduce_page import Found
-from stream_reco.cli.reproduce_plan import Run
-from stream_reco.cli.reproduce_plot import STYLE
+from stream_reco.experiments.collisions.page import Shelves
+from stream_reco.experiments.collisions.plan import WINDOWS
+from stream_reco.experiments.pages.plot import STYLE
+from stream_reco.experiments.pages.tables import Found
+from stream_reco.experiments.runs.plan import Run
 
 _METRICS = {"auc": "AUC", "logloss": "logloss"}
 _FULL = "0.2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from stream_reco.cli.reproduce_page import COMPARED, Found
+from stream_reco.experiments.pages.tables import COMPARED, Found
 
 _COLOURS = dict(zip(COMPARED, ("#1f77b4", "#d1681c"), strict=True))
 _NAMES = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}

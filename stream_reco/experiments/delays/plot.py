@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from stream_reco.cli.delays_found import TENTHS, WorldFound
-from stream_reco.cli.reproduce_plot import STYLE
+from stream_reco.experiments.delays.results import TENTHS, WorldFound
+from stream_reco.experiments.pages.plot import STYLE
 
 _METRICS = {
     "auc": "AUC",

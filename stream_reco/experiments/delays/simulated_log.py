@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.cli.delays_plan import DAYS, World
 from stream_reco.events import encode
+from stream_reco.experiments.delays.plan import DAYS, World
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.terminal.errors import Failure
 

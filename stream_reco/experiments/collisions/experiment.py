@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stream_reco.cli.collisions_plan import FILMS, SHELVES, Shelf
-from stream_reco.cli.reproduce_plan import Run
-from stream_reco.cli.reproduce_store import Result, Store
-from stream_reco.cli.reproduce_write import write_page
+from stream_reco.experiments.collisions.plan import FILMS, SHELVES, Shelf
+from stream_reco.experiments.pages.write import write_page
+from stream_reco.experiments.runs.plan import Run
+from stream_reco.experiments.runs.result_store import Result, Store
 from stream_reco.terminal.errors import Failure
 
 
@@ -37,9 +37,9 @@ def _films(folder: Path) -> Path:
 
 def write(stores: dict[Shelf, Store], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
-    from stream_reco.cli.collisions_page import figures_of, page_of
-    from stream_reco.cli.collisions_plot import plot_of
-    from stream_reco.cli.reproduce_page import Found
+    from stream_reco.experiments.collisions.page import figures_of, page_of
+    from stream_reco.experiments.collisions.plot import plot_of
+    from stream_reco.experiments.pages.tables import Found
 
     found = {shelf: Found(shelf.experiment, _variants(shelf, store)) for shelf, store in stores.items()}
     return write_page(out, "collisions", partial(page_of, found), figures_of(found), plot_of(found))

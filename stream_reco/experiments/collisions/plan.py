@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_reco.cli.reproduce_plan import LOG, SEEDS, Experiment, Run, Size, checked_size
+from stream_reco.experiments.runs.plan import LOG, SEEDS, Experiment, Run, Size, checked_size
 
 FILMS = "ml100k"
 WINDOWS = 20

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stream_reco.cli.delays_leads import Leads
-from stream_reco.cli.delays_plan import World
-from stream_reco.cli.reproduce_plan import Run, config_text
-from stream_reco.cli.reproduce_store import Result
+from stream_reco.experiments.delays.lead_times import Leads
+from stream_reco.experiments.delays.plan import World
+from stream_reco.experiments.runs.plan import Run, config_text
+from stream_reco.experiments.runs.result_store import Result
 
 ALL, HALF, TENTHS = "all", "second_half", "tenths"
 _KEPT = ("impressions", "evaluated", "hr@10", "ndcg@10", "examples", "seconds", "git_commit", "git_changed")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stream_reco.cli.delays_found import HALF, TENTHS, WorldFound
-from stream_reco.cli.delays_worlds import rows_of
-from stream_reco.cli.reproduce_plan import config_name, config_text
+from stream_reco.experiments.delays.results import HALF, TENTHS, WorldFound
+from stream_reco.experiments.delays.spread import rows_of
+from stream_reco.experiments.runs.plan import config_name, config_text
 
 _INTRO = (
     "The same events, replayed under each policy of labels, against an oracle that learns the final label of every"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_reco.cli.reproduce_plan import Run, Size
+from stream_reco.experiments.runs.plan import Run, Size
 
 DAYS = 60
 TALKINGDATA = "talkingdata_clicks.csv.gz"

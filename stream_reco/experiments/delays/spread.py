@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-from stream_reco.cli.delays_found import HALF, WorldFound
+from stream_reco.experiments.delays.results import HALF, WorldFound
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from stream_reco.cli.replay_tally import K, Tally
 from stream_reco.datasets import Log
 from stream_reco.events import Action, Event, Id, Retraction
+from stream_reco.experiments.replay.tally import K, Tally
 from stream_reco.measure import rank_of
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted

@@ -1,0 +1,1 @@
+"""Replays of logs and reproductions of experiments, with the pages that they write."""

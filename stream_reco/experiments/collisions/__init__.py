@@ -1,0 +1,1 @@
+"""What rows cost that several keys share."""

@@ -1,0 +1,1 @@
+"""What labels cost that come late."""

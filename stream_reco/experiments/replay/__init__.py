@@ -1,0 +1,1 @@
+"""A log through the loop, predicted first and learned from after."""

@@ -1,0 +1,1 @@
+"""Many runs of one experiment: planned, run side by side, kept."""
