@@ -1,7 +1,7 @@
 """The whole loop in one process, durable on local disk."""
 
 from stream_reco.embedded.engine import Engine, Ingested
-from stream_reco.embedded.watching import Viewer
+from stream_reco.embedded.evaluation import Viewer
 from stream_reco.learner.predicted import Observer
 
 __all__ = ["Engine", "Ingested", "Observer", "Viewer"]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
-from stream_reco.embedded import records
-from stream_reco.embedded.entrance import Entrance
-from stream_reco.embedded.journal import Journal
-from stream_reco.embedded.publishing import Publishing
-from stream_reco.embedded.recovery import Storage, recover
-from stream_reco.embedded.users import moments
-from stream_reco.embedded.watching import Viewer, Watching
+from stream_reco.embedded.evaluation import Viewer, Watching
+from stream_reco.embedded.journal import records
+from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.journal import Journal
+from stream_reco.embedded.journal.recovery import Storage, recover
+from stream_reco.embedded.publish import Publishing
+from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.predicted import Observer

@@ -128,7 +128,7 @@ def test_a_port_in_use_is_told_at_once(
 def test_a_folder_in_use_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from stream_reco.embedded.recovery import Storage
+    from stream_reco.embedded.journal.recovery import Storage
 
     storage = Storage(tmp_path)
     assert misused(["serve", "--data", str(tmp_path), "--port", "0"], monkeypatch) == 1

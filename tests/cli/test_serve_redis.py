@@ -18,8 +18,8 @@ import pytest
 from stream_reco.cli.app import main
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
-from stream_reco.embedded.publishing import Publishing
-from stream_reco.embedded.users import moments
+from stream_reco.embedded.publish import Publishing
+from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers

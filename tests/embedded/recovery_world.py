@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.embedded.learner_state import parts_of
+from stream_reco.embedded.checkpoint_parts import parts_of
 from stream_reco.embedding import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings

@@ -14,11 +14,11 @@ import pytest
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.embedded.courtesy import Courtesy
-from stream_reco.embedded.entrance import Entrance
-from stream_reco.embedded.journal import Journal
-from stream_reco.embedded.service import EngineService
-from stream_reco.embedded.writer import MOST_EVENTS, Arrival, Writer
+from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.journal import Journal
+from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, Writer
+from stream_reco.embedded.threads.request_priority import Courtesy
+from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.api_service import UnavailableError
 from stream_reco.storage.event_log import EventLog

@@ -17,7 +17,7 @@ import pytest
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedded.learner import Learner
-from stream_reco.embedded.publishing import Publishing
+from stream_reco.embedded.publish import Publishing
 from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.served import MODEL_NAME
 from stream_reco.simulate import generate

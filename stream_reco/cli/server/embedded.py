@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.embedded.recovery import Storage
-from stream_reco.embedded.service import EngineService
+from stream_reco.embedded.journal.recovery import Storage
+from stream_reco.embedded.threads.service import EngineService
 from stream_reco.embedded.warm_up import warm_up
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.serve.api import Api

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from stream_reco.embedded import records
-from stream_reco.embedded.entrance import Entrance
-from stream_reco.embedded.journal import Journal
+from stream_reco.embedded.journal import records
+from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.journal import Journal
 from stream_reco.events import Event, encode_batch
 from stream_reco.serve.api_service import Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull

@@ -11,10 +11,10 @@ from concurrent.futures import Future
 
 from stream_reco import metrics
 from stream_reco.clock import Clock
-from stream_reco.embedded import records
-from stream_reco.embedded.courtesy import Courtesy
 from stream_reco.embedded.engine import Engine
-from stream_reco.embedded.writer import Arrival
+from stream_reco.embedded.journal import records
+from stream_reco.embedded.threads.log_writer import Arrival
+from stream_reco.embedded.threads.request_priority import Courtesy
 from stream_reco.events import decode_batch
 from stream_reco.measure.stages import LIVE_MS
 from stream_reco.serve.api_service import Accepted

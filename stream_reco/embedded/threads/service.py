@@ -12,11 +12,11 @@ from concurrent.futures import Future
 import msgspec
 
 from stream_reco.clock import Clock, SystemClock
-from stream_reco.embedded import records
-from stream_reco.embedded.courtesy import Courtesy
 from stream_reco.embedded.engine import Engine
-from stream_reco.embedded.learning import Learning
-from stream_reco.embedded.writer import Writer
+from stream_reco.embedded.journal import records
+from stream_reco.embedded.threads.learner_thread import Learning
+from stream_reco.embedded.threads.log_writer import Writer
+from stream_reco.embedded.threads.request_priority import Courtesy
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour, UnavailableError

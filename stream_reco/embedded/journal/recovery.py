@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from stream_reco.config import Settings
-from stream_reco.embedded import records
+from stream_reco.embedded.checkpoint_parts import learner_from, parts_of
+from stream_reco.embedded.journal import records
 from stream_reco.embedded.learner import Learner
-from stream_reco.embedded.learner_state import learner_from, parts_of
 from stream_reco.storage.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.rocksdb import Store, StoreError, copy_of

@@ -1,0 +1,1 @@
+"""What was accepted, in order: deduplicated, appended, read again after a restart."""

@@ -1,0 +1,1 @@
+"""Ingestion and learning on threads, around requests."""
