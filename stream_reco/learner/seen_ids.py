@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.index import mix
+from stream_reco.embedding.kernels.index import mix
 from stream_reco.events import Id, key_of
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import HOUR_MS

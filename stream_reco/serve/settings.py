@@ -47,7 +47,7 @@ class ServeSettings:
     """How long a client may take to send its body."""
     row_precision: Precision = "float32"
     """What a replica keeps embedding rows in. `bfloat16` takes half the bytes, `int8` (a scale a row) and `tanh8`
-    (tanh × 127) about a quarter; what each loses is said in `stream_reco.embedding.precision`."""
+    (tanh × 127) about a quarter; what each loses is said in `stream_reco.embedding.replica.precision`."""
 
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]

@@ -15,7 +15,7 @@ from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.checkpoint_parts import parts_of
-from stream_reco.embedding import index as scalars
+from stream_reco.embedding.kernels import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable, after
-from stream_reco.embedding import index as scalars
-from stream_reco.embedding.eviction import values
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.table.eviction import values
 
 DAY = 86_400_000
 MIB = 1 << 20

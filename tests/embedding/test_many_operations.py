@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, kernels, probability, store
-from stream_reco.embedding import index as scalars
+from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, probability
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.kernels import rows
+from stream_reco.embedding.table import row_store
 from tests.embedding.dict_table import DictTable, contents, unmixed
 
 MIB = 1 << 20
@@ -22,7 +24,15 @@ Stream = Callable[[np.random.Generator, int, int, int], Keys]
 """From random numbers, how many keys, how many came before, and the table's salt: the next keys."""
 
 SENTINELS = np.array(
-    [kernels.FREE, kernels.FREE + 1, store.NEVER, -store.NEVER, store.LAST_ROW, scalars.ROW_MASK, scalars.WHOLE - 1]
+    [
+        rows.FREE,
+        rows.FREE + 1,
+        row_store.NEVER,
+        -row_store.NEVER,
+        row_store.LAST_ROW,
+        scalars.ROW_MASK,
+        scalars.WHOLE - 1,
+    ]
 )
 
 

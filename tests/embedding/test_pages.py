@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.embedding.pages import LARGEST_SLAB, Pages, allocate, allocated, slab_pages, slabs_until
-from stream_reco.embedding.pointers import LINE_BYTES
+from stream_reco.embedding.kernels.pointers import LINE_BYTES
+from stream_reco.embedding.kernels.slabs import LARGEST_SLAB, Pages, allocate, allocated, slab_pages, slabs_until
 
 MIB = 1 << 20
 PAGE_BYTES = st.integers(1 << 12, 1 << 20)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.pages import allocate
-from stream_reco.embedding.pointers import LINE_BYTES, WORDS, lowest_bit, tops_that_are
+from stream_reco.embedding.kernels.pointers import LINE_BYTES, WORDS, lowest_bit, tops_that_are
+from stream_reco.embedding.kernels.slabs import allocate
 
 HALVES = st.one_of(st.sampled_from([0, 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]), st.integers(0, (1 << 32) - 1))
 

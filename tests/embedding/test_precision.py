@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from stream_reco.embedding.precision import PRECISIONS, Precision, format_of
+from stream_reco.embedding.replica.precision import PRECISIONS, Precision, format_of
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9).filter(lambda shape: shape[1] > 0)
 MOST = float(np.finfo(np.float32).max)

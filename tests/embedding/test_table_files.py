@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from stream_reco.embedding import Adagrad, Admission, EmbeddingTable, TableFileError, after, files, probability, store
-from stream_reco.embedding import index as scalars
+from stream_reco.embedding import Adagrad, Admission, EmbeddingTable, TableFileError, after, probability
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.table import file, row_store
 from tests.embedding.saved_tables import bytes_of, live_on, trained
 
 HERE = Path(__file__).parent
@@ -37,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 16 rows, so that small tables have whole ones."""
-    monkeypatch.setattr(store, "PAGE_BYTES", 64)
+    monkeypatch.setattr(row_store, "PAGE_BYTES", 64)
 
 
 def header_of(content: bytes) -> dict[str, Any]:
@@ -242,10 +243,10 @@ def test_another_dim_is_refused(path: Path, mapped: bool) -> None:
 
 def forged(path: Path, settings: dict[str, Any], arrays: dict[str, NDArray[Any] | None]) -> None:
     """Write the file anew with a right checksum and other settings and arrays; None leaves an array out."""
-    contents = files.read(path)
+    contents = file.read(path)
     text = json.dumps(json.loads(contents.settings) | settings)
     copies = {name: array.copy() for name, array in contents.arrays.items()} | arrays
-    files.write(path, text, [files.section(name, array) for name, array in copies.items() if array is not None])
+    file.write(path, text, [file.section(name, array) for name, array in copies.items() if array is not None])
 
 
 SETTINGS: list[tuple[dict[str, Any], str]] = [
@@ -293,7 +294,7 @@ def test_what_cannot_be_is_refused_though_its_checksum_is_right(path: Path, mapp
             with pytest.raises(TableFileError, match=f"item.table holds no table that can be: .*{why}"):
                 EmbeddingTable.load(path, mapped=mapped)
 
-    whole = {name: array.copy() for name, array in files.read(path).arrays.items()}
+    whole = {name: array.copy() for name, array in file.read(path).arrays.items()}
     for change, why in SETTINGS:
         refused(why, change, {})
     for place, value, why in HEADS:
@@ -311,7 +312,7 @@ def test_what_cannot_be_is_refused_though_its_checksum_is_right(path: Path, mapp
 def test_a_file_whose_index_ends_with_its_last_used_line_goes_on(path: Path, mapped: bool) -> None:
     """As releases wrote it that knew the last used line: what comes to later lines must be in the next file."""
     EmbeddingTable(4, name="item").save(path)
-    whole = {name: array.copy() for name, array in files.read(path).arrays.items()}
+    whole = {name: array.copy() for name, array in file.read(path).arrays.items()}
     whole["head"][scalars.LAST_LINE] = 0
     forged(path, {}, {"head": whole["head"], "index": whole["index"][:1]})
     table = EmbeddingTable.load(path, mapped=mapped)

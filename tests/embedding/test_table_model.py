@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from stream_reco.embedding import SGD, Delta, EmbeddingTable, ReplicaTable
-from stream_reco.embedding import index as scalars
+from stream_reco.embedding.kernels import index as scalars
 from tests.embedding.dict_table import DictTable, contents, unmixed
 
 DIM = 3

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
-from stream_reco.embedding.arguments import Keys, checked_keys
+from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.experiments.collisions.hash import bucket_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.train.settings import TrainSettings

@@ -4,10 +4,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.index import GOLDEN, IGNORED, REFUSED
-from stream_reco.embedding.kernels import AHEAD, DIM, STRIDE, approach_floats, row_address, touch
-from stream_reco.embedding.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
-from stream_reco.embedding.pointers import Pointer, bytes_of, doubles_of, floats_at, words_of
+from stream_reco.embedding.kernels.index import GOLDEN, IGNORED, REFUSED
+from stream_reco.embedding.kernels.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
+from stream_reco.embedding.kernels.pointers import Pointer, bytes_of, doubles_of, floats_at, words_of
+from stream_reco.embedding.kernels.rows import AHEAD, DIM, STRIDE, approach_floats, row_address, touch
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)

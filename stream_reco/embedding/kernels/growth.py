@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from stream_reco.embedding.index import (
+from stream_reco.embedding.kernels.index import (
     BLOCK,
     EXPECTED,
     FREE_ROW,
@@ -28,7 +28,7 @@ from stream_reco.embedding.index import (
     line_address,
     place,
 )
-from stream_reco.embedding.pointers import Pointer, Scalar, words_at
+from stream_reco.embedding.kernels.pointers import Pointer, Scalar, words_at
 
 # Growth begins at 82 % and is done before 90 %; the new index is 28 % larger. This bounds the index at 14.3 bytes a row
 # and the search at 1.1 lines on average.

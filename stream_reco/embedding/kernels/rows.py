@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.index import (
+from stream_reco.embedding.kernels.index import (
     ABSENT,
     BLOCK,
     BLOCK_WORDS,
@@ -31,7 +31,7 @@ from stream_reco.embedding.index import (
     meta_address,
     search,
 )
-from stream_reco.embedding.pointers import (
+from stream_reco.embedding.kernels.pointers import (
     LINE_BYTES,
     Pointer,
     Scalar,

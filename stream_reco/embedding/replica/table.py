@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding.admission import ADMIT_EVERY, NO_SKETCH
-from stream_reco.embedding.arguments import Keys, check_delta, checked_dim, checked_keys, checked_name
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.invariants import check_store
-from stream_reco.embedding.pages import AtAddresses
-from stream_reco.embedding.precision import Precision, format_of
-from stream_reco.embedding.store import NEVER, RowStore, distinct, plain, salt_of
+from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
+from stream_reco.embedding.kernels.slabs import AtAddresses
+from stream_reco.embedding.replica.precision import Precision, format_of
+from stream_reco.embedding.table.arguments import Keys, check_delta, checked_dim, checked_keys, checked_name
+from stream_reco.embedding.table.invariants import check_store
+from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct, plain, salt_of
 
 _ANY_TIME = 0
 _NO_START = np.zeros(2)

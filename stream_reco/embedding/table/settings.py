@@ -7,10 +7,10 @@ from typing import Self
 
 import msgspec
 
-from stream_reco.embedding.admission import Admission, After, Probability, admission_of
-from stream_reco.embedding.arguments import FARTHEST_TIME, checked_dim, checked_name
-from stream_reco.embedding.optimizer import OPTIMIZERS, Optimizer
-from stream_reco.embedding.plain_numbers import number, whole
+from stream_reco.embedding.kernels.admission import Admission, After, Probability, admission_of
+from stream_reco.embedding.kernels.optimizer import OPTIMIZERS, Optimizer
+from stream_reco.embedding.kernels.plain_numbers import number, whole
+from stream_reco.embedding.table.arguments import FARTHEST_TIME, checked_dim, checked_name
 
 
 class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

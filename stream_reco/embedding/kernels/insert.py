@@ -4,9 +4,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.admission import is_admitted
-from stream_reco.embedding.growth import make_places, places
-from stream_reco.embedding.index import (
+from stream_reco.embedding.kernels.admission import is_admitted
+from stream_reco.embedding.kernels.growth import make_places, places
+from stream_reco.embedding.kernels.index import (
     ABSENT,
     BLOCK,
     BLOCK_WORDS,
@@ -33,16 +33,8 @@ from stream_reco.embedding.index import (
     place,
     search,
 )
-from stream_reco.embedding.kernels import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, row_address, touch
-from stream_reco.embedding.pointers import (
-    Pointer,
-    Scalar,
-    bytes_of,
-    doubles_of,
-    floats_at,
-    words_at,
-    words_of,
-)
+from stream_reco.embedding.kernels.pointers import Pointer, Scalar, bytes_of, doubles_of, floats_at, words_at, words_of
+from stream_reco.embedding.kernels.rows import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, row_address, touch
 
 
 @njit(cache=True, nogil=True)

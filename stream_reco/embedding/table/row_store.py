@@ -8,12 +8,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from stream_reco.embedding import claims, kernels, updates
-from stream_reco.embedding import index as scalars
-from stream_reco.embedding.admission import ADMIT_ALL
-from stream_reco.embedding.files import Contents, Section, section
-from stream_reco.embedding.pages import AtAddresses, Pages
-from stream_reco.embedding.pointers import LINE_BYTES
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.kernels import insert, optimizer_step, rows
+from stream_reco.embedding.kernels.admission import ADMIT_ALL
+from stream_reco.embedding.kernels.pointers import LINE_BYTES
+from stream_reco.embedding.kernels.slabs import AtAddresses, Pages
+from stream_reco.embedding.table.file import Contents, Section, section
 
 PAGE_BYTES = 1 << 18
 META_BYTES = 1 << scalars.META_SHIFT
@@ -89,7 +89,7 @@ class RowStore(AtAddresses):
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = np.empty(len(keys), np.int64)
-        kernels.find_rows(keys, self.head, self.index.addresses, self.meta.addresses, self.layout, rows)
+        rows.find_rows(keys, self.head, self.index.addresses, self.meta.addresses, self.layout, rows)
         return rows
 
     def claim(
@@ -113,7 +113,7 @@ class RowStore(AtAddresses):
         try:
             while True:
                 self.head[_NEEDS] = 0
-                done = claims.claim_rows(
+                done = insert.claim_rows(
                     keys,
                     done,
                     now,
@@ -188,22 +188,22 @@ class RowStore(AtAddresses):
         self.head[scalars.ROW_CAPACITY] = capacity
 
     def gather(self, rows: NDArray[np.int64], default: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = np.empty((len(rows), int(self.layout[kernels.DIM])), np.float32)
-        kernels.gather(rows, self.data.addresses, self.layout, default, out)
+        out = np.empty((len(rows), int(self.layout[rows.DIM])), np.float32)
+        rows.gather(rows, self.data.addresses, self.layout, default, out)
         return out
 
     def scatter(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        kernels.scatter(rows, self.data.addresses, self.layout, vectors)
+        rows.scatter(rows, self.data.addresses, self.layout, vectors)
 
     def keys_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         keys = np.empty(len(rows), np.int64)
-        kernels.meta_words(rows, 0, self.meta.addresses, self.layout, keys)
+        rows.meta_words(rows, 0, self.meta.addresses, self.layout, keys)
         return keys
 
     def words_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n]: last seen × 65,536 + count of each row, FREE of one without a key."""
         words = np.empty(len(rows), np.int64)
-        kernels.meta_words(rows, 1, self.meta.addresses, self.layout, words)
+        rows.meta_words(rows, 1, self.meta.addresses, self.layout, words)
         return words
 
     def update(
@@ -217,13 +217,13 @@ class RowStore(AtAddresses):
         """One optimizer step a row; True if the shared row was stepped. See updates.update_rows."""
         address = 0 if shared is None else shared.ctypes.data
         return bool(
-            updates.update_rows(
+            optimizer_step.update_rows(
                 rows, gradients, address, kind, self.head, self.data.addresses, self.layout, self.bits, hyper
             )
         )
 
     def release(self, rows: NDArray[np.int64]) -> None:
-        kernels.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
+        rows.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
 
     def touched_rows(self) -> NDArray[np.int64]:
         """Touched rows in ascending order."""
@@ -235,7 +235,7 @@ class RowStore(AtAddresses):
     def live_rows(self) -> NDArray[np.int64]:
         """Rows that have a key, in ascending order."""
         words = self.meta.read(self.top).view(np.int64).reshape(-1, 2)
-        return np.flatnonzero(words[:, 1] != kernels.FREE)
+        return np.flatnonzero(words[:, 1] != rows.FREE)
 
     def clear_touched(self) -> None:
         self.bits[:] = 0
@@ -250,7 +250,7 @@ class RowStore(AtAddresses):
         lines = int(self.head[scalars.LAST_LINE]) + 1
         head = self.head.copy()
         head[_OF_THIS_PROCESS] = 0
-        rows, words = (self.top, int(self.layout[kernels.STRIDE])), (self.top, META_BYTES // 8)
+        rows, words = (self.top, int(self.layout[rows.STRIDE])), (self.top, META_BYTES // 8)
         return [
             Section("index", np.dtype(np.uint8), (lines, self.index.item_bytes), self.index.pieces(lines)),
             Section("meta", np.dtype(np.int64), words, self.meta.pieces(self.top)),
@@ -270,7 +270,7 @@ class RowStore(AtAddresses):
         lines, top = int(head[scalars.LAST_LINE]) + 1, int(head[scalars.TOP])
         index = contents.array("index", np.uint8, lines, self.index.item_bytes)
         meta = contents.array("meta", np.int64, top, META_BYTES // 8)
-        data = contents.array("data", np.float32, top, int(self.layout[kernels.STRIDE]))
+        data = contents.array("data", np.float32, top, int(self.layout[rows.STRIDE]))
         bits = contents.array("bits", np.uint8, -(-top // 8))
         self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):

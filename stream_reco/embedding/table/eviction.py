@@ -11,11 +11,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding import index as scalars
-from stream_reco.embedding.index import GOLDEN, meta_address
-from stream_reco.embedding.kernels import COUNT_MASK, FREE, SHIFT, TTL
-from stream_reco.embedding.pointers import Scalar, words_at, words_of
-from stream_reco.embedding.store import NEVER, RowStore
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.kernels.index import GOLDEN, meta_address
+from stream_reco.embedding.kernels.pointers import Scalar, words_at, words_of
+from stream_reco.embedding.kernels.rows import COUNT_MASK, FREE, SHIFT, TTL
+from stream_reco.embedding.table.row_store import NEVER, RowStore
 
 _BLOCK = 1 << 16
 _SAMPLE = 1024

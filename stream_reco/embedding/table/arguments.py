@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.plain_numbers import whole
-from stream_reco.embedding.store import plain
+from stream_reco.embedding.kernels.plain_numbers import whole
+from stream_reco.embedding.table.row_store import plain
 
 MOST_NUMBERS = 4096
 FARTHEST_TIME = 1 << 46

@@ -7,9 +7,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.index import GOLDEN, SIGHTINGS, mix
-from stream_reco.embedding.plain_numbers import number, whole
-from stream_reco.embedding.pointers import Pointer, Scalar
+from stream_reco.embedding.kernels.index import GOLDEN, SIGHTINGS, mix
+from stream_reco.embedding.kernels.plain_numbers import number, whole
+from stream_reco.embedding.kernels.pointers import Pointer, Scalar
 
 ADMIT_ALL, ADMIT_AFTER, ADMIT_PROBABILITY = range(3)
 SKETCH_DEPTH = 4

@@ -7,19 +7,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding import files
-from stream_reco.embedding import index as scalars
-from stream_reco.embedding.admission import ADMIT_EVERY, NO_SKETCH, Admission
-from stream_reco.embedding.arguments import FARTHEST_TIME, Keys, check_delta, checked_keys, checked_time, whole_ms
-from stream_reco.embedding.budget import rows_within
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.eviction import compile_kernels, idle, least_valuable
-from stream_reco.embedding.invariants import check_store
-from stream_reco.embedding.optimizer import Optimizer, optimizer_of
-from stream_reco.embedding.pages import AtAddresses
-from stream_reco.embedding.plain_numbers import whole
-from stream_reco.embedding.settings import TableSettings
-from stream_reco.embedding.store import RowStore, distinct, plain, salt_of
+from stream_reco.embedding.kernels import index as scalars
+from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH, Admission
+from stream_reco.embedding.kernels.optimizer import Optimizer, optimizer_of
+from stream_reco.embedding.kernels.plain_numbers import whole
+from stream_reco.embedding.kernels.slabs import AtAddresses
+from stream_reco.embedding.table import file
+from stream_reco.embedding.table.arguments import FARTHEST_TIME, Keys, check_delta, checked_keys, checked_time, whole_ms
+from stream_reco.embedding.table.budget import rows_within
+from stream_reco.embedding.table.eviction import compile_kernels, idle, least_valuable
+from stream_reco.embedding.table.invariants import check_store
+from stream_reco.embedding.table.row_store import RowStore, distinct, plain, salt_of
+from stream_reco.embedding.table.settings import TableSettings
 
 _NO_TIME = 1 << 62
 _EMPTY = np.empty(0, np.int64)
@@ -260,8 +260,8 @@ class EmbeddingTable(AtAddresses):
                 "sketch": self._sketch,
                 "tombstones": np.concatenate([_EMPTY, *self._tombstones]),
             }
-            sections = [files.section(name, array) for name, array in rest.items()]
-            files.write(Path(path), self._settings.encode(), self._store.sections() + sections)
+            sections = [file.section(name, array) for name, array in rest.items()]
+            file.write(Path(path), self._settings.encode(), self._store.sections() + sections)
 
     @classmethod
     def load(cls, path: str | Path, *, dim: int | None = None, mapped: bool = False) -> Self:
@@ -275,20 +275,20 @@ class EmbeddingTable(AtAddresses):
         """
         path = Path(path)
         try:
-            return cls._of(files.read(path, private=mapped), dim, mapped)
+            return cls._of(file.read(path, private=mapped), dim, mapped)
         except MemoryError as error:
             advice = "free some" if mapped else "free some, or load it with mapped=True"
             raise MemoryError(f"no memory to load the table in {path}; {advice}") from error
-        except files.TableFileError:
+        except file.TableFileError:
             raise
         except ValueError as error:
-            raise files.TableFileError(f"{path} holds no table that can be: {error}; use an older one") from error
+            raise file.TableFileError(f"{path} holds no table that can be: {error}; use an older one") from error
 
     @classmethod
-    def _of(cls, contents: files.Contents, dim: int | None, mapped: bool) -> Self:
+    def _of(cls, contents: file.Contents, dim: int | None, mapped: bool) -> Self:
         settings = TableSettings.decode(contents.settings)
         if dim is not None and settings.dim != dim:
-            raise files.TableFileError(
+            raise file.TableFileError(
                 f"{contents.path} has table {settings.name!r} with dim {settings.dim}, not {dim}; load it with the"
                 " settings that it was made with, or begin a new one"
             )

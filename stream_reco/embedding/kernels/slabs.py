@@ -9,7 +9,7 @@ from typing import NoReturn, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding.pointers import LINE_BYTES
+from stream_reco.embedding.kernels.pointers import LINE_BYTES
 
 HUGE_BYTES = 2 << 20
 LARGEST_SLAB = 64 << 20

@@ -1,15 +1,15 @@
 """How many rows a table may have so that all it allocates stays within a number of bytes."""
 
-from stream_reco.embedding.growth import (
+from stream_reco.embedding.kernels.growth import (
     GROWTH_DENOMINATOR,
     GROWTH_NUMERATOR,
     LINES_PER_INSERT,
     SHARE,
     lines_for,
 )
-from stream_reco.embedding.index import MIN_LINES, SPARE_LINES
-from stream_reco.embedding.pages import Pages, allocated, slabs_until
-from stream_reco.embedding.store import LAST_ROW, RowStore, bytes_beside_pages
+from stream_reco.embedding.kernels.index import MIN_LINES, SPARE_LINES
+from stream_reco.embedding.kernels.slabs import Pages, allocated, slabs_until
+from stream_reco.embedding.table.row_store import LAST_ROW, RowStore, bytes_beside_pages
 
 
 class _Growth:

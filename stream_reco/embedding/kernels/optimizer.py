@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding.plain_numbers import number
+from stream_reco.embedding.kernels.plain_numbers import number
 
 KIND_SGD, KIND_ADAGRAD, KIND_ROWWISE_ADAGRAD, KIND_ADAM, KIND_FTRL = range(5)
 

@@ -13,7 +13,7 @@ F14), so a search ends at the first line that nobody passed, and erasing leaves 
 import numpy as np
 from numba import njit
 
-from stream_reco.embedding.pointers import (
+from stream_reco.embedding.kernels.pointers import (
     LINE_BYTES,
     Pointer,
     Scalar,

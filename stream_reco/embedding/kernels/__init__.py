@@ -1,0 +1,1 @@
+"""Compiled kernels of the table: index, rows, optimizer steps."""

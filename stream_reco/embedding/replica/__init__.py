@@ -1,0 +1,1 @@
+"""Tables of replicas, and the precision that they keep rows in."""
