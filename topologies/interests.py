@@ -9,8 +9,8 @@ import msgspec
 
 from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
-from stream_reco.labels.ids_on_disk import IdsOnDisk
-from stream_reco.labels.memory import BEFORE_ALL, Progress
+from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory.protocol import BEFORE_ALL, Progress
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings

@@ -10,7 +10,7 @@ import msgspec
 from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, Impression, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
-from stream_reco.labels.served_features import ServedFeatures
+from stream_reco.labels.memory.served_features import ServedFeatures
 from stream_reco.measure.stages import observe_stage
 from stream_reco.storage.rocksdb import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
-from stream_reco.labels.keys import end_of, number, of_id
+from stream_reco.labels.memory.keys import end_of, number, of_id
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.rocksdb import Store
 

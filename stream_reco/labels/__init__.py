@@ -1,7 +1,7 @@
 """Labels: joins impressions with actions in event time; matures, infers early, reverses."""
 
-from stream_reco.labels.example import Example, Undone
 from stream_reco.labels.joiner import LabelJoiner
+from stream_reco.labels.label.example import Example, Undone
 from stream_reco.labels.observe import observe_example, observe_pending
 from stream_reco.labels.oracle import Final, OracleJoiner, final_labels
 from stream_reco.labels.settings import LabelSettings

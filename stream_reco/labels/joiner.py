@@ -11,16 +11,16 @@ from contextlib import closing
 
 from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
-from stream_reco.labels import rules
-from stream_reco.labels.example import Example
-from stream_reco.labels.groups import GroupKey, Order, place_of
-from stream_reco.labels.in_memory import InMemory
-from stream_reco.labels.memory import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, Memory, Spans
-from stream_reco.labels.on_disk import OnDisk
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label import rules
+from stream_reco.labels.label.example import Example
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.unprompted import taken_back, unprompted
+from stream_reco.labels.label.weights import Weights
+from stream_reco.labels.memory.groups import GroupKey, Order, place_of
+from stream_reco.labels.memory.in_memory import InMemory
+from stream_reco.labels.memory.on_disk import OnDisk
+from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, Memory, Spans
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
-from stream_reco.labels.unprompted import taken_back, unprompted
-from stream_reco.labels.weights import Weights
 from stream_reco.storage.rocksdb import Changes, Store
 
 

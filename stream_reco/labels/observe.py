@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stream_reco import metrics
-from stream_reco.labels.example import Example
 from stream_reco.labels.joiner import LabelJoiner
+from stream_reco.labels.label.example import Example
 
 
 def observe_example(example: Example, stream_time: int) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stream_reco.events import Event, Id, Impression
-from stream_reco.labels.example import Example
 from stream_reco.labels.joiner import LabelJoiner
+from stream_reco.labels.label.example import Example
 from stream_reco.labels.settings import DAY_MS, LabelSettings
 
 _CHUNK = 1024

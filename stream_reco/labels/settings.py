@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stream_reco.labels.weights import Weights
+from stream_reco.labels.label.weights import Weights
 
 DAY_MS = 86_400_000
 _LONGEST_MS = 100 * 365 * DAY_MS

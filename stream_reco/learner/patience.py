@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from stream_reco.events import Id
 from stream_reco.labels import Example
-from stream_reco.labels.example import ShownKey
+from stream_reco.labels.label.example import ShownKey
 
 
 class Patience:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stream_reco.labels.keys import number
+from stream_reco.labels.memory.keys import number
 from stream_reco.storage.rocksdb import Store
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -16,7 +16,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.interests.settings import InterestSettings
-from stream_reco.labels.on_disk import OnDisk
+from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_reco.labels.calendar import Calendar
+from stream_reco.labels.memory.calendar_queue import Calendar
 
 
 @given(

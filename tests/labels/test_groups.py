@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_reco.labels.groups import Group
+from stream_reco.labels.memory.groups import Group
 
 
 @given(responses=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), max_size=20))

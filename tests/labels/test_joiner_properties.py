@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.labels.in_memory import InMemory
+from stream_reco.labels.memory.in_memory import InMemory
 from tests.labels.reference_join import Row, distinct, reference_join, row, rows
 
 WINDOW = 50

@@ -13,7 +13,7 @@ import pytest
 
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels import Example, LabelJoiner, Undone
-from stream_reco.labels.on_disk import OnDisk
+from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.storage.rocksdb import Store
 
 W = 1000

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.labels.groups import Order
+from stream_reco.labels.memory.groups import Order
 from stream_reco.storage.rocksdb import Changes, Store, StoreError, copy_of
 from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (

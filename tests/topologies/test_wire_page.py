@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.labels.example import Example, Undone
+from stream_reco.labels.label.example import Example, Undone
 from stream_reco.sync.wire import Header
 from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter

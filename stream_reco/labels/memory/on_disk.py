@@ -11,17 +11,17 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from stream_reco.events import Id
-from stream_reco.labels import rules
-from stream_reco.labels.attribution import chosen
-from stream_reco.labels.groups import GroupKey, Order, place_of
-from stream_reco.labels.groups_on_disk import GroupsOnDisk
-from stream_reco.labels.ids_on_disk import IdsOnDisk
-from stream_reco.labels.keys import end_of, number_at, of_id, of_pair, timed
-from stream_reco.labels.memory import DEADLINE, END, PRESUMED, Due, Progress, Reached, Spans
-from stream_reco.labels.meta import VERSION, Meta, read_meta, write_meta
-from stream_reco.labels.near_on_disk import NearOnDisk
-from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.timeline import Timeline
+from stream_reco.labels.label import rules
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory.groups import GroupKey, Order, place_of
+from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
+from stream_reco.labels.memory.keys import end_of, number_at, of_id, of_pair, timed
+from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
+from stream_reco.labels.memory.open_impressions import chosen
+from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Progress, Reached, Spans
+from stream_reco.labels.memory.timeline import Timeline
+from stream_reco.labels.memory.unsettled_on_disk import NearOnDisk
 from stream_reco.storage.rocksdb import Changes, Store
 
 _HOT = 20_000

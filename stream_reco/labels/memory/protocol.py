@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from stream_reco.events import Id
-from stream_reco.labels.groups import GroupKey
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.settings import DAY_MS
 
 BEFORE_ALL, NEVER = -(2**62), 2**63 - 1

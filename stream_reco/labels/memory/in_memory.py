@@ -6,12 +6,12 @@ from collections.abc import Generator
 from heapq import heappop, heappush
 
 from stream_reco.events import Id
-from stream_reco.labels.attribution import OpenImpressions
-from stream_reco.labels.groups import GroupKey, Groups, Order, place_of
-from stream_reco.labels.memory import DEADLINE, END, FORGET, PRESUMED, Due, Progress, Spans
-from stream_reco.labels.near import Near
-from stream_reco.labels.pending import Held, Shown
-from stream_reco.labels.remembered import Remembered
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.memory.event_ids import Remembered
+from stream_reco.labels.memory.groups import GroupKey, Groups, Order, place_of
+from stream_reco.labels.memory.open_impressions import OpenImpressions
+from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, Progress, Spans
+from stream_reco.labels.memory.unsettled import Near
 
 _SHOWN_BYTES = 700
 """An impression with its entries in all indexes, without its features; measured."""

@@ -6,11 +6,11 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from stream_reco.labels.groups import Group, GroupKey
-from stream_reco.labels.keys import number, of_group
-from stream_reco.labels.memory import BEFORE_ALL, END, NEVER, Reached
-from stream_reco.labels.pending import Shown
-from stream_reco.labels.remembered import HOUR_MS
+from stream_reco.labels.label.pending import Shown
+from stream_reco.labels.memory.event_ids import HOUR_MS
+from stream_reco.labels.memory.groups import Group, GroupKey
+from stream_reco.labels.memory.keys import number, of_group
+from stream_reco.labels.memory.protocol import BEFORE_ALL, END, NEVER, Reached
 from stream_reco.storage.rocksdb import Store
 
 Member = tuple[int, int]

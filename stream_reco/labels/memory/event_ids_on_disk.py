@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from stream_reco.events import Id
-from stream_reco.labels.keys import number, number_at, of_id
-from stream_reco.labels.memory import Progress
-from stream_reco.labels.pending import Held
-from stream_reco.labels.remembered import HOUR_MS
+from stream_reco.labels.label.pending import Held
+from stream_reco.labels.memory.event_ids import HOUR_MS
+from stream_reco.labels.memory.keys import number, number_at, of_id
+from stream_reco.labels.memory.protocol import Progress
 from stream_reco.storage.expiring_keys import Chunks
 from stream_reco.storage.rocksdb import Store
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from struct import Struct
 
 from stream_reco.events import Id
-from stream_reco.labels.groups import GroupKey
+from stream_reco.labels.memory.groups import GroupKey
 
 _BIAS = 1 << 63
 _ONE, _TWO, _LENGTH = Struct(">Q"), Struct(">QQ"), Struct(">I")

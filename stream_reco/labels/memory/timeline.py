@@ -9,9 +9,9 @@ from itertools import islice
 
 import msgspec
 
-from stream_reco.labels.keys import number, number_at, timed
-from stream_reco.labels.memory import END, NEVER, Reached
-from stream_reco.labels.pending import Shown
+from stream_reco.labels.label.pending import Shown
+from stream_reco.labels.memory.keys import number, number_at, timed
+from stream_reco.labels.memory.protocol import END, NEVER, Reached
 from stream_reco.storage.rocksdb import Store
 
 _CHUNK = msgspec.msgpack.Decoder(list[Shown])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from stream_reco.labels.groups import Order
-from stream_reco.labels.keys import META
-from stream_reco.labels.memory import BEFORE_ALL, Progress, Spans
+from stream_reco.labels.memory.groups import Order
+from stream_reco.labels.memory.keys import META
+from stream_reco.labels.memory.protocol import BEFORE_ALL, Progress, Spans
 from stream_reco.storage.rocksdb import Store
 
 VERSION = 1

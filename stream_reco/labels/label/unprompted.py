@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stream_reco.labels.example import Example, Undone
-from stream_reco.labels.pending import Held
-from stream_reco.labels.rules import NEGATIVE_WEIGHT
+from stream_reco.labels.label.example import Example, Undone
+from stream_reco.labels.label.pending import Held
+from stream_reco.labels.label.rules import NEGATIVE_WEIGHT
 
 
 def unprompted(action: Held) -> Example:

@@ -7,11 +7,11 @@ from typing import Any
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.labels.attribution import WaitingActions
-from stream_reco.labels.calendar import Calendar
-from stream_reco.labels.groups import GroupKey
-from stream_reco.labels.memory import ORPHAN, RESPONSE, WAITED, Due, Progress
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.memory.calendar_queue import Calendar
+from stream_reco.labels.memory.groups import GroupKey
+from stream_reco.labels.memory.open_impressions import WaitingActions
+from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, Progress
 
 
 class Near:

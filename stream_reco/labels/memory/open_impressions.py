@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 
 from stream_reco.events import Id
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label.pending import Held, Shown
 
 
 def chosen(same: Sequence[Shown], request_id: Id | None, time: int, life: int) -> Shown | None:

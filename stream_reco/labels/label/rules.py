@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stream_reco.labels.example import Example, Undone
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label.example import Example, Undone
+from stream_reco.labels.label.pending import Held, Shown
 
 NEGATIVE_WEIGHT = 1.0
 

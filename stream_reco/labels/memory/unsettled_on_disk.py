@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from stream_reco.events import Id
-from stream_reco.labels.groups import GroupKey
-from stream_reco.labels.keys import number, number_at
-from stream_reco.labels.memory import ORPHAN, RESPONSE, WAITED, Progress
-from stream_reco.labels.near import Near
-from stream_reco.labels.pending import Held, Shown
+from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.memory.groups import GroupKey
+from stream_reco.labels.memory.keys import number, number_at
+from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Progress
+from stream_reco.labels.memory.unsettled import Near
 from stream_reco.storage.rocksdb import Store
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from typing import Generic, Literal, TypeVar
 
 from stream_reco.events import Id
-from stream_reco.labels.pending import Shown
+from stream_reco.labels.label.pending import Shown
 
 Order = Literal["group", "slate"] | None
 # Not `Id | tuple[Id, Id]`: in msgspec 0.22 that type, read as part of a state, crashes the garbage collector.
