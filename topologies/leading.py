@@ -18,8 +18,8 @@ from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.labels import Example
-from stream_reco.learner.collecting import Collecting
-from stream_reco.learner.predicted import LastPublished
+from stream_reco.learner.progressive_evaluation import LastPublished
+from stream_reco.learner.publication_contents import Collecting
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import LIVE_MS, observe_stage
 from stream_reco.serve.served import MODEL_NAME

@@ -9,7 +9,7 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.labels import Example
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.storage.checkpoint import CheckpointError
 from topologies.deletions import Deletion
 from topologies.training_checkpoints import Checkpoints, Offsets

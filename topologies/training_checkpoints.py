@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream_reco.learner import state
+from stream_reco.learner import checkpoint_parts
 from stream_reco.storage.checkpoint import CheckpointError, Part, RestoredPart, read_checkpoint, write_checkpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Checkpoints:
             if restored is not None:
                 for warning in [*problems, *restored.warnings]:
                     _LOGGER.warning("%s", warning)
-                offsets = msgspec.json.decode(state.raw(restored.parts["offsets"]), type=Offsets)
+                offsets = msgspec.json.decode(checkpoint_parts.raw(restored.parts["offsets"]), type=Offsets)
                 return Found(name, restored.parts, offsets)
         if problems:
             raise CheckpointError("; ".join(problems))

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
-from stream_reco.learner.reading_examples import BadExample, decode_example
+from stream_reco.learner.example_codec import BadExample, decode_example
 from topologies.dead_letters import DeadLetter, dead_letter
 from topologies.deletions import Deletion, decode_message
 from topologies.merging import Merge

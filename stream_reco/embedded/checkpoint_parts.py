@@ -12,7 +12,7 @@ import msgspec
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.interests import Interests
-from stream_reco.learner import state
+from stream_reco.learner import checkpoint_parts
 from stream_reco.storage.checkpoint import Part, RestoredPart
 from stream_reco.storage.rocksdb import Store
 
@@ -30,18 +30,18 @@ _FIXED = (
 """Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
 
 
-class _Progress(state.Progress, frozen=True, kw_only=True):
+class _Progress(checkpoint_parts.Progress, frozen=True, kw_only=True):
     fixed: dict[str, float | str]
 
 
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on; the labels only where they have a store."""
     learner.commit_labels()
-    progress = msgspec.structs.asdict(state.progress_of(learner.intake, learner.lessons))
+    progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.intake, learner.lessons))
     return {
         "progress": msgspec.msgpack.encode(_Progress(fixed=_fixed(learner.settings), **progress)),
         "interests": learner.interests.state(),
-        **state.parts_of(learner.intake, learner.lessons),
+        **checkpoint_parts.parts_of(learner.intake, learner.lessons),
         **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
     }
 
@@ -51,11 +51,11 @@ def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: S
 
     Raises ValueError where the settings do not fit the parts.
     """
-    progress = msgspec.msgpack.decode(state.raw(parts["progress"]), type=_Progress)
+    progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_Progress)
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
-    learner.interests = Interests.from_state(settings.interests, state.arrays(parts["interests"]))
-    state.restore(learner.intake, learner.lessons, settings.signals, progress, parts)
+    learner.interests = Interests.from_state(settings.interests, checkpoint_parts.arrays(parts["interests"]))
+    checkpoint_parts.restore(learner.intake, learner.lessons, settings.signals, progress, parts)
     return learner
 
 

@@ -24,7 +24,7 @@ from stream_reco.embedded.publish import Publishing
 from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
-from stream_reco.learner.predicted import Observer
+from stream_reco.learner.progressive_evaluation import Observer
 from stream_reco.serve.answers import Answers
 from stream_reco.serve.api_service import Accepted, Interest, Neighbour
 from stream_reco.serve.neighbours import similar_items, user_interests

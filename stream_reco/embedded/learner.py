@@ -18,9 +18,9 @@ from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_pending
-from stream_reco.learner.intake import Intake
-from stream_reco.learner.lessons import Lessons
-from stream_reco.learner.randomness import Randomness
+from stream_reco.learner.example_queue import Lessons
+from stream_reco.learner.positional_rng import Randomness
+from stream_reco.learner.stream_state import Intake
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id
 from stream_reco.labels import Example
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.storage.checkpoint import CheckpointError

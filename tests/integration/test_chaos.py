@@ -24,7 +24,7 @@ from stream_reco.datasets import load as load_log
 from stream_reco.events import Action, Event, Id, ItemEvent, encode
 from stream_reco.labels import Example
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.simulate import generate

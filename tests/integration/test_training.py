@@ -20,7 +20,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.served import MODEL_NAME, Served
 from stream_reco.sync import Publication

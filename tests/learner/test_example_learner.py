@@ -15,7 +15,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Action, Event, Id, Impression
 from stream_reco.labels import Example, LabelSettings
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.feature_names import FEATURES
 from stream_reco.model.inputs import Inputs

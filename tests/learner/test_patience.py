@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.learner.patience import Patience
+from stream_reco.learner.window_buffer import Patience
 from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled, ticks
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
-from stream_reco.learner.collecting import Collecting
-from stream_reco.learner.predicted import LastPublished
+from stream_reco.learner.progressive_evaluation import LastPublished
+from stream_reco.learner.publication_contents import Collecting
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_reco.learner.randomness import Randomness
+from stream_reco.learner.positional_rng import Randomness
 
 
 @given(seed=st.integers(0, 2**63 - 1), places=st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 9))))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from stream_reco.labels import Example, Undone
-from stream_reco.learner.reading_examples import BadExample, decode_example
+from stream_reco.learner.example_codec import BadExample, decode_example
 from tests.learner.test_example_learner import BEFORE, OWN, PATIENT, unprompted
 from tests.learner.two_streams import feed, learner_of
 

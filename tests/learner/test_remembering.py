@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Id
 from stream_reco.labels import Example
-from stream_reco.learner.moments import Moments
-from stream_reco.learner.seen_ids import SeenIds
+from stream_reco.learner.event_deduplication import SeenIds
+from stream_reco.learner.feature_snapshots import Moments
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -11,7 +11,7 @@ from msgspec import structs
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Impression
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.learner.example_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import ExampleLearner
 
 START = 1_700_000_000_000
 

@@ -18,7 +18,7 @@ from stream_reco.experiments.collisions.hashed_table import HASHED, SideBySide, 
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
 from stream_reco.experiments.replay.tally import Tally
-from stream_reco.learner.predicted import observe_predicted
+from stream_reco.learner.progressive_evaluation import observe_predicted
 from stream_reco.measure import BinaryMetrics
 from stream_reco.train.trainer import Trainer, TrainingBatch
 

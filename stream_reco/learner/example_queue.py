@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from stream_reco.events import Id, key_of
 from stream_reco.labels import Example, LabelSettings, observe_example
-from stream_reco.learner.patience import Patience
-from stream_reco.learner.randomness import Randomness
-from stream_reco.learner.share import Share, share_of
+from stream_reco.learner.example_weight import Share, share_of
+from stream_reco.learner.positional_rng import Randomness
+from stream_reco.learner.window_buffer import Patience
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.train.settings import TrainSettings

@@ -10,8 +10,8 @@ import numpy as np
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
-from stream_reco.learner.intake import Intake
-from stream_reco.learner.lessons import Lessons
+from stream_reco.learner.example_queue import Lessons
+from stream_reco.learner.stream_state import Intake
 from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings

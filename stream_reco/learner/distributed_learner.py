@@ -14,12 +14,12 @@ import numpy as np
 from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.labels import Example, LabelSettings
-from stream_reco.learner import state
-from stream_reco.learner.intake import Intake
-from stream_reco.learner.lessons import Lessons
-from stream_reco.learner.moments import Moments
-from stream_reco.learner.randomness import Randomness
-from stream_reco.learner.seen_ids import SeenIds
+from stream_reco.learner import checkpoint_parts
+from stream_reco.learner.event_deduplication import SeenIds
+from stream_reco.learner.example_queue import Lessons
+from stream_reco.learner.feature_snapshots import Moments
+from stream_reco.learner.positional_rng import Randomness
+from stream_reco.learner.stream_state import Intake
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import MINUTE_MS, SignalSettings
 from stream_reco.storage.checkpoint import Part, RestoredPart
@@ -30,7 +30,7 @@ _EXAMPLES_COME_WITHIN_MS = 10 * MINUTE_MS
 """So much behind what was labelled last, beside the lateness, no unprompted action gets its example any more."""
 
 
-class _Progress(state.Progress, frozen=True, kw_only=True):
+class _Progress(checkpoint_parts.Progress, frozen=True, kw_only=True):
     labelled_until: int
     impressions: int
 
@@ -146,19 +146,19 @@ class ExampleLearner:
 
     def parts(self) -> dict[str, Part]:
         """Everything that its future depends on, for a checkpoint."""
-        progress = msgspec.structs.asdict(state.progress_of(self.intake, self.lessons))
+        progress = msgspec.structs.asdict(checkpoint_parts.progress_of(self.intake, self.lessons))
         whole = _Progress(labelled_until=self.labelled_until, impressions=self._impressions, **progress)
         return {
             "progress": msgspec.msgpack.encode(whole),
             "moments": self._moments.state(),
             "seen": self._seen.state(),
-            **state.parts_of(self.intake, self.lessons),
+            **checkpoint_parts.parts_of(self.intake, self.lessons),
         }
 
     def restore(self, parts: Mapping[str, RestoredPart]) -> None:
         """Go on from what `parts` gave. Raises ValueError where the settings do not fit them."""
-        progress = msgspec.msgpack.decode(state.raw(parts["progress"]), type=_Progress)
-        state.restore(self.intake, self.lessons, self._signals, progress, parts)
+        progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_Progress)
+        checkpoint_parts.restore(self.intake, self.lessons, self._signals, progress, parts)
         self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
-        self._moments.recall(state.raw(parts["moments"]))
-        self._seen = SeenIds.from_state(state.arrays(parts["seen"]))
+        self._moments.recall(checkpoint_parts.raw(parts["moments"]))
+        self._seen = SeenIds.from_state(checkpoint_parts.arrays(parts["seen"]))

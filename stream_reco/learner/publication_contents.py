@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stream_reco import metrics
-from stream_reco.learner.intake import Intake
-from stream_reco.learner.lessons import Lessons
+from stream_reco.learner.example_queue import Lessons
+from stream_reco.learner.stream_state import Intake
 from stream_reco.model.weights import weights_of
 from stream_reco.sync import Contents, drain_tables
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding import Precision, ReplicaTable
-from stream_reco.learner.lessons import Watcher
+from stream_reco.learner.example_queue import Watcher
 from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
