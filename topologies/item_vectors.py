@@ -8,9 +8,9 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.ranker import Ranker
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import FollowedWeights
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.sync import Channel, Replica
 
 _LOGGER = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from stream_reco.events import BadEvent, Id, check_id
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.serve.shown import ShownSlate
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.example_queue import Watcher
-from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.sync import Publication
 from stream_reco.train.trainer import TrainingBatch, is_sound, predictions
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 NO_KEY = np.int64(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stream_reco.model.ranker import Ranker
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 
 

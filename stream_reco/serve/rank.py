@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.model.feature_names import FEATURES
-from stream_reco.model.features import feature_matrix
+from stream_reco.model.features.kernels import feature_matrix
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Batch, Inputs, collate, history_inputs
 from stream_reco.model.rows import gather
 from stream_reco.retrieve.settings import RetrieveSettings

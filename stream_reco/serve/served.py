@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream_reco.model.ranker import Ranker
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import FollowedWeights
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals

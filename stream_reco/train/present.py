@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id, key_of
-from stream_reco.model.features import feature_matrix
+from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.signals.context import Context
 from stream_reco.signals.history import Histories

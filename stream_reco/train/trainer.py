@@ -17,10 +17,10 @@ from torch.nn import functional
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.model.inputs import Batch, Inputs, collate
-from stream_reco.model.ranker import POSITIONS, Ranker
 from stream_reco.model.rows import Lookup, Rows, gather, table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
+from stream_reco.model.zoo.two_tower_dcn import POSITIONS, Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.delayed_feedback import LateShare, corrected

@@ -32,7 +32,7 @@ from stream_reco.experiments.collisions.train_variants import LearnRun
 from stream_reco.experiments.pages.tables import Found
 from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, config_text
 from stream_reco.experiments.runs.result_store import Result
-from stream_reco.model.feature_names import FAMILIES
+from stream_reco.model.features.names import FAMILIES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.settings import TrainSettings

@@ -30,7 +30,7 @@ from stream_reco.experiments.pages.tables import Found, figures_of, page_of
 from stream_reco.experiments.runs.plan import FULL, LOG, SEEDS, Experiment, Run, Size, ablations, sync
 from stream_reco.experiments.runs.process_pool import environment
 from stream_reco.experiments.runs.result_store import Result, Store
-from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES
 from stream_reco.serve.request import Request

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from stream_reco.events import Event, Id, Impression, key_of
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.serve.shown import ShownSlate
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT

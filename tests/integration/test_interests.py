@@ -14,10 +14,10 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedding import Delta
 from stream_reco.events import Action, Event, key_of
 from stream_reco.interests import InterestSettings
-from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.user_state import UserState

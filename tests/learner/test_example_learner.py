@@ -17,7 +17,7 @@ from stream_reco.events import Action, Event, Id, Impression
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.measure.binary import BinaryMetrics
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint

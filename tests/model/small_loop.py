@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_reco.model.features import feature_matrix
+from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT, SignalSettings

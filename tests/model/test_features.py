@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream_reco.model.feature_names import FAMILIES, FEATURES, start_of
-from stream_reco.model.features import feature_matrix
+from stream_reco.model.features.kernels import feature_matrix
+from stream_reco.model.features.names import FAMILIES, FEATURES, start_of
 from stream_reco.signals.context import ContextValue
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals

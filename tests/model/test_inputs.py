@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs, collate, history_inputs
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs, collate
-from stream_reco.model.ranker import Ranker
 from stream_reco.model.rows import gather, table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 

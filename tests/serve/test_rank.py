@@ -10,7 +10,7 @@ import torch
 
 from stream_reco.events import Id, key_of
 from stream_reco.interests import Medoids
-from stream_reco.model.features import feature_matrix
+from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.neighbours import similar_items, user_interests

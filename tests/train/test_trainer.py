@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.embedding import EmbeddingTable
-from stream_reco.model.feature_names import FEATURES
-from stream_reco.model.ranker import POSITIONS
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.model.zoo.two_tower_dcn import POSITIONS
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Labelled, Trainer, training_batch
 from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.feature_names import FEATURES
+from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT

@@ -112,7 +112,7 @@ def replay(
 def _check_names(sources: list[str], families: list[str]) -> None:
     if not sources and not families:
         return
-    from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+    from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
     from stream_reco.retrieve.sources import SOURCES
 
     for flag, given, known in (

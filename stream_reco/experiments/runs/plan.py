@@ -91,7 +91,7 @@ def sync() -> Experiment:
 
 def ablations() -> Experiment:
     """What each candidate source and each feature family is worth: the loop without it."""
-    from stream_reco.model.feature_names import FAMILIES, LEARNED_FAMILIES
+    from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
     from stream_reco.retrieve.sources import SOURCES
 
     left_out = (*_without("source", list(SOURCES)), *_without("features", [*FAMILIES, *LEARNED_FAMILIES]))

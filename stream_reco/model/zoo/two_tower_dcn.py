@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stream_reco.model.feature_names import FAMILIES, FEATURES, LEARNED_FAMILIES
+from stream_reco.model.features.names import FAMILIES, FEATURES, LEARNED_FAMILIES
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Rows
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.standardise import Standardise
+from stream_reco.model.zoo.standardise import Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
 POSITIONS = 64

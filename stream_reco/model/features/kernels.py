@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.model.feature_names import FEATURES, start_of
+from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists

@@ -1,0 +1,1 @@
+"""Numeric features of candidates, for training and serving alike."""
