@@ -20,7 +20,7 @@ from stream_reco.cli.app import app
 from stream_reco.config import Settings, describe, load
 from stream_reco.events import BadEvent, decode_many
 from stream_reco.events.schema import KINDS
-from stream_reco.serve.api_schema import ERRORS, openapi
+from stream_reco.serve.http.openapi import ERRORS, openapi
 from stream_reco.serve.settings import ServeSettings
 from tests.page_shell import PageShell
 from tests.pages import ROOT, Page, bare, page, pages

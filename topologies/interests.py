@@ -12,7 +12,7 @@ from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, Progress
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, Store
 from topologies.deletions import Deletion, decode_message

@@ -22,7 +22,7 @@ from stream_reco.learner.progressive_evaluation import LastPublished
 from stream_reco.learner.publication_contents import Collecting
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import LIVE_MS, observe_stage
-from stream_reco.serve.served import MODEL_NAME
+from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
 from topologies.clients import consumer_arguments, producer_arguments

@@ -9,7 +9,7 @@ from collections import deque
 
 from stream_reco import metrics
 from stream_reco.config import Settings
-from stream_reco.serve.shown import ShownSlate
+from stream_reco.serve.slate.slate_features import ShownSlate
 from topologies.clients import ClientSettingsError
 from topologies.connecting import KafkaAwayError
 from topologies.keys import id_key

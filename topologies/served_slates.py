@@ -10,7 +10,7 @@ import numpy as np
 from stream_reco.events import BadEvent, Id, check_id
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.shown import ShownSlate
+from stream_reco.serve.slate.slate_features import ShownSlate
 
 
 class ServedItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id, encode
-from stream_reco.serve.api_service import Accepted, Rejection, UnavailableError
-from stream_reco.serve.sound_events import count_accepted, sound_events
+from stream_reco.serve.event_validation import count_accepted, sound_events
+from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from topologies.clients import ClientSettingsError
 from topologies.connecting import KafkaAwayError
 from topologies.deletions import Deletion, encode_deletion

@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id
-from stream_reco.serve.api_service import Accepted
-from stream_reco.serve.shown import Watch
+from stream_reco.serve.service import Accepted
+from stream_reco.serve.slate.slate_features import Watch
 from topologies.served_sink import ServedSink
 from topologies.sink import KafkaSink
 from topologies.topics import events_key

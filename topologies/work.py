@@ -55,7 +55,7 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
 def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
     # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
-    from stream_reco.serve.served import MODEL_NAME
+    from stream_reco.serve.slate.serving_state import MODEL_NAME
     from topologies.interests import UserInterests
     from topologies.item_vectors import ItemVectors
 

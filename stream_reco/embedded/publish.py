@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.learner.publication_contents import Collecting
-from stream_reco.serve.served import Served
+from stream_reco.serve.slate.serving_state import Served
 from stream_reco.sync import Channel, InProcessChannel, Publisher
 
 

@@ -22,7 +22,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.warm_up import warm_up
 from stream_reco.events import Event
-from stream_reco.serve.request import Request
+from stream_reco.serve.slate.request import Request
 from tests.bench.busy_shop import ITEMS, RETRIEVE, USERS, batches, catalogue, clicks, quantiles
 from tests.bench.running_server import CONTEXT, Client, events_of, has_learned, server, wait_until
 

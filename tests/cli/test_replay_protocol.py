@@ -16,10 +16,10 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retract
 from stream_reco.experiments.replay.protocol import MOST_EVENTS, Plan, Replay
 from stream_reco.experiments.replay.tally import Tally
 from stream_reco.labels import LabelJoiner
-from stream_reco.serve.answers import Answers
-from stream_reco.serve.api_service import Accepted
-from stream_reco.serve.request import Request
-from stream_reco.serve.slate import Slate, SlateItem
+from stream_reco.serve.service import Accepted
+from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.request import Request
+from stream_reco.serve.slate.slate import Slate, SlateItem
 
 T = 1_507_000_000_000
 

@@ -33,7 +33,7 @@ from stream_reco.experiments.runs.result_store import Result, Store
 from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES
-from stream_reco.serve.request import Request
+from stream_reco.serve.slate.request import Request
 from stream_reco.terminal.errors import Failure
 from tests.pages import Page
 from tests.programs import COMMAND, environ

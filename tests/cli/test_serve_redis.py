@@ -23,11 +23,11 @@ from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.rank import Scorer
-from stream_reco.serve.request import Request
-from stream_reco.serve.served import MODEL_NAME
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.settings import ServeSettings
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.slate.request import Request
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
 from stream_reco.sync.redis_channel import RedisChannel

@@ -15,8 +15,8 @@ from platformdirs import user_cache_path
 
 from stream_reco.cli.app import app
 from stream_reco.config import ConfigError, Settings, load
-from stream_reco.serve.api_schema import openapi
-from stream_reco.serve.auth import Guard, UnprotectedBindError
+from stream_reco.serve.http.auth import Guard, UnprotectedBindError
+from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.settings import ServeSettings
 from topologies.metrics_server import LIVE, METRICS
 

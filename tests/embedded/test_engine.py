@@ -15,8 +15,8 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine, Ingested
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings
-from stream_reco.serve.request import Request
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.slate.request import Request
+from stream_reco.serve.slate.slate import Slate
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.event_log import LogBusyError, LogError
 from stream_reco.train.settings import TrainSettings

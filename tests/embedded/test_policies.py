@@ -17,7 +17,7 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Action, Event, Impression, Retraction, UserEvent
 from stream_reco.labels import LabelSettings, OracleJoiner, final_labels
-from stream_reco.serve.request import Request
+from stream_reco.serve.slate.request import Request
 from stream_reco.train.delayed_feedback import Feedback
 from stream_reco.train.settings import TrainSettings
 from tests.embedded.recovery_world import NOW

@@ -20,7 +20,7 @@ from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, Writer
 from stream_reco.embedded.threads.request_priority import Courtesy
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Event, Id, decode_batch
-from stream_reco.serve.api_service import UnavailableError
+from stream_reco.serve.service import UnavailableError
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.event_log_errors import LogFull
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from stream_reco.events import Action, Event, Id, Impression, key_of
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import SignalSettings
 from tests.labels.reference_join import Row, reference_join
 

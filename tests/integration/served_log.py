@@ -9,7 +9,7 @@ import numpy as np
 from stream_reco.events import Event, Id, Impression, key_of
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.shown import ShownSlate
+from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from topologies.keys import id_key
 from topologies.served_slates import encode_slate

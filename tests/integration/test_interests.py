@@ -20,7 +20,7 @@ from stream_reco.model.weights import weights_of
 from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication

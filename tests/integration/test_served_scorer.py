@@ -19,7 +19,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
 from stream_reco.redis.connection import RedisLink
-from stream_reco.serve.served import MODEL_NAME
+from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync.redis_channel import RedisChannel
 from tests.integration import kafka_log

@@ -15,7 +15,7 @@ from stream_reco.learner.publication_contents import Collecting
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.served import Served
+from stream_reco.serve.slate.serving_state import Served
 from stream_reco.sync import InProcessChannel, Precision, Publication, Publisher
 from stream_reco.train.trainer import Labelled, TrainingBatch, predictions, training_batch
 from tests.embedded.recovery_world import SETTINGS

@@ -12,10 +12,10 @@ from stream_reco.events import Id, key_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.serve.rank import Scorer
-from stream_reco.serve.request import Moment
-from stream_reco.serve.served import Served
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.request import Moment
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.serving_state import Served
 from stream_reco.signals.context import ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT, SignalSettings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from stream_reco.serve.api_server import CannotListenError, HttpServer
+from stream_reco.serve.http.server import CannotListenError, HttpServer
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Serving, ToyService

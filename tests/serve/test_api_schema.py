@@ -9,8 +9,8 @@ import httpx
 import msgspec
 import pytest
 
-from stream_reco.serve.api_service import Accepted
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.service import Accepted
+from stream_reco.serve.slate.slate import Slate
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Serving

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from stream_reco.serve.auth import ForbiddenError, Guard, UnprotectedBindError, host_name, is_loopback
+from stream_reco.serve.http.auth import ForbiddenError, Guard, UnprotectedBindError, host_name, is_loopback
 from stream_reco.serve.settings import ServeSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stream_reco.metrics import CANDIDATES, EVENTS_ACCEPTED, FRESHNESS_SECONDS, PROGRESSIVE, SLATE_ITEMS
-from stream_reco.serve.api_page import Page as Document
+from stream_reco.serve.http.dashboard_page import Page as Document
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Serving, ToyService

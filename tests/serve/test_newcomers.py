@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.serve.newcomers import newcomers
+from stream_reco.serve.slate.new_items import newcomers
 from stream_reco.signals.counters import count_action, count_shown, empty_counters
 
 NOW = 1_700_000_000_000

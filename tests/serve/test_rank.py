@@ -13,12 +13,12 @@ from stream_reco.interests import Medoids
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.serve.neighbours import similar_items, user_interests
-from stream_reco.serve.rank import Scorer
-from stream_reco.serve.request import Moment, Request
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.shown import ShownSlate
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.slate.request import Moment, Request
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.similar import similar_items, user_interests
+from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import RECENT
 from stream_reco.train.negatives import NegativeSampler
 from stream_reco.train.present import Present

@@ -14,15 +14,15 @@ from stream_reco.events import Event, Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
 from stream_reco.redis.user_store import Found
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.serve.api import Api
-from stream_reco.serve.api_server import HttpServer
-from stream_reco.serve.api_service import Accepted, UnavailableError
-from stream_reco.serve.rank import Scorer
-from stream_reco.serve.replica_service import EventSink, ReplicaService
-from stream_reco.serve.served import Served
+from stream_reco.serve.http.app import Api
+from stream_reco.serve.http.server import HttpServer
+from stream_reco.serve.replica.service import EventSink, ReplicaService
+from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_state import UserState
+from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.settings import ServeSettings, SlateSettings
-from stream_reco.serve.user_moments import UserMoments
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.serving_state import Served
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
 from tests.serve.small_shop import MODEL, NOW, SmallShop
@@ -220,7 +220,7 @@ def test_stream_time_is_the_trainers_or_the_newest_action(play: Play) -> None:
 def test_whatever_the_channel_does_it_answers_and_goes_on(
     play: Play, mood: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream_reco.serve.replica_service._AFTER_FAILURE_SECONDS", 0.05)
+    monkeypatch.setattr("stream_reco.serve.replica.service._AFTER_FAILURE_SECONDS", 0.05)
     scene = play()
     scene.shop.act("ann", 1)
     scene.publish()

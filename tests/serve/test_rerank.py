@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from stream_reco.retrieve.vector_index import VectorIndex
-from stream_reco.serve.filters import excluded_slots, passing
-from stream_reco.serve.rerank import Chosen, Reranker
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.filters import excluded_slots, passing
+from stream_reco.serve.slate.reranker import Chosen, Reranker
 from stream_reco.signals.catalogue import Catalogue
 
 Floats = NDArray[np.float32]

@@ -14,8 +14,8 @@ from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
 from stream_reco.redis.connection import RedisLink, RedisUnreachable
 from stream_reco.redis.user_store import Found, RedisUsers
-from stream_reco.serve.user_moments import UserMoments
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT
 from tests.serve.small_shop import NOW, SmallShop
 from tests.waiting import until

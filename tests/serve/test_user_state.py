@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_reco.interests import Interests, InterestSettings, Medoids
-from stream_reco.serve.user_state import FORMAT, BadUserStateError, UserState
+from stream_reco.serve.replica.user_state import FORMAT, BadUserStateError, UserState
 from stream_reco.signals.settings import DAY_MS
 
 NOW = 1_600_000_000_000

@@ -16,7 +16,7 @@ from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, encode
 from stream_reco.redis.connection import RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.user_state import UserState
+from stream_reco.serve.replica.user_state import UserState
 from stream_reco.storage.rocksdb import Store
 from tests.waiting import until
 from topologies.interests import UserInterests

@@ -17,7 +17,7 @@ from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import LabelSettings
-from stream_reco.serve.shown import Watch
+from stream_reco.serve.slate.slate_features import Watch
 from tests.integration import kafka_log
 from tests.integration.served_log import features_of, shown_slate
 from tests.kafka_server import KafkaServer

@@ -19,7 +19,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Action, Event, Impression, ItemEvent, Retraction, UserEvent, decode
 from stream_reco.events.schema import Features
 from stream_reco.labels.settings import LabelSettings
-from stream_reco.serve.api_service import UnavailableError
+from stream_reco.serve.service import UnavailableError
 from tests.kafka_server import KafkaServer
 from topologies.connecting import administration
 from topologies.keys import event_key

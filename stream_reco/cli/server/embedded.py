@@ -18,10 +18,10 @@ from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.embedded.warm_up import warm_up
 from stream_reco.measure.progressive import ProgressiveQuality
-from stream_reco.serve.api import Api
-from stream_reco.serve.api_server import CannotListenError, HttpServer
-from stream_reco.serve.api_service import Service
-from stream_reco.serve.auth import UnprotectedBindError
+from stream_reco.serve.http.app import Api
+from stream_reco.serve.http.auth import UnprotectedBindError
+from stream_reco.serve.http.server import CannotListenError, HttpServer
+from stream_reco.serve.service import Service
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log_errors import LogError
 from stream_reco.terminal.errors import Failure, Misuse

@@ -17,11 +17,11 @@ from stream_reco.config import Settings
 from stream_reco.embedded.warm_up import warm_up
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.serve.rank import Scorer
-from stream_reco.serve.replica_service import EventSink, ReplicaService
-from stream_reco.serve.served import MODEL_NAME, Served
-from stream_reco.serve.shown import Watch
-from stream_reco.serve.user_moments import UserMoments
+from stream_reco.serve.replica.service import EventSink, ReplicaService
+from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
+from stream_reco.serve.slate.slate_features import Watch
 from stream_reco.sync.redis_channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
 

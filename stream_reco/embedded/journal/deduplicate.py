@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
-from stream_reco.serve.api_service import Rejection
-from stream_reco.serve.sound_events import count_accepted, sound_events
+from stream_reco.serve.event_validation import count_accepted, sound_events
+from stream_reco.serve.service import Rejection
 
 
 class Entrance:

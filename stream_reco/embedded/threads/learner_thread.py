@@ -17,7 +17,7 @@ from stream_reco.embedded.threads.log_writer import Arrival
 from stream_reco.embedded.threads.request_priority import Courtesy
 from stream_reco.events import decode_batch
 from stream_reco.measure.stages import LIVE_MS
-from stream_reco.serve.api_service import Accepted
+from stream_reco.serve.service import Accepted
 from stream_reco.storage.event_log import Record
 
 _LOGGER = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import Entrance
 from stream_reco.embedded.journal.journal import Journal
 from stream_reco.events import Event, encode_batch
-from stream_reco.serve.api_service import Accepted, UnavailableError
+from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull
 
 _LOGGER = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from stream_reco.datasets import Log
 from stream_reco.events import Action, Event, Id, Retraction
 from stream_reco.experiments.replay.tally import K, Tally
 from stream_reco.measure import rank_of
-from stream_reco.serve.answers import Answers
-from stream_reco.serve.api_service import Accepted
-from stream_reco.serve.request import Request
+from stream_reco.serve.service import Accepted
+from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.request import Request
 
 MOST_EVENTS = 256
 MOST_ANSWERS = 16

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from stream_reco.events import Action, Impression, ItemEvent, Retraction, UserEvent
-from stream_reco.serve.api_routes import (
+from stream_reco.serve.http.routes import (
     DEFAULT_SIMILAR,
     Deleted,
     RecommendRequest,
@@ -16,9 +16,9 @@ from stream_reco.serve.api_routes import (
     SimilarItems,
     UserInterests,
 )
-from stream_reco.serve.api_service import Accepted
+from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.slate.slate import Slate
 
 Json = dict[str, Any]
 TITLE = "stream_reco"

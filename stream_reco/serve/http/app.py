@@ -11,7 +11,9 @@ from prometheus_client.exposition import choose_encoder
 from stream_reco.clock import Clock
 from stream_reco.events import BadEvent
 from stream_reco.metrics import REGISTRY, REQUEST_SECONDS, REQUESTS
-from stream_reco.serve.api_http import (
+from stream_reco.serve.http.auth import ForbiddenError, Guard
+from stream_reco.serve.http.dashboard_page import Page
+from stream_reco.serve.http.messages import (
     DisconnectedError,
     HttpError,
     Receive,
@@ -23,11 +25,9 @@ from stream_reco.serve.api_http import (
     header,
     read_body,
 )
-from stream_reco.serve.api_page import Page
-from stream_reco.serve.api_routes import RETRY_AFTER, Handler, Routes
-from stream_reco.serve.api_schema import openapi
-from stream_reco.serve.api_service import NotSetUpError, RefusedError, Service, UnavailableError
-from stream_reco.serve.auth import ForbiddenError, Guard
+from stream_reco.serve.http.openapi import openapi
+from stream_reco.serve.http.routes import RETRY_AFTER, Handler, Routes
+from stream_reco.serve.service import NotSetUpError, RefusedError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)

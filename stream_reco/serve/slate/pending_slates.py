@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.slate.slate import Slate
 
 
 class Answers:

@@ -9,7 +9,7 @@ import msgspec
 
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
-from stream_reco.serve.slate import Slate
+from stream_reco.serve.slate.slate import Slate
 
 
 class Rejection(msgspec.Struct, frozen=True):

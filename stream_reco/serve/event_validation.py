@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time, validate
-from stream_reco.serve.api_service import Rejection
+from stream_reco.serve.service import Rejection
 
 
 def sound_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[list[Event], list[Rejection]]:

@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 import uvicorn
 
-from stream_reco.serve.api import Api
+from stream_reco.serve.http.app import Api
 
 CONNECTIONS_WAITING = 2048
 KEEP_ALIVE_SECONDS = 75

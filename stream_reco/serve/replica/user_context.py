@@ -16,9 +16,9 @@ from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids, draw
 from stream_reco.redis.connection import RedisFailure
 from stream_reco.redis.user_store import Found
-from stream_reco.serve.request import Moment
-from stream_reco.serve.served import Served
-from stream_reco.serve.user_state import BadUserStateError, UserState
+from stream_reco.serve.replica.user_state import BadUserStateError, UserState
+from stream_reco.serve.slate.request import Moment
+from stream_reco.serve.slate.serving_state import Served
 from stream_reco.signals.settings import DAY_MS, RECENT
 
 _LOGGER = logging.getLogger(__name__)

@@ -21,15 +21,15 @@ from stream_reco.model.inputs import Batch, Inputs, collate, history_inputs
 from stream_reco.model.rows import gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
-from stream_reco.serve.answers import Answers
-from stream_reco.serve.filters import excluded_slots, passing
-from stream_reco.serve.newcomers import newcomers
-from stream_reco.serve.request import Moment, Request
-from stream_reco.serve.rerank import NOBODY, Chosen, Reranker
-from stream_reco.serve.served import Served
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.shown import ShownSlate, Watch
-from stream_reco.serve.slate import Slate, SlateItem
+from stream_reco.serve.slate.filters import excluded_slots, passing
+from stream_reco.serve.slate.new_items import newcomers
+from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.request import Moment, Request
+from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
+from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.slate import Slate, SlateItem
+from stream_reco.serve.slate.slate_features import ShownSlate, Watch
 from stream_reco.signals.context import Context
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)

@@ -13,8 +13,8 @@ from stream_reco.events import BadEvent, Event, Id, check_id, check_time, decode
 from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
 from stream_reco.metrics import EVENTS_REJECTED
-from stream_reco.serve.api_http import HttpError, Request, Response, path_id, query_int
-from stream_reco.serve.api_service import Accepted, Interest, Neighbour, Rejection, Service
+from stream_reco.serve.http.messages import HttpError, Request, Response, path_id, query_int
+from stream_reco.serve.service import Accepted, Interest, Neighbour, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
 
 Handler = Callable[[Request], Awaitable[Response]]

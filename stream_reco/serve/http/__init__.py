@@ -1,0 +1,1 @@
+"""The HTTP API: server, routes, messages, description, authentication."""

@@ -1,0 +1,1 @@
+"""A scorer that follows a trainer, and what it knows of users."""

@@ -1,0 +1,1 @@
+"""From a request to a slate: score, filter, re-rank."""
