@@ -14,7 +14,7 @@ import torch
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.redis.connection import RedisLink
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.leadership import Leadership

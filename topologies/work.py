@@ -16,7 +16,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from topologies.connecting import administered, reason_of
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host

@@ -10,7 +10,7 @@ from stream_reco import metrics
 from stream_reco.embedding import Delta, Precision, ReplicaTable
 from stream_reco.sync.channel import Channel, ChannelUnreachable
 from stream_reco.sync.publication import FOLLOWED, BadPublication, Parts, Publication
-from stream_reco.sync.reading import ReadersWriterLock
+from stream_reco.sync.read_write_lock import ReadersWriterLock
 
 _BATCH = 16
 # These come from a late or doubled message: what the replica has is newer, a snapshot would help nobody.

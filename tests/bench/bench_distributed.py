@@ -25,7 +25,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event
 from stream_reco.redis.connection import RedisLink
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from tests.bench.bench_freshness import LOADED, bench_new_item, bench_own_click
 from tests.bench.bench_labels import impressions_and_clicks
 from tests.bench.busy_shop import CLICK_MS, batches, catalogue, clicks

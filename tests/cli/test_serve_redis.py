@@ -30,7 +30,7 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from tests.programs import COMMAND, environ
 from tests.redis_server import RedisServer
 from tests.waiting import until

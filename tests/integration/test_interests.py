@@ -24,7 +24,7 @@ from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.references import histories, until_equal

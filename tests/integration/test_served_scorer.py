@@ -21,7 +21,7 @@ from stream_reco.embedded.publish import Publishing
 from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from tests.integration import kafka_log
 from tests.integration.scorer import ScorerProcess
 from tests.redis_server import RedisServer

@@ -24,7 +24,7 @@ from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
 from stream_reco.sync import Publication
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from tests.embedded.recovery_world import SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker

@@ -12,7 +12,7 @@ import pytest
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync import Channel, InProcessChannel, Publication
 from stream_reco.sync.publication import same
-from stream_reco.sync.redis_channel import Bounds, RedisChannel
+from stream_reco.sync.redis.channel import Bounds, RedisChannel
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_reco.sync import InProcessChannel, Replica
-from stream_reco.sync.reading import ReadersWriterLock
+from stream_reco.sync.read_write_lock import ReadersWriterLock
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Toy

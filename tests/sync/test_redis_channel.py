@@ -24,7 +24,7 @@ from stream_reco.sync import (
     encode,
 )
 from stream_reco.sync.publication import same
-from stream_reco.sync.redis_channel import Bounds, RedisChannel
+from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.sync.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_a_read_ends_where_it_has_much_and_goes_on_next_time(
 ) -> None:
     channel = connect(redis_server)
     send_all(channel, toy, 1, 5)
-    monkeypatch.setattr("stream_reco.sync.redis_channel._AT_ONCE", 2 * len(encode(toy.publication(1, 0))) - 1)
+    monkeypatch.setattr("stream_reco.sync.redis.channel._AT_ONCE", 2 * len(encode(toy.publication(1, 0))) - 1)
     first = channel.read("", 100)
     assert versions(first) == [1, 2]
     assert versions(channel.read(first[-1].cursor, 100)) == [3, 4]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Contents, Replica
-from stream_reco.sync.redis_channel import Bounds, RedisChannel
+from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.sync.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:

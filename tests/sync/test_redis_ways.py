@@ -16,7 +16,7 @@ import pytest
 from stream_reco.config import load
 from stream_reco.redis.connection import RedisFailure, RedisLink, RedisRefused, RedisUnreachable
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Publication
-from stream_reco.sync.redis_channel import Bounds, RedisChannel
+from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.waiting import until
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from stream_reco.serve.replica.user_context import UserMoments
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
 from stream_reco.serve.slate.slate_features import Watch
-from stream_reco.sync.redis_channel import RedisChannel
+from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
 
 _USER_SECONDS = 0.04

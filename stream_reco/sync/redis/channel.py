@@ -12,7 +12,7 @@ from stream_reco import metrics
 from stream_reco.redis.connection import Argument, RedisFailure, RedisLink, RedisRefused
 from stream_reco.sync.channel import ChannelRefused, ChannelUnreachable, Delivery
 from stream_reco.sync.publication import BadPublication, Publication
-from stream_reco.sync.redis_chunks import (
+from stream_reco.sync.redis.chunks import (
     CHUNK_BYTES,
     Blob,
     blob_of,
@@ -21,7 +21,7 @@ from stream_reco.sync.redis_chunks import (
     remove_chunks,
     write_chunks,
 )
-from stream_reco.sync.redis_scripts import BEGIN, COMMIT, LEAVE, READ, STATE
+from stream_reco.sync.redis.scripts import BEGIN, COMMIT, LEAVE, READ, STATE
 from stream_reco.sync.wire import decode, encode
 
 _LOGGER = logging.getLogger(__name__)
