@@ -9,7 +9,7 @@ import numpy as np
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Id, key_of
 from stream_reco.serve.slate.request import Moment
-from stream_reco.train.present import NOBODY_RECENT, NOBODY_TIMES
+from stream_reco.train.feature_builder import NOBODY_RECENT, NOBODY_TIMES
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)
 _NO_KEYS = np.empty(0, dtype=np.int64)

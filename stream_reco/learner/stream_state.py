@@ -10,8 +10,8 @@ from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.negatives import NegativeSampler
-from stream_reco.train.present import Present
+from stream_reco.train.feature_builder import Present
+from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
 

@@ -20,8 +20,8 @@ from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import RECENT
-from stream_reco.train.negatives import NegativeSampler
-from stream_reco.train.present import Present
+from stream_reco.train.feature_builder import Present
+from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Labelled, predictions, training_batch
 from tests.serve.small_shop import NOW, SmallShop

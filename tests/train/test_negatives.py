@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.negatives import NegativeSampler
+from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
 NOW = 1_600_000_000_000

@@ -12,7 +12,7 @@ from stream_reco.signals.context import Context
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT
 from stream_reco.signals.signals import Signals
-from stream_reco.train.negatives import NegativeSampler
+from stream_reco.train.negative_sampler import NegativeSampler
 
 NOBODY_RECENT = np.full(RECENT, -1, dtype=np.int32)
 NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
