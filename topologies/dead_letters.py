@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.reading import read_to_end
+from topologies.client.read_to_end import read_to_end
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

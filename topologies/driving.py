@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import producer_arguments
-from topologies.connecting import administered, connected, let_go
+from topologies.client.configuration import producer_arguments
+from topologies.client.connection import administered, connected, let_go
 from topologies.dead_letters import DeadLetter, Filed, filed_letters
-from topologies.ranges import Ranges
-from topologies.registry import driven_offsets, note_of_driven
-from topologies.topic_checks import TopicsError, present_topics, required
-from topologies.topics import EventsKey, Topics
+from topologies.topics.declaration import EventsKey, Topics
+from topologies.topics.offset_ranges import Ranges
+from topologies.topics.registry import driven_offsets, note_of_driven
+from topologies.topics.validation import TopicsError, present_topics, required
 
 GROUP = "dead-letters-driven"
 _LETTERS_OF_A_TRANSACTION = 500

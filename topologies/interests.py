@@ -15,8 +15,8 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, Store
-from topologies.deletions import Deletion, decode_message
 from topologies.item_vectors import ItemVectors
+from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.role import Output, Record
 from topologies.user_copies import UserCopies
 from topologies.user_records import UserRecord, UserRecords

@@ -14,10 +14,10 @@ from stream_reco.labels.memory.served_features import ServedFeatures
 from stream_reco.measure.stages import observe_stage
 from stream_reco.storage.rocksdb import Changes, Store
 from topologies.dead_letters import dead_letter, encode_letter
-from topologies.deletions import Deletion, decode_message
-from topologies.keys import id_key
+from topologies.messages.keys import id_key
+from topologies.messages.served_slate import ServedSlate, decode_slate
+from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.role import Output, Record
-from topologies.served_slates import ServedSlate, decode_slate
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 10_000

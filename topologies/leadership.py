@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from stream_reco import metrics
-from topologies.clients import consumer_arguments
-from topologies.connecting import connected
+from topologies.client.cancellation import end
+from topologies.client.configuration import consumer_arguments
+from topologies.client.connection import connected
 from topologies.leading import NAME, Leader, Surroundings
 from topologies.membership import be_member, keep_at
 from topologies.succession import Succession
-from topologies.waiting import end
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0

@@ -25,15 +25,15 @@ from stream_reco.measure.stages import LIVE_MS, observe_stage
 from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
-from topologies.clients import consumer_arguments, producer_arguments
-from topologies.connecting import connected, let_go
+from topologies.client.cancellation import is_done_before, within
+from topologies.client.configuration import consumer_arguments, producer_arguments
+from topologies.client.connection import connected, let_go
+from topologies.client.read_to_end import read_to_end
 from topologies.dead_letters import DeadLetter, encode_letter
-from topologies.reading import read_to_end
 from topologies.standing import Standing, Warm
-from topologies.topics import Topics
+from topologies.topics.declaration import Topics
 from topologies.training_checkpoints import Checkpoints
 from topologies.training_input import Taken, TrainingInput
-from topologies.waiting import is_done_before, within
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)

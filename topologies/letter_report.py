@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from stream_reco.config import Settings
 from topologies.dead_letters import DeadLetter, Filed, filed_letters
 from topologies.driving import Driven, drive
-from topologies.ranges import Ranges
-from topologies.topic_checks import required
-from topologies.topics import events_key
+from topologies.topics.declaration import events_key
+from topologies.topics.offset_ranges import Ranges
+from topologies.topics.validation import required
 
 
 @dataclass(frozen=True)

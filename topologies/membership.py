@@ -12,8 +12,8 @@ from aiokafka.errors import ProducerFenced
 
 from stream_reco import metrics
 from stream_reco.clock import Clock
-from topologies.connecting import AWAY, let_go
-from topologies.waiting import outcome_before, pause
+from topologies.client.cancellation import outcome_before, pause
+from topologies.client.connection import AWAY, let_go
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_MS = 500

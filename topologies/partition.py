@@ -13,13 +13,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.storage.rocksdb import Store
-from topologies.connecting import let_go
+from topologies.client.cancellation import uninterrupted
+from topologies.client.connection import let_go
 from topologies.input_reader import InputReader, Source
 from topologies.partition_clients import PartitionClients
 from topologies.role import Role
 from topologies.state import offsets_of, state_as_committed
 from topologies.transactions import Transactions
-from topologies.waiting import uninterrupted
 
 _LOGGER = logging.getLogger(__name__)
 _TICK_MS = 1000

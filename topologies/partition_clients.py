@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import consumer_arguments, producer_arguments
-from topologies.connecting import connected
+from topologies.client.configuration import consumer_arguments, producer_arguments
+from topologies.client.connection import connected
 
 
 class PartitionClients:

@@ -11,11 +11,11 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from stream_reco import metrics
 from stream_reco.clock import Clock
+from topologies.client.cancellation import end
 from topologies.membership import be_member, keep_at
 from topologies.partition import PartitionTask
 from topologies.partition_clients import PartitionClients
 from topologies.role import Role
-from topologies.waiting import end
 
 _LOGGER = logging.getLogger(__name__)
 _LEAVE_SECONDS = 8.0

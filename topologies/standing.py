@@ -11,7 +11,7 @@ from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.labels import Example
 from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.storage.checkpoint import CheckpointError
-from topologies.deletions import Deletion
+from topologies.messages.user_deletion import Deletion
 from topologies.training_checkpoints import Checkpoints, Offsets
 from topologies.training_input import Taken
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.rocksdb import Store, StoreError
-from topologies.topics import TOMBSTONES_MS
+from topologies.topics.declaration import TOMBSTONES_MS
 
 _LOGGER = logging.getLogger(__name__)
 INPUT = b"\x00input"

@@ -15,17 +15,17 @@ from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
+from topologies.client.cancellation import is_done_before
+from topologies.client.outage_log import outages_told
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
 from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
-from topologies.outages import outages_told
 from topologies.standing import Warm
-from topologies.topics import declared_topics, events_key
+from topologies.topics.declaration import declared_topics, events_key
 from topologies.training_checkpoints import Checkpoints
-from topologies.waiting import is_done_before
 from topologies.work import check_topics
 
 

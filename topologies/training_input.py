@@ -15,8 +15,8 @@ from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
 from stream_reco.learner.example_codec import BadExample, decode_example
 from topologies.dead_letters import DeadLetter, dead_letter
-from topologies.deletions import Deletion, decode_message
 from topologies.merging import Merge
+from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.training_checkpoints import Offsets
 
 _LOGGER = logging.getLogger(__name__)

@@ -17,20 +17,20 @@ from stream_reco.config import Settings
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.sync.redis.channel import RedisChannel
-from topologies.connecting import administered, reason_of
+from topologies.client.cancellation import is_done_before
+from topologies.client.connection import administered, reason_of
+from topologies.client.outage_log import outages_told
 from topologies.heartbeat import Heartbeat
 from topologies.hosting import host
 from topologies.labelling import Labelling
 from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
-from topologies.outages import outages_told
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
 from topologies.role import Role
 from topologies.state_folder import state_folder
-from topologies.topic_checks import TopicsError, create_absent, require
-from topologies.topics import Topics, declared_topics, events_key
-from topologies.waiting import is_done_before
+from topologies.topics.declaration import Topics, declared_topics, events_key
+from topologies.topics.validation import TopicsError, create_absent, require
 
 _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""

@@ -32,9 +32,9 @@ def settings_with_kafka(config: Path | None) -> Settings:
 
 def run(work: Coroutine[object, object, T]) -> T:
     """Run the coroutine to its end; what Kafka refuses becomes a `Failure`."""
-    from topologies.clients import ClientSettingsError
-    from topologies.connecting import AWAY, KafkaAwayError, reason_of
-    from topologies.topic_checks import TopicsError
+    from topologies.client.configuration import ClientSettingsError
+    from topologies.client.connection import AWAY, KafkaAwayError, reason_of
+    from topologies.topics.validation import TopicsError
 
     # The client logs every try; people are told the outcome.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

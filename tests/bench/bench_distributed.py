@@ -37,9 +37,9 @@ from tests.integration.workers import Worker
 from tests.kafka_jars import kafka_jars
 from tests.kafka_server import KafkaServer
 from tests.redis_server import RedisServer
-from topologies.clients import consumer_arguments
-from topologies.connecting import administration
-from topologies.topic_checks import create_absent
+from topologies.client.configuration import consumer_arguments
+from topologies.client.connection import administration
+from topologies.topics.validation import create_absent
 
 _WINDOWS = 4.0
 _PATIENCE_SECONDS = 600.0

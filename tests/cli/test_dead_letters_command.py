@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer
 from stream_reco.config.servers import KafkaSettings
 from tests.cli.test_commands import stream_reco
 from tests.programs import kafka_environ
-from topologies.clients import producer_arguments
-from topologies.connecting import administration, connected, let_go
+from topologies.client.configuration import producer_arguments
+from topologies.client.connection import administration, connected, let_go
 from topologies.dead_letters import DeadLetter, encode_letter
-from topologies.topic_checks import create_absent
+from topologies.topics.validation import create_absent
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import decode
 from tests.cli.test_commands import stream_reco
 from tests.programs import kafka_environ
-from topologies.reading import read_to_end
+from topologies.client.read_to_end import read_to_end
 
 ROWS = 2500
 

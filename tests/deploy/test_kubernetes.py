@@ -21,7 +21,7 @@ from tests.deploy.the_code import (
 )
 from tests.deploy.yaml_files import DEPLOY, ROOT, document, documents
 from topologies.metrics_server import LIVE, METRICS
-from topologies.topics import declared_topics
+from topologies.topics.declaration import declared_topics
 
 FOLDER = DEPLOY / "kubernetes"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")

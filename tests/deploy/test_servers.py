@@ -25,7 +25,7 @@ from tests.deploy.compose_values import SECRET, environment, filled
 from tests.deploy.yaml_files import DEPLOY, ROOT, document
 from tests.kafka_jars import kafka_jars
 from tests.redis_server import RedisServer
-from topologies.topic_report import topic_report
+from topologies.topics.report import topic_report
 
 # What the image has beside its programs, as far as its start needs it.
 _LOGGING = """\

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, encode
 from stream_reco.labels import Example
-from topologies.clients import consumer_arguments, producer_arguments
-from topologies.keys import event_key
-from topologies.reading import read_to_end
+from topologies.client.configuration import consumer_arguments, producer_arguments
+from topologies.client.read_to_end import read_to_end
+from topologies.messages.keys import event_key
 
 Messages = Sequence[tuple[bytes | None, bytes]]
 

@@ -11,8 +11,8 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
-from topologies.keys import id_key
-from topologies.served_slates import encode_slate
+from topologies.messages.keys import id_key
+from topologies.messages.served_slate import encode_slate
 
 Served = tuple[Id, Id | None, Id]
 """User, request, item."""

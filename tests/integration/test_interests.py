@@ -30,7 +30,7 @@ from tests.integration.conftest import StartWorker
 from tests.integration.references import histories, until_equal
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
-from topologies.deletions import Deletion, encode_deletion
+from topologies.messages.user_deletion import Deletion, encode_deletion
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 

@@ -23,8 +23,8 @@ from tests.integration.conftest import StartWorker
 from tests.integration.references import labels
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import Row, rows
-from topologies.deletions import Deletion, encode_deletion
-from topologies.keys import id_key
+from topologies.messages.keys import id_key
+from topologies.messages.user_deletion import Deletion, encode_deletion
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -16,7 +16,7 @@ from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.workers import Worker
 from tests.redis_server import RedisServer
-from topologies.connecting import administration
+from topologies.client.connection import administration
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 

@@ -25,9 +25,9 @@ from stream_reco.sync.redis.channel import RedisChannel
 from tests.integration import kafka_log
 from tests.integration.scorer import ScorerProcess
 from tests.redis_server import RedisServer
-from topologies.connecting import administration
-from topologies.served_slates import ServedSlate, decode_slate
-from topologies.topic_checks import create_absent
+from topologies.client.connection import administration
+from topologies.messages.served_slate import ServedSlate, decode_slate
+from topologies.topics.validation import create_absent
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(240)]
 

@@ -34,11 +34,11 @@ from tests.kafka_server import KafkaServer
 from tests.learner.two_streams import Labelling, learner_of, shown_and_clicked
 from tests.redis_server import RedisServer
 from tests.waiting import until
-from topologies.clients import producer_arguments
-from topologies.connecting import administration
-from topologies.deletions import Deletion, encode_deletion
+from topologies.client.configuration import producer_arguments
+from topologies.client.connection import administration
 from topologies.merging import Merge
-from topologies.topic_checks import create_absent
+from topologies.messages.user_deletion import Deletion, encode_deletion
+from topologies.topics.validation import create_absent
 from topologies.training_checkpoints import Checkpoints, Found
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]

@@ -18,7 +18,7 @@ from tests.integration.workers import Worker
 from tests.programs import stop_all
 from tests.redis_server import RedisServer
 from tests.waiting import until
-from topologies.served_slates import decode_slate
+from topologies.messages.served_slate import decode_slate
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
 

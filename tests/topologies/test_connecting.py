@@ -17,9 +17,9 @@ from aiokafka.errors import RequestTimedOutError, TopicAuthorizationFailedError
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from tests.kafka_server import KafkaServer
-from topologies.clients import client_arguments, consumer_arguments, producer_arguments
-from topologies.connecting import KafkaAwayError, administered, administration, connected, let_go, probe
-from topologies.topic_checks import create_absent, present_topics
+from topologies.client.configuration import client_arguments, consumer_arguments, producer_arguments
+from topologies.client.connection import KafkaAwayError, administered, administration, connected, let_go, probe
+from topologies.topics.validation import create_absent, present_topics
 from topologies.work import check_topics
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:9,127.0.0.1:10", session_seconds=1)
@@ -32,7 +32,7 @@ def producer(kafka: KafkaSettings) -> Callable[[], AIOKafkaProducer]:
 def test_patience_has_an_end_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9,127\.0\.0\.1:10 does not answer: Conn"):
         asyncio.run(connected(NOWHERE, producer(NOWHERE), patience=2.0))
-    assert [record.name for record in caplog.records] == ["topologies.connecting"]
+    assert [record.name for record in caplog.records] == ["topologies.client.connection"]
     assert "does not answer: Connection refused; trying again" in caplog.text
 
 
@@ -141,7 +141,7 @@ def test_what_is_asked_of_a_broker_that_goes_away_is_asked_again(
 
     assert asyncio.run(look_while_it_restarts()) == 0
     assert tries == 2
-    ours = [record.getMessage() for record in caplog.records if record.name == "topologies.connecting"]
+    ours = [record.getMessage() for record in caplog.records if record.name == "topologies.client.connection"]
     assert len(ours) == 2
     assert ours[0].startswith(f"Kafka at {own_kafka.bootstrap} has not answered all: ")
     assert ours[1].endswith("answers again")

@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import producer_arguments
-from topologies.connecting import administration, connected, let_go
+from topologies.client.configuration import producer_arguments
+from topologies.client.connection import administration, connected, let_go
+from topologies.client.read_to_end import read_to_end
 from topologies.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
 from topologies.driving import GROUP, Driven
 from topologies.letter_report import Choice, driven_letters, listed_letters
-from topologies.ranges import Ranges
-from topologies.reading import read_to_end
-from topologies.registry import driven_offsets
-from topologies.topic_checks import TopicsError, create_absent
+from topologies.topics.offset_ranges import Ranges
+from topologies.topics.registry import driven_offsets
+from topologies.topics.validation import TopicsError, create_absent
 
 kafka_test = pytest.mark.kafka
 RAW = [b"not json", b'{"type":"unheard"}', b"\xff\x00\xfe", b"", b"late"]

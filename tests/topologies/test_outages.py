@@ -22,17 +22,18 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.storage.rocksdb import Changes
 from tests.kafka_server import KafkaServer
 from tests.waiting import until
-from topologies import leading, outages, reading, work
-from topologies.clients import consumer_arguments, producer_arguments
-from topologies.connecting import KafkaAwayError, connected, let_go
-from topologies.outages import outages_told
+from topologies import leading, work
+from topologies.client import outage_log, read_to_end
+from topologies.client.cancellation import within
+from topologies.client.configuration import consumer_arguments, producer_arguments
+from topologies.client.connection import KafkaAwayError, connected, let_go
+from topologies.client.outage_log import outages_told
 from topologies.partition_clients import PartitionClients
 from topologies.partitions import Partitions
-from topologies.topic_checks import TopicsError
-from topologies.topic_report import topic_report
-from topologies.topics import declared_topics, events_key
+from topologies.topics.declaration import declared_topics, events_key
+from topologies.topics.report import topic_report
+from topologies.topics.validation import TopicsError
 from topologies.transactions import Transactions
-from topologies.waiting import within
 from topologies.work import check_topics, labelling
 
 pytestmark = pytest.mark.kafka
@@ -155,7 +156,7 @@ def test_what_a_leader_confirms_has_a_bound(own_kafka: KafkaServer, settings: Se
 def test_a_worker_begins_where_kafka_restarts_between_its_questions(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = reading._assign
+    plain = read_to_end._assign
     restarts: list[asyncio.Task[None]] = []
 
     async def assign(*arguments: Any) -> dict[TopicPartition, int]:
@@ -163,7 +164,7 @@ def test_a_worker_begins_where_kafka_restarts_between_its_questions(
             restarts.append(await _restart(own_kafka))
         return await plain(*arguments)
 
-    monkeypatch.setattr(reading, "_assign", assign)
+    monkeypatch.setattr(read_to_end, "_assign", assign)
 
     async def begin() -> None:
         await asyncio.wait_for(check_topics(settings), 60)
@@ -176,9 +177,9 @@ def test_a_worker_begins_where_kafka_restarts_between_its_questions(
 def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    monkeypatch.setattr(reading, "SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(read_to_end, "SILENT_SECONDS", 2.0)
     name = "_assign" if moment == "while" else "connected"
-    plain = getattr(reading, name)
+    plain = getattr(read_to_end, name)
 
     async def then_away(*arguments: Any) -> object:
         if moment == "before":
@@ -190,7 +191,7 @@ def test_a_command_ends_where_kafka_goes_away_while_it_reads(
             return {part: end + 1 for part, end in found.items()}
         return found
 
-    monkeypatch.setattr(reading, name, then_away)
+    monkeypatch.setattr(read_to_end, name, then_away)
 
     async def report() -> None:
         with pytest.raises(KafkaAwayError):
@@ -247,8 +248,8 @@ def test_nothing_is_left_of_clients_that_are_let_go(own_kafka: KafkaServer, sett
 def test_outages_are_told_once(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outages, "_LOOK_SECONDS", 0.1)
-    caplog.set_level(logging.WARNING, "topologies.connecting")
+    monkeypatch.setattr(outage_log, "_LOOK_SECONDS", 0.1)
+    caplog.set_level(logging.WARNING, "topologies.client.connection")
 
     async def live() -> None:
         async with outages_told(settings.kafka):

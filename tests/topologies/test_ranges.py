@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.ranges import Ranges
+from topologies.topics.offset_ranges import Ranges
 
 NUMBERS = st.sets(st.integers(0, 60))
 

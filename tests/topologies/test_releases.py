@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topologies.releases import release_of
+from topologies.client.broker_release import release_of
 
 
 @pytest.mark.parametrize(("newest", "release"), [(20, "4.1"), (13, "4.1"), (11, "3.8"), (8, "2.4"), (7, None)])

@@ -13,8 +13,8 @@ import pytest
 from stream_reco.config.servers import KafkaSettings
 from tests.kafka_jars import kafka_jars
 from tests.kafka_server import KafkaServer, free_ports
-from topologies.connecting import KafkaAwayError, administration
-from topologies.topic_checks import create_absent
+from topologies.client.connection import KafkaAwayError, administration
+from topologies.topics.validation import create_absent
 
 pytestmark = pytest.mark.kafka
 HUSH = "-".join(["not", "to", "be", "told"])

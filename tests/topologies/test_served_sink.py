@@ -22,10 +22,10 @@ from tests.integration import kafka_log
 from tests.integration.served_log import features_of, shown_slate
 from tests.kafka_server import KafkaServer
 from tests.waiting import until
-from topologies.connecting import administration
-from topologies.served_slates import decode_slate
-from topologies.sink_thread import SinkThread
-from topologies.topic_checks import create_absent
+from topologies.client.connection import administration
+from topologies.gateway.sink_thread import SinkThread
+from topologies.messages.served_slate import decode_slate
+from topologies.topics.validation import create_absent
 
 NOW = 1_700_000_000_000
 

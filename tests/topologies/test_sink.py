@@ -21,12 +21,12 @@ from stream_reco.events.schema import Features
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.serve.service import UnavailableError
 from tests.kafka_server import KafkaServer
-from topologies.connecting import administration
-from topologies.keys import event_key
-from topologies.reading import read_to_end
-from topologies.sending import partition_of
-from topologies.sink import KafkaSink
-from topologies.topic_checks import create_absent
+from topologies.client.connection import administration
+from topologies.client.read_to_end import read_to_end
+from topologies.gateway.batch_producer import partition_of
+from topologies.gateway.event_sink import KafkaSink
+from topologies.messages.keys import event_key
+from topologies.topics.validation import create_absent
 
 kafka_test = pytest.mark.kafka
 NOW = 1_700_000_000_000

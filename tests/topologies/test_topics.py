@@ -12,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import LabelSettings
-from topologies.connecting import administration
-from topologies.registry import declared_keys
-from topologies.topic_checks import TopicsError, create_absent, mismatches, present_topics, require
-from topologies.topics import EventsKey, Topic, declared_topics, events_key
+from topologies.client.connection import administration
+from topologies.topics.declaration import EventsKey, Topic, declared_topics, events_key
+from topologies.topics.registry import declared_keys
+from topologies.topics.validation import TopicsError, create_absent, mismatches, present_topics, require
 
 pytestmark = pytest.mark.kafka
 T = TypeVar("T")

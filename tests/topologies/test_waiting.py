@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from topologies import waiting
-from topologies.waiting import end, is_done_before, outcome_before, pause, uninterrupted, within
+from topologies.client import cancellation
+from topologies.client.cancellation import end, is_done_before, outcome_before, pause, uninterrupted, within
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_CANCEL_SECONDS", 0.05)
+    monkeypatch.setattr(cancellation, "_CANCEL_SECONDS", 0.05)
 
 
 async def give(what: int, seconds: float = 0.0) -> int:

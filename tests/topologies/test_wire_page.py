@@ -13,10 +13,10 @@ from stream_reco.labels.label.example import Example, Undone
 from stream_reco.sync.wire import Header
 from tests.pages import ROOT, bare, page
 from topologies.dead_letters import DeadLetter
-from topologies.deletions import Deletion
-from topologies.registry import DeclaredKey, DrivenOffsets
-from topologies.served_slates import ServedItem, ServedSlate
-from topologies.topics import Topic, declared_topics
+from topologies.messages.served_slate import ServedItem, ServedSlate
+from topologies.messages.user_deletion import Deletion
+from topologies.topics.declaration import Topic, declared_topics
+from topologies.topics.registry import DeclaredKey, DrivenOffsets
 
 WIRE = page("docs/wire.md")
 

@@ -47,7 +47,7 @@ def dead_letters(
 
 def _choice(reason: str | None, offset: str | None) -> Any:
     from topologies.letter_report import Choice
-    from topologies.ranges import Ranges
+    from topologies.topics.offset_ranges import Ranges
 
     try:
         return Choice(reason, None if offset is None else Ranges.parse(offset))

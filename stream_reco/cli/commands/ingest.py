@@ -77,7 +77,7 @@ def _to_server(
 
 
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, patience: float) -> None:
-    from topologies.ingesting import ingest as send
+    from topologies.gateway.ingest import ingest as send
 
     log = choice.read(settings.serve.future_seconds)
     log = log if limit is None else log[:limit]

@@ -25,7 +25,7 @@ def topics(
 ) -> None:
     """Create the topics of Kafka that are absent, and check those that exist."""
     settings = settings_with_kafka(config)
-    from topologies.topic_report import topic_report
+    from topologies.topics.report import topic_report
 
     report = run(topic_report(settings, PATIENCE_SECONDS, create=action is Action.create))
     for created in report.created:

@@ -40,7 +40,7 @@ def work(
     for name_of, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
         logging.getLogger(name_of).setLevel(level)
     from topologies.state_folder import StateFolderError
-    from topologies.topic_checks import TopicsError
+    from topologies.topics.validation import TopicsError
     from topologies.work import run
 
     try:

@@ -19,9 +19,9 @@ _OLDEST_REDIS = (6, 2)
 
 def kafka(settings: Settings) -> list[Finding]:
     """Whether a broker answers, which release it is, and whether the topics are as declared."""
-    from topologies.connecting import probe
-    from topologies.releases import OLDEST, release_of
-    from topologies.topic_report import topic_report
+    from topologies.client.broker_release import OLDEST, release_of
+    from topologies.client.connection import probe
+    from topologies.topics.report import topic_report
 
     where = settings.kafka.bootstrap
     try:

@@ -96,6 +96,6 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
     """Where posted events go: into Kafka, where the settings say where that is."""
     if not settings.kafka.bootstrap:
         return None
-    from topologies.sink_thread import SinkThread
+    from topologies.gateway.sink_thread import SinkThread
 
     return stack.enter_context(closing(SinkThread(settings, SystemClock())))

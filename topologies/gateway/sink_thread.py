@@ -12,9 +12,9 @@ from stream_reco.config import Settings
 from stream_reco.events import Event, Id
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.slate_features import Watch
-from topologies.served_sink import ServedSink
-from topologies.sink import KafkaSink
-from topologies.topics import events_key
+from topologies.gateway.event_sink import KafkaSink
+from topologies.gateway.slate_sink import ServedSink
+from topologies.topics.declaration import events_key
 
 _LEAVE_SECONDS = 10.0
 

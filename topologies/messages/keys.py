@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream_reco.events import Event, Id, ItemEvent, UserEvent
-from topologies.topics import EventsKey
+from topologies.topics.declaration import EventsKey
 
 
 def id_key(id: Id) -> bytes:  # noqa: A002 - as everywhere

@@ -20,8 +20,8 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import client_arguments, connection_arguments
-from topologies.waiting import end
+from topologies.client.cancellation import end
+from topologies.client.configuration import client_arguments, connection_arguments
 
 _LOGGER = logging.getLogger(__name__)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0

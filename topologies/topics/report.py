@@ -8,9 +8,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_reco.config import Settings
 from stream_reco.labels.settings import DAY_MS
-from topologies.connecting import administered
-from topologies.topic_checks import Mismatch, create_absent, mismatches
-from topologies.topics import Topic, events_key
+from topologies.client.connection import administered
+from topologies.topics.declaration import Topic, events_key
+from topologies.topics.validation import Mismatch, create_absent, mismatches
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from stream_reco.config import Settings
 from stream_reco.events import Event, Id, encode
 from stream_reco.serve.event_validation import count_accepted, sound_events
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
-from topologies.clients import ClientSettingsError
-from topologies.connecting import KafkaAwayError
-from topologies.deletions import Deletion, encode_deletion
-from topologies.keys import event_key, id_key
-from topologies.sending import Message, Sender
-from topologies.topic_checks import TopicsError
-from topologies.topics import events_key
+from topologies.client.configuration import ClientSettingsError
+from topologies.client.connection import KafkaAwayError
+from topologies.gateway.batch_producer import Message, Sender
+from topologies.messages.keys import event_key, id_key
+from topologies.messages.user_deletion import Deletion, encode_deletion
+from topologies.topics.declaration import events_key
+from topologies.topics.validation import TopicsError
 
 _RETRY_SECONDS = 5
 # So many are checked in a moment; more, and other requests would have to wait for them.

@@ -10,13 +10,13 @@ from collections import deque
 from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.serve.slate.slate_features import ShownSlate
-from topologies.clients import ClientSettingsError
-from topologies.connecting import KafkaAwayError
-from topologies.keys import id_key
-from topologies.sending import Sender
-from topologies.served_slates import encode_slate
-from topologies.topic_checks import TopicsError
-from topologies.topics import events_key
+from topologies.client.configuration import ClientSettingsError
+from topologies.client.connection import KafkaAwayError
+from topologies.gateway.batch_producer import Sender
+from topologies.messages.keys import id_key
+from topologies.messages.served_slate import encode_slate
+from topologies.topics.declaration import events_key
+from topologies.topics.validation import TopicsError
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_WAITING = 2000

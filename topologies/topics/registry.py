@@ -12,10 +12,10 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import producer_arguments
-from topologies.connecting import connected, let_go
-from topologies.ranges import Ranges
-from topologies.reading import SILENT_SECONDS, read_to_end
+from topologies.client.configuration import producer_arguments
+from topologies.client.connection import connected, let_go
+from topologies.client.read_to_end import SILENT_SECONDS, read_to_end
+from topologies.topics.offset_ranges import Ranges
 
 _KEY, _DRIVEN = "key/", "driven/"
 

@@ -13,9 +13,9 @@ from aiokafka.errors import InvalidReplicationFactorError, NodeNotReadyError, To
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import DAY_MS
-from topologies.connecting import administered
-from topologies.registry import declare, declared_keys
-from topologies.topics import EventsKey, Topic, Topics, declared_topics
+from topologies.client.connection import administered
+from topologies.topics.declaration import EventsKey, Topic, Topics, declared_topics
+from topologies.topics.registry import declare, declared_keys
 
 CREATE = "create it with `stream-reco topics create`"
 _LEADERS_SECONDS = 30.0

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.connecting import insisting, probe
-from topologies.waiting import end
+from topologies.client.cancellation import end
+from topologies.client.connection import insisting, probe
 
 _LOOK_SECONDS = 5.0
 

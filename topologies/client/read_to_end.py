@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import consumer_arguments
-from topologies.connecting import KafkaAwayError, connected, let_go
+from topologies.client.configuration import consumer_arguments
+from topologies.client.connection import KafkaAwayError, connected, let_go
 
 _WAIT_MS = 500
 SILENT_SECONDS = 30.0

@@ -7,9 +7,9 @@ from itertools import islice
 
 from stream_reco.config import Settings
 from stream_reco.events import Event, encode
-from topologies.keys import event_key
-from topologies.sending import Sender
-from topologies.topics import events_key
+from topologies.gateway.batch_producer import Sender
+from topologies.messages.keys import event_key
+from topologies.topics.declaration import events_key
 
 
 async def ingest(

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from stream_reco.config.servers import KafkaSettings
-from topologies.clients import ClientSettingsError, producer_arguments
-from topologies.connecting import AWAY, KafkaAwayError, connected, let_go, reason_of
-from topologies.topic_checks import TopicsError, required
-from topologies.topics import EventsKey, declared_topics
+from topologies.client.configuration import ClientSettingsError, producer_arguments
+from topologies.client.connection import AWAY, KafkaAwayError, connected, let_go, reason_of
+from topologies.topics.declaration import EventsKey, declared_topics
+from topologies.topics.validation import TopicsError, required
 
 Message = tuple[bytes | None, bytes]
 """Key and value."""

@@ -1,0 +1,1 @@
+"""From outside into Kafka: events, slates, deletions."""

@@ -1,0 +1,1 @@
+"""Topics: declared, created, validated."""
