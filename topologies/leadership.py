@@ -13,7 +13,7 @@ from topologies.client.cancellation import end
 from topologies.client.configuration import consumer_arguments
 from topologies.client.connection import connected
 from topologies.leading import NAME, Leader, Surroundings
-from topologies.membership import be_member, keep_at
+from topologies.process.group_member import be_member, keep_at
 from topologies.succession import Succession
 
 _LOGGER = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
 from topologies.client.outage_log import outages_told
-from topologies.heartbeat import Heartbeat
-from topologies.hosting import host
 from topologies.leadership import Leadership
 from topologies.leading import NAME, Surroundings
-from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
+from topologies.process.metrics_server import metrics_server
 from topologies.standing import Warm
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.training_checkpoints import Checkpoints

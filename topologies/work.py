@@ -20,15 +20,15 @@ from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
 from topologies.client.connection import administered, reason_of
 from topologies.client.outage_log import outages_told
-from topologies.heartbeat import Heartbeat
-from topologies.hosting import host
-from topologies.labelling import Labelling
-from topologies.metrics_server import metrics_server
 from topologies.needed_settings import given
 from topologies.partition_clients import PartitionClients
-from topologies.partitions import Partitions
-from topologies.role import Role
-from topologies.state_folder import state_folder
+from topologies.partitions.assigned import Partitions
+from topologies.partitions.processor import Role
+from topologies.partitions.state_folder import state_folder
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
+from topologies.process.metrics_server import metrics_server
+from topologies.processors.labelling import Labelling
 from topologies.topics.declaration import Topics, declared_topics, events_key
 from topologies.topics.validation import TopicsError, create_absent, require
 
@@ -56,8 +56,8 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
     # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
     from stream_reco.serve.slate.serving_state import MODEL_NAME
-    from topologies.interests import UserInterests
-    from topologies.item_vectors import ItemVectors
+    from topologies.processors.interests import UserInterests
+    from topologies.processors.item_vectors import ItemVectors
 
     redis = settings.redis
     given(redis.url, "redis.url", "interests writes users there and reads publications; say where Redis is")

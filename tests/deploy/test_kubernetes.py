@@ -20,7 +20,7 @@ from tests.deploy.the_code import (
     settings_of,
 )
 from tests.deploy.yaml_files import DEPLOY, ROOT, document, documents
-from topologies.metrics_server import LIVE, METRICS
+from topologies.process.metrics_server import LIVE, METRICS
 from topologies.topics.declaration import declared_topics
 
 FOLDER = DEPLOY / "kubernetes"

@@ -18,7 +18,7 @@ from stream_reco.config import ConfigError, Settings, load
 from stream_reco.serve.http.auth import Guard, UnprotectedBindError
 from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.settings import ServeSettings
-from topologies.metrics_server import LIVE, METRICS
+from topologies.process.metrics_server import LIVE, METRICS
 
 PREFIX = "STREAM_RECO_"
 

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from stream_reco.storage.rocksdb import Store
-from topologies.input_reader import InputReader, Source
-from topologies.state import Position, contained, offsets_of
+from topologies.partitions.changelog import Position, contained, offsets_of
+from topologies.partitions.input import InputReader, Source
 
 
 @dataclass

@@ -19,9 +19,9 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.storage.rocksdb import Store
 from tests.waiting import until
-from topologies.interests import UserInterests
-from topologies.item_vectors import ItemVectors
-from topologies.user_copies import UserCopies
+from topologies.processors.interests import UserInterests
+from topologies.processors.item_vectors import ItemVectors
+from topologies.processors.redis_copies import UserCopies
 
 NOW = 1_800_000_000_000
 START = 1_700_000_000_000

@@ -15,9 +15,9 @@ import pytest
 
 from stream_reco import metrics
 from stream_reco.config.servers import WorkSettings
-from topologies.heartbeat import Heartbeat
-from topologies.hosting import host
-from topologies.metrics_server import MetricsAddressError, metrics_server
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
+from topologies.process.metrics_server import MetricsAddressError, metrics_server
 
 
 def test_metrics_are_answered_until_the_end() -> None:

@@ -29,11 +29,11 @@ from topologies.client.configuration import consumer_arguments, producer_argumen
 from topologies.client.connection import KafkaAwayError, connected, let_go
 from topologies.client.outage_log import outages_told
 from topologies.partition_clients import PartitionClients
-from topologies.partitions import Partitions
+from topologies.partitions.assigned import Partitions
+from topologies.partitions.transactions import Transactions
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.report import topic_report
 from topologies.topics.validation import TopicsError
-from topologies.transactions import Transactions
 from topologies.work import check_topics, labelling
 
 pytestmark = pytest.mark.kafka

@@ -16,8 +16,8 @@ from stream_reco.labels import Example, LabelSettings
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.rocksdb import Store
 from tests.integration.served_log import features_of, messages_of, shown_slate
-from topologies.labelling import Labelling
 from topologies.messages.user_deletion import Deletion, encode_deletion
+from topologies.processors.labelling import Labelling
 
 NOW = 1_700_000_000_000
 HOUR_MS = 3_600_000

@@ -39,7 +39,7 @@ def work(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     for name_of, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
         logging.getLogger(name_of).setLevel(level)
-    from topologies.state_folder import StateFolderError
+    from topologies.partitions.state_folder import StateFolderError
     from topologies.topics.validation import TopicsError
     from topologies.work import run
 

@@ -16,7 +16,7 @@ import faust
 from faust.app.base import BootStrategy
 from mode import Service
 
-from topologies.heartbeat import Heartbeat
+from topologies.process.heartbeat import Heartbeat
 
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Works until the event is set."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topologies.role import Record
+from topologies.partitions.processor import Record
 
 _AT_ONCE = 2000
 """Records that are read at once, and become one transaction."""

@@ -15,7 +15,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from stream_reco.config.servers import WorkSettings
 from stream_reco.metrics import REGISTRY
-from topologies.heartbeat import Heartbeat
+from topologies.process.heartbeat import Heartbeat
 
 METRICS, LIVE = "/metrics", "/health/live"
 _LOGGER = logging.getLogger(__name__)

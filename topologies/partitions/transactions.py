@@ -12,8 +12,8 @@ from aiokafka.structs import RecordMetadata
 
 from stream_reco import metrics
 from stream_reco.storage.rocksdb import Changes
-from topologies.role import Output, Processor, Record, Role
-from topologies.state import INPUT, Position, contained
+from topologies.partitions.changelog import INPUT, Position, contained
+from topologies.partitions.processor import Output, Processor, Record, Role
 
 _QUIET_MS = 1_000
 """How long changes that nobody waits for may stay uncommitted; each commit says that the partition is still ours."""

@@ -15,11 +15,11 @@ from stream_reco.clock import Clock
 from stream_reco.storage.rocksdb import Store
 from topologies.client.cancellation import uninterrupted
 from topologies.client.connection import let_go
-from topologies.input_reader import InputReader, Source
 from topologies.partition_clients import PartitionClients
-from topologies.role import Role
-from topologies.state import offsets_of, state_as_committed
-from topologies.transactions import Transactions
+from topologies.partitions.changelog import offsets_of, state_as_committed
+from topologies.partitions.input import InputReader, Source
+from topologies.partitions.processor import Role
+from topologies.partitions.transactions import Transactions
 
 _LOGGER = logging.getLogger(__name__)
 _TICK_MS = 1000

@@ -17,7 +17,7 @@ from topologies.dead_letters import dead_letter, encode_letter
 from topologies.messages.keys import id_key
 from topologies.messages.served_slate import ServedSlate, decode_slate
 from topologies.messages.user_deletion import Deletion, decode_message
-from topologies.role import Output, Record
+from topologies.partitions.processor import Output, Record
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 10_000
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 class Labelling:
     """Joins the events of one partition with each other, and with the features that scorers have served.
 
-    See `topologies.role.Processor`.
+    See `topologies.partitions.processor.Processor`.
     """
 
     def __init__(

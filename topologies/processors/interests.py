@@ -15,11 +15,11 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, Store
-from topologies.item_vectors import ItemVectors
 from topologies.messages.user_deletion import Deletion, decode_message
-from topologies.role import Output, Record
-from topologies.user_copies import UserCopies
-from topologies.user_records import UserRecord, UserRecords
+from topologies.partitions.processor import Output, Record
+from topologies.processors.item_vectors import ItemVectors
+from topologies.processors.redis_copies import UserCopies
+from topologies.processors.user_store import UserRecord, UserRecords
 
 _LOGGER = logging.getLogger(__name__)
 _META = b"m"
@@ -36,7 +36,7 @@ class _Meta(msgspec.Struct, array_like=True):
 
 
 class UserInterests:
-    """Follows the users of one partition; see `topologies.role.Processor`."""
+    """Follows the users of one partition; see `topologies.partitions.processor.Processor`."""
 
     is_behind = False
 

@@ -12,10 +12,10 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.client.cancellation import end
-from topologies.membership import be_member, keep_at
-from topologies.partition import PartitionTask
 from topologies.partition_clients import PartitionClients
-from topologies.role import Role
+from topologies.partitions.processor import Role
+from topologies.partitions.task import PartitionTask
+from topologies.process.group_member import be_member, keep_at
 
 _LOGGER = logging.getLogger(__name__)
 _LEAVE_SECONDS = 8.0

@@ -1,0 +1,1 @@
+"""Workers that share the partitions of a topic."""

@@ -1,0 +1,1 @@
+"""What workers do with each record: labelling, interests."""
