@@ -13,7 +13,7 @@ from tests.cli.test_commands import stream_reco
 from tests.programs import kafka_environ
 from topologies.client.configuration import producer_arguments
 from topologies.client.connection import administration, connected, let_go
-from topologies.dead_letters import DeadLetter, encode_letter
+from topologies.dead_letters.letter import DeadLetter, encode_letter
 from topologies.topics.validation import create_absent
 
 

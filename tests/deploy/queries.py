@@ -11,8 +11,8 @@ from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from stream_reco import metrics
-from topologies.leading import NAME as TRAINING
-from topologies.work import ROLES
+from topologies.run_partition_worker import ROLES
+from topologies.trainer.leader import NAME as TRAINING
 
 ROOT = Path(__file__).parents[2]
 # What Prometheus itself adds to each series.

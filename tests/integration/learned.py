@@ -17,7 +17,7 @@ from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.storage.checkpoint import CheckpointError
 from tests.learner.two_streams import feed, learner_of
-from topologies.training_checkpoints import Checkpoints, Found
+from topologies.trainer.checkpoints import Checkpoints, Found
 
 Pair = tuple[Id, Id, int]
 """User, item and label."""

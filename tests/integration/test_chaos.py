@@ -37,7 +37,7 @@ from tests.integration.scorer import ScorerProcess, Visitor
 from tests.kafka_server import KafkaServer
 from tests.labels.reference_join import rows
 from tests.redis_server import RedisServer
-from topologies.training_checkpoints import Checkpoints
+from topologies.trainer.checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(1500)]
 

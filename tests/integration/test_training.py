@@ -36,10 +36,10 @@ from tests.redis_server import RedisServer
 from tests.waiting import until
 from topologies.client.configuration import producer_arguments
 from topologies.client.connection import administration
-from topologies.merging import Merge
 from topologies.messages.user_deletion import Deletion, encode_deletion
 from topologies.topics.validation import create_absent
-from topologies.training_checkpoints import Checkpoints, Found
+from topologies.trainer.checkpoints import Checkpoints, Found
+from topologies.trainer.merge_by_time import Merge
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
 

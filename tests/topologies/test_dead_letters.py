@@ -24,9 +24,9 @@ from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
 from topologies.client.connection import administration, connected, let_go
 from topologies.client.read_to_end import read_to_end
-from topologies.dead_letters import DeadLetter, dead_letter, decode_letter, encode_letter
-from topologies.driving import GROUP, Driven
-from topologies.letter_report import Choice, driven_letters, listed_letters
+from topologies.dead_letters.letter import DeadLetter, dead_letter, decode_letter, encode_letter
+from topologies.dead_letters.redrive import GROUP, Driven
+from topologies.dead_letters.report import Choice, driven_letters, listed_letters
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.registry import driven_offsets
 from topologies.topics.validation import TopicsError, create_absent

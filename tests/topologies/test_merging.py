@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topologies.merging import Merge
+from topologies.trainer.merge_by_time import Merge
 
 sources = st.lists(st.lists(st.integers(0, 30), max_size=12), min_size=1, max_size=4)
 

@@ -22,7 +22,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.storage.rocksdb import Changes
 from tests.kafka_server import KafkaServer
 from tests.waiting import until
-from topologies import leading, work
+from topologies import run_partition_worker
 from topologies.client import outage_log, read_to_end
 from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
@@ -31,10 +31,11 @@ from topologies.client.outage_log import outages_told
 from topologies.partition_clients import PartitionClients
 from topologies.partitions.assigned import Partitions
 from topologies.partitions.transactions import Transactions
+from topologies.run_partition_worker import check_topics, labelling
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.report import topic_report
 from topologies.topics.validation import TopicsError
-from topologies.work import check_topics, labelling
+from topologies.trainer import leader
 
 pytestmark = pytest.mark.kafka
 
@@ -136,7 +137,7 @@ def test_what_a_leader_confirms_has_a_bound(own_kafka: KafkaServer, settings: Se
     kafka = settings.kafka
 
     async def confirm() -> float:
-        producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, leading.NAME)))
+        producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, leader.NAME)))
         await asyncio.to_thread(own_kafka.kill)
 
         async def send() -> None:
@@ -272,6 +273,6 @@ def test_what_kafka_refuses_for_good_is_told(settings: Settings, monkeypatch: py
     async def refuse(*_: object) -> None:
         raise TopicAuthorizationFailedError("stream-reco.events")
 
-    monkeypatch.setattr(work, "create_absent", refuse)
+    monkeypatch.setattr(run_partition_worker, "create_absent", refuse)
     with pytest.raises(TopicsError, match="its topics be made or looked at: TopicAuthorizationFailedError"):
         asyncio.run(check_topics(settings))

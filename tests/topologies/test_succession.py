@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka.cluster import ClusterMetadata
 
-from topologies.succession import Succession
+from topologies.trainer.assignor import Succession
 
 
 class _OneTopic(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types

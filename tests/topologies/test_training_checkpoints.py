@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_reco.storage.checkpoint import CheckpointError
-from topologies.training_checkpoints import Checkpoints
+from topologies.trainer.checkpoints import Checkpoints
 
 PARTS = {"progress": b"p"}
 

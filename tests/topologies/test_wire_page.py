@@ -12,7 +12,7 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.label.example import Example, Undone
 from stream_reco.sync.wire import Header
 from tests.pages import ROOT, bare, page
-from topologies.dead_letters import DeadLetter
+from topologies.dead_letters.letter import DeadLetter
 from topologies.messages.served_slate import ServedItem, ServedSlate
 from topologies.messages.user_deletion import Deletion
 from topologies.topics.declaration import Topic, declared_topics

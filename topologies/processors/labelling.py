@@ -13,7 +13,7 @@ from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, 
 from stream_reco.labels.memory.served_features import ServedFeatures
 from stream_reco.measure.stages import observe_stage
 from stream_reco.storage.rocksdb import Changes, Store
-from topologies.dead_letters import dead_letter, encode_letter
+from topologies.dead_letters.letter import dead_letter, encode_letter
 from topologies.messages.keys import id_key
 from topologies.messages.served_slate import ServedSlate, decode_slate
 from topologies.messages.user_deletion import Deletion, decode_message

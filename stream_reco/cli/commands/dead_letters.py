@@ -46,7 +46,7 @@ def dead_letters(
 
 
 def _choice(reason: str | None, offset: str | None) -> Any:
-    from topologies.letter_report import Choice
+    from topologies.dead_letters.report import Choice
     from topologies.topics.offset_ranges import Ranges
 
     try:
@@ -56,7 +56,7 @@ def _choice(reason: str | None, offset: str | None) -> Any:
 
 
 def _drive(settings: Settings, choice: Any) -> None:
-    from topologies.letter_report import driven_letters
+    from topologies.dead_letters.report import driven_letters
 
     outcome = run(driven_letters(settings, PATIENCE_SECONDS, choice))
     for topic, count in sorted(outcome.sent.items()):
@@ -74,7 +74,7 @@ def _drive(settings: Settings, choice: Any) -> None:
 
 
 def _list(settings: Settings, choice: Any, limit: int, *, as_json: bool) -> None:
-    from topologies.letter_report import listed_letters
+    from topologies.dead_letters.report import listed_letters
 
     found, count = run(listed_letters(settings, PATIENCE_SECONDS, choice, limit))
     if as_json:

@@ -40,12 +40,12 @@ def work(
     for name_of, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
         logging.getLogger(name_of).setLevel(level)
     from topologies.partitions.state_folder import StateFolderError
+    from topologies.run_partition_worker import run
     from topologies.topics.validation import TopicsError
-    from topologies.work import run
 
     try:
         if name is Name.training:
-            from topologies.training import run as train
+            from topologies.run_trainer import run as train
 
             train(settings, sync_interval)
         else:

@@ -29,11 +29,11 @@ from topologies.client.cancellation import is_done_before, within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import connected, let_go
 from topologies.client.read_to_end import read_to_end
-from topologies.dead_letters import DeadLetter, encode_letter
-from topologies.standing import Standing, Warm
+from topologies.dead_letters.letter import DeadLetter, encode_letter
 from topologies.topics.declaration import Topics
-from topologies.training_checkpoints import Checkpoints
-from topologies.training_input import Taken, TrainingInput
+from topologies.trainer.checkpoints import Checkpoints
+from topologies.trainer.input import Taken, TrainingInput
+from topologies.trainer.standby import Standing, Warm
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from stream_reco.labels import Example
 from stream_reco.learner.distributed_learner import ExampleLearner
 from stream_reco.storage.checkpoint import CheckpointError
 from topologies.messages.user_deletion import Deletion
-from topologies.training_checkpoints import Checkpoints, Offsets
-from topologies.training_input import Taken
+from topologies.trainer.checkpoints import Checkpoints, Offsets
+from topologies.trainer.input import Taken
 
 _LOGGER = logging.getLogger(__name__)
 _START = 1_600_000_000_000

@@ -12,9 +12,9 @@ from stream_reco import metrics
 from topologies.client.cancellation import end
 from topologies.client.configuration import consumer_arguments
 from topologies.client.connection import connected
-from topologies.leading import NAME, Leader, Surroundings
 from topologies.process.group_member import be_member, keep_at
-from topologies.succession import Succession
+from topologies.trainer.assignor import Succession
+from topologies.trainer.leader import NAME, Leader, Surroundings
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0

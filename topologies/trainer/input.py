@@ -14,10 +14,10 @@ from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
 from stream_reco.learner.example_codec import BadExample, decode_example
-from topologies.dead_letters import DeadLetter, dead_letter
-from topologies.merging import Merge
+from topologies.dead_letters.letter import DeadLetter, dead_letter
 from topologies.messages.user_deletion import Deletion, decode_message
-from topologies.training_checkpoints import Offsets
+from topologies.trainer.checkpoints import Offsets
+from topologies.trainer.merge_by_time import Merge
 
 _LOGGER = logging.getLogger(__name__)
 _SHORT = 500

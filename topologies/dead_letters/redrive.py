@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
 from topologies.client.connection import administered, connected, let_go
-from topologies.dead_letters import DeadLetter, Filed, filed_letters
+from topologies.dead_letters.letter import DeadLetter, Filed, filed_letters
 from topologies.topics.declaration import EventsKey, Topics
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.registry import driven_offsets, note_of_driven

@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from stream_reco.config import Settings
-from topologies.dead_letters import DeadLetter, Filed, filed_letters
-from topologies.driving import Driven, drive
+from topologies.dead_letters.letter import DeadLetter, Filed, filed_letters
+from topologies.dead_letters.redrive import Driven, drive
 from topologies.topics.declaration import events_key
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.validation import required

@@ -17,16 +17,16 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
 from topologies.client.outage_log import outages_told
-from topologies.leadership import Leadership
-from topologies.leading import NAME, Surroundings
 from topologies.needed_settings import given
 from topologies.process.heartbeat import Heartbeat
 from topologies.process.host import host
 from topologies.process.metrics_server import metrics_server
-from topologies.standing import Warm
+from topologies.run_partition_worker import check_topics
 from topologies.topics.declaration import declared_topics, events_key
-from topologies.training_checkpoints import Checkpoints
-from topologies.work import check_topics
+from topologies.trainer.checkpoints import Checkpoints
+from topologies.trainer.election import Leadership
+from topologies.trainer.leader import NAME, Surroundings
+from topologies.trainer.standby import Warm
 
 
 def run(settings: Settings, sync_seconds: float) -> None:

@@ -1,0 +1,1 @@
+"""The trainer: election, leader, standby, checkpoints."""
