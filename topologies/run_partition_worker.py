@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from contextlib import ExitStack, closing
 from functools import partial
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
-
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.config.servers import given
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
-from topologies.client.connection import administered, reason_of
 from topologies.client.outage_log import outages_told
-from topologies.needed_settings import given
-from topologies.partition_clients import PartitionClients
 from topologies.partitions.assigned import Partitions
 from topologies.partitions.processor import Role
 from topologies.partitions.state_folder import state_folder
+from topologies.partitions.task import PartitionClients
 from topologies.process.heartbeat import Heartbeat
 from topologies.process.host import host
 from topologies.process.metrics_server import metrics_server
 from topologies.processors.labelling import Labelling
 from topologies.topics.declaration import Topics, declared_topics, events_key
-from topologies.topics.validation import TopicsError, create_absent, require
+from topologies.topics.ensure import check_topics
 
 _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""
-_LOGGER = logging.getLogger(__name__)
 
 
 def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
@@ -96,23 +90,3 @@ async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> Non
         clients = PartitionClients(settings.kafka, role.name)
         async with outages_told(settings.kafka):
             await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)
-
-
-async def check_topics(settings: Settings) -> None:
-    """Make the topics that are absent; a Kafka that is away is waited for.
-
-    Raises TopicsError where others are not as they must be, or Kafka refuses for good.
-    """
-    key = events_key(settings.labels)
-
-    async def check(admin: AIOKafkaAdminClient) -> None:
-        for topic in await create_absent(admin, settings.kafka, key):
-            _LOGGER.info("made the topic %s", topic.name)
-        await require(admin, settings.kafka, key)
-
-    try:
-        await administered(settings.kafka, check)
-    except KafkaError as error:
-        raise TopicsError(
-            f"Kafka at {settings.kafka.bootstrap} does not let its topics be made or looked at: {reason_of(error)}"
-        ) from error

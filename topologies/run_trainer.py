@@ -13,16 +13,16 @@ import torch
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
+from stream_reco.config.servers import given
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
 from topologies.client.outage_log import outages_told
-from topologies.needed_settings import given
 from topologies.process.heartbeat import Heartbeat
 from topologies.process.host import host
 from topologies.process.metrics_server import metrics_server
-from topologies.run_partition_worker import check_topics
 from topologies.topics.declaration import declared_topics, events_key
+from topologies.topics.ensure import check_topics
 from topologies.trainer.checkpoints import Checkpoints
 from topologies.trainer.election import Leadership
 from topologies.trainer.leader import NAME, Surroundings

@@ -157,3 +157,10 @@ class WorkSettings:
     """Address on which a worker answers `/metrics`. It asks for no token: metrics are counts, without ids."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Its TCP port; 0 takes a free one, which is logged."""
+
+
+def given(value: str, name: str, why: str) -> str:
+    """The value of the setting `name`. Raises ValueError, which says `why` it is needed, where it is empty."""
+    if not value:
+        raise ValueError(f"{name} is not set: {why} (STREAM_RECO_{name.replace('.', '_').upper()})")
+    return value

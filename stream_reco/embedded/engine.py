@@ -25,13 +25,13 @@ from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import Observer
-from stream_reco.serve.service import Accepted, Interest, Neighbour
+from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import Answers
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.serve.slate.similar import similar_items, user_interests
-from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.signals.context import ContextValue
 from stream_reco.storage.checkpoint import CheckpointError
 

@@ -12,7 +12,8 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
 from stream_reco.learner.progressive_evaluation import Observer, observe_predicted
 from stream_reco.serve.slate.serving_state import Served
-from stream_reco.train.trainer import Labelled, TrainingBatch, predictions, training_batch
+from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
+from stream_reco.train.trainer import predictions
 
 _AT_ONCE = 256
 

@@ -25,7 +25,8 @@ from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
 from stream_reco.storage.rocksdb import Store, StoreError
-from stream_reco.train.trainer import Labelled, Trainer
+from stream_reco.train.batch import Labelled
+from stream_reco.train.trainer import Trainer
 
 _LOGGER = logging.getLogger(__name__)
 _UNCOMMITTED = 5_000

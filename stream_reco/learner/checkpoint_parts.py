@@ -17,7 +17,7 @@ from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.storage.checkpoint import Arrays, Part, RestoredPart
-from stream_reco.train.trainer import Labelled
+from stream_reco.train.batch import Labelled
 
 
 class Progress(msgspec.Struct, frozen=True):

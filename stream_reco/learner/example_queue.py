@@ -11,8 +11,9 @@ from stream_reco.learner.positional_rng import Randomness
 from stream_reco.learner.window_buffer import Patience
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
+from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Labelled, Trainer, TrainingBatch, training_batch
+from stream_reco.train.trainer import Trainer
 
 Watcher = Callable[[TrainingBatch], None]
 _STEPPING = 2

@@ -15,7 +15,8 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights
 from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.sync import Publication
-from stream_reco.train.trainer import TrainingBatch, is_sound, predictions
+from stream_reco.train.batch import TrainingBatch, is_sound
+from stream_reco.train.trainer import predictions
 
 
 class Observer(Protocol):

@@ -9,7 +9,7 @@ import msgspec
 
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
-from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -26,20 +26,6 @@ class Accepted(msgspec.Struct, frozen=True):
     accepted: int
     duplicates: int
     rejected: Sequence[Rejection] = ()
-
-
-class Neighbour(msgspec.Struct, frozen=True):
-    """An item like another one; `score` is their similarity, greater is nearer."""
-
-    item_id: Id
-    score: float
-
-
-class Interest(msgspec.Struct, frozen=True):
-    """One cluster of a user's recent actions: its medoid and its importance."""
-
-    item_id: Id
-    importance: float
 
 
 class RefusedError(ValueError):

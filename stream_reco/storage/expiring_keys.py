@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from stream_reco.labels.memory.keys import number
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number
 
 _ENCODER = msgspec.msgpack.Encoder()
 _KEYS = msgspec.msgpack.Decoder(list[bytes])

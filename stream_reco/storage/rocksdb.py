@@ -23,7 +23,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_reco.labels.memory.keys import end_of
+from stream_reco.storage.sortable_keys import end_of
 
 Changes = Mapping[bytes, bytes | None]
 """New value by key; None: the key is gone."""

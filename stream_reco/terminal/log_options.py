@@ -64,9 +64,8 @@ class LogChoice:
         """Whether the file itself may give `event_id`s, which then may repeat."""
         return self.format is Format.events or (self.columns is not None and "event_id=" in self.columns)
 
-    def read(self, future_seconds: float) -> Log:
-        """Read the log; rows further than `future_seconds` ahead of the wall clock are dead letters."""
-        from stream_reco.clock import SystemClock
+    def read(self, now_ms: int, future_seconds: float) -> Log:
+        """Read the log; rows further than `future_seconds` ahead of `now_ms` (wall clock) are dead letters."""
         from stream_reco.datasets import DatasetError, load, parse_columns
 
         try:
@@ -83,7 +82,7 @@ class LogChoice:
                 self.format,
                 columns=columns,
                 time_unit=self.time_unit,
-                now_ms=SystemClock().now_ms(),
+                now_ms=now_ms,
                 future_ms=round(future_seconds * 1000),
             )
         except DatasetError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.log_options import Format
 
 if TYPE_CHECKING:
     from stream_reco.config import Loaded, Settings
@@ -21,3 +22,13 @@ def settings_of(config: Path | None, flags: Mapping[str, object] | None = None) 
         return load(config, os.environ, flags)
     except ConfigError as error:
         raise Misuse(str(error)) from error
+
+
+def loop_settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
+    """The settings for a log of this kind: of films, a good rating is what is positive."""
+    from stream_reco.datasets.movielens import POSITIVE_FROM
+
+    loaded = settings_of(config, flags)
+    if format_ is Format.movielens and loaded.origins["labels.positive_from"].kind == "default":
+        loaded = settings_of(config, flags | {"labels.positive_from": {"rating": POSITIVE_FROM}})
+    return loaded.settings

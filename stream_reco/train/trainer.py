@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,94 +15,22 @@ from torch.nn import functional
 
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
-from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Lookup, Rows, gather, table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
-from stream_reco.model.zoo.two_tower_dcn import POSITIONS, Ranker
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
+from stream_reco.train.batch import (
+    TrainingBatch,
+    is_sound,
+)
 from stream_reco.train.delayed_feedback import LateShare, corrected
+from stream_reco.train.losses import list_loss, opposite_loss
 from stream_reco.train.settings import TrainSettings
 
-_FAR_BELOW = -1e9
 _ROW_RANGE = 0.05
 _IDLE_A_STEP = 1000
-_UNKNOWN_SHARE = 0.1
-_LARGEST = 1e6
-"""Features are logarithms and weights are small: a number beyond this is damage, and one batch of it would spoil the
-running averages and weights for good."""
-
-
-class Labelled(msgspec.Struct, frozen=True, array_like=True):
-    """One example as the trainer takes it."""
-
-    inputs: bytes
-    """`Inputs.to_bytes`: one candidate, or the positive and the negatives that were sampled for it."""
-    label: int
-    """Of the first candidate; the others are negatives."""
-    weight: float
-    time: int
-    """Event time, ms."""
-    position: int
-    """Place in the slate counted from 1, 0 where unknown."""
-    undone: float = 0.0
-    """Weight of the opposite label that was learned before and is taken back."""
-    feedback: int = 0
-    """A `Feedback`."""
-    rate: float = 1.0
-    """The share of negatives like it that was kept."""
-
-
-@dataclass(frozen=True)
-class TrainingBatch:
-    """A batch as tensors, ready for the model."""
-
-    batch: Batch
-    labels: Tensor
-    """float32[n]"""
-    weights: Tensor
-    """float32[g]"""
-    positions: Tensor
-    """int64[n]"""
-    log_rates: Tensor
-    """float32[n]"""
-    undone: Tensor
-    """float32[g]"""
-    feedback: NDArray[np.int64]
-    """int64[g]"""
-    now: int
-
-
-def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None = None) -> TrainingBatch:
-    """Collate examples; with `rng` a tenth of the positions is hidden, as the model will not know them when serving.
-
-    An example whose label is 0 stands for its first candidate alone: the sampled others tell nothing beside it.
-    """
-    inputs = [_trimmed(Inputs.from_bytes(one.inputs), one.label) for one in examples]
-    batch = collate(inputs)
-    labels = np.zeros(len(batch.item_keys), dtype=np.float32)
-    labels[batch.starts] = [one.label for one in examples]
-    positions = np.array([min(one.position, POSITIONS - 1) for one in examples], dtype=np.int64)
-    if rng is not None:
-        positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
-    rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
-    return TrainingBatch(
-        batch,
-        torch.from_numpy(labels),
-        torch.tensor([one.weight for one in examples], dtype=torch.float32),
-        torch.from_numpy(positions[batch.owners]),
-        torch.from_numpy(np.log(rates)),
-        torch.tensor([one.undone for one in examples], dtype=torch.float32),
-        np.array([one.feedback for one in examples], dtype=np.int64),
-        max(one.time for one in examples),
-    )
-
-
-def _trimmed(inputs: Inputs, label: int) -> Inputs:
-    if label == 1 or len(inputs.item_keys) == 1:
-        return inputs
-    return replace(inputs, item_keys=inputs.item_keys[:1], dense=inputs.dense[:1], rates=inputs.rates[:1])
 
 
 class Trainer:
@@ -211,12 +138,12 @@ class Trainer:
         pointwise = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
         pointwise = pointwise * batch.weights[owners]
         sampled = torch.from_numpy(np.bincount(batch.batch.owners) > 1)
-        listwise = (_list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
+        listwise = (list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
         # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
         alone = pointwise[~sampled[owners]].sum()
         loss = listwise + settings.odds_weight * pointwise.sum() + (1.0 - settings.odds_weight) * alone
         if bool(batch.undone.any()):
-            loss = loss - (_opposite(batch, logits) * batch.undone)[~sampled].sum()
+            loss = loss - (opposite_loss(batch, logits) * batch.undone)[~sampled].sum()
         return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
 
     def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
@@ -273,30 +200,6 @@ def _check_tables(given: Mapping[str, EmbeddingTable], wanted: Mapping[str, Embe
 
 def _kind(table: EmbeddingTable) -> str:
     return f"{table.name!r} with dim {table.dim} and {table.optimizer.name}"
-
-
-def is_sound(batch: TrainingBatch) -> bool:
-    """Whether all numbers can be learned from."""
-    inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
-    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)
-    # A NaN becomes the smallest and the largest of its array, and fails the comparison.
-    small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers)
-    return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0 and undone.min() >= 0.0)
-
-
-def _opposite(batch: TrainingBatch, logits: Tensor) -> Tensor:
-    """float32[g]: the loss of each first candidate, had it the other label."""
-    starts = torch.from_numpy(batch.batch.starts)
-    other = 1.0 - batch.labels[starts]
-    return functional.binary_cross_entropy_with_logits(logits[starts], other, reduction="none")
-
-
-def _list_loss(batch: Batch, logits: Tensor) -> Tensor:
-    """float32[g]: cross-entropy of the first candidate among its request's."""
-    owners = torch.from_numpy(batch.owners)
-    places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners])
-    table = torch.full((len(batch.starts), int(places.max()) + 1), _FAR_BELOW).index_put((owners, places), logits)
-    return functional.cross_entropy(table, torch.zeros(len(table), dtype=torch.long), reduction="none")
 
 
 def predictions(ranker: Ranker, batch: TrainingBatch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ import pytest
 import tests.test_docs as rules
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.replay import replay
-from stream_reco.cli.commands.reproduce import run_all, write
+from stream_reco.cli.commands.reproduce import write
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action
@@ -30,6 +30,7 @@ from stream_reco.experiments.pages.tables import Found, figures_of, page_of
 from stream_reco.experiments.runs.plan import FULL, LOG, SEEDS, Experiment, Run, Size, ablations, sync
 from stream_reco.experiments.runs.process_pool import environment
 from stream_reco.experiments.runs.result_store import Result, Store
+from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import SOURCES

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable, after, probability
 from stream_reco.embedding.kernels import index as scalars
-from stream_reco.embedding.kernels import rows
+from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.table import row_store
 from tests.embedding.dict_table import DictTable, contents, unmixed
 
@@ -25,8 +25,8 @@ Stream = Callable[[np.random.Generator, int, int, int], Keys]
 
 SENTINELS = np.array(
     [
-        rows.FREE,
-        rows.FREE + 1,
+        row_kernels.FREE,
+        row_kernels.FREE + 1,
         row_store.NEVER,
         -row_store.NEVER,
         row_store.LAST_ROW,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_reco.embedding import PRECISIONS, Delta, EmbeddingTable, Precision, ReplicaTable
-from stream_reco.embedding.kernels import rows
+from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.replica import precision
 
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
@@ -177,7 +177,7 @@ def test_no_kind_of_array_compiles_a_kernel_again() -> None:
 
 
 def compiled() -> int:
-    found = [*vars(rows).values(), *vars(precision).values()]
+    found = [*vars(row_kernels).values(), *vars(precision).values()]
     return sum(len(kernel.signatures) for kernel in found if hasattr(kernel, "signatures"))
 
 

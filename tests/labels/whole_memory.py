@@ -11,10 +11,10 @@ from stream_reco.events import Id
 from stream_reco.labels import LabelJoiner
 from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.in_memory import InMemory
-from stream_reco.labels.memory.keys import end_of, number_at
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import RESPONSE
 from stream_reco.labels.memory.unsettled import Near
+from stream_reco.storage.sortable_keys import end_of, number_at
 
 _Whole = dict[str, Any]
 

@@ -14,9 +14,9 @@ from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
-from stream_reco.serve.service import Accepted, Interest, Neighbour, Rejection, UnavailableError
+from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
-from stream_reco.serve.slate.slate import Slate, SlateItem
+from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
 
 NOW = 1_507_000_000_000
 

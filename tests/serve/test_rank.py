@@ -20,10 +20,11 @@ from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import RECENT
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.feature_builder import Present
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Labelled, predictions, training_batch
+from stream_reco.train.trainer import predictions
 from tests.serve.small_shop import NOW, SmallShop
 
 ITEMS: list[Id] = [f"i{number}" for number in range(12)]

@@ -19,7 +19,7 @@ from stream_reco.config.servers import KafkaSettings
 from tests.kafka_server import KafkaServer
 from topologies.client.configuration import client_arguments, consumer_arguments, producer_arguments
 from topologies.client.connection import KafkaAwayError, administered, administration, connected, let_go, probe
-from topologies.run_partition_worker import check_topics
+from topologies.topics.ensure import check_topics
 from topologies.topics.validation import create_absent, present_topics
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:9,127.0.0.1:10", session_seconds=1)

@@ -28,11 +28,12 @@ from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import KafkaAwayError, connected, let_go
 from topologies.client.outage_log import outages_told
-from topologies.partition_clients import PartitionClients
 from topologies.partitions.assigned import Partitions
+from topologies.partitions.task import PartitionClients
 from topologies.partitions.transactions import Transactions
-from topologies.run_partition_worker import check_topics, labelling
+from topologies.run_partition_worker import labelling
 from topologies.topics.declaration import declared_topics, events_key
+from topologies.topics.ensure import check_topics
 from topologies.topics.report import topic_report
 from topologies.topics.validation import TopicsError
 from topologies.trainer import leader

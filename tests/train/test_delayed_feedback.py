@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.delayed_feedback import Feedback, LateShare, corrected, es_dfm, fnw
 from stream_reco.train.settings import Correction
-from stream_reco.train.trainer import Labelled, Trainer, predictions, training_batch
+from stream_reco.train.trainer import Trainer, predictions
 from tests.train.toy_examples import MODEL, SETTINGS, example, learn
 
 Seen = tuple[Feedback, int, float]

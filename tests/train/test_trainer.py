@@ -19,8 +19,9 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.model.zoo.two_tower_dcn import POSITIONS
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Labelled, Trainer, training_batch
+from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups
 
 REFUSED = "stream_reco_train_refused_batches_total"

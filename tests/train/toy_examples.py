@@ -11,8 +11,9 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Labelled, Trainer, predictions, training_batch
+from stream_reco.train.trainer import Trainer, predictions
 
 NOW = 1_600_000_000_000
 MODEL = ModelSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=2, cross_rank=8, hidden=16)

@@ -12,9 +12,8 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.client.cancellation import end
-from topologies.partition_clients import PartitionClients
 from topologies.partitions.processor import Role
-from topologies.partitions.task import PartitionTask
+from topologies.partitions.task import PartitionClients, PartitionTask
 from topologies.process.group_member import be_member, keep_at
 
 _LOGGER = logging.getLogger(__name__)

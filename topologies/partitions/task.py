@@ -8,14 +8,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from time import perf_counter
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_reco import metrics
 from stream_reco.clock import Clock
+from stream_reco.config.servers import KafkaSettings
 from stream_reco.storage.rocksdb import Store
 from topologies.client.cancellation import uninterrupted
-from topologies.client.connection import let_go
-from topologies.partition_clients import PartitionClients
+from topologies.client.configuration import consumer_arguments, producer_arguments
+from topologies.client.connection import connected, let_go
 from topologies.partitions.changelog import offsets_of, state_as_committed
 from topologies.partitions.input import InputReader, Source
 from topologies.partitions.processor import Role
@@ -131,3 +132,35 @@ class PartitionTask:
             elif lag == 0 and abs(now - ticked) >= _TICK_MS:
                 ticked = now
                 await work.tick(now)
+
+
+class PartitionClients:
+    """Makes them for the work called `name`, which is its consumer group; a Kafka that is away is waited for."""
+
+    def __init__(self, kafka: KafkaSettings, name: str) -> None:
+        self._kafka, self._name = kafka, name
+
+    @property
+    def group_id(self) -> str:
+        """The group, as Kafka knows it."""
+        return f"{self._kafka.prefix}.{self._name}"
+
+    async def consumer(self) -> AIOKafkaConsumer:
+        """Takes part in the group once it subscribes, or asks about what it is assigned by hand."""
+        return await self._connected(gaps=True)
+
+    async def reader(self) -> AIOKafkaConsumer:
+        """Reads what is committed; to be assigned by hand, and at once let seek.
+
+        Reading raises OffsetOutOfRangeError where the topic's retention was faster.
+        """
+        return await self._connected(gaps=False)
+
+    async def _connected(self, *, gaps: bool) -> AIOKafkaConsumer:
+        arguments = consumer_arguments(self._kafka, self._name, gaps=gaps)
+        return await connected(self._kafka, lambda: AIOKafkaConsumer(**arguments))
+
+    async def producer(self, partition: int) -> AIOKafkaProducer:
+        """Writes what comes of one input partition; as it starts, it fences whoever did so before."""
+        arguments = producer_arguments(self._kafka, f"{self._name}.{partition}")
+        return await connected(self._kafka, lambda: AIOKafkaProducer(**arguments))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
-from stream_reco.labels.memory.keys import end_of, number, of_id
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import end_of, number, of_id
 
 _USERS, _DAYS = b"U", b"t"
 

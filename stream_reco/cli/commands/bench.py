@@ -42,7 +42,7 @@ def folder_of(here: Path) -> Path:
 
     Raises `Failure` where it is in none.
     """
-    for root in (Path(__file__).parents[2], here, *here.parents):
+    for root in (Path(__file__).parents[3], here, *here.parents):
         if names_in(root / "tests" / "bench"):
             return root / "tests" / "bench"
     raise Failure(f"there are no benchmarks in {here}: they come with the source; run this in a checkout of it")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_reco.clock import SystemClock
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.kafka import run, settings_with_kafka
 from stream_reco.terminal.log_options import (
@@ -62,7 +63,7 @@ def _to_server(
 
     serve = settings.serve
     client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, patience)
-    log = choice.read(serve.future_seconds)
+    log = choice.read(SystemClock().now_ms(), serve.future_seconds)
     log = log if limit is None else log[:limit]
     console, sent = _console(), Sent()
     try:
@@ -79,7 +80,7 @@ def _to_server(
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, patience: float) -> None:
     from topologies.gateway.ingest import ingest as send
 
-    log = choice.read(settings.serve.future_seconds)
+    log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
     log = log if limit is None else log[:limit]
     console, total = _console(), 0
 

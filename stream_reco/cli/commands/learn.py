@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_reco.cli.commands.replay import loop_settings
+from stream_reco.clock import SystemClock
 from stream_reco.terminal.json_file import check_writable, write_json
 from stream_reco.terminal.log_options import ConfigOption, FormatOption, LogChoice, LogPath
+from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def learn(
         check_writable(json)
     with stopping() as stop:
         settings = loop_settings(config, {}, format)
-        log = LogChoice(path, format).read(settings.serve.future_seconds)[:limit]
+        log = LogChoice(path, format).read(SystemClock().now_ms(), settings.serve.future_seconds)[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, hash_bits or [], other_seed or [], stop)
     asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first}

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_reco.clock import SystemClock
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.json_file import check_writable, write_json
 from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
-    Format,
     FormatOption,
     LogChoice,
     LogPath,
     TimeUnitOption,
 )
-from stream_reco.terminal.settings import settings_of
+from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def replay(
     with stopping() as stop:
         settings = loop_settings(config, flags, format)
         choice = LogChoice(path, format, columns, time_unit)
-        log = choice.read(settings.serve.future_seconds)
+        log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
         log = log[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
@@ -122,16 +122,6 @@ def _check_names(sources: list[str], families: list[str]) -> None:
         for name in given:
             if name not in known:
                 raise Misuse(f"{flag} {name}: there is none of this name; there are {', '.join(known)}")
-
-
-def loop_settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
-    """The settings for a log of this kind: of films, a good rating is what is positive."""
-    from stream_reco.datasets.movielens import POSITIVE_FROM
-
-    loaded = settings_of(config, flags)
-    if format_ is Format.movielens and loaded.origins["labels.positive_from"].kind == "default":
-        loaded = settings_of(config, flags | {"labels.positive_from": {"rating": POSITIVE_FROM}})
-    return loaded.settings
 
 
 def _run(

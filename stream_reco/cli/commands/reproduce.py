@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stream_reco.experiments.collisions import experiment
+from stream_reco.experiments.collisions import experiment as collisions
 from stream_reco.experiments.collisions.plan import FILMS, Shelf
-from stream_reco.experiments.delays import experiment
+from stream_reco.experiments.delays import experiment as delays
 from stream_reco.experiments.delays.plan import TALKINGDATA
 from stream_reco.experiments.pages.tables import Found, figures_of, page_of
 from stream_reco.experiments.pages.write import write_page
-from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
-from stream_reco.experiments.runs.process_pool import Pool
+from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Size, checked_size
 from stream_reco.experiments.runs.result_store import Store
+from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.terminal.errors import Failure, Misuse
 
 ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
@@ -55,7 +55,7 @@ def reproduce(
     hashed = {}
     if name in (COLLISIONS, ALL):
         # Before the hours of the others, so that a log that is missing is told at once.
-        hashed = experiment.stores_of(_folder(data, LOG), folder, limit, warm_up)
+        hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
         _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
@@ -82,38 +82,17 @@ def _collisions(stores: dict[Shelf, Store], out: Path, jobs: int, *, fresh: bool
     _make(out)
     for shelf, store in stores.items():
         run_all(store, [shelf.run], jobs, fresh=fresh)
-    for path in experiment.write(stores, out):
+    for path in collisions.write(stores, out):
         typer.echo(f"wrote {path}")
 
 
 def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
-    stores = experiment.stores_of(data, _work_folder(work), fresh=fresh)
+    stores = delays.stores_of(data, _work_folder(work), fresh=fresh)
     for world, store in stores.items():
-        run_all(store, list(experiment.runs_of(world)), jobs, fresh=fresh)
-    for path in experiment.write(stores, out):
+        run_all(store, list(delays.runs_of(world)), jobs, fresh=fresh)
+    for path in delays.write(stores, out):
         typer.echo(f"wrote {path}")
-
-
-def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
-    """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
-    from stream_reco.experiments.runs.progress import Progress
-    from stream_reco.terminal.signals import INTERRUPTED, stopping
-
-    distinct = list(dict.fromkeys(runs))
-    kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}
-    with stopping() as stop, Progress(len(distinct), store.size.limit) as progress:
-        for run, result in kept.items():
-            progress.kept(run, result)
-        pool = Pool(store, jobs, progress, stop)
-        pool.run([run for run in distinct if run not in kept])
-    again = "what is finished is kept: the same command goes on from there"
-    if stop.is_set():
-        typer.echo(f"stopped; {again}", err=True)
-        raise typer.Exit(INTERRUPTED)
-    if pool.failures:
-        told = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
-        raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {told}")
 
 
 def write(experiment: Experiment, store: Store, out: Path) -> list[Path]:

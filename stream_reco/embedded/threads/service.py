@@ -19,8 +19,8 @@ from stream_reco.embedded.threads.log_writer import Writer
 from stream_reco.embedded.threads.request_priority import Courtesy
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
-from stream_reco.serve.service import Accepted, Interest, Neighbour, UnavailableError
-from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.service import Accepted, UnavailableError
+from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.storage.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)

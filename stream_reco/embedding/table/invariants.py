@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.kernels import index as scalars
-from stream_reco.embedding.kernels import rows
+from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.kernels.pointers import LINE_BYTES
 from stream_reco.embedding.table.row_store import RowStore
 
@@ -40,7 +40,7 @@ def _check_free(store: RowStore, live: NDArray[np.int64]) -> None:
     row = int(store.head[scalars.FREE_ROW])
     while row >= 0:
         _hold(row not in seen and row < store.top, f"the free list comes back to row {row} or leaves the table")
-        _hold(int(words[row, 1]) == rows.FREE, f"row {row} is free and has a key")
+        _hold(int(words[row, 1]) == row_kernels.FREE, f"row {row} is free and has a key")
         seen.add(row)
         row = int(words[row, 0])
     _hold(len(seen) + len(live) == store.top, f"{store.top} rows: {len(live)} live, {len(seen)} free, others lost")
@@ -48,7 +48,7 @@ def _check_free(store: RowStore, live: NDArray[np.int64]) -> None:
 
 def _check_bounds(store: RowStore, live: NDArray[np.int64]) -> None:
     last_seen = store.words_of(live) >> 16
-    bounds = store.bounds[live >> int(store.layout[rows.SHIFT])]
+    bounds = store.bounds[live >> int(store.layout[row_kernels.SHIFT])]
     _hold(bool((bounds <= last_seen).all()), "a row is older than the bound of its page")
 
 

@@ -9,7 +9,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream_reco.embedding.kernels import index as scalars
-from stream_reco.embedding.kernels import insert, optimizer_step, rows
+from stream_reco.embedding.kernels import insert, optimizer_step
+from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.kernels.admission import ADMIT_ALL
 from stream_reco.embedding.kernels.pointers import LINE_BYTES
 from stream_reco.embedding.kernels.slabs import AtAddresses, Pages
@@ -89,7 +90,7 @@ class RowStore(AtAddresses):
 
     def find(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = np.empty(len(keys), np.int64)
-        rows.find_rows(keys, self.head, self.index.addresses, self.meta.addresses, self.layout, rows)
+        row_kernels.find_rows(keys, self.head, self.index.addresses, self.meta.addresses, self.layout, rows)
         return rows
 
     def claim(
@@ -188,22 +189,22 @@ class RowStore(AtAddresses):
         self.head[scalars.ROW_CAPACITY] = capacity
 
     def gather(self, rows: NDArray[np.int64], default: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = np.empty((len(rows), int(self.layout[rows.DIM])), np.float32)
-        rows.gather(rows, self.data.addresses, self.layout, default, out)
+        out = np.empty((len(rows), int(self.layout[row_kernels.DIM])), np.float32)
+        row_kernels.gather(rows, self.data.addresses, self.layout, default, out)
         return out
 
     def scatter(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        rows.scatter(rows, self.data.addresses, self.layout, vectors)
+        row_kernels.scatter(rows, self.data.addresses, self.layout, vectors)
 
     def keys_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         keys = np.empty(len(rows), np.int64)
-        rows.meta_words(rows, 0, self.meta.addresses, self.layout, keys)
+        row_kernels.meta_words(rows, 0, self.meta.addresses, self.layout, keys)
         return keys
 
     def words_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n]: last seen × 65,536 + count of each row, FREE of one without a key."""
         words = np.empty(len(rows), np.int64)
-        rows.meta_words(rows, 1, self.meta.addresses, self.layout, words)
+        row_kernels.meta_words(rows, 1, self.meta.addresses, self.layout, words)
         return words
 
     def update(
@@ -223,7 +224,7 @@ class RowStore(AtAddresses):
         )
 
     def release(self, rows: NDArray[np.int64]) -> None:
-        rows.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
+        row_kernels.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
 
     def touched_rows(self) -> NDArray[np.int64]:
         """Touched rows in ascending order."""
@@ -235,7 +236,7 @@ class RowStore(AtAddresses):
     def live_rows(self) -> NDArray[np.int64]:
         """Rows that have a key, in ascending order."""
         words = self.meta.read(self.top).view(np.int64).reshape(-1, 2)
-        return np.flatnonzero(words[:, 1] != rows.FREE)
+        return np.flatnonzero(words[:, 1] != row_kernels.FREE)
 
     def clear_touched(self) -> None:
         self.bits[:] = 0
@@ -250,7 +251,7 @@ class RowStore(AtAddresses):
         lines = int(self.head[scalars.LAST_LINE]) + 1
         head = self.head.copy()
         head[_OF_THIS_PROCESS] = 0
-        rows, words = (self.top, int(self.layout[rows.STRIDE])), (self.top, META_BYTES // 8)
+        rows, words = (self.top, int(self.layout[row_kernels.STRIDE])), (self.top, META_BYTES // 8)
         return [
             Section("index", np.dtype(np.uint8), (lines, self.index.item_bytes), self.index.pieces(lines)),
             Section("meta", np.dtype(np.int64), words, self.meta.pieces(self.top)),
@@ -270,7 +271,7 @@ class RowStore(AtAddresses):
         lines, top = int(head[scalars.LAST_LINE]) + 1, int(head[scalars.TOP])
         index = contents.array("index", np.uint8, lines, self.index.item_bytes)
         meta = contents.array("meta", np.int64, top, META_BYTES // 8)
-        data = contents.array("data", np.float32, top, int(self.layout[rows.STRIDE]))
+        data = contents.array("data", np.float32, top, int(self.layout[row_kernels.STRIDE]))
         bits = contents.array("bits", np.uint8, -(-top // 8))
         self.index = Pages(LINE_BYTES, scalars.LINE_SHIFT)
         for pages, content in ((self.index, index), (self.meta, meta), (self.data, data)):

@@ -11,8 +11,9 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.experiments.collisions.hash import bucket_of
 from stream_reco.model.settings import ModelSettings
+from stream_reco.train.batch import TrainingBatch
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Trainer, TrainingBatch
+from stream_reco.train.trainer import Trainer
 
 HASHED = ("user", "item")
 """Tables of ids. Contexts have a few dozen values, which nobody would hash."""

@@ -20,7 +20,8 @@ from stream_reco.experiments.replay.report import commit_of, passed_over, peak_r
 from stream_reco.experiments.replay.tally import Tally
 from stream_reco.learner.progressive_evaluation import observe_predicted
 from stream_reco.measure import BinaryMetrics
-from stream_reco.train.trainer import Trainer, TrainingBatch
+from stream_reco.train.batch import TrainingBatch
+from stream_reco.train.trainer import Trainer
 
 _CHUNK = 8192
 _BINS = 1 << 16

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from stream_reco.clock import SystemClock
 from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import Run
@@ -63,7 +64,7 @@ def _found(world: World, store: Store) -> WorldFound:
     from stream_reco.experiments.delays.results import WorldFound
     from stream_reco.labels import LabelSettings
 
-    log = LogChoice(store.log, Format(world.log_format)).read(_FUTURE_SECONDS)
+    log = LogChoice(store.log, Format(world.log_format)).read(SystemClock().now_ms(), _FUTURE_SECONDS)
     settings = LabelSettings(window_days=world.window_days)
     ceiling = _ceiling(log, store, settings) if world is WORLDS[0] else None
     return WorldFound(world, _results(world, store), leads_of(log, settings), ceiling)

@@ -24,8 +24,8 @@ _INTROS = {
         (
             "The same clicks, replayed with one part left out at a time. A source of candidates is left out of what is"
             " served alone: training draws its negatives as before, so the model is the same and its AUC, logloss and"
-            " calibration are too. A family of features is hidden from the model in training and in serving. What one part"
-            " less costs is what the others cannot make up for, not what it would do alone."
+            " calibration are too. A family of features is hidden from the model in training and in serving. What one"
+            " part less costs is what the others cannot make up for, not what it would do alone."
         ),
     ),
 }

@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 _END_SECONDS = 10
 _TAIL_BYTES = 4096
 _DONE = re.compile(r"^([\d,]+)/[\d,]+ events", re.MULTILINE)
-_SOURCE = Path(__file__).parents[2]
+_SOURCE = Path(__file__).parents[3]
 
 
 @dataclass

@@ -7,10 +7,10 @@ import msgspec
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import Held
 from stream_reco.labels.memory.event_ids import HOUR_MS
-from stream_reco.labels.memory.keys import number, number_at, of_id
 from stream_reco.labels.memory.protocol import Progress
 from stream_reco.storage.expiring_keys import Chunks
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number, number_at, of_id
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELD = msgspec.msgpack.Decoder(Held)

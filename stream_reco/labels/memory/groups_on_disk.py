@@ -9,9 +9,10 @@ import msgspec
 from stream_reco.labels.label.pending import Shown
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.groups import Group, GroupKey
-from stream_reco.labels.memory.keys import number, of_group
+from stream_reco.labels.memory.keys import of_group
 from stream_reco.labels.memory.protocol import BEFORE_ALL, END, NEVER, Reached
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number
 
 Member = tuple[int, int]
 _MOST_SWEPT = 10_000

@@ -16,13 +16,14 @@ from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
-from stream_reco.labels.memory.keys import end_of, number_at, of_id, of_pair, timed
+from stream_reco.labels.memory.keys import of_pair, timed
 from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.memory.open_impressions import chosen
 from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Progress, Reached, Spans
 from stream_reco.labels.memory.timeline import Timeline
 from stream_reco.labels.memory.unsettled_on_disk import NearOnDisk
 from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.sortable_keys import end_of, number_at, of_id
 
 _HOT = 20_000
 """Impressions that are kept as objects beyond a commit: most actions come soon after."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from stream_reco import metrics
 from stream_reco.events import Id
 from stream_reco.labels.memory.event_ids import HOUR_MS
-from stream_reco.labels.memory.keys import number, number_at, of_id
 from stream_reco.labels.memory.protocol import BEFORE_ALL
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.expiring_keys import Chunks
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number, number_at, of_id
 
 _COMMITS = b"c"
 _UNMET = 20_000

@@ -10,9 +10,10 @@ from itertools import islice
 import msgspec
 
 from stream_reco.labels.label.pending import Shown
-from stream_reco.labels.memory.keys import number, number_at, timed
+from stream_reco.labels.memory.keys import timed
 from stream_reco.labels.memory.protocol import END, NEVER, Reached
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number, number_at
 
 _CHUNK = msgspec.msgpack.Decoder(list[Shown])
 _ONE = msgspec.msgpack.Decoder(Shown)

@@ -9,10 +9,10 @@ import msgspec
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.groups import GroupKey
-from stream_reco.labels.memory.keys import number, number_at
 from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Progress
 from stream_reco.labels.memory.unsettled import Near
 from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.sortable_keys import number, number_at
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELD = msgspec.msgpack.Decoder(Held)

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 
-SCRIPTS = ("dashboard_metrics.js", "dashboard_chart.js", "dashboard.js")
+SCRIPTS = ("metrics.js", "chart.js", "dashboard.js")
 STYLE = "dashboard.css"
 
 
@@ -39,7 +39,7 @@ class Page:
 
 
 def _read(name: str) -> str:
-    return files("stream_reco.serve").joinpath(name).read_text(encoding="utf-8")
+    return files("stream_reco.serve.http.dashboard").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

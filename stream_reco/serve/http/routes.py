@@ -14,8 +14,9 @@ from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.http.messages import HttpError, Request, Response, path_id, query_int
-from stream_reco.serve.service import Accepted, Interest, Neighbour, Rejection, Service
+from stream_reco.serve.service import Accepted, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.slate import Interest, Neighbour
 
 Handler = Callable[[Request], Awaitable[Response]]
 RETRY_AFTER = ((b"retry-after", b"1"),)

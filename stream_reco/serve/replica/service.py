@@ -16,12 +16,12 @@ from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.measure.stages import observe_stage
 from stream_reco.serve.replica.user_context import UserMoments
-from stream_reco.serve.service import Accepted, Interest, Neighbour, NotSetUpError, UnavailableError
+from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.serve.slate.similar import similar_items, user_interests
-from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.sync import Channel
 
 _LOGGER = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import numpy as np
 
 from stream_reco.events import Id
 from stream_reco.interests import Medoids
-from stream_reco.serve.service import Interest, Neighbour
 from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.slate import Interest, Neighbour
 
 
 def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None:

@@ -29,3 +29,17 @@ class Slate(msgspec.Struct, frozen=True):
     request_id: str
     version: int
     items: list[SlateItem]
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """An item like another one; `score` is their similarity, greater is nearer."""
+
+    item_id: Id
+    score: float
+
+
+class Interest(msgspec.Struct, frozen=True):
+    """One cluster of a user's recent actions: its medoid and its importance."""
+
+    item_id: Id
+    importance: float

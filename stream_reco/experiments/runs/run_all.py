@@ -1,0 +1,31 @@
+"""Runs of an experiment that are not kept yet, side by side, with progress and an end by Ctrl-C."""
+
+from __future__ import annotations
+
+import typer
+
+from stream_reco.experiments.runs.plan import Run
+from stream_reco.experiments.runs.process_pool import Pool
+from stream_reco.experiments.runs.result_store import Store
+from stream_reco.terminal.errors import Failure
+
+
+def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
+    """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
+    from stream_reco.experiments.runs.progress import Progress
+    from stream_reco.terminal.signals import INTERRUPTED, stopping
+
+    distinct = list(dict.fromkeys(runs))
+    kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}
+    with stopping() as stop, Progress(len(distinct), store.size.limit) as progress:
+        for run, result in kept.items():
+            progress.kept(run, result)
+        pool = Pool(store, jobs, progress, stop)
+        pool.run([run for run in distinct if run not in kept])
+    again = "what is finished is kept: the same command goes on from there"
+    if stop.is_set():
+        typer.echo(f"stopped; {again}", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if pool.failures:
+        told = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
+        raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {told}")

@@ -1,0 +1,102 @@
+"""Labelled examples as one batch of tensors, and whether they can be learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_reco.model.inputs import Batch, Inputs, collate
+from stream_reco.model.zoo.two_tower_dcn import POSITIONS
+
+_UNKNOWN_SHARE = 0.1
+
+
+_LARGEST = 1e6
+"""Features are logarithms and weights are small: a number beyond this is damage, and one batch of it would spoil the
+running averages and weights for good."""
+
+
+class Labelled(msgspec.Struct, frozen=True, array_like=True):
+    """One example as the trainer takes it."""
+
+    inputs: bytes
+    """`Inputs.to_bytes`: one candidate, or the positive and the negatives that were sampled for it."""
+    label: int
+    """Of the first candidate; the others are negatives."""
+    weight: float
+    time: int
+    """Event time, ms."""
+    position: int
+    """Place in the slate counted from 1, 0 where unknown."""
+    undone: float = 0.0
+    """Weight of the opposite label that was learned before and is taken back."""
+    feedback: int = 0
+    """A `Feedback`."""
+    rate: float = 1.0
+    """The share of negatives like it that was kept."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch as tensors, ready for the model."""
+
+    batch: Batch
+    labels: Tensor
+    """float32[n]"""
+    weights: Tensor
+    """float32[g]"""
+    positions: Tensor
+    """int64[n]"""
+    log_rates: Tensor
+    """float32[n]"""
+    undone: Tensor
+    """float32[g]"""
+    feedback: NDArray[np.int64]
+    """int64[g]"""
+    now: int
+
+
+def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None = None) -> TrainingBatch:
+    """Collate examples; with `rng` a tenth of the positions is hidden, as the model will not know them when serving.
+
+    An example whose label is 0 stands for its first candidate alone: the sampled others tell nothing beside it.
+    """
+    inputs = [_trimmed(Inputs.from_bytes(one.inputs), one.label) for one in examples]
+    batch = collate(inputs)
+    labels = np.zeros(len(batch.item_keys), dtype=np.float32)
+    labels[batch.starts] = [one.label for one in examples]
+    positions = np.array([min(one.position, POSITIONS - 1) for one in examples], dtype=np.int64)
+    if rng is not None:
+        positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
+    rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
+    return TrainingBatch(
+        batch,
+        torch.from_numpy(labels),
+        torch.tensor([one.weight for one in examples], dtype=torch.float32),
+        torch.from_numpy(positions[batch.owners]),
+        torch.from_numpy(np.log(rates)),
+        torch.tensor([one.undone for one in examples], dtype=torch.float32),
+        np.array([one.feedback for one in examples], dtype=np.int64),
+        max(one.time for one in examples),
+    )
+
+
+def _trimmed(inputs: Inputs, label: int) -> Inputs:
+    if label == 1 or len(inputs.item_keys) == 1:
+        return inputs
+    return replace(inputs, item_keys=inputs.item_keys[:1], dense=inputs.dense[:1], rates=inputs.rates[:1])
+
+
+def is_sound(batch: TrainingBatch) -> bool:
+    """Whether all numbers can be learned from."""
+    inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
+    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)
+    # A NaN becomes the smallest and the largest of its array, and fails the comparison.
+    small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers)
+    return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0 and undone.min() >= 0.0)
