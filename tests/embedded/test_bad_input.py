@@ -19,7 +19,7 @@ from stream_reco.clock import ManualClock
 from stream_reco.embedded import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.train.settings import TrainSettings
-from tests.embedded.recovery_world import DAY, NOW, SETTINGS, differences, opened, whole_state
+from tests.embedded.journal.recovery_world import DAY, NOW, SETTINGS, differences, opened, whole_state
 
 RARELY = replace(SETTINGS, training=TrainSettings(batch=16, checkpoint_events=10**9))
 REASONS = {"json", "type", "schema", "id", "timestamp", "value", "too_large"}

@@ -20,7 +20,7 @@ from stream_reco.labels import LabelSettings, OracleJoiner, final_labels
 from stream_reco.serve.slate.request import Request
 from stream_reco.train.delayed_feedback import Feedback
 from stream_reco.train.settings import TrainSettings
-from tests.embedded.recovery_world import NOW
+from tests.embedded.journal.recovery_world import NOW
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

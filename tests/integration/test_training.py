@@ -25,7 +25,7 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
 from stream_reco.sync import Publication
 from stream_reco.sync.redis.channel import RedisChannel
-from tests.embedded.recovery_world import SETTINGS
+from tests.embedded.journal.recovery_world import SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.learned import learned, newest, restored

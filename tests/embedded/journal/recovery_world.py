@@ -22,7 +22,7 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import Part
 from stream_reco.train.settings import TrainSettings
-from tests.labels.whole_memory import whole_memory
+from tests.labels.memory.whole_memory import whole_memory
 
 NOW = 1_760_000_000_000
 MINUTE = 60_000

@@ -9,7 +9,7 @@ import pytest
 
 from stream_reco.labels import Example, Undone
 from stream_reco.learner.example_codec import BadExample, decode_example
-from tests.learner.test_example_learner import BEFORE, OWN, PATIENT, unprompted
+from tests.learner.test_distributed_learner import BEFORE, OWN, PATIENT, unprompted
 from tests.learner.two_streams import feed, learner_of
 
 EXAMPLE = Example(

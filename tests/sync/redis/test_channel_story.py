@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Contents, Replica
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
-from tests.sync.failing_link import Failing, at_commit
+from tests.sync.redis.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -15,7 +15,7 @@ from stream_reco.embedded import Engine
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log import LogFull
-from tests.embedded.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
+from tests.embedded.journal.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 OFTEN = replace(SETTINGS, training=replace(SETTINGS.training, checkpoint_events=40))
 MOUNTED_BYTES = 10_000_000

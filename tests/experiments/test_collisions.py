@@ -36,7 +36,7 @@ from stream_reco.model.features.names import FAMILIES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.settings import TrainSettings
-from tests.cli.test_reproduce import told, write_log
+from tests.experiments.test_reproduce import told, write_log
 from tests.pages import Page
 
 START = 1_507_000_000_000

@@ -18,7 +18,7 @@ import pytest
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError, CheckpointVersionError
 from stream_reco.storage.event_log import LogBusyError, LogCorruptError
-from tests.embedded.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
+from tests.embedded.journal.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -21,7 +21,7 @@ import numpy as np
 
 from stream_reco.storage import checkpoint
 from stream_reco.storage.event_log import LogBusyError
-from tests.embedded.recovery_world import Step, differences, do, opened, steps, whole_state
+from tests.embedded.journal.recovery_world import Step, differences, do, opened, steps, whole_state
 
 OPENING, STEPPING, CHECKPOINTING, SYNCING, DONE = b"o", b"s", b"c", b"y", b"d"
 _DOING = {OPENING: "open", STEPPING: "step", CHECKPOINTING: "checkpoint", SYNCING: "sync", DONE: "end"}

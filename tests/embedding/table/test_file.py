@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from stream_reco.embedding import Adagrad, Admission, EmbeddingTable, TableFileError, after, probability
 from stream_reco.embedding.kernels import index as scalars
 from stream_reco.embedding.table import file, row_store
-from tests.embedding.saved_tables import bytes_of, live_on, trained
+from tests.embedding.table.saved_tables import bytes_of, live_on, trained
 
 HERE = Path(__file__).parent
 OnSmallDisk = Callable[[Path, int], str]

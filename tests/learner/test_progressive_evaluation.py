@@ -19,7 +19,7 @@ from stream_reco.serve.slate.serving_state import Served
 from stream_reco.sync import InProcessChannel, Precision, Publication, Publisher
 from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
 from stream_reco.train.trainer import predictions
-from tests.embedded.recovery_world import SETTINGS
+from tests.embedded.journal.recovery_world import SETTINGS
 from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
 
 SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001))

@@ -55,7 +55,7 @@ def test_a_processor_without_wide_registers_finds_the_same(tmp_path: Path) -> No
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     program = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from tests.embedding.test_pointers import compared, line_of\n"
+        "from tests.embedding.kernels.test_pointers import compared, line_of\n"
         "line = line_of([7, 0, 7, (1 << 32) - 1, 8, 7, 1 << 31, 7], 5)\n"
         "print([compared(line.ctypes.data, half) for half in (7, 0, (1 << 32) - 1, 1 << 31, 9)])"
     )

@@ -22,6 +22,7 @@ from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.memory.groups import Order
 from stream_reco.storage.rocksdb import Changes, Store, StoreError, copy_of
+from tests.labels.memory.whole_memory import whole_memory
 from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (
     END,
@@ -33,7 +34,6 @@ from tests.labels.test_joiner_properties import (
     shuffled,
     ticks,
 )
-from tests.labels.whole_memory import whole_memory
 
 USERS = ("u", 7)
 APART = 70

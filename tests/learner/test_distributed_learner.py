@@ -24,8 +24,8 @@ from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.batch import TrainingBatch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import predictions
-from tests.embedded.recovery_world import SETTINGS as SMALL
-from tests.embedded.recovery_world import compared, differences, steps
+from tests.embedded.journal.recovery_world import SETTINGS as SMALL
+from tests.embedded.journal.recovery_world import compared, differences, steps
 from tests.learner.two_streams import Labelling, clicked, feed, learner_of, shown_and_clicked, woven
 
 NOW = 1_700_000_000_000

@@ -25,7 +25,7 @@ from stream_reco.sync import (
 )
 from stream_reco.sync.publication import same
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
-from tests.sync.failing_link import Failing, at_commit
+from tests.sync.redis.failing_link import Failing, at_commit
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
