@@ -21,7 +21,7 @@ from stream_reco.storage.event_log import LogBusyError, LogCorruptError
 from tests.embedded.journal.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 OnSmallDisk = Callable[[Path, int], str]
 State = dict[str, Any]
 RARELY = replace(SETTINGS, training=replace(SETTINGS.training, checkpoint_events=10**9))

@@ -393,7 +393,7 @@ def test_a_full_disk_keeps_the_old_file(on_small_disk: OnSmallDisk) -> None:
 
 
 def printed_by(script: str, *arguments: str) -> str:
-    env = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    env = os.environ | {"PYTHONPATH": str(HERE.parents[2])}
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
