@@ -50,7 +50,7 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
     # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
     from stream_reco.serve.slate.serving_state import MODEL_NAME
-    from topologies.processors.interests import UserInterests
+    from topologies.processors.interests import InterestsProcessor
     from topologies.processors.item_vectors import ItemVectors
 
     redis = settings.redis
@@ -63,7 +63,7 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)
     made = (settings.signals, settings.interests), future_ms, vectors, users, settings.kafka.session_seconds
-    return Role("interests", topics.events.name, topics.interests_state.name, partial(UserInterests, *made))
+    return Role("interests", topics.events.name, topics.interests_state.name, partial(InterestsProcessor, *made))
 
 
 ROLES = {"labelling": labelling, "interests": interests}

@@ -13,7 +13,7 @@ EXAMPLES_PER_REASON = 5
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class RejectedRow:
     """One bad row: a short reason code, `<file name>:<row>` and a text for people."""
 
     reason: str
@@ -26,7 +26,7 @@ class DeadLetters:
     """All bad rows of a log. `counts` maps the reason code to how many; `examples` are the first of each reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    examples: list[DeadLetter] = field(default_factory=list)
+    examples: list[RejectedRow] = field(default_factory=list)
 
     def __len__(self) -> int:
         """How many rows were refused."""
@@ -35,13 +35,13 @@ class DeadLetters:
     def add(self, reason: str, where: str, text: str) -> None:
         """Count one bad row."""
         if self.counts[reason] < EXAMPLES_PER_REASON:
-            self.examples.append(DeadLetter(reason, where, text))
+            self.examples.append(RejectedRow(reason, where, text))
         self.counts[reason] += 1
 
     def add_rows(self, reason: str, name: str, rows: NDArray[np.int64], describe: Callable[[int], str]) -> None:
         """Count many bad rows of one reason; `describe(i)` is asked only for the few `rows[i]` that are kept."""
         room = max(0, EXAMPLES_PER_REASON - self.counts[reason])
         for i in range(min(room, len(rows))):
-            self.examples.append(DeadLetter(reason, f"{name}:{rows[i]}", describe(i)))
+            self.examples.append(RejectedRow(reason, f"{name}:{rows[i]}", describe(i)))
         if len(rows):
             self.counts[reason] += len(rows)

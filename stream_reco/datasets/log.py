@@ -17,7 +17,7 @@ from stream_reco.events import Event
 _CHUNK = 4096
 
 
-class Rows(Protocol):
+class LogRows(Protocol):
     """Some events of a log: `times` int64[n], ms, and the events themselves on demand."""
 
     @property
@@ -34,7 +34,7 @@ class Log(Sequence[Event]):
     `name`: the file. `dead_letters`: its bad rows. A slice is a `Log` that shares the arrays, so `log[:1000]` is free.
     """
 
-    def __init__(self, name: str, parts: Sequence[Rows], dead_letters: DeadLetters) -> None:
+    def __init__(self, name: str, parts: Sequence[LogRows], dead_letters: DeadLetters) -> None:
         self.name = name
         self.dead_letters = dead_letters
         self._parts = tuple(parts)

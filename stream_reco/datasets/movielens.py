@@ -15,7 +15,7 @@ from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.errors import DatasetError
 from stream_reco.datasets.features import items_of, sibling, users_of
 from stream_reco.datasets.layout import Checked, Layout, check
-from stream_reco.datasets.log import Log, Rows
+from stream_reco.datasets.log import Log, LogRows
 from stream_reco.datasets.read import Frame, columns_of, read_frame
 from stream_reco.datasets.rows import ActionRows, ListedRows
 from stream_reco.datasets.times import Bound
@@ -38,7 +38,7 @@ def load(path: Path, bound: Bound) -> Log:
     dead = DeadLetters()
     frame, layout = _ratings(file, dead)
     checked = check(frame, layout, bound, dead)
-    parts: list[Rows] = [ListedRows(_announced(file.parent, checked, dead)), ActionRows(checked, "rating")]
+    parts: list[LogRows] = [ListedRows(_announced(file.parent, checked, dead)), ActionRows(checked, "rating")]
     return Log(file.name, parts, dead)
 
 

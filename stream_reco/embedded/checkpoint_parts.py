@@ -14,7 +14,7 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.interests import Interests
 from stream_reco.learner import checkpoint_parts
 from stream_reco.storage.checkpoint import Part, RestoredPart
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 
 _LOGGER = logging.getLogger(__name__)
 _FIXED = (
@@ -30,7 +30,7 @@ _FIXED = (
 """Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
 
 
-class _Progress(checkpoint_parts.Progress, frozen=True, kw_only=True):
+class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
     fixed: dict[str, float | str]
 
 
@@ -39,19 +39,19 @@ def parts_of(learner: Learner) -> dict[str, Part]:
     learner.commit_labels()
     progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.intake, learner.lessons))
     return {
-        "progress": msgspec.msgpack.encode(_Progress(fixed=_fixed(learner.settings), **progress)),
+        "progress": msgspec.msgpack.encode(_EngineProgress(fixed=_fixed(learner.settings), **progress)),
         "interests": learner.interests.state(),
         **checkpoint_parts.parts_of(learner.intake, learner.lessons),
         **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
     }
 
 
-def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: Store) -> Learner:
+def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: RocksStore) -> Learner:
     """The learner that `parts_of` was taken from; `store` holds its labels.
 
     Raises ValueError where the settings do not fit the parts.
     """
-    progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_Progress)
+    progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_EngineProgress)
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
     learner.interests = Interests.from_state(settings.interests, checkpoint_parts.arrays(parts["interests"]))

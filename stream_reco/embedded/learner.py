@@ -24,7 +24,7 @@ from stream_reco.learner.stream_state import Intake
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
-from stream_reco.storage.rocksdb import Store, StoreError
+from stream_reco.storage.rocksdb import RocksStore, StoreError
 from stream_reco.train.batch import Labelled
 from stream_reco.train.trainer import Trainer
 
@@ -40,7 +40,7 @@ _PURPOSES = 4
 class Learner:
     """Takes events through labels, signals, interests and the trainer."""
 
-    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+    def __init__(self, settings: Settings, store: RocksStore | None = None) -> None:
         """`store` keeps what waits for a label; without one it is in memory."""
         self.settings = settings
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)

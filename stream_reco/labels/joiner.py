@@ -21,7 +21,7 @@ from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, Memory, Spans
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
-from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
 class LabelJoiner:
@@ -48,7 +48,7 @@ class LabelJoiner:
         keep_unprompted_features: bool = True,
         presume_ms: int | None = None,
         value_units: Mapping[str, float] | None = None,
-        store: Store | None = None,
+        store: RocksStore | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_presumption(presume_ms, window_ms)
@@ -164,7 +164,7 @@ class LabelJoiner:
     def commit(self, position: bytes) -> Changes:
         """Make all that changed last in the store, together with `position`, which says how far the input was read.
 
-        Returns the changes as key/value records, from which `Store.apply` makes the same store elsewhere.
+        Returns the changes as key/value records, from which `RocksStore.apply` makes the same store elsewhere.
         Raises ValueError without a store, StoreError where it cannot be written.
         """
         return self._on_disk().commit(position)

@@ -20,7 +20,7 @@ from stream_reco.storage.checkpoint import Arrays, Part, RestoredPart
 from stream_reco.train.batch import Labelled
 
 
-class Progress(msgspec.Struct, frozen=True):
+class LearnerProgress(msgspec.Struct, frozen=True):
     """How far a learner has come, and what it holds back."""
 
     waiting: list[Labelled]
@@ -33,8 +33,8 @@ class Progress(msgspec.Struct, frozen=True):
     patience: tuple[int, list[Example]] | None
 
 
-def progress_of(intake: Intake, lessons: Lessons) -> Progress:
-    return Progress(
+def progress_of(intake: Intake, lessons: Lessons) -> LearnerProgress:
+    return LearnerProgress(
         lessons.waiting,
         lessons.waiting_since,
         intake.stream_time,
@@ -63,7 +63,11 @@ def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
 
 
 def restore(
-    intake: Intake, lessons: Lessons, settings: SignalSettings, progress: Progress, parts: Mapping[str, RestoredPart]
+    intake: Intake,
+    lessons: Lessons,
+    settings: SignalSettings,
+    progress: LearnerProgress,
+    parts: Mapping[str, RestoredPart],
 ) -> None:
     """Go on from what `progress_of` and `parts_of` gave. Raises ValueError where the settings do not fit the parts."""
     lessons.waiting, lessons.waiting_since = progress.waiting, progress.waiting_since

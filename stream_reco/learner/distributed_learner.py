@@ -30,7 +30,7 @@ _EXAMPLES_COME_WITHIN_MS = 10 * MINUTE_MS
 """So much behind what was labelled last, beside the lateness, no unprompted action gets its example any more."""
 
 
-class _Progress(checkpoint_parts.Progress, frozen=True, kw_only=True):
+class _DistributedProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
     labelled_until: int
     impressions: int
 
@@ -147,7 +147,7 @@ class ExampleLearner:
     def parts(self) -> dict[str, Part]:
         """Everything that its future depends on, for a checkpoint."""
         progress = msgspec.structs.asdict(checkpoint_parts.progress_of(self.intake, self.lessons))
-        whole = _Progress(labelled_until=self.labelled_until, impressions=self._impressions, **progress)
+        whole = _DistributedProgress(labelled_until=self.labelled_until, impressions=self._impressions, **progress)
         return {
             "progress": msgspec.msgpack.encode(whole),
             "moments": self._moments.state(),
@@ -157,7 +157,7 @@ class ExampleLearner:
 
     def restore(self, parts: Mapping[str, RestoredPart]) -> None:
         """Go on from what `parts` gave. Raises ValueError where the settings do not fit them."""
-        progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_Progress)
+        progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_DistributedProgress)
         checkpoint_parts.restore(self.intake, self.lessons, self._signals, progress, parts)
         self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
         self._moments.recall(checkpoint_parts.raw(parts["moments"]))

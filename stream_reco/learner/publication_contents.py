@@ -6,7 +6,7 @@ from stream_reco import metrics
 from stream_reco.learner.example_queue import Lessons
 from stream_reco.learner.stream_state import Intake
 from stream_reco.model.weights import weights_of
-from stream_reco.sync import Contents, drain_tables
+from stream_reco.sync import PublicationDraft, drain_tables
 
 
 class Collecting:
@@ -20,7 +20,7 @@ class Collecting:
         # Those of earlier processes, which the tables still count, are not this one's to tell.
         self._counted = {name: (table.crowded_out, table.refused) for name, table in tables.items()}
 
-    def contents(self, snapshot: bool, created: int) -> Contents:
+    def contents(self, snapshot: bool, created: int) -> PublicationDraft:
         """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
         signals, lessons = self._intake.signals, self._lessons
         tables, restore_tables = drain_tables(lessons.trainer.tables.values(), snapshot)
@@ -37,7 +37,7 @@ class Collecting:
             self._collected_steps = steps
 
         watermark = self._intake.stream_time - self._lateness_ms
-        return Contents(tables, dense, parts, catalogue, watermark, created, restore, lessons.examples)
+        return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, lessons.examples)
 
     def observe(self) -> None:
         """Tell how large the tables are, how many rows had to make way, and what was refused."""

@@ -10,7 +10,7 @@ from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.feature_builder import Present
+from stream_reco.train.feature_builder import FeatureBuilder
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
@@ -32,7 +32,7 @@ class Intake:
     def connect(self, signals: Signals, histories: Histories) -> None:
         """Take signals and histories over from a checkpoint."""
         self.signals, self.histories = signals, histories
-        self.present = Present(signals, histories, NegativeSampler(self._training))
+        self.present = FeatureBuilder(signals, histories, NegativeSampler(self._training))
 
     def pass_time(self, now: int) -> bool:
         """Let time reach `now` (ms), and what has become too old leave; returns whether a day has begun."""

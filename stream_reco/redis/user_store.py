@@ -21,7 +21,7 @@ _PARTS = 64
 _SLOTS_A_PART = REDIS_CLUSTER_HASH_SLOTS // _PARTS
 
 
-class Found(NamedTuple):
+class StoredUser(NamedTuple):
     """What Redis has of a user; `complete` is False where that may be nothing because Redis has lost it."""
 
     state: bytes | None
@@ -47,13 +47,13 @@ class RedisUsers:
         while some := list(islice(left, _AT_ONCE)):
             self._link.call_many([("SET", self._key(user), state, "EX", self._ttl) for user, state in some])
 
-    def get(self, user: int | str) -> Found:
+    def get(self, user: int | str) -> StoredUser:
         """The state that was written last; None for a user of whom there is none."""
         key = self._key(user)
         state = self._link.call("GET", key)
         if state is not None:
-            return Found(state, True)
-        return Found(None, bool(self._link.call("EXISTS", self._marks[_part_of(key)])))
+            return StoredUser(state, True)
+        return StoredUser(None, bool(self._link.call("EXISTS", self._marks[_part_of(key)])))
 
     def forget(self, user: int | str) -> bool:
         """Delete a user's state; tells whether there was any."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.signals.counters import Counters, clear_counters, empty_counters, grown_counters
 from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
 from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
-from stream_reco.signals.observe import Counts, Tally
+from stream_reco.signals.observe import Counts, DecayedTotals
 from stream_reco.signals.settings import (
     CONTEXT_FIELDS,
     CONTEXT_HALF_LIVES_MS,
@@ -36,8 +36,8 @@ def empty_counts(settings: SignalSettings) -> Counts:
         following=empty_lists(rows, settings.pair_width, NEXT_HALF_LIVES_MS),
         contexts=empty_lists(rows, _CONTEXT_WIDTH, CONTEXT_HALF_LIVES_MS),
         popular=empty_lists(rows, _POPULAR_WIDTH, CONTEXT_HALF_LIVES_MS),
-        values=Tally(np.zeros(rows, dtype=np.float64), np.zeros(rows, dtype=np.int64)),
-        fields=Tally(np.zeros(CONTEXT_FIELDS, dtype=np.float64), np.zeros(CONTEXT_FIELDS, dtype=np.int64)),
+        values=DecayedTotals(np.zeros(rows, dtype=np.float64), np.zeros(rows, dtype=np.int64)),
+        fields=DecayedTotals(np.zeros(CONTEXT_FIELDS, dtype=np.float64), np.zeros(CONTEXT_FIELDS, dtype=np.int64)),
     )
 
 
@@ -55,7 +55,7 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
         room = capacity_for(values, len(counts.values.stamps))
         counts = counts._replace(
             popular=grown_lists(counts.popular, room),
-            values=Tally(*(grown(array, room, 0) for array in counts.values)),
+            values=DecayedTotals(*(grown(array, room, 0) for array in counts.values)),
         )
     return counts
 
@@ -97,9 +97,9 @@ def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int3
     parts |= take(counts.following, ROW_ARRAYS, rows, "following.")
     parts |= take(counts.contexts, ROW_ARRAYS, rows, "contexts.")
     parts |= take(counts.popular, ROW_ARRAYS, values, "popular.")
-    parts |= take(counts.values, Tally._fields, values, "tally.")
+    parts |= take(counts.values, DecayedTotals._fields, values, "tally.")
     parts |= take(counts.everything, Counters._fields, _ONE_ROW, "everything.")
-    return parts | take(counts.fields, Tally._fields, _FIELD_ROWS, "fields.")
+    return parts | take(counts.fields, DecayedTotals._fields, _FIELD_ROWS, "fields.")
 
 
 def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
@@ -110,6 +110,6 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
     put(counts.following, ROW_ARRAYS, rows, parts, "following.")
     put(counts.contexts, ROW_ARRAYS, rows, parts, "contexts.")
     put(counts.popular, ROW_ARRAYS, values, parts, "popular.")
-    put(counts.values, Tally._fields, values, parts, "tally.")
+    put(counts.values, DecayedTotals._fields, values, parts, "tally.")
     put(counts.everything, Counters._fields, _ONE_ROW, parts, "everything.")
-    put(counts.fields, Tally._fields, _FIELD_ROWS, parts, "fields.")
+    put(counts.fields, DecayedTotals._fields, _FIELD_ROWS, parts, "fields.")

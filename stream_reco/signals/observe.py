@@ -19,7 +19,7 @@ _BACKWARD = 0.5
 _TALLY_RATE = 1.0 / DAY_MS
 
 
-class Tally(NamedTuple):
+class DecayedTotals(NamedTuple):
     """Decayed counts (half-life a day) of context values, and of all values of each context field."""
 
     weights: NDArray[np.float64]
@@ -42,12 +42,12 @@ class Counts(NamedTuple):
     """Row is an item slot, key a context value: the contexts that the item is acted on in."""
     popular: Lists
     """Row is a context value, key an item slot: what is acted on in that context."""
-    values: Tally
-    fields: Tally
+    values: DecayedTotals
+    fields: DecayedTotals
 
 
 @njit(cache=True, nogil=True)
-def add_to_tally(tally: Tally, place: int, now: int) -> None:
+def add_to_tally(tally: DecayedTotals, place: int, now: int) -> None:
     """Count one at `now` (ms)."""
     elapsed = now - tally.stamps[place]
     if elapsed > 0:
@@ -59,7 +59,7 @@ def add_to_tally(tally: Tally, place: int, now: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def tallied(tally: Tally, place: int, now: int) -> float:
+def tallied(tally: DecayedTotals, place: int, now: int) -> float:
     """The decayed count as of `now` (ms)."""
     return float(tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE))
 

@@ -1,8 +1,8 @@
 """A world whose tastes are known, for demonstrations, regret and tests."""
 
-from stream_reco.simulate.arrivals import Request
+from stream_reco.simulate.arrivals import Visit
 from stream_reco.simulate.delays import Delay
 from stream_reco.simulate.generate import generate
 from stream_reco.simulate.world import World
 
-__all__ = ["Delay", "Request", "World", "generate"]
+__all__ = ["Delay", "Visit", "World", "generate"]

@@ -13,7 +13,7 @@ _DEVICES = ("phone", "desktop", "tablet")
 
 
 @dataclass(frozen=True)
-class Request:
+class Visit:
     """A user asks for a slate at `timestamp`, ms."""
 
     user_id: int
@@ -28,9 +28,9 @@ class Arrivals:
         self._seed, self._users, self._per_tick, self._start = seed, users, per_second * _TICK_MS / 1000.0, start_ms
         activity = generator(seed, Draw.ARRIVALS, 0, 1).exponential(1.0, users)
         self._shares = np.cumsum(activity) / activity.sum()
-        self._tick: tuple[int, list[Request]] = (-1, [])
+        self._tick: tuple[int, list[Visit]] = (-1, [])
 
-    def between(self, since: int, until: int) -> list[Request]:
+    def between(self, since: int, until: int) -> list[Visit]:
         """Return the requests with since < timestamp ≤ until, by time."""
         first, last = (max(0, time - self._start) // _TICK_MS for time in (since, until))
         return [
@@ -40,18 +40,18 @@ class Arrivals:
             if since < request.timestamp <= until
         ]
 
-    def _requests(self, tick: int) -> list[Request]:
+    def _requests(self, tick: int) -> list[Visit]:
         if self._tick[0] != tick:
             self._tick = (tick, self._draw(tick))
         return self._tick[1]
 
-    def _draw(self, tick: int) -> list[Request]:
+    def _draw(self, tick: int) -> list[Visit]:
         rng = generator(self._seed, Draw.ARRIVALS, tick, 2)
         count = int(rng.poisson(self._per_tick))
         offsets = np.sort(rng.integers(0, _TICK_MS, count)) + self._start + tick * _TICK_MS
         users = np.searchsorted(self._shares, rng.random(count)).clip(max=self._users - 1)
         devices = rng.choice(len(_DEVICES), size=count, p=(0.6, 0.3, 0.1))
         return [
-            Request(user, at, {"device": _DEVICES[device]})
+            Visit(user, at, {"device": _DEVICES[device]})
             for user, at, device in zip(users.tolist(), offsets.tolist(), devices.tolist(), strict=True)
         ]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.simulate.draws import Draw, generator
-from stream_reco.simulate.tastes import Floats, Topics
+from stream_reco.simulate.tastes import Floats, TasteTopics
 
 Ints = NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class LivingItems:
     """The n items alive at one time: int64[n] ids and births in ms, float64[n, dim] vectors, float64[n] qualities."""
 
     ids: Ints
@@ -37,25 +37,25 @@ class Shelf:
     qualities: Floats
 
 
-class Catalogue:
+class SimulatedCatalogue:
     """`items` items at any time from `start_ms` on, each living between half and one and a half of `life_ms`."""
 
-    def __init__(self, seed: int, topics: Topics, items: int, life_ms: int, start_ms: int) -> None:
+    def __init__(self, seed: int, topics: TasteTopics, items: int, life_ms: int, start_ms: int) -> None:
         rng = generator(seed, Draw.SLOTS)
         self._seed, self._topics, self._items, self._start = seed, topics, items, start_ms
         self._lives: Ints = np.maximum(2, rng.uniform(0.5, 1.5, items) * life_ms).astype(np.int64)
         self._offsets: Ints = (rng.random(items) * self._lives).astype(np.int64)
         self.item = lru_cache(maxsize=4 * items)(self._draw_item)
-        self._shelf: Shelf | None = None
+        self._shelf: LivingItems | None = None
 
-    def shelf(self, time: int) -> Shelf:
+    def shelf(self, time: int) -> LivingItems:
         """Return what is alive at `time`, ms."""
         ids = self._generations(time) * self._items + np.arange(self._items)
         if self._shelf is None or not np.array_equal(ids, self._shelf.ids):
             items = [self.item(id_) for id_ in ids.tolist()]
             births = np.array([self.birth(id_) for id_ in ids.tolist()], dtype=np.int64)
             vectors = np.stack([item.vector for item in items])
-            self._shelf = Shelf(ids, births, vectors, np.array([item.quality for item in items]))
+            self._shelf = LivingItems(ids, births, vectors, np.array([item.quality for item in items]))
         return self._shelf
 
     def birth(self, item: int) -> int:

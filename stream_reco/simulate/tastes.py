@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 _SPREAD = 0.35
 
 
-class Topics:
+class TasteTopics:
     """Directions in taste space: float64[topics, dim] unit vectors. Items and interests lie around them."""
 
     def __init__(self, seed: int, topics: int, dim: int) -> None:
@@ -36,7 +36,7 @@ class Topics:
 class Tastes:
     """The interests of users; one lives about `life_ms` before it has drifted to another topic."""
 
-    def __init__(self, seed: int, topics: Topics, interests: int, life_ms: int) -> None:
+    def __init__(self, seed: int, topics: TasteTopics, interests: int, life_ms: int) -> None:
         self._seed, self._topics, self._life_ms = seed, topics, life_ms
         self.interests = interests
         self._anchor = lru_cache(maxsize=65_536)(self._draw_anchor)

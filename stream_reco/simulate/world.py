@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, UserEvent
-from stream_reco.simulate.arrivals import Arrivals, Request
-from stream_reco.simulate.catalogue import Catalogue, Shelf
+from stream_reco.simulate.arrivals import Arrivals, Visit
+from stream_reco.simulate.catalogue import LivingItems, SimulatedCatalogue
 from stream_reco.simulate.delays import CLICK, PURCHASE, Delay
 from stream_reco.simulate.draws import Draw, generator
-from stream_reco.simulate.tastes import Floats, Tastes, Topics
+from stream_reco.simulate.tastes import Floats, Tastes, TasteTopics
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -62,14 +62,14 @@ class World:
         self.seed, self.users, self.items, self.start_ms = seed, users, items, start_ms
         self._item_life_ms, self._position_bias = item_life_ms, position_bias
         self._click_delay, self._purchase_rate, self._purchase_delay = click_delay, purchase_rate, purchase_delay
-        known = Topics(seed, topics, dim)
+        known = TasteTopics(seed, topics, dim)
         self._tastes = Tastes(seed, known, interests, interest_life_ms)
-        self._catalogue = Catalogue(seed, known, items, item_life_ms, start_ms)
+        self._catalogue = SimulatedCatalogue(seed, known, items, item_life_ms, start_ms)
         self._arrivals = Arrivals(seed, users, requests_per_second, start_ms)
         self._stepped_to = start_ms - 1
         self._clicked: dict[int, set[int]] = {}
 
-    def step(self, now: int) -> list[Request]:
+    def step(self, now: int) -> list[Visit]:
         """Return the requests since the last step up to `now`, by time; the first step counts from the start."""
         requests = self._arrivals.between(self._stepped_to, now)
         self._stepped_to = max(self._stepped_to, now)
@@ -186,7 +186,7 @@ class World:
                 chances[place] = everything[slot]
         return chances
 
-    def _all_probabilities(self, user: int, shelf: Shelf, now: int) -> Floats:
+    def _all_probabilities(self, user: int, shelf: LivingItems, now: int) -> Floats:
         """Return float64[items]: the chance of a click on each item of the shelf, if looked at."""
         match = (shelf.vectors @ self._tastes.at(self._known(user), now).T).max(axis=1)
         age = (now - shelf.births) / self._item_life_ms
@@ -214,7 +214,7 @@ class World:
         return user
 
 
-def _slots_of(items: set[int], shelf: Shelf, size: int) -> NDArray[np.int64]:
+def _slots_of(items: set[int], shelf: LivingItems, size: int) -> NDArray[np.int64]:
     return np.array([item % size for item in items if shelf.ids[item % size] == item], dtype=np.int64)
 
 

@@ -20,7 +20,7 @@ from stream_reco.storage.event_log_errors import (
     corrupt,
     named,
 )
-from stream_reco.storage.event_log_file import LogFile, Record
+from stream_reco.storage.event_log_file import LogFile, LogRecord
 from stream_reco.storage.folder_lock import FolderLock, FolderTakenError
 
 __all__ = [
@@ -110,7 +110,7 @@ class EventLog:
             raise ticket.error
         return range(ticket.first, ticket.first + len(records))
 
-    def read(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+    def read(self, after: int = 0, limit: int | None = None) -> Iterator[LogRecord]:
         """The records behind position `after`, in order, at most `limit`; ends with what was durable at the call.
 
         Raises LogTruncatedError if some of them were given up, and LogCorruptError at the first damaged one or if the
@@ -145,7 +145,7 @@ class EventLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _records(self, after: int, end: int) -> Iterator[Record]:
+    def _records(self, after: int, end: int) -> Iterator[LogRecord]:
         while after < end:
             chunk = self._file.read(after, min(end - after, _CHUNK))
             yield from chunk

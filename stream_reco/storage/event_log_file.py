@@ -23,7 +23,7 @@ _SCHEMA = (
 )
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """One entry: its position (1, 2, 3, … without holes), its kind and its bytes."""
 
     position: int
@@ -83,7 +83,7 @@ class LogFile:
             self.first = first
             raise
 
-    def read(self, after: int, limit: int) -> list[Record]:
+    def read(self, after: int, limit: int) -> list[LogRecord]:
         """The next `limit` records behind `after`; fewer only at the end."""
         # `last` first: what is below it is committed, whatever the query sees beyond.
         last = self.last
@@ -99,7 +99,7 @@ class LogFile:
                 raise corrupt(self.path, f"record {expected} is missing or does not match its checksum")
         if len(rows) < min(limit, last - after):
             raise corrupt(self.path, f"record {after + len(rows) + 1} is missing")
-        return [Record(position, kind, payload) for position, kind, payload, _ in rows]
+        return [LogRecord(position, kind, payload) for position, kind, payload, _ in rows]
 
     def close(self) -> None:
         for connection in self._connections:

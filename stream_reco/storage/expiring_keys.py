@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -17,7 +17,7 @@ _LEAST_SWEPT = 1000
 class Chunks:
     """The chunks lie under `letter`, hour and commit; hours count from the epoch."""
 
-    def __init__(self, store: Store, letter: bytes) -> None:
+    def __init__(self, store: RocksStore, letter: bytes) -> None:
         self._store, self._letter = store, letter
         self._new: list[tuple[int, bytes]] = []
         """The hour after which a key goes, and the key."""

@@ -37,7 +37,7 @@ class StoreError(OSError):
     """A store cannot be opened or written; the text says why and what to do."""
 
 
-class Store:
+class RocksStore:
     """Bytes by keys in a folder that belongs to one process at a time."""
 
     def __init__(self, folder: str | Path, cache_megabytes: int = 64) -> None:
@@ -166,7 +166,7 @@ class Store:
         self._db.close()
 
 
-def copy_of(source: Path, folder: Path) -> Store:
+def copy_of(source: Path, folder: Path) -> RocksStore:
     """A store in `folder`, replacing what was there, with what a checkpoint in `source` holds, which stays as it is."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -174,7 +174,7 @@ def copy_of(source: Path, folder: Path) -> Store:
         copy = folder / file.name
         if file.suffix != ".sst" or not _linked(file, copy):
             shutil.copyfile(file, copy)
-    return Store(folder)
+    return RocksStore(folder)
 
 
 def _linked(file: Path, copy: Path) -> bool:

@@ -3,7 +3,7 @@
 from stream_reco.embedding import Precision
 from stream_reco.sync.channel import Channel, ChannelRefused, ChannelUnreachable, Delivery, InProcessChannel
 from stream_reco.sync.publication import BadPublication, Parts, Publication
-from stream_reco.sync.publisher import Contents, Publisher, drain_tables
+from stream_reco.sync.publisher import PublicationDraft, Publisher, drain_tables
 from stream_reco.sync.replica import CarefulFollower, Follower, Replica
 from stream_reco.sync.wire import decode, encode
 
@@ -13,13 +13,13 @@ __all__ = [
     "Channel",
     "ChannelRefused",
     "ChannelUnreachable",
-    "Contents",
     "Delivery",
     "Follower",
     "InProcessChannel",
     "Parts",
     "Precision",
     "Publication",
+    "PublicationDraft",
     "Publisher",
     "Replica",
     "decode",

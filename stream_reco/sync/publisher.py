@@ -10,7 +10,7 @@ from stream_reco.sync.publication import Parts, Publication
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
+class PublicationDraft:
     """What goes into one publication, and how to take it back.
 
     The arrays belong to the publication from here on: whoever collects them must not write to them afterwards.
@@ -42,7 +42,7 @@ class Publisher:
         self._tried = 0
         self._whole = True
 
-    def publish(self, channel: Channel, collect: Callable[[bool], Contents]) -> Publication:
+    def publish(self, channel: Channel, collect: Callable[[bool], PublicationDraft]) -> Publication:
         """Collect and send one publication: a snapshot to begin with or when a replica asked, else a delta.
 
         `collect(snapshot)` drains the sources: all state if `snapshot`, else what changed since the last accepted one.
@@ -59,7 +59,9 @@ class Publisher:
         metrics.PUBLISHED_VERSION.set(self.version)
         return publication
 
-    def _collect_and_send(self, channel: Channel, collect: Callable[[bool], Contents], snapshot: bool) -> Publication:
+    def _collect_and_send(
+        self, channel: Channel, collect: Callable[[bool], PublicationDraft], snapshot: bool
+    ) -> Publication:
         contents = collect(snapshot)
         try:
             publication = self._number(contents, snapshot)
@@ -69,7 +71,7 @@ class Publisher:
             raise
         return publication
 
-    def _number(self, contents: Contents, snapshot: bool) -> Publication:
+    def _number(self, contents: PublicationDraft, snapshot: bool) -> Publication:
         return Publication(
             model=self.model,
             epoch=self.epoch,
@@ -97,7 +99,7 @@ class Publisher:
 
 
 def drain_tables(tables: Iterable[EmbeddingTable], snapshot: bool) -> tuple[tuple[Delta, ...], Callable[[], None]]:
-    """What `Contents` needs of the tables: their deltas (all rows if `snapshot`), and how to touch the rows again."""
+    """What `PublicationDraft` needs of the tables: their deltas (all rows if `snapshot`), and how to touch the rows again."""
     drained: list[tuple[EmbeddingTable, Delta]] = []
 
     def restore() -> None:

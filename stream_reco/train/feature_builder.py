@@ -18,7 +18,7 @@ NOBODY_RECENT = np.full(RECENT, -1, dtype=np.int32)
 NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
 
 
-class Present:
+class FeatureBuilder:
     """Reads the trainer's own signals and histories as they are now."""
 
     def __init__(self, signals: Signals, histories: Histories, sampler: NegativeSampler) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from stream_reco.events import Action, Event, Impression
 from stream_reco.labels import LabelJoiner
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 
 _DAY_MS = 86_400_000
 _WINDOW_MS = 14 * _DAY_MS
@@ -52,7 +52,7 @@ def run(
 
 
 def _on_disk(folder: Path, events: int, windows: float, seed: int) -> dict[str, object]:
-    store = Store(folder)
+    store = RocksStore(folder)
     joiner = LabelJoiner(_WINDOW_MS, order="slate", store=store)
     figures = _joined(joiner, events, windows, seed)
     store.flush()

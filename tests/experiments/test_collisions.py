@@ -29,7 +29,7 @@ from stream_reco.experiments.collisions.page import Shelves, figures_of, page_of
 from stream_reco.experiments.collisions.plan import FILMS, SHELVES, WINDOWS, power
 from stream_reco.experiments.collisions.plot import _COLOURS, plot_of
 from stream_reco.experiments.collisions.train_variants import LearnRun
-from stream_reco.experiments.pages.tables import Found
+from stream_reco.experiments.pages.tables import ExperimentResults
 from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, config_text
 from stream_reco.experiments.runs.result_store import Result
 from stream_reco.model.features.names import FAMILIES
@@ -341,7 +341,7 @@ def made_up() -> Shelves:
                 "seconds": 12.0,
             }
             results[run] = Result(f"stream-reco learn x --format {shelf.log_format}", {"processor": "P"}, 1, report)
-        found[shelf] = Found(shelf.experiment, results)
+        found[shelf] = ExperimentResults(shelf.experiment, results)
     return found
 
 

@@ -20,13 +20,13 @@ from stream_reco.events import Action, Event, Impression, decode
 from stream_reco.experiments.delays import simulated_log
 from stream_reco.experiments.delays.lead_times import Leads, leads_of
 from stream_reco.experiments.delays.page import page_of
-from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, World
+from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, DelayWorld
 from stream_reco.experiments.delays.plot import plot_of
-from stream_reco.experiments.delays.results import WorldFound, json_of
+from stream_reco.experiments.delays.results import DelayResults, json_of
 from stream_reco.experiments.delays.simulated_log import true_chances, world_log
 from stream_reco.experiments.delays.spread import Spread, rows_of
 from stream_reco.experiments.runs.plan import Run, config_text
-from stream_reco.experiments.runs.result_store import Result, Store
+from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.labels import LabelSettings
 from stream_reco.labels.settings import DAY_MS
 from tests.pages import Page
@@ -45,7 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
-def test_runs_differ_in_policy_and_correction_alone(world: World, tmp_path: Path) -> None:
+def test_runs_differ_in_policy_and_correction_alone(world: DelayWorld, tmp_path: Path) -> None:
     titles = [world.title_of(run) for run in world.runs]
     assert titles[0] == "oracle"
     assert len(set(titles)) == len(titles)
@@ -70,7 +70,7 @@ def test_runs_differ_in_policy_and_correction_alone(world: World, tmp_path: Path
 def test_the_command_of_a_run_names_its_log(tmp_path: Path) -> None:
     (tmp_path / TALKINGDATA).write_bytes(b"x")
     world = WORLDS[1]
-    store = Store(tmp_path / "work", tmp_path / TALKINGDATA, world.size, world.log_format, world.shown_log)
+    store = ResultStore(tmp_path / "work", tmp_path / TALKINGDATA, world.size, world.log_format, world.shown_log)
     assert store.command(world.runs[1]) == (
         f"stream-reco replay $STREAM_RECO_DATA/{TALKINGDATA} --format talkingdata --warm-up 1000 --sync-interval 600"
         " --labels conclusive --config talkingdata-conclusive.toml"
@@ -168,27 +168,27 @@ def result_of(run: Run, place: int) -> Result:
     return Result(command, {"processor": "P"}, 1, report)
 
 
-def made_up() -> list[WorldFound]:
+def made_up() -> list[DelayResults]:
     leads = Leads(1000, 100, 0.0, 2.0, 13.5, 13.9, 110, 11, 0)
     found = []
     for world in WORLDS:
         results = {run: result_of(run, place) for place, run in enumerate(world.runs)}
         ceiling = results[world.runs[0]].report["impressions"] if world is WORLDS[0] else None
         none = Leads(1000, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
-        found.append(WorldFound(world, results, leads if ceiling else none, ceiling))
+        found.append(DelayResults(world, results, leads if ceiling else none, ceiling))
     return found
 
 
-def more_made_up() -> list[WorldFound]:
+def more_made_up() -> list[DelayResults]:
     """Worlds in which each further one of the runs is worse by 1, 2, … times as much as in the first."""
     return [
-        WorldFound(world, {run: result_of(run, place * (at + 2)) for place, run in enumerate(world.compared)})
+        DelayResults(world, {run: result_of(run, place * (at + 2)) for place, run in enumerate(world.compared)})
         for at, world in enumerate(MORE_WORLDS)
     ]
 
 
 def test_over_worlds_each_run_is_compared_with_its_own_oracle() -> None:
-    first = WorldFound(WORLDS[0], {run: result_of(run, place) for place, run in enumerate(WORLDS[0].compared)})
+    first = DelayResults(WORLDS[0], {run: result_of(run, place) for place, run in enumerate(WORLDS[0].compared)})
     oracle, none, *_ = rows_of([first, *more_made_up()])
     assert (oracle.title, oracle.auc, oracle.relative) == ("oracle", Spread(0.0, 0.0), Spread(1.0, 0.0))
     assert none.title == "immediate none"

@@ -14,7 +14,7 @@ from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
 from stream_reco.experiments.replay.protocol import MOST_EVENTS, Plan, Replay
-from stream_reco.experiments.replay.tally import Tally
+from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.labels import LabelJoiner
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import Answers
@@ -81,8 +81,10 @@ def click(user: Id, item: Id, seconds: float, **more: object) -> Action:
     return Action(**made)  # type: ignore[arg-type] # any field
 
 
-def run(events: Sequence[Event], warm_up: int, seconds: float | None, *, repeats: bool = True) -> tuple[ToyLoop, Tally]:
-    loop, tally = ToyLoop(), Tally()
+def run(
+    events: Sequence[Event], warm_up: int, seconds: float | None, *, repeats: bool = True
+) -> tuple[ToyLoop, ReplayTally]:
+    loop, tally = ToyLoop(), ReplayTally()
     joiner = LabelJoiner(positive_from={"rating": 4.0}, action_weights={"view": 0.0})
     interval = None if seconds is None else round(seconds * 1000)
     Replay(loop, Plan(warm_up, interval, joiner.weight, repeats), tally).run(log_of(events))

@@ -26,10 +26,10 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action
 from stream_reco.experiments.pages.plot import plot_of
-from stream_reco.experiments.pages.tables import Found, figures_of, page_of
+from stream_reco.experiments.pages.tables import ExperimentResults, figures_of, page_of
 from stream_reco.experiments.runs.plan import FULL, LOG, SEEDS, Experiment, Run, Size, ablations, sync
 from stream_reco.experiments.runs.process_pool import environment
-from stream_reco.experiments.runs.result_store import Result, Store
+from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
 from stream_reco.retrieve.settings import RetrieveSettings
@@ -93,13 +93,13 @@ def test_sync_differs_in_the_interval_alone() -> None:
 
 def test_a_result_is_of_one_command_and_one_log(tmp_path: Path) -> None:
     log = write_log(tmp_path)
-    store = Store(tmp_path / "work", log, SIZE)
+    store = ResultStore(tmp_path / "work", log, SIZE)
     runs = list(dict.fromkeys((*sync().everything, *ablations().everything)))
     names = {store.file(run, "json") for run in runs}
     assert len(names) == len(runs) == 5 + len(SEEDS) + len(SOURCES) + len(FAMILIES) + len(LEARNED_FAMILIES)
-    assert not names & {Store(tmp_path / "work", log, replace(SIZE, limit=401)).file(run, "json") for run in runs}
+    assert not names & {ResultStore(tmp_path / "work", log, replace(SIZE, limit=401)).file(run, "json") for run in runs}
     write_log(tmp_path, rows=501)
-    assert not names & {Store(tmp_path / "work", log, SIZE).file(run, "json") for run in runs}
+    assert not names & {ResultStore(tmp_path / "work", log, SIZE).file(run, "json") for run in runs}
 
 
 def test_replays_do_not_inherit_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_replays_do_not_inherit_settings(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_finished_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = Store(tmp_path / "work", write_log(tmp_path), SIZE)
+    store = ResultStore(tmp_path / "work", write_log(tmp_path), SIZE)
     run_all(store, [FULL, NEVER, FULL], 2)
     assert "2/2" in capsys.readouterr().out
     full, never = store.find(FULL), store.find(NEVER)
@@ -144,7 +144,7 @@ def test_what_is_finished_is_not_run_again(tmp_path: Path, capsys: pytest.Captur
 def test_a_replay_that_fails_is_told_with_its_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = write_log(tmp_path)
     log.write_bytes(log.read_bytes()[:2000])
-    store = Store(tmp_path / "work", log, SIZE)
+    store = ResultStore(tmp_path / "work", log, SIZE)
     with pytest.raises(Failure, match=rf"2 of 2 replays failed.*sync 60: stream-reco: .*{LOG}.*truncated.*status 1"):
         run_all(store, [FULL, NEVER], 2)
     assert capsys.readouterr().out.count("failed: ") == 2
@@ -153,7 +153,7 @@ def test_a_replay_that_fails_is_told_with_its_own_words(tmp_path: Path, capsys: 
 
 
 def test_a_log_that_the_warm_up_takes_whole_is_told(tmp_path: Path) -> None:
-    store = Store(tmp_path / "work", write_log(tmp_path), SIZE)
+    store = ResultStore(tmp_path / "work", write_log(tmp_path), SIZE)
     store.part(FULL).write_text('{"events": 20, "evaluated": 0}')
     with pytest.raises(Failure, match="nothing was evaluated: the log has 20 events"):
         store.keep(FULL, 1)
@@ -227,9 +227,11 @@ def result_of(run: Run, hit_rate: float, *, commit: str = "c" * 40) -> Result:
     return Result(command, {"processor": "P", "cores": "2"}, 1, report)
 
 
-def made_up(experiment: Experiment, rates: dict[str, float]) -> Found:
+def made_up(experiment: Experiment, rates: dict[str, float]) -> ExperimentResults:
     """The experiment with these hit rates by title, 0.5 where there is none."""
-    return Found(experiment, {run: result_of(run, rates.get(run.title, 0.5)) for run in experiment.everything})
+    return ExperimentResults(
+        experiment, {run: result_of(run, rates.get(run.title, 0.5)) for run in experiment.everything}
+    )
 
 
 ABLATED = {"sync 60": 0.7, "seed 1": 0.71, "seed 2": 0.695, "without source fresh": 0.71, "without source tower": 0.68}
@@ -260,11 +262,11 @@ def test_runs_of_several_commits_are_told() -> None:
     found = EXPERIMENTS[0]
     assert "Not all runs are of one commit" not in page_of(found, None)
     mixed = dict(found.results) | {FULL: result_of(FULL, 0.7, commit="d" * 40)}
-    assert "Not all runs are of one commit" in page_of(Found(found.experiment, mixed), None)
+    assert "Not all runs are of one commit" in page_of(ExperimentResults(found.experiment, mixed), None)
 
 
 @pytest.mark.parametrize("found", EXPERIMENTS, ids=lambda found: found.experiment.name)
-def test_pages_keep_the_rules_of_pages(found: Found) -> None:
+def test_pages_keep_the_rules_of_pages(found: ExperimentResults) -> None:
     page = Page(f"docs/results/{found.experiment.name}.md", page_of(found, None))
     assert page.text.endswith("\n")
     assert not page.blocks
@@ -273,7 +275,7 @@ def test_pages_keep_the_rules_of_pages(found: Found) -> None:
 
 
 @pytest.mark.parametrize("found", EXPERIMENTS, ids=lambda found: found.experiment.name)
-def test_plots_and_figures_are_the_same_bytes_each_time(found: Found) -> None:
+def test_plots_and_figures_are_the_same_bytes_each_time(found: ExperimentResults) -> None:
     picture = plot_of(found)
     assert picture is not None
     assert picture == plot_of(found)

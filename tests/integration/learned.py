@@ -17,13 +17,13 @@ from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.storage.checkpoint import CheckpointError
 from tests.learner.two_streams import feed, learner_of
-from topologies.trainer.checkpoints import Checkpoints, Found
+from topologies.trainer.checkpoints import Checkpoints, LoadedCheckpoint
 
 Pair = tuple[Id, Id, int]
 """User, item and label."""
 
 
-def newest(checkpoints: Checkpoints, known: str = "") -> Found | None:
+def newest(checkpoints: Checkpoints, known: str = "") -> LoadedCheckpoint | None:
     """The checkpoint that counts, if there is one and it is not the one called `known`."""
     try:
         return checkpoints.newest(known)
@@ -31,7 +31,7 @@ def newest(checkpoints: Checkpoints, known: str = "") -> Found | None:
         return None  # what was listed has left meanwhile
 
 
-def restored(found: Found, settings: Settings) -> ExampleLearner:
+def restored(found: LoadedCheckpoint, settings: Settings) -> ExampleLearner:
     """A learner as the checkpoint has it."""
     learner = learner_of(settings)
     learner.restore(found.parts)

@@ -38,7 +38,7 @@ from topologies.client.configuration import producer_arguments
 from topologies.client.connection import administration
 from topologies.messages.user_deletion import Deletion, encode_deletion
 from topologies.topics.validation import create_absent
-from topologies.trainer.checkpoints import Checkpoints, Found
+from topologies.trainer.checkpoints import Checkpoints, LoadedCheckpoint
 from topologies.trainer.merge_by_time import Merge
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
@@ -116,7 +116,9 @@ async def write_values(kafka: KafkaSettings, values: Sequence[bytes]) -> None:
         await producer.stop()
 
 
-async def all_learned(checkpoints: Checkpoints, kafka: KafkaSettings, examples: int, seconds: float = 90.0) -> Found:
+async def all_learned(
+    checkpoints: Checkpoints, kafka: KafkaSettings, examples: int, seconds: float = 90.0
+) -> LoadedCheckpoint:
     """The first checkpoint in which all examples are contained."""
     deadline = time.monotonic() + seconds
     while True:

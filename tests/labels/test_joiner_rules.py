@@ -14,7 +14,7 @@ import pytest
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels import Example, LabelJoiner, Undone
 from stream_reco.labels.memory.on_disk import OnDisk
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 
 W = 1000
 DAY = 86_400_000
@@ -27,7 +27,7 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
         if request.param == "on disk":
 
             def on_disk(*arguments: Any, **named: Any) -> LabelJoiner:
-                store = stores.enter_context(closing(Store(tmp_path / f"store {next(numbers)}")))
+                store = stores.enter_context(closing(RocksStore(tmp_path / f"store {next(numbers)}")))
                 return Committing(*arguments, **{**named, "store": store})
 
             numbers = count()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stream_reco.redis.connection import RedisFailure, RedisLink
-from stream_reco.redis.user_store import Found, RedisUsers
+from stream_reco.redis.user_store import RedisUsers, StoredUser
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -65,16 +65,16 @@ def test_other_prefixes_are_other_users(redis_server: RedisServer, users: RedisU
 
 
 def test_a_flush_is_noticed_by_every_writer(redis_server: RedisServer, users: RedisUsers) -> None:
-    assert users.get("u") == Found(None, False)
+    assert users.get("u") == StoredUser(None, False)
     assert not users.has_mark("3")
     users.put_many({"u": b"1"})
     users.mark("3")
     assert users.has_mark("3")
     assert not users.has_mark("4")
-    assert users.get("nobody") == Found(None, True)
+    assert users.get("nobody") == StoredUser(None, True)
     redis_server.do("FLUSHALL")
     assert not users.has_mark("3")
-    assert users.get("u") == Found(None, False)
+    assert users.get("u") == StoredUser(None, False)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_in_a_cluster_users_are_spread_and_each_node_tells_its_loss(nodes: list[
     some: list[int | str] = [*range(1_200), "{x}", "}{", "{}", "ä"]
     with RedisLink(f"redis+cluster://127.0.0.1:{nodes[0].port}") as link:
         users = RedisUsers(link, "shop")
-        assert users.get("nobody") == Found(None, False)
+        assert users.get("nobody") == StoredUser(None, False)
         users.put_many({user: b"%d" % number for number, user in enumerate(some)})
         users.mark("3")
         assert users.has_mark("3")
@@ -109,7 +109,7 @@ def test_in_a_cluster_users_are_spread_and_each_node_tells_its_loss(nodes: list[
         assert sum(map(len, held)) == len(some)
         assert min(map(len, held)) > len(some) / 5, [len(keys) for keys in held]
         assert users.forget("{x}")
-        assert users.get("{x}") == Found(None, True)
+        assert users.get("{x}") == StoredUser(None, True)
         nodes[1].do("FLUSHALL")
         assert not users.has_mark("3")
         lost = {key.rpartition(b":")[2].decode() for key in held[1]}
@@ -146,7 +146,7 @@ def test_users_need_rights_to_their_own_keys_alone(start_redis: Callable[..., Re
         users.put_many({"u": b"1"})
         users.mark("3")
         assert users.has_mark("3")
-        assert users.get("v") == Found(None, True)
+        assert users.get("v") == StoredUser(None, True)
 
 
 @pytest.mark.parametrize("way", ["kill", "pause"])
@@ -170,7 +170,7 @@ def test_a_redis_that_is_away_is_told_within_the_timeout(start_redis: Callable[.
             assert time.monotonic() - started < 0.5
         if way == "kill":
             server.start()
-            assert users.get("u") == Found(None, False)
+            assert users.get("u") == StoredUser(None, False)
         else:
             server.resume()
             assert users.get("u").state in (b"1", b"2", None)  # what hung was done when it went on

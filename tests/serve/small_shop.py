@@ -20,7 +20,7 @@ from stream_reco.signals.context import ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.sync import Contents, InProcessChannel, Publisher, drain_tables
+from stream_reco.sync import InProcessChannel, PublicationDraft, Publisher, drain_tables
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
@@ -73,12 +73,14 @@ class SmallShop:
         self.served.replica.poll(self.channel)
         return self.served.replica.version
 
-    def _contents(self, snapshot: bool) -> Contents:
+    def _contents(self, snapshot: bool) -> PublicationDraft:
         tables, restore = drain_tables(self.trainer.tables.values(), snapshot)
         signals, catalogue = self.signals.drain()
         if snapshot:
             signals, catalogue = self.signals.snapshot()
-        return Contents(tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore, self.examples)
+        return PublicationDraft(
+            tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore, self.examples
+        )
 
     def slots(self, items: list[Id]) -> NDArray[np.int32]:
         return np.array([self.signals.catalogue.slot_of(item) for item in items], dtype=np.int32)

@@ -16,7 +16,7 @@ from stream_reco.signals.counters import (
     grown_counters,
     windowed,
 )
-from stream_reco.signals.observe import Tally, add_to_tally, tallied
+from stream_reco.signals.observe import DecayedTotals, add_to_tally, tallied
 from tests.signals.reference_signals import ACTIONS, DAY, HOUR, MINUTE, SHOWN, WINDOWS, decayed
 from tests.signals.reference_signals import windowed as expected_window
 
@@ -64,7 +64,7 @@ def test_a_time_before_the_stamp_reads_as_the_stamp(before: int) -> None:
 
 def test_what_is_counted_every_millisecond_still_decays() -> None:
     counters = empty_counters(1)
-    tally = Tally(np.zeros(1, dtype=np.float64), np.zeros(1, dtype=np.int64))
+    tally = DecayedTotals(np.zeros(1, dtype=np.float64), np.zeros(1, dtype=np.int64))
     n = 20_000
     # A large count first, whose decay from one event to the next is below what float32 can tell.
     for _ in range(n):
@@ -92,7 +92,7 @@ def test_totals_go_on_where_float32_would_stop() -> None:
 @given(st.lists(OFFSETS, min_size=1, max_size=15), st.integers(0, DAY))
 @settings(max_examples=30, deadline=None)
 def test_a_tally_does_not_depend_on_the_order(offsets: list[int], later: int) -> None:
-    tally = Tally(np.zeros(2, dtype=np.float64), np.zeros(2, dtype=np.int64))
+    tally = DecayedTotals(np.zeros(2, dtype=np.float64), np.zeros(2, dtype=np.int64))
     for offset in offsets:
         add_to_tally(tally, 1, START + offset)
     now = START + max(offsets) + later

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_reco.embedding import Delta, EmbeddingTable, ReplicaTable
-from stream_reco.sync import BadPublication, Contents, Parts, Publication, Publisher, Replica, drain_tables
+from stream_reco.sync import BadPublication, Parts, Publication, PublicationDraft, Publisher, Replica, drain_tables
 
 State = dict[str, dict[int, tuple[float, ...]]]
 
@@ -80,11 +80,11 @@ class Trainer:
             table.apply_gradients(keys, rng.normal(size=(4, table.dim)).astype(np.float32))
             table.evict(now=self.step * 4)
 
-    def collect(self, snapshot: bool) -> Contents:
+    def collect(self, snapshot: bool) -> PublicationDraft:
         tables, restore = drain_tables(self.tables, snapshot)
         dense: Parts = {"step": np.array([self.step])}
         now = 1000 * self.step
-        return Contents(tables, dense, {}, {}, watermark=now - 60_000, created=now, restore=restore)
+        return PublicationDraft(tables, dense, {}, {}, watermark=now - 60_000, created=now, restore=restore)
 
     def remember(self) -> None:
         version = (self.publisher.epoch, self.publisher.version)

@@ -11,7 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.storage.rocksdb import Store, StoreError
+from stream_reco.storage.rocksdb import RocksStore, StoreError
 from topologies.topics.declaration import TOMBSTONES_MS
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 _NOWHERE = Position(0, 0, 0)
 
 
-def position_of(store: Store) -> Position:
+def position_of(store: RocksStore) -> Position:
     """Where a store stands; a new one has nothing."""
     data = store.position
     return _NOWHERE if data is None else msgspec.msgpack.decode(data, type=Position)
@@ -54,7 +54,7 @@ def contained(offsets: Mapping[str, int]) -> Contained:
     return next(iter(offsets.values())) if len(offsets) == 1 else dict(offsets)
 
 
-def offsets_of(store: Store, topics: Sequence[str]) -> dict[str, int]:
+def offsets_of(store: RocksStore, topics: Sequence[str]) -> dict[str, int]:
     """How far each topic, the first one of the role first, is contained; 0 where that is not known."""
     told = position_of(store).input
     known = told if isinstance(told, dict) else {topics[0]: told}
@@ -63,7 +63,7 @@ def offsets_of(store: Store, topics: Sequence[str]) -> dict[str, int]:
 
 async def state_as_committed(
     folder: Path, reader: AIOKafkaConsumer, partition: TopicPartition, now: int
-) -> tuple[Store, int]:
+) -> tuple[RocksStore, int]:
     """The store in `folder`, brought to the end of its topic at `now` (ms), and how many records that took.
 
     `reader` reads what is committed; it is assigned to `partition` of the topic, and left so.
@@ -78,10 +78,10 @@ async def state_as_committed(
         raise
 
 
-def _opened(folder: Path, end: int, now: int) -> Store:
+def _opened(folder: Path, end: int, now: int) -> RocksStore:
     store = None
     try:
-        store = Store(folder)
+        store = RocksStore(folder)
         why = _mistrust(position_of(store), end, now)
     except (StoreError, msgspec.MsgspecError) as error:
         why = str(error)
@@ -91,7 +91,7 @@ def _opened(folder: Path, end: int, now: int) -> Store:
         store.close()
     _LOGGER.warning("the state in %s is thrown away and rebuilt from its topic: %s", folder, why)
     shutil.rmtree(folder, ignore_errors=True)
-    return Store(folder)
+    return RocksStore(folder)
 
 
 def _mistrust(position: Position, end: int, now: int) -> str:
@@ -107,7 +107,7 @@ def _mistrust(position: Position, end: int, now: int) -> str:
 
 
 async def _catch_up(
-    store: Store, reader: AIOKafkaConsumer, partition: TopicPartition, ends: tuple[int, int], now: int
+    store: RocksStore, reader: AIOKafkaConsumer, partition: TopicPartition, ends: tuple[int, int], now: int
 ) -> int:
     position, read = position_of(store), 0
     at = max(position.state, ends[0])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topologies.partitions.processor import Record
+from topologies.partitions.processor import InputRecord
 
 _AT_ONCE = 2000
 """Records that are read at once, and become one transaction."""
@@ -24,12 +24,12 @@ class Source:
         waits for news, a broker answers half a second late.
         """
         self._reader, self._part, self._asks = reader, part, asks
-        self._held: deque[Record] = deque()
+        self._held: deque[InputRecord] = deque()
 
-    async def read(self, timeout_ms: int) -> list[Record]:
+    async def read(self, timeout_ms: int) -> list[InputRecord]:
         """What is there, in order; waits so long for the first."""
         found = await self._reader.getmany(self._part, timeout_ms=timeout_ms, max_records=_AT_ONCE)
-        records: list[Record] = found.get(self._part, [])
+        records: list[InputRecord] = found.get(self._part, [])
         return records
 
     async def hold_until(self, time: int) -> bool:
@@ -55,7 +55,7 @@ class Source:
     async def hold_what_is_there(self) -> None:
         self._held += await self.read(0)
 
-    def take(self, time: int | None = None) -> list[Record]:
+    def take(self, time: int | None = None) -> list[InputRecord]:
         """What is held and not later than `time`; all of it without."""
         taken = []
         while self._held and (time is None or self._held[0].timestamp <= time):
@@ -80,9 +80,9 @@ class InputReader:
 
     def __init__(self, main: Source, beside: Sequence[Source] = ()) -> None:
         self._main, self._beside = main, beside
-        self._waiting: list[Record] = []
+        self._waiting: list[InputRecord] = []
 
-    async def next(self) -> list[Record]:
+    async def next(self) -> list[InputRecord]:
         """The next records; none where nothing came for a moment. Those of one source are in their order."""
         records = self._waiting or await self._main.read(_POLL_MS)
         if not records:

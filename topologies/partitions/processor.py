@@ -8,10 +8,10 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
-from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
-class Record(Protocol):
+class InputRecord(Protocol):
     """A message as it was read."""
 
     @property
@@ -45,7 +45,7 @@ class Processor(Protocol):
         """Whether time has to pass further, in another call of `advance`."""
         ...
 
-    def process(self, records: Sequence[Record], now: int) -> list[Output]:
+    def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
         """Take records, which arrive at `now` (ms, wall clock); never raises for what strangers have written."""
         ...
 
@@ -78,7 +78,7 @@ class Role:
     name: str
     input_topic: str
     state_topic: str
-    processor: Callable[[int, Store], Processor]
+    processor: Callable[[int, RocksStore], Processor]
     beside: tuple[str, ...] = ()
 
     def inputs(self, partition: int) -> list[TopicPartition]:

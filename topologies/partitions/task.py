@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from topologies.client.cancellation import uninterrupted
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import connected, let_go
@@ -75,7 +75,9 @@ class PartitionTask:
         asks.pause(*self._inputs)
         return asks
 
-    async def _open(self, readers: dict[TopicPartition, AIOKafkaConsumer]) -> tuple[Store, dict[TopicPartition, int]]:
+    async def _open(
+        self, readers: dict[TopicPartition, AIOKafkaConsumer]
+    ) -> tuple[RocksStore, dict[TopicPartition, int]]:
         """The store, and the input offsets that follow what it contains; each reader stands at its own."""
         started = perf_counter()
         any_reader = readers[self._inputs[0]]

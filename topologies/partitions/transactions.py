@@ -13,7 +13,7 @@ from aiokafka.structs import RecordMetadata
 from stream_reco import metrics
 from stream_reco.storage.rocksdb import Changes
 from topologies.partitions.changelog import INPUT, Position, contained
-from topologies.partitions.processor import Output, Processor, Record, Role
+from topologies.partitions.processor import InputRecord, Output, Processor, Role
 
 _QUIET_MS = 1_000
 """How long changes that nobody waits for may stay uncommitted; each commit says that the partition is still ours."""
@@ -39,7 +39,7 @@ class Transactions:
         self._producer, self._processor = producer, processor
         self._offsets, self._committed = dict(offsets), 0
 
-    async def take(self, records: Sequence[Record], now: int) -> None:
+    async def take(self, records: Sequence[InputRecord], now: int) -> None:
         """Process records that came at `now` (ms), and let time pass as far as they tell."""
         outputs = self._processor.process(records, now)
         for record in records:

@@ -10,13 +10,13 @@ import msgspec
 from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
-from stream_reco.labels.memory.protocol import BEFORE_ALL, Progress
+from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
-from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.rocksdb import Changes, RocksStore
 from topologies.messages.user_deletion import Deletion, decode_message
-from topologies.partitions.processor import Output, Record
+from topologies.partitions.processor import InputRecord, Output
 from topologies.processors.item_vectors import ItemVectors
 from topologies.processors.redis_copies import UserCopies
 from topologies.processors.user_store import UserRecord, UserRecords
@@ -26,7 +26,7 @@ _META = b"m"
 
 
 class _Meta(msgspec.Struct, array_like=True):
-    progress: Progress
+    progress: StreamProgress
     expired: int = BEFORE_ALL
     commits: int = 0
     owed_since: int | None = None
@@ -35,7 +35,7 @@ class _Meta(msgspec.Struct, array_like=True):
     """Users whose copy may still be there, and must not."""
 
 
-class UserInterests:
+class InterestsProcessor:
     """Follows the users of one partition; see `topologies.partitions.processor.Processor`."""
 
     is_behind = False
@@ -48,13 +48,13 @@ class UserInterests:
         users: RedisUsers,
         session_seconds: float,
         partition: int,
-        store: Store,
+        store: RocksStore,
     ) -> None:
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
         self._signals, self._interests = settings[0], Interests(settings[1])
         self._future_ms, self._vectors, self._store = future_ms, vectors, store
         data = store.get(_META)
-        self._meta = _Meta(Progress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
+        self._meta = _Meta(StreamProgress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
         self._ids = IdsOnDisk(store, self._meta.progress, self._meta.expired)
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
@@ -63,7 +63,7 @@ class UserInterests:
         self._copies = UserCopies(users, str(partition), self._states, self._meta.owed_since, session_seconds)
         self._copies.put(dict.fromkeys(self._meta.forgotten), None)
 
-    def process(self, records: Sequence[Record], now: int) -> list[Output]:
+    def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
         """Take actions into their users' histories."""
         for record in records:
             try:

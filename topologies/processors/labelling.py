@@ -12,12 +12,12 @@ from stream_reco.events import BadEvent, Event, Impression, check_time
 from stream_reco.labels import Example, LabelJoiner, LabelSettings, Watermarks, observe_example, observe_pending
 from stream_reco.labels.memory.served_features import ServedFeatures
 from stream_reco.measure.stages import observe_stage
-from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.rocksdb import Changes, RocksStore
 from topologies.dead_letters.letter import dead_letter, encode_letter
 from topologies.messages.keys import id_key
 from topologies.messages.served_slate import ServedSlate, decode_slate
 from topologies.messages.user_deletion import Deletion, decode_message
-from topologies.partitions.processor import Output, Record
+from topologies.partitions.processor import InputRecord, Output
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 10_000
@@ -33,7 +33,12 @@ class Labelling:
     """
 
     def __init__(
-        self, settings: LabelSettings, future_ms: int, topics: tuple[str, str], store: Store, served: str | None = None
+        self,
+        settings: LabelSettings,
+        future_ms: int,
+        topics: tuple[str, str],
+        store: RocksStore,
+        served: str | None = None,
     ) -> None:
         """`topics` are those of examples and of dead letters; events further ahead than `future_ms` are such.
 
@@ -56,7 +61,7 @@ class Labelling:
         """Whether deadlines have passed that nobody has looked at yet."""
         return self._joiner.is_behind
 
-    def process(self, records: Sequence[Record], now: int) -> list[Output]:
+    def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
         """Join what was read; what is no event becomes a dead letter."""
         outputs: list[Output] = []
         for record in records:
@@ -132,7 +137,7 @@ class Labelling:
                 observe_stage("example", example.label_time, now)
             outputs.append(Output(self._examples, id_key(example.user_id), _encode(example)))
 
-    def _dead(self, record: Record, reason: str, message: str, now: int) -> Output:
+    def _dead(self, record: InputRecord, reason: str, message: str, now: int) -> Output:
         metrics.EVENTS_REJECTED.labels(reason).inc()
         letter = dead_letter(record, reason, message, now)
         return Output(self._dead_letters, record.key, encode_letter(letter))

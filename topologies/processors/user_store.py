@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import end_of, number, of_id
 
 _USERS, _DAYS = b"U", b"t"
 
 
-class _Wire(msgspec.Struct, frozen=True, array_like=True):
+class _RecordOnWire(msgspec.Struct, frozen=True, array_like=True):
     user_id: Id
     items: bytes
     times: bytes
@@ -46,18 +46,18 @@ class UserRecord(msgspec.Struct):
     def to_bytes(self) -> bytes:
         """For the store; the arrays are little-endian."""
         items, times = self.items.astype("<i8").tobytes(), self.times.astype("<i8").tobytes()
-        return msgspec.msgpack.encode(_Wire(self.user_id, items, times, self.interests))
+        return msgspec.msgpack.encode(_RecordOnWire(self.user_id, items, times, self.interests))
 
 
 def _record(data: bytes) -> UserRecord:
-    wire = msgspec.msgpack.decode(data, type=_Wire)
+    wire = msgspec.msgpack.decode(data, type=_RecordOnWire)
     return UserRecord(wire.user_id, np.frombuffer(wire.items, "<i8"), np.frombuffer(wire.times, "<i8"), wire.interests)
 
 
 class UserRecords:
     """The records of one partition in its store; changes last with the store's next commit."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RocksStore) -> None:
         self._store = store
 
     def of(self, user_id: Id) -> UserRecord:

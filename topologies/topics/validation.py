@@ -31,7 +31,7 @@ class TopicsError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Present:
+class ExistingTopic:
     """A topic that is there."""
 
     partitions: int
@@ -48,7 +48,7 @@ class Mismatch:
     serious: bool = True
 
 
-async def present_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, Present]:
+async def present_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, ExistingTopic]:
     """Those of the topics that exist."""
     found = {
         each["topic"]: each["partitions"]
@@ -57,7 +57,7 @@ async def present_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> di
     }
     configs = await _configs(admin, list(found))
     return {
-        name: Present(len(partitions), max(len(part["replicas"]) for part in partitions), configs[name])
+        name: ExistingTopic(len(partitions), max(len(part["replicas"]) for part in partitions), configs[name])
         for name, partitions in found.items()
     }
 
@@ -78,7 +78,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
 
 async def topics_as_declared(
     admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: EventsKey
-) -> tuple[Topics, dict[str, Present]]:
+) -> tuple[Topics, dict[str, ExistingTopic]]:
     """The declaration, with as many partitions beside the events as an existing events topic has, and what exists."""
     wanted = declared_topics(kafka, events_key)
     present = await present_topics(admin, [topic.name for topic in wanted])
@@ -200,7 +200,7 @@ async def required(kafka: KafkaSettings, events_key: EventsKey, patience: float,
     return await administered(kafka, lambda admin: require(admin, kafka, events_key, *names), patience)
 
 
-def _mismatches_of(topic: Topic, there: Present) -> Iterator[Mismatch]:
+def _mismatches_of(topic: Topic, there: ExistingTopic) -> Iterator[Mismatch]:
     if there.partitions != topic.partitions:
         yield Mismatch(
             topic.name,
@@ -217,7 +217,7 @@ def _mismatches_of(topic: Topic, there: Present) -> Iterator[Mismatch]:
     yield from _comforts(topic, there)
 
 
-def _repair(topic: Topic, there: Present) -> str:
+def _repair(topic: Topic, there: ExistingTopic) -> str:
     if topic.with_events:
         return "while it holds nothing, delete it and create it again with `stream-reco topics create`"
     if topic.partitions == 1:
@@ -231,7 +231,7 @@ def _why_policy(topic: Topic) -> str:
     return "each message counts, not only the newest of its key"
 
 
-def _comforts(topic: Topic, there: Present) -> Iterator[Mismatch]:
+def _comforts(topic: Topic, there: ExistingTopic) -> Iterator[Mismatch]:
     configs = there.configs
     retention = int(configs["retention.ms"])
     if topic.retention_ms is not None and 0 <= retention < topic.retention_ms:

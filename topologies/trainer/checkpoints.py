@@ -20,7 +20,7 @@ Offsets = dict[str, dict[int, int]]
 """Topic and partition → the offset of what is to be read next."""
 
 
-class Found(NamedTuple):
+class LoadedCheckpoint(NamedTuple):
     """A checkpoint as it was read: where it lay, the learner's parts, and how far they have read."""
 
     name: str
@@ -34,7 +34,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def newest(self, known: str = "") -> Found | None:
+    def newest(self, known: str = "") -> LoadedCheckpoint | None:
         """The one that counts; None where there is none, or it is the one called `known`.
 
         Raises CheckpointError where there are some, and none can be used.
@@ -53,7 +53,7 @@ class Checkpoints:
                 for warning in [*problems, *restored.warnings]:
                     _LOGGER.warning("%s", warning)
                 offsets = msgspec.json.decode(checkpoint_parts.raw(restored.parts["offsets"]), type=Offsets)
-                return Found(name, restored.parts, offsets)
+                return LoadedCheckpoint(name, restored.parts, offsets)
         if problems:
             raise CheckpointError("; ".join(problems))
         return None

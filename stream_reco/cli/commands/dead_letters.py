@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SHOWN_MESSAGE = 120
 
 
-class Action(StrEnum):
+class DeadLettersAction(StrEnum):
     """What to do with the dead letters."""
 
     list = "list"
@@ -26,7 +26,8 @@ class Action(StrEnum):
 
 def dead_letters(
     action: Annotated[
-        Action, typer.Argument(help="list: show the newest; drive: send them to their topics again, each once.")
+        DeadLettersAction,
+        typer.Argument(help="list: show the newest; drive: send them to their topics again, each once."),
     ],
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.", metavar="R")] = None,
     offset: Annotated[
@@ -39,7 +40,7 @@ def dead_letters(
     """Look at the messages that could not be processed, or send them again. Nothing is ever deleted."""
     settings = settings_with_kafka(config)
     choice = _choice(reason, offset)
-    if action is Action.drive:
+    if action is DeadLettersAction.drive:
         _drive(settings, choice)
     else:
         _list(settings, choice, limit, as_json=json)

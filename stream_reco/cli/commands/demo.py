@@ -17,7 +17,7 @@ from stream_reco.terminal.settings import settings_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_reco.cli.server.embedded import Running
+    from stream_reco.cli.server.embedded import RunningServer
     from stream_reco.config import Settings
 
 _STEP_SECONDS = 0.1
@@ -61,7 +61,12 @@ def demo(
 
 
 def _live(
-    running: Running, settings: Settings, seed: int, seconds: float | None, stop: threading.Event, console: Console
+    running: RunningServer,
+    settings: Settings,
+    seed: int,
+    seconds: float | None,
+    stop: threading.Event,
+    console: Console,
 ) -> None:
     """Let the people of the world live until it is time."""
     from stream_reco.cli.demo.simulated_users import People, world_of

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from stream_reco.config import Settings
     from stream_reco.datasets import Log
-    from stream_reco.experiments.replay.tally import Tally
+    from stream_reco.experiments.replay.tally import ReplayTally
 
 NEVER = "never"
 """As shells know a program that was interrupted."""
@@ -140,7 +140,7 @@ def _run(
     from stream_reco.experiments.replay.protocol import Plan, Replay
     from stream_reco.experiments.replay.report import passed_over, report_of
     from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
-    from stream_reco.experiments.replay.tally import Tally
+    from stream_reco.experiments.replay.tally import ReplayTally
     from stream_reco.experiments.replay.view import view_of
     from stream_reco.labels import OracleJoiner
 
@@ -148,7 +148,7 @@ def _run(
     console = Console()
     finals = finals_of(log, labels)
     shown = ShownQuality(finals)
-    tally = Tally()
+    tally = ReplayTally()
     tally.dead_letters.update(log.dead_letters.counts)
     failed_before = passed_over()
     joiner = OracleJoiner(finals, labels) if oracle else None
@@ -172,7 +172,7 @@ def _run(
     return report
 
 
-def _tell(console: Console, tally: Tally, log: Log) -> None:
+def _tell(console: Console, tally: ReplayTally, log: Log) -> None:
     console.print(
         f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from stream_reco.experiments.collisions import experiment as collisions
-from stream_reco.experiments.collisions.plan import FILMS, Shelf
+from stream_reco.experiments.collisions.plan import FILMS, CollisionLog
 from stream_reco.experiments.delays import experiment as delays
 from stream_reco.experiments.delays.plan import TALKINGDATA
-from stream_reco.experiments.pages.tables import Found, figures_of, page_of
+from stream_reco.experiments.pages.tables import ExperimentResults, figures_of, page_of
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Size, checked_size
-from stream_reco.experiments.runs.result_store import Store
+from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.terminal.errors import Failure, Misuse
 
@@ -58,7 +58,7 @@ def reproduce(
         hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
-        _of_clicks(chosen, Store(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
+        _of_clicks(chosen, ResultStore(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
     if hashed:
         _collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
@@ -70,7 +70,7 @@ def _size(limit: int | None, warm_up: int | None) -> Size:
     return checked_size(Size(most, most // 3 if warm_up is None else warm_up))
 
 
-def _of_clicks(chosen: list[Experiment], store: Store, out: Path, jobs: int, *, fresh: bool) -> None:
+def _of_clicks(chosen: list[Experiment], store: ResultStore, out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
@@ -78,7 +78,7 @@ def _of_clicks(chosen: list[Experiment], store: Store, out: Path, jobs: int, *, 
             typer.echo(f"wrote {path}")
 
 
-def _collisions(stores: dict[Shelf, Store], out: Path, jobs: int, *, fresh: bool) -> None:
+def _collisions(stores: dict[CollisionLog, ResultStore], out: Path, jobs: int, *, fresh: bool) -> None:
     _make(out)
     for shelf, store in stores.items():
         run_all(store, [shelf.run], jobs, fresh=fresh)
@@ -95,9 +95,9 @@ def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool)
         typer.echo(f"wrote {path}")
 
 
-def write(experiment: Experiment, store: Store, out: Path) -> list[Path]:
+def write(experiment: Experiment, store: ResultStore, out: Path) -> list[Path]:
     """Write the page of an experiment whose runs are all in the store, its figures and its plot; returns the files."""
-    found = Found(experiment, {run: store.finished(run) for run in experiment.everything})
+    found = ExperimentResults(experiment, {run: store.finished(run) for run in experiment.everything})
     from stream_reco.experiments.pages.plot import plot_of
 
     return write_page(out, experiment.name, lambda picture: page_of(found, picture), figures_of(found), plot_of(found))

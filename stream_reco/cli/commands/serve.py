@@ -14,7 +14,7 @@ from stream_reco.terminal.log_options import ConfigOption
 from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
-    from stream_reco.cli.server.embedded import Running
+    from stream_reco.cli.server.embedded import RunningServer
     from stream_reco.config import Settings
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.", metavar="H")]
@@ -65,7 +65,9 @@ def serve(
     typer.echo("Stopped; everything is safe.")
 
 
-def _answering(settings: Settings, data: Path | None, sync_interval: float | None) -> AbstractContextManager[Running]:
+def _answering(
+    settings: Settings, data: Path | None, sync_interval: float | None
+) -> AbstractContextManager[RunningServer]:
     if data is None:
         from stream_reco.cli.server.replica import following
 

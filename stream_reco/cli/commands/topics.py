@@ -12,7 +12,7 @@ from stream_reco.terminal.kafka import PATIENCE_SECONDS, run, settings_with_kafk
 from stream_reco.terminal.log_options import ConfigOption
 
 
-class Action(StrEnum):
+class TopicsAction(StrEnum):
     """What to do with the topics."""
 
     create = "create"
@@ -20,14 +20,14 @@ class Action(StrEnum):
 
 
 def topics(
-    action: Annotated[Action, typer.Argument(help="create: make those that are absent; check: only look.")],
+    action: Annotated[TopicsAction, typer.Argument(help="create: make those that are absent; check: only look.")],
     config: ConfigOption = None,
 ) -> None:
     """Create the topics of Kafka that are absent, and check those that exist."""
     settings = settings_with_kafka(config)
     from topologies.topics.report import topic_report
 
-    report = run(topic_report(settings, PATIENCE_SECONDS, create=action is Action.create))
+    report = run(topic_report(settings, PATIENCE_SECONDS, create=action is TopicsAction.create))
     for created in report.created:
         typer.echo(f"created {created}")
     for warning in report.warnings:

@@ -11,7 +11,7 @@ from stream_reco.cli.server.client import Client, Sent, bodies
 from stream_reco.events import Event
 from stream_reco.metrics import PROGRESSIVE
 from stream_reco.signals.settings import DAY_MS
-from stream_reco.simulate import Delay, Request, World
+from stream_reco.simulate import Delay, Visit, World
 
 DEMO_DAY_MS = 120_000
 SLATE = 10
@@ -91,7 +91,7 @@ class People:
             self.sent.add(size, self._client.post("/v1/events", body))
         self.score.show()
 
-    def _ask(self, request: Request) -> list[Event]:
+    def _ask(self, request: Visit) -> list[Event]:
         """Ask for a slate; returns its impressions and keeps the responses for later."""
         user, at, world = request.user_id, request.timestamp, self._world
         asked = {"user_id": user, "k": SLATE, "context": request.context}

@@ -44,7 +44,7 @@ class Opening(Service, Protocol):
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server that is up; `service` tells when the loop behind it is ready."""
 
     url: str
@@ -66,7 +66,7 @@ class Running:
 
 
 @contextmanager
-def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[Running]:
+def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[RunningServer]:
     """Serve the loop whose state is in `data`; all that can be wrong is said before anything slow begins."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     _check_folder(data)
@@ -75,7 +75,7 @@ def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[Run
 
 
 @contextmanager
-def answering(settings: Settings, service: Opening) -> Iterator[Running]:
+def answering(settings: Settings, service: Opening) -> Iterator[RunningServer]:
     """Let a service get ready and answer over HTTP."""
     try:
         api = Api(service, SystemClock(), settings.serve)
@@ -88,7 +88,7 @@ def answering(settings: Settings, service: Opening) -> Iterator[Running]:
         service.start()
         server.start(api)
         try:
-            yield Running(server.url, service)
+            yield RunningServer(server.url, service)
         finally:
             server.stop()
             service.close()

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 from uuid import uuid4
 
-from stream_reco.cli.server.embedded import Running, answering
+from stream_reco.cli.server.embedded import RunningServer, answering
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.warm_up import warm_up
@@ -39,7 +39,7 @@ class _Sink(EventSink, Protocol):
 
 
 @contextmanager
-def following(settings: Settings) -> Iterator[Running]:
+def following(settings: Settings) -> Iterator[RunningServer]:
     """Serve what the trainer publishes over `redis.url`; wrong settings are told before anything slow begins.
 
     Neither Redis nor the trainer need be there yet: the scorer is ready once a first version has come.

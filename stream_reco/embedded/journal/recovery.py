@@ -12,7 +12,7 @@ from stream_reco.embedded.journal import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.storage.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from stream_reco.storage.event_log import EventLog
-from stream_reco.storage.rocksdb import Store, StoreError, copy_of
+from stream_reco.storage.rocksdb import RocksStore, StoreError, copy_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ class Storage:
         self.checkpoints = folder / "checkpoints"
         self.log = EventLog(folder / "log")
         self._labels = folder / "labels"
-        self._store: Store | None = None
+        self._store: RocksStore | None = None
 
-    def labels(self, checkpoint: Path | None) -> Store:
+    def labels(self, checkpoint: Path | None) -> RocksStore:
         """The labels' store as a checkpoint has it, or a new one; what an earlier run left is given up."""
         if checkpoint is None:
             shutil.rmtree(self._labels, ignore_errors=True)
-            self._store = Store(self._labels)
+            self._store = RocksStore(self._labels)
         else:
             self._store = copy_of(checkpoint, self._labels)
         return self._store

@@ -58,7 +58,7 @@ class _Entry(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-class Contents(NamedTuple):
+class FileContents(NamedTuple):
     """What a file holds. The arrays lie in a mapping of it, which lives as long as any of them."""
 
     path: Path
@@ -153,7 +153,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def read(path: Path, *, private: bool = False) -> Contents:
+def read(path: Path, *, private: bool = False) -> FileContents:
     """What a table's file holds, once its checksum is found right. Nothing is copied.
 
     The arrays are read-only, or with `private` may be written to: the file does not change, nor what others see.
@@ -173,7 +173,7 @@ def read(path: Path, *, private: bool = False) -> Contents:
     arrays = _arrays(path, entries, whole[8 + length :])
     if _checksum(whole, 8 + length) != whole[_CHECKSUM].tobytes():
         raise TableFileError(f"{path} does not match its checksum: it was damaged after writing; use an older one")
-    return Contents(path, metadata.get("settings", ""), arrays)
+    return FileContents(path, metadata.get("settings", ""), arrays)
 
 
 def _mapped(path: Path, access: int) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.kernels.admission import ADMIT_ALL
 from stream_reco.embedding.kernels.pointers import LINE_BYTES
 from stream_reco.embedding.kernels.slabs import AtAddresses, Pages
-from stream_reco.embedding.table.file import Contents, Section, section
+from stream_reco.embedding.table.file import FileContents, Section, section
 
 PAGE_BYTES = 1 << 18
 META_BYTES = 1 << scalars.META_SHIFT
@@ -260,7 +260,7 @@ class RowStore(AtAddresses):
             section("bits", self.bits[: -(-self.top // 8)]),
         ]
 
-    def restore(self, contents: Contents, *, adopt: bool) -> None:
+    def restore(self, contents: FileContents, *, adopt: bool) -> None:
         """Become the store of which `sections` were taken: same rows, same free list, same index; before anything else.
 
         With `adopt` the whole pages of index, meta and data stay in the memory of `contents`. Raises ValueError for

@@ -285,7 +285,7 @@ class EmbeddingTable(AtAddresses):
             raise file.TableFileError(f"{path} holds no table that can be: {error}; use an older one") from error
 
     @classmethod
-    def _of(cls, contents: file.Contents, dim: int | None, mapped: bool) -> Self:
+    def _of(cls, contents: file.FileContents, dim: int | None, mapped: bool) -> Self:
         settings = TableSettings.decode(contents.settings)
         if dim is not None and settings.dim != dim:
             raise file.TableFileError(

@@ -6,20 +6,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stream_reco.experiments.collisions.plan import FILMS, SHELVES, Shelf
+from stream_reco.experiments.collisions.plan import FILMS, SHELVES, CollisionLog
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import Run
-from stream_reco.experiments.runs.result_store import Result, Store
+from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.terminal.errors import Failure
 
 
-def stores_of(data: Path, work: Path, limit: int | None, warm_up: int | None) -> dict[Shelf, Store]:
+def stores_of(data: Path, work: Path, limit: int | None, warm_up: int | None) -> dict[CollisionLog, ResultStore]:
     """A store for each log in the folder `data`. Raises `Failure` where one cannot be read."""
     stores = {}
     for shelf in SHELVES:
         log = _films(data / shelf.log) if shelf.log == FILMS else data / shelf.log
         shown = f"$STREAM_RECO_DATA/{log.relative_to(data).as_posix()}"
-        stores[shelf] = Store(work, log, shelf.size(limit, warm_up), shelf.log_format, shown)
+        stores[shelf] = ResultStore(work, log, shelf.size(limit, warm_up), shelf.log_format, shown)
     return stores
 
 
@@ -35,17 +35,17 @@ def _films(folder: Path) -> Path:
         raise Failure(str(error)) from error
 
 
-def write(stores: dict[Shelf, Store], out: Path) -> list[Path]:
+def write(stores: dict[CollisionLog, ResultStore], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
     from stream_reco.experiments.collisions.page import figures_of, page_of
     from stream_reco.experiments.collisions.plot import plot_of
-    from stream_reco.experiments.pages.tables import Found
+    from stream_reco.experiments.pages.tables import ExperimentResults
 
-    found = {shelf: Found(shelf.experiment, _variants(shelf, store)) for shelf, store in stores.items()}
+    found = {shelf: ExperimentResults(shelf.experiment, _variants(shelf, store)) for shelf, store in stores.items()}
     return write_page(out, "collisions", partial(page_of, found), figures_of(found), plot_of(found))
 
 
-def _variants(shelf: Shelf, store: Store) -> dict[Run, Result]:
+def _variants(shelf: CollisionLog, store: ResultStore) -> dict[Run, Result]:
     """What each variant found, as if it had been a run of its own."""
     result = store.finished(shelf.run)
     whole = {name: value for name, value in result.report.items() if name != "variants"}

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stream_reco.experiments.collisions.hash import PAPER_IDS, PAPER_ROWS, sharing
-from stream_reco.experiments.collisions.plan import SETTINGS, WINDOWS, Shelf
-from stream_reco.experiments.pages.tables import Found, change, machine_lines
+from stream_reco.experiments.collisions.plan import SETTINGS, WINDOWS, CollisionLog
+from stream_reco.experiments.pages.tables import ExperimentResults, change, machine_lines
 from stream_reco.experiments.runs.plan import Run, config_name
 
-Shelves = Mapping[Shelf, Found]
+Shelves = Mapping[CollisionLog, ExperimentResults]
 _OF_VARIANTS = ("hash_bits", "seed", "auc", "logloss", "calibration", "windows", "tables")
 _INTRO = (
     "One model learns from one stream of examples, several times side by side: each batch is given to all, with the"
@@ -52,7 +52,7 @@ def figures_of(found: Shelves) -> dict[str, object]:
     }
 
 
-def _log(found: Found) -> dict[str, object]:
+def _log(found: ExperimentResults) -> dict[str, object]:
     result = found.results[found.experiment.full]
     variants = {run.title: {name: one.report[name] for name in _OF_VARIANTS} for run, one in found.results.items()}
     of_all = {name: value for name, value in result.report.items() if name not in (*_OF_VARIANTS, "settings", "log")}
@@ -91,7 +91,7 @@ def page_of(found: Shelves, plot: str | None) -> str:
     )
 
 
-def _section(shelf: Shelf, found: Found) -> Iterator[str]:
+def _section(shelf: CollisionLog, found: ExperimentResults) -> Iterator[str]:
     experiment = found.experiment
     yield from (f"## {shelf.heading}", "", _about(found.results[experiment.full].report), "")
     heads = [
@@ -132,7 +132,7 @@ def _about(report: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(found: Found, run: Run) -> list[str]:
+def _cells(found: ExperimentResults, run: Run) -> list[str]:
     report = found.results[run].report
     users, items = report["tables"]["user"], report["tables"]["item"]
     is_seed = run in found.experiment.seeds

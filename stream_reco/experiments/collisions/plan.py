@@ -15,7 +15,7 @@ are rare."""
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CollisionLog:
     """A log, and the sizes of tables that it is run with: 2^n rows for users and as many for items."""
 
     name: str
@@ -55,6 +55,6 @@ def power(bits: int) -> str:
 
 
 SHELVES = (
-    Shelf("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
-    Shelf("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 180_000),
+    CollisionLog("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
+    CollisionLog("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 180_000),
 )

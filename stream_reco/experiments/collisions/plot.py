@@ -9,7 +9,7 @@ from typing import Any
 from stream_reco.experiments.collisions.page import Shelves
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.pages.plot import STYLE
-from stream_reco.experiments.pages.tables import Found
+from stream_reco.experiments.pages.tables import ExperimentResults
 from stream_reco.experiments.runs.plan import Run
 
 _METRICS = {"auc": "AUC", "logloss": "logloss"}
@@ -44,7 +44,7 @@ def plot_of(found: Shelves) -> bytes | None:
     return picture.getvalue()
 
 
-def _draw(axes: Any, found: Found, name: str, *, minus_full: bool = False) -> None:
+def _draw(axes: Any, found: ExperimentResults, name: str, *, minus_full: bool = False) -> None:
     experiment = found.experiment
     reference = _values(found, experiment.full, name) if minus_full else None
     seeds = [_drawn(_values(found, run, name), reference) for run in (experiment.full, *experiment.seeds)]
@@ -59,7 +59,7 @@ def _draw(axes: Any, found: Found, name: str, *, minus_full: bool = False) -> No
     axes.set_xlabel("% of the events")
 
 
-def _values(found: Found, run: Run, name: str) -> list[float]:
+def _values(found: ExperimentResults, run: Run, name: str) -> list[float]:
     values = [window[name] for window in found.results[run].report["windows"][LEFT_OUT:]]
     return [float("nan") if value is None else float(value) for value in values]
 

@@ -17,7 +17,7 @@ from stream_reco.experiments.collisions.hash import sharing
 from stream_reco.experiments.collisions.hashed_table import HASHED, SideBySide, hash_ids
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
-from stream_reco.experiments.replay.tally import Tally
+from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.learner.progressive_evaluation import observe_predicted
 from stream_reco.measure import BinaryMetrics
 from stream_reco.train.batch import TrainingBatch
@@ -58,7 +58,7 @@ class LearnRun:
     def __init__(self, settings: Settings, total: int, warm_up: int, hash_bits: list[int], seeds: list[int]) -> None:
         """Beside the collisionless one of the settings: hashed ones of these sizes, collisionless ones of `seeds`."""
         torch.set_num_threads(settings.training.threads)
-        self.tally = Tally()
+        self.tally = ReplayTally()
         self._learner = Learner(settings)
         self._total, self._warm_up = total, warm_up
         own = settings.training.seed
@@ -145,7 +145,7 @@ class _Seen:
     """Where the predictions of one batch are counted."""
 
     counts: list[BinaryMetrics]
-    tally: Tally | None
+    tally: ReplayTally | None
 
     def examples(
         self, labels: NDArray[np.float32], predictions: NDArray[np.float32], weights: NDArray[np.float32], sampled: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stream_reco.experiments.delays.results import HALF, TENTHS, WorldFound
+from stream_reco.experiments.delays.results import HALF, TENTHS, DelayResults
 from stream_reco.experiments.delays.spread import rows_of
 from stream_reco.experiments.runs.plan import config_name, config_text
 
@@ -33,7 +33,7 @@ _ABOUT = {
 }
 
 
-def page_of(found: list[WorldFound], more: list[WorldFound], plot: str | None) -> str:
+def page_of(found: list[DelayResults], more: list[DelayResults], plot: str | None) -> str:
     """The page in Markdown; `plot` is the name of the picture beside it, if there is one.
 
     `more` are other worlds like the first.
@@ -66,7 +66,7 @@ def _reading() -> Iterator[str]:
     )
 
 
-def _about(found: WorldFound) -> str:
+def _about(found: DelayResults) -> str:
     about = _ABOUT[found.world.name]
     if found.world.name == "talkingdata":
         positives = [found.figures(found.oracle, part)["positives"] for part in ("all", HALF)]
@@ -75,7 +75,7 @@ def _about(found: WorldFound) -> str:
     return about
 
 
-def _table(found: WorldFound) -> Iterator[str]:
+def _table(found: DelayResults) -> Iterator[str]:
     heads = [
         "policy",
         "AUC",
@@ -112,7 +112,7 @@ def _table(found: WorldFound) -> Iterator[str]:
     yield ""
 
 
-def _over_worlds(worlds: list[WorldFound]) -> Iterator[str]:
+def _over_worlds(worlds: list[DelayResults]) -> Iterator[str]:
     yield (
         f"Two runs on one world differ by chance as much as corrections do, so these were run on {len(worlds)} worlds,"
         " each with another seed of the world and of the model. Second half of each log; means over worlds ± their"
@@ -141,7 +141,7 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
-def _over_time(found: WorldFound) -> Iterator[str]:
+def _over_time(found: DelayResults) -> Iterator[str]:
     yield "Calibration in each tenth of the impressions:"
     yield ""
     yield f"| tenth | {' | '.join(str(number) for number in range(1, 11))} |"
@@ -152,7 +152,7 @@ def _over_time(found: WorldFound) -> Iterator[str]:
     yield ""
 
 
-def _leads(found: WorldFound) -> Iterator[str]:
+def _leads(found: DelayResults) -> Iterator[str]:
     leads = found.leads
     if leads is None or not leads.inferred:
         return
@@ -167,7 +167,7 @@ def _leads(found: WorldFound) -> Iterator[str]:
     yield ""
 
 
-def _machines(found: list[WorldFound]) -> Iterator[str]:
+def _machines(found: list[DelayResults]) -> Iterator[str]:
     yield from ("## Machine", "")
     results = [result for one in found for result in one.results.values()]
     for machine in dict.fromkeys(tuple(result.machine.items()) for result in results):
@@ -177,7 +177,7 @@ def _machines(found: list[WorldFound]) -> Iterator[str]:
     yield ""
 
 
-def _commands(found: list[WorldFound]) -> Iterator[str]:
+def _commands(found: list[DelayResults]) -> Iterator[str]:
     yield from ("## Commands", "")
     for one in found:
         for run, result in one.results.items():

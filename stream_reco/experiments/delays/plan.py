@@ -19,7 +19,7 @@ _WAIT = "labels.wait_seconds = 3600"
 
 
 @dataclass(frozen=True)
-class World:
+class DelayWorld:
     """A log, how much of it only warms up, the sync interval in seconds, and the label window in days."""
 
     name: str
@@ -75,14 +75,16 @@ def _correction(name: str) -> str:
     return f'training.correction = "{name}"'
 
 
-def _simulated(seed: int) -> World:
+def _simulated(seed: int) -> DelayWorld:
     name = f"simulated {seed}" if seed else "simulated"
-    return World(name, "A simulated world", "events", f"minutes-to-weeks-{DAYS}-{seed}.jsonl", 3600, 14.0, True, seed)
+    return DelayWorld(
+        name, "A simulated world", "events", f"minutes-to-weeks-{DAYS}-{seed}.jsonl", 3600, 14.0, True, seed
+    )
 
 
 WORLDS = (
     _simulated(0),
-    World("talkingdata", "TalkingData", "talkingdata", f"$STREAM_RECO_DATA/{TALKINGDATA}", 600, 0.6, False),
+    DelayWorld("talkingdata", "TalkingData", "talkingdata", f"$STREAM_RECO_DATA/{TALKINGDATA}", 600, 0.6, False),
 )
 """TalkingData's log spans three and a half days and installs come within 12.9 hours, so its window is 14.4 hours."""
 MORE_WORLDS = tuple(_simulated(seed) for seed in MORE_SEEDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from stream_reco.experiments.delays.results import TENTHS, WorldFound
+from stream_reco.experiments.delays.results import TENTHS, DelayResults
 from stream_reco.experiments.pages.plot import STYLE
 
 _METRICS = {
@@ -27,7 +27,7 @@ _MOST = {"calibration": 4.0, "logloss": 0.02}
 """What is above this is drawn as this: without negatives there is no bound, and all else would be flat."""
 
 
-def plot_of(found: list[WorldFound]) -> bytes | None:
+def plot_of(found: list[DelayResults]) -> bytes | None:
     """The picture as SVG; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl
@@ -49,7 +49,7 @@ def plot_of(found: list[WorldFound]) -> bytes | None:
     return picture.getvalue()
 
 
-def _draw(axes: Any, found: WorldFound, name: str) -> None:
+def _draw(axes: Any, found: DelayResults, name: str) -> None:
     oracle = [part[name] for part in found.figures(found.oracle, TENTHS)]
     for run in found.world.runs:
         title = found.world.title_of(run)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stream_reco.experiments.delays.lead_times import Leads
-from stream_reco.experiments.delays.plan import World
+from stream_reco.experiments.delays.plan import DelayWorld
 from stream_reco.experiments.runs.plan import Run, config_text
 from stream_reco.experiments.runs.result_store import Result
 
@@ -16,13 +16,13 @@ _KEPT = ("impressions", "evaluated", "hr@10", "ndcg@10", "examples", "seconds", 
 
 
 @dataclass(frozen=True)
-class WorldFound:
+class DelayResults:
     """The results on one log. `ceiling`: figures of the true probabilities as those of a run, where they are known.
 
     Where policies are only compared, there are no `leads`.
     """
 
-    world: World
+    world: DelayWorld
     results: Mapping[Run, Result]
     leads: Leads | None = None
     ceiling: Mapping[str, Any] | None = None
@@ -45,12 +45,12 @@ class WorldFound:
         return float(self.figures(run, part)["calibration"]) / float(self.figures(self.oracle, part)["calibration"])
 
 
-def json_of(found: list[WorldFound]) -> dict[str, object]:
+def json_of(found: list[DelayResults]) -> dict[str, object]:
     """All figures, for a file."""
     return {"experiment": "delays", "worlds": {one.world.name: _world(one) for one in found}}
 
 
-def _world(found: WorldFound) -> dict[str, object]:
+def _world(found: DelayResults) -> dict[str, object]:
     runs = {
         found.world.title_of(run): {
             "command": result.command,

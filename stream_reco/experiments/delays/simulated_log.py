@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import encode
-from stream_reco.experiments.delays.plan import DAYS, World
+from stream_reco.experiments.delays.plan import DAYS, DelayWorld
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.terminal.errors import Failure
 
 USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 
 
-def world_log(world: World, folder: Path, *, fresh: bool = False) -> Path:
+def world_log(world: DelayWorld, folder: Path, *, fresh: bool = False) -> Path:
     """The log of a simulated world as events in JSON lines, in a folder that is made if need be; `fresh`: made again.
 
     Raises `Failure` where it cannot be written.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-from stream_reco.experiments.delays.results import HALF, WorldFound
+from stream_reco.experiments.delays.results import HALF, DelayResults
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
     relative: Spread
 
 
-def rows_of(worlds: Sequence[WorldFound]) -> Iterator[Row]:
+def rows_of(worlds: Sequence[DelayResults]) -> Iterator[Row]:
     """What was run on every world, the oracle first."""
     for number, run in enumerate(worlds[0].world.compared):
         runs = [(one, one.world.compared[number]) for one in worlds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from stream_reco.experiments.pages.tables import COMPARED, Found
+from stream_reco.experiments.pages.tables import COMPARED, ExperimentResults
 
 _COLOURS = dict(zip(COMPARED, ("#1f77b4", "#d1681c"), strict=True))
 _NAMES = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
@@ -13,7 +13,7 @@ _NAMES = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 STYLE = {"svg.hashsalt": "stream-reco", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
 
 
-def plot_of(found: Found) -> bytes | None:
+def plot_of(found: ExperimentResults) -> bytes | None:
     """The picture as SVG; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl
@@ -29,7 +29,7 @@ def plot_of(found: Found) -> bytes | None:
     return picture.getvalue()
 
 
-def _plot_sync(figure: Any, found: Found) -> None:
+def _plot_sync(figure: Any, found: ExperimentResults) -> None:
     figure.set_size_inches(7, 3.2)
     runs = found.experiment.runs
     for name, axes in zip(COMPARED, figure.subplots(1, 2), strict=True):
@@ -45,7 +45,7 @@ def _plot_sync(figure: Any, found: Found) -> None:
     axes.legend(frameon=False, loc="lower left")
 
 
-def _plot_ablations(figure: Any, found: Found) -> None:
+def _plot_ablations(figure: Any, found: ExperimentResults) -> None:
     runs = [run for run in found.experiment.runs if run != found.experiment.full]
     runs.sort(key=lambda run: (run.group, -found.difference(run, "ndcg@10")))
     figure.set_size_inches(9, 1.2 + 0.26 * len(runs))

@@ -56,7 +56,7 @@ _KEPT = (
 
 
 @dataclass(frozen=True)
-class Found:
+class ExperimentResults:
     """The results of all runs of an experiment."""
 
     experiment: Experiment
@@ -81,7 +81,7 @@ class Found:
         return abs(self.difference(run, name)) <= most - least
 
 
-def figures_of(found: Found) -> dict[str, object]:
+def figures_of(found: ExperimentResults) -> dict[str, object]:
     """The figures as JSON: those of each run, and once the settings that they share."""
     runs = {
         run.title: {
@@ -101,7 +101,7 @@ def figures_of(found: Found) -> dict[str, object]:
     }
 
 
-def page_of(found: Found, plot: str | None) -> str:
+def page_of(found: ExperimentResults, plot: str | None) -> str:
     """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
     title, intro = _INTROS[found.experiment.name]
     return "\n".join(
@@ -123,7 +123,7 @@ def page_of(found: Found, plot: str | None) -> str:
     )
 
 
-def _tables(found: Found) -> Iterator[str]:
+def _tables(found: ExperimentResults) -> Iterator[str]:
     experiment = found.experiment
     if experiment.name == "sync":
         yield from _table(found, "sync every", experiment.runs, lambda run: run.options[-1] + _unit(run))
@@ -144,7 +144,7 @@ def _left_out(run: Run, experiment: Experiment) -> str:
     return "– (full loop)" if run == experiment.full else run.options[-1]
 
 
-def _table(found: Found, first: str, runs: Iterable[Run], name: Callable[[Run], str]) -> Iterator[str]:
+def _table(found: ExperimentResults, first: str, runs: Iterable[Run], name: Callable[[Run], str]) -> Iterator[str]:
     heads = [first, "HR@10", "Δ", "NDCG@10", "Δ", "AUC", "logloss", "calibration", "events/s", "candidates a request"]
     yield f"| {' | '.join(heads)} |"
     yield "|---|" + "---|" * (len(heads) - 1)
@@ -153,7 +153,7 @@ def _table(found: Found, first: str, runs: Iterable[Run], name: Callable[[Run], 
     yield ""
 
 
-def _cells(found: Found, run: Run) -> Iterator[str]:
+def _cells(found: ExperimentResults, run: Run) -> Iterator[str]:
     for name in COMPARED:
         yield f"{found.figure(run, name):.4f}"
         yield change(found, run, name)
@@ -169,7 +169,7 @@ def _cells(found: Found, run: Run) -> Iterator[str]:
         yield "–" if value is None else format(value, form)
 
 
-def change(found: Found, run: Run, name: str) -> str:
+def change(found: ExperimentResults, run: Run, name: str) -> str:
     """By how much a run differs from what it is compared with, as a cell."""
     if run == found.experiment.full:
         return ""
@@ -184,7 +184,7 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
-def _noise(found: Found) -> Iterator[str]:
+def _noise(found: ExperimentResults) -> Iterator[str]:
     seeds = ", ".join(str(run.seed) for run in (found.experiment.full, *found.experiment.seeds))
     told = []
     for name, label in _LABELS.items():
@@ -226,7 +226,7 @@ def _commit(report: Mapping[str, Any]) -> str:
     return "unknown" if commit is None else commit[:10] + (" with changes" if report["git_changed"] else "")
 
 
-def _commands(found: Found) -> Iterator[str]:
+def _commands(found: ExperimentResults) -> Iterator[str]:
     yield from ("## Commands", "")
     yield from (f"- `{found.results[run].command}`" for run in found.experiment.everything)
     for run in found.experiment.seeds:

@@ -15,7 +15,7 @@ import numpy as np
 
 from stream_reco.datasets import Log
 from stream_reco.events import Action, Event, Id, Retraction
-from stream_reco.experiments.replay.tally import K, Tally
+from stream_reco.experiments.replay.tally import K, ReplayTally
 from stream_reco.measure import rank_of
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import Answers
@@ -55,7 +55,7 @@ class Plan:
 class Replay:
     """One pass of a log through a loop; `watch` is called after every batch."""
 
-    def __init__(self, loop: Loop, plan: Plan, tally: Tally, watch: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, loop: Loop, plan: Plan, tally: ReplayTally, watch: Callable[[], None] = lambda: None) -> None:
         self._loop, self._plan, self._tally, self._watch = loop, plan, tally, watch
         self._taken = 0
         self._evaluating = False

@@ -10,14 +10,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from stream_reco.config.secret import visible
-from stream_reco.experiments.replay.tally import Tally
+from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.experiments.replay.view import speeds_of
 from stream_reco.metrics import REGISTRY
 
 _SOURCE = Path(__file__).parent
 
 
-def report_of(tally: Tally, status: Mapping[str, object], settings: object) -> dict[str, object]:
+def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object) -> dict[str, object]:
     """The report; `status` is the engine's, `settings` a tree of dataclasses."""
     speeds = speeds_of(tally)
     learning = max(tally.seconds["ingest"], 1e-9)

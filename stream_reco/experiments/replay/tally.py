@@ -17,7 +17,7 @@ RECENT_EVENTS = 10_000
 RECENT_EXAMPLES = 50_000
 
 
-class Tally:
+class ReplayTally:
     """All counts of one replay; it observes the engine, which tells what was predicted before it learns."""
 
     def __init__(self) -> None:

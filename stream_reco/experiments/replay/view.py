@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from stream_reco.experiments.replay.tally import RECENT_EVENTS, RECENT_EXAMPLES, Tally
+from stream_reco.experiments.replay.tally import RECENT_EVENTS, RECENT_EXAMPLES, ReplayTally
 
 _TERMINAL_SECONDS = 0.5
 _LINE_SECONDS = 10.0
@@ -30,19 +30,19 @@ class View(Protocol):
     ) -> None: ...
 
 
-def view_of(console: Console, tally: Tally, total: int) -> View:
+def view_of(console: Console, tally: ReplayTally, total: int) -> View:
     """The view that fits the console; `total` is the number of events to come."""
     return LiveTable(console, tally, total) if console.is_terminal else Lines(console, tally, total)
 
 
-def quality_of(tally: Tally) -> dict[str, tuple[float | None, float | None]]:
+def quality_of(tally: ReplayTally) -> dict[str, tuple[float | None, float | None]]:
     """Metric → its value over all, and over the most recent."""
     recent = tally.recent_quality.metrics().as_dict() | tally.recent_ranking.as_dict()
     everything = tally.ranking.as_dict() | tally.quality.as_dict()
     return {name: (value, recent[name]) for name, value in everything.items() if name != "evaluated"}
 
 
-def speeds_of(tally: Tally) -> dict[str, float]:
+def speeds_of(tally: ReplayTally) -> dict[str, float]:
     """What was done per second: of all events, of events in training alone, of slates by one thread."""
     return {
         "events": tally.events / max(tally.elapsed, 1e-9),
@@ -54,7 +54,7 @@ def speeds_of(tally: Tally) -> dict[str, float]:
 class LiveTable:
     """A progress bar over a table of quality."""
 
-    def __init__(self, console: Console, tally: Tally, total: int) -> None:
+    def __init__(self, console: Console, tally: ReplayTally, total: int) -> None:
         self._tally = tally
         columns = (BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._progress = Progress(TextColumn("events"), *columns, console=console)
@@ -82,7 +82,7 @@ class LiveTable:
         self._live.stop()
 
 
-def quality_table(tally: Tally) -> Table:
+def quality_table(tally: ReplayTally) -> Table:
     """Quality and speed so far, for people."""
     table = Table("", "all", f"last {RECENT_EVENTS:,} / {RECENT_EXAMPLES:,}", box=None, pad_edge=False)
     for column in table.columns[1:]:
@@ -97,7 +97,7 @@ def quality_table(tally: Tally) -> Table:
 class Lines:
     """A line every few seconds, for files and for other programs."""
 
-    def __init__(self, console: Console, tally: Tally, total: int) -> None:
+    def __init__(self, console: Console, tally: ReplayTally, total: int) -> None:
         self._console, self._tally, self._total = console, tally, total
         self._shown = time.monotonic()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from stream_reco.experiments.runs.plan import Run
-from stream_reco.experiments.runs.result_store import Result, Store
+from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.machine import cores
 
@@ -25,7 +25,7 @@ _SOURCE = Path(__file__).parents[3]
 
 
 @dataclass
-class Running:
+class RunningProcess:
     """A replay under way; all that it prints goes to the file `told`."""
 
     run: Run
@@ -46,7 +46,7 @@ class Running:
         return f"{last} ({ended}; all that it said is in {self.told})"
 
 
-class Watch(Protocol):
+class RunWatcher(Protocol):
     """Told as replays start, go on and end."""
 
     def started(self, run: Run) -> None: ...
@@ -62,15 +62,15 @@ class Watch(Protocol):
 class Pool:
     """At most `jobs` replays at a time; `stop` ends them all."""
 
-    store: Store
+    store: ResultStore
     jobs: int
-    watch: Watch
+    watch: RunWatcher
     stop: threading.Event
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, runs: Sequence[Run]) -> None:
         """Run them all; results go to the store, titles of those that failed to `failures`, with the reason."""
-        waiting, active = list(runs), list[Running]()
+        waiting, active = list(runs), list[RunningProcess]()
         try:
             while (waiting or active) and not self.stop.wait(_POLL_SECONDS if active else 0):
                 while waiting and len(active) < self.jobs:
@@ -81,13 +81,13 @@ class Pool:
                 _end(one.process)
                 self.store.part(one.run).unlink(missing_ok=True)
 
-    def _start(self, run: Run) -> Running:
+    def _start(self, run: Run) -> RunningProcess:
         told = self.store.file(run, "log")
         command = [sys.executable, "-m", "stream_reco.cli", *self.store.arguments(run)]
         with told.open("wb") as output:
             process = self._open(command, output)
         self.watch.started(run)
-        return Running(run, told, process)
+        return RunningProcess(run, told, process)
 
     def _open(self, command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -99,7 +99,7 @@ class Pool:
             stderr=subprocess.STDOUT,
         )
 
-    def _ended(self, one: Running) -> bool:
+    def _ended(self, one: RunningProcess) -> bool:
         if one.process.poll() is None:
             self.watch.went_on(one.run, one.events())
             return False

@@ -12,7 +12,7 @@ from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.result_store import Result
 
 
-class Progress:
+class RunsProgress:
     """Shows `total` replays of `events` each, None where that is not known."""
 
     def __init__(self, total: int, events: int | None) -> None:
@@ -24,7 +24,7 @@ class Progress:
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
         )
-        self._bars = progress.Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bars = progress.RunsProgress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._all = self._bars.add_task("replays", total=total)
         self._tasks: dict[Run, progress.TaskID] = {}
 

@@ -28,7 +28,7 @@ class Result:
     report: Mapping[str, Any]
 
 
-class Store:
+class ResultStore:
     """Results by what they were asked for: the command, the settings' seed and the bytes of the log."""
 
     def __init__(

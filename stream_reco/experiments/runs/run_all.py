@@ -6,18 +6,18 @@ import typer
 
 from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.process_pool import Pool
-from stream_reco.experiments.runs.result_store import Store
+from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.terminal.errors import Failure
 
 
-def run_all(store: Store, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
+def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
     """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
-    from stream_reco.experiments.runs.progress import Progress
+    from stream_reco.experiments.runs.progress import RunsProgress
     from stream_reco.terminal.signals import INTERRUPTED, stopping
 
     distinct = list(dict.fromkeys(runs))
     kept = {} if fresh else {run: result for run in distinct if (result := store.find(run))}
-    with stopping() as stop, Progress(len(distinct), store.size.limit) as progress:
+    with stopping() as stop, RunsProgress(len(distinct), store.size.limit) as progress:
         for run, result in kept.items():
             progress.kept(run, result)
         pool = Pool(store, jobs, progress, stop)

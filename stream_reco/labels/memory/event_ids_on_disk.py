@@ -7,9 +7,9 @@ import msgspec
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import Held
 from stream_reco.labels.memory.event_ids import HOUR_MS
-from stream_reco.labels.memory.protocol import Progress
+from stream_reco.labels.memory.protocol import StreamProgress
 from stream_reco.storage.expiring_keys import Chunks
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at, of_id
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -19,7 +19,7 @@ _HELD = msgspec.msgpack.Decoder(Held)
 class IdsOnDisk:
     """Ids are forgotten in steps of an hour of stream time, at once for who asks, on disk as commits go by."""
 
-    def __init__(self, store: Store, progress: Progress, expired: int) -> None:
+    def __init__(self, store: RocksStore, progress: StreamProgress, expired: int) -> None:
         self._store, self._progress = store, progress
         self.expired = expired
         """Hours since the epoch; ids that were kept until an earlier one are forgotten."""

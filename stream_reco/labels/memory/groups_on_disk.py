@@ -11,7 +11,7 @@ from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.groups import Group, GroupKey
 from stream_reco.labels.memory.keys import of_group
 from stream_reco.labels.memory.protocol import BEFORE_ALL, END, NEVER, Reached
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number
 
 Member = tuple[int, int]
@@ -62,7 +62,7 @@ class _Known:
 class GroupsOnDisk:
     """All groups with a member that is not over."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RocksStore) -> None:
         self._store = store
         self.reached: Reached = (BEFORE_ALL, -1, -1)
         """What fell due before is done."""

@@ -10,7 +10,7 @@ from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.event_ids import Remembered
 from stream_reco.labels.memory.groups import GroupKey, Groups, Order, place_of
 from stream_reco.labels.memory.open_impressions import OpenImpressions
-from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, Progress, Spans
+from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, Spans, StreamProgress
 from stream_reco.labels.memory.unsettled import Near
 
 _SHOWN_BYTES = 700
@@ -22,7 +22,7 @@ class InMemory:
 
     def __init__(self, spans: Spans, order: Order) -> None:
         self.spans, self.order = spans, order
-        self.progress = Progress()
+        self.progress = StreamProgress()
         self.near = Near(self.progress, max(1, spans.window_ms // 1024))
         self.open = OpenImpressions()
         self.groups: Groups[Shown] = Groups()

@@ -6,8 +6,8 @@ import msgspec
 
 from stream_reco.labels.memory.groups import Order
 from stream_reco.labels.memory.keys import META
-from stream_reco.labels.memory.protocol import BEFORE_ALL, Progress, Spans
-from stream_reco.storage.rocksdb import Store
+from stream_reco.labels.memory.protocol import BEFORE_ALL, Spans, StreamProgress
+from stream_reco.storage.rocksdb import RocksStore
 
 VERSION = 1
 
@@ -18,17 +18,17 @@ class Meta(msgspec.Struct, array_like=True):
     version: int
     spans: Spans
     order: Order
-    progress: Progress
+    progress: StreamProgress
     reached: tuple[int, int, int] = (BEFORE_ALL, -1, -1)
     ids_expired: int = BEFORE_ALL
     commits: int = 0
 
 
-def read_meta(store: Store, spans: Spans, order: Order) -> Meta:
+def read_meta(store: RocksStore, spans: Spans, order: Order) -> Meta:
     """What the store holds, or the beginning. Raises ValueError where it was begun otherwise."""
     data = store.get(META)
     if data is None:
-        return Meta(VERSION, spans, order, Progress())
+        return Meta(VERSION, spans, order, StreamProgress())
     version = msgspec.msgpack.decode(data)[0]
     if version != VERSION:
         raise ValueError(
@@ -44,7 +44,7 @@ def read_meta(store: Store, spans: Spans, order: Order) -> Meta:
     return meta
 
 
-def write_meta(store: Store, meta: Meta) -> None:
+def write_meta(store: RocksStore, meta: Meta) -> None:
     store.put(META, msgspec.msgpack.encode(meta))
 
 

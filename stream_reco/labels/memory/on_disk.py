@@ -19,10 +19,10 @@ from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
 from stream_reco.labels.memory.keys import of_pair, timed
 from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.memory.open_impressions import chosen
-from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Progress, Reached, Spans
+from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Reached, Spans, StreamProgress
 from stream_reco.labels.memory.timeline import Timeline
 from stream_reco.labels.memory.unsettled_on_disk import NearOnDisk
-from stream_reco.storage.rocksdb import Changes, Store
+from stream_reco.storage.rocksdb import Changes, RocksStore
 from stream_reco.storage.sortable_keys import end_of, number_at, of_id
 
 _HOT = 20_000
@@ -30,13 +30,13 @@ _HOT = 20_000
 
 
 class OnDisk:
-    """Impressions, actions and ids in a `Store` (see `memory.Memory`)."""
+    """Impressions, actions and ids in a `RocksStore` (see `memory.Memory`)."""
 
-    def __init__(self, store: Store, spans: Spans, order: Order) -> None:
+    def __init__(self, store: RocksStore, spans: Spans, order: Order) -> None:
         """Raises ValueError where the store was begun with other spans or another order."""
         self.spans, self.order, self.store = spans, order, store
         meta = read_meta(store, spans, order)
-        self.progress: Progress = meta.progress
+        self.progress: StreamProgress = meta.progress
         self._commits = meta.commits
         self._timeline = Timeline(store)
         self._ids = IdsOnDisk(store, self.progress, meta.ids_expired)

@@ -24,7 +24,7 @@ Due = tuple[int, int, int, Any]
 and a rank in it."""
 
 
-class Progress(Struct, array_like=True):
+class StreamProgress(Struct, array_like=True):
     """How far the stream has come (ms), and what was counted on the way."""
 
     stream_time: int = BEFORE_ALL
@@ -54,11 +54,11 @@ class Spans(Struct, frozen=True, array_like=True):
         """The last time at which the label of an impression can change."""
         return shown.time + 2 * self.window_ms
 
-    def horizon(self, progress: Progress) -> int:
+    def horizon(self, progress: StreamProgress) -> int:
         """Impressions before this time (ms) are over."""
         return progress.advanced - 2 * self.window_ms
 
-    def is_retractable(self, action: Held, progress: Progress) -> bool:
+    def is_retractable(self, action: Held, progress: StreamProgress) -> bool:
         """Whether an action without an impression can still be taken back: for one window."""
         return action.time + self.window_ms >= progress.advanced
 
@@ -71,7 +71,7 @@ class Memory(Protocol):
     """
 
     spans: Spans
-    progress: Progress
+    progress: StreamProgress
 
     def seen(self, event_id: Id) -> bool:
         """Whether an event with this id came before and is still remembered."""

@@ -8,7 +8,7 @@ from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.protocol import BEFORE_ALL
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.expiring_keys import Chunks
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at, of_id
 
 _COMMITS = b"c"
@@ -19,7 +19,7 @@ _UNMET = 20_000
 class ServedFeatures:
     """Opaque bytes by user, request and item; changes last with the next commit of the store."""
 
-    def __init__(self, store: Store, watermark: int | None) -> None:
+    def __init__(self, store: RocksStore, watermark: int | None) -> None:
         """`watermark` (ms) is how far the stream has come; None: nowhere."""
         self._store = store
         data = store.get(_COMMITS)

@@ -12,7 +12,7 @@ import msgspec
 from stream_reco.labels.label.pending import Shown
 from stream_reco.labels.memory.keys import timed
 from stream_reco.labels.memory.protocol import END, NEVER, Reached
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at
 
 _CHUNK = msgspec.msgpack.Decoder(list[Shown])
@@ -24,7 +24,7 @@ _FIRST = -(2**63)
 class Timeline:
     """All impressions that are remembered; those that are new since the last commit are in the main memory."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RocksStore) -> None:
         self._store = store
         self.fresh: dict[int, Shown] = {}
         """By seq."""

@@ -11,7 +11,7 @@ from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.calendar_queue import Calendar
 from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.memory.open_impressions import WaitingActions
-from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, Progress
+from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, StreamProgress
 
 
 class Near:
@@ -20,7 +20,7 @@ class Near:
     `noted` and `dropped` are called with (time, kind, seq) of what comes and goes, for who keeps a copy.
     """
 
-    def __init__(self, progress: Progress, width: int) -> None:
+    def __init__(self, progress: StreamProgress, width: int) -> None:
         self._progress = progress
         self.calendar: Calendar[Any] = Calendar(width)
         self.waiting = WaitingActions()

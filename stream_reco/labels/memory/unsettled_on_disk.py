@@ -9,9 +9,9 @@ import msgspec
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import Held, Shown
 from stream_reco.labels.memory.groups import GroupKey
-from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Progress
+from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, StreamProgress
 from stream_reco.labels.memory.unsettled import Near
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -23,7 +23,7 @@ _RESPONSE = msgspec.msgpack.Decoder(tuple[GroupKey, int])
 class NearOnDisk(Near):
     """`Near`, and of impressions that came after their deadline what is due of them."""
 
-    def __init__(self, store: Store, progress: Progress, width: int) -> None:
+    def __init__(self, store: RocksStore, progress: StreamProgress, width: int) -> None:
         super().__init__(progress, width)
         self._store = store
 

@@ -16,9 +16,9 @@ from stream_reco.serve.http.dashboard_page import Page
 from stream_reco.serve.http.messages import (
     DisconnectedError,
     HttpError,
+    HttpRequest,
+    HttpResponse,
     Receive,
-    Request,
-    Response,
     Scope,
     Send,
     error_response,
@@ -96,7 +96,7 @@ class Api:
             if route.method == "POST":
                 body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
                 started = time.perf_counter()
-            response = await route.handler(Request(scope, args, body))
+            response = await route.handler(HttpRequest(scope, args, body))
         except DisconnectedError:
             return
         except Exception as problem:  # whatever fails, the client gets an answer and the server goes on
@@ -129,24 +129,24 @@ class Api:
         if route.waits and not self._service.ready():
             raise HttpError(503, "not_ready", "the server is still getting ready: ask again soon", RETRY_AFTER)
 
-    async def _live(self, _: Request) -> Response:
-        return Response(b'{"live":true}')
+    async def _live(self, _: HttpRequest) -> HttpResponse:
+        return HttpResponse(b'{"live":true}')
 
-    async def _ready(self, _: Request) -> Response:
-        return Response(b'{"ready":true}')
+    async def _ready(self, _: HttpRequest) -> HttpResponse:
+        return HttpResponse(b'{"ready":true}')
 
-    async def _metrics(self, request: Request) -> Response:
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
         encode, content_type = choose_encoder(header(request.scope, b"accept") or "")
-        return Response(encode(REGISTRY), content_type=content_type.encode(), headers=NO_STORE)
+        return HttpResponse(encode(REGISTRY), content_type=content_type.encode(), headers=NO_STORE)
 
-    async def _dashboard(self, _: Request) -> Response:
-        return Response(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)
+    async def _dashboard(self, _: HttpRequest) -> HttpResponse:
+        return HttpResponse(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)
 
-    async def _openapi(self, _: Request) -> Response:
-        return Response(self._schema)
+    async def _openapi(self, _: HttpRequest) -> HttpResponse:
+        return HttpResponse(self._schema)
 
-    async def _home(self, _: Request) -> Response:
-        return Response(b"", status=307, headers=((b"location", b"/dashboard"),))
+    async def _home(self, _: HttpRequest) -> HttpResponse:
+        return HttpResponse(b"", status=307, headers=((b"location", b"/dashboard"),))
 
 
 def _as_http_error(problem: Exception) -> HttpError:

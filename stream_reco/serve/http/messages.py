@@ -37,7 +37,7 @@ class DisconnectedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request, its body read: `args` are the path's variable parts, still percent-encoded."""
 
     scope: Scope
@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class HttpResponse:
     """What goes back."""
 
     body: bytes
@@ -66,10 +66,10 @@ class Response:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def error_response(error: HttpError) -> Response:
+def error_response(error: HttpError) -> HttpResponse:
     """`{"error": {"reason": …, "message": …}}`."""
     body = msgspec.json.encode({"error": {"reason": error.reason, "message": str(error)}})
-    return Response(body, status=error.status, headers=error.headers)
+    return HttpResponse(body, status=error.status, headers=error.headers)
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -13,12 +13,12 @@ from stream_reco.events import BadEvent, Event, Id, check_id, check_time, decode
 from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
 from stream_reco.metrics import EVENTS_REJECTED
-from stream_reco.serve.http.messages import HttpError, Request, Response, path_id, query_int
+from stream_reco.serve.http.messages import HttpError, HttpRequest, HttpResponse, path_id, query_int
 from stream_reco.serve.service import Accepted, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 RETRY_AFTER = ((b"retry-after", b"1"),)
 DEFAULT_SIMILAR = 10
 
@@ -54,7 +54,7 @@ class SimilarItems(msgspec.Struct, frozen=True):
     items: list[Neighbour]
 
 
-class UserInterests(msgspec.Struct, frozen=True):
+class InterestsAnswer(msgspec.Struct, frozen=True):
     """A user's interests, most important first."""
 
     user_id: Id
@@ -83,7 +83,7 @@ class Routes:
         self._settings = settings
         self._future_ms = int(settings.future_seconds * 1000)
 
-    async def post_events(self, request: Request) -> Response:
+    async def post_events(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/events`: good events are durable when this answers; bad ones are named by their place."""
         self._check_backlog()
         now = self._clock.now_ms()
@@ -91,26 +91,26 @@ class Routes:
         taken = await self._service.accept(events) if events else Accepted(0, 0)
         rejected += [Rejection(places[r.index], r.reason, r.message) for r in taken.rejected]
         rejected.sort(key=lambda rejection: rejection.index)
-        return Response(_ENCODER.encode(Accepted(taken.accepted, taken.duplicates, rejected)))
+        return HttpResponse(_ENCODER.encode(Accepted(taken.accepted, taken.duplicates, rejected)))
 
-    async def recommend(self, request: Request) -> Response:
+    async def recommend(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/recommend`."""
         asked = _decode(_RECOMMEND, request.body)
         check_id(asked.user_id, "user_id")
         self._check_k(asked.k)
         self._check_ids(asked.exclude, "exclude")
         slate = self._service.recommend(asked.user_id, asked.k, asked.context, asked.exclude, asked.filters)
-        return Response(_ENCODER.encode(slate))
+        return HttpResponse(_ENCODER.encode(slate))
 
-    async def score(self, request: Request) -> Response:
+    async def score(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/score`."""
         asked = _decode(_SCORE, request.body)
         check_id(asked.user_id, "user_id")
         self._check_ids(asked.item_ids, "item_ids")
         scores = self._service.score(asked.user_id, asked.item_ids, asked.context)
-        return Response(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
+        return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    async def similar(self, request: Request) -> Response:
+    async def similar(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/items/{id}/similar?k=`."""
         item_id = path_id(request.args[0])
         k = query_int(request.scope, "k", DEFAULT_SIMILAR)
@@ -118,22 +118,22 @@ class Routes:
         found = self._service.similar(item_id, k)
         if found is None:
             raise HttpError(404, "item", f"the item {item_id!r} is not known: nobody has met it since the server began")
-        return Response(_ENCODER.encode(SimilarItems(item_id, list(found))))
+        return HttpResponse(_ENCODER.encode(SimilarItems(item_id, list(found))))
 
-    async def interests(self, request: Request) -> Response:
+    async def interests(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/users/{id}/interests`."""
         user_id = path_id(request.args[0])
-        return Response(_ENCODER.encode(UserInterests(user_id, list(self._service.interests(user_id)))))
+        return HttpResponse(_ENCODER.encode(InterestsAnswer(user_id, list(self._service.interests(user_id)))))
 
-    async def forget(self, request: Request) -> Response:
+    async def forget(self, request: HttpRequest) -> HttpResponse:
         """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""
         user_id = path_id(request.args[0])
         await self._service.forget(user_id)
-        return Response(_ENCODER.encode(Deleted(user_id, True)))
+        return HttpResponse(_ENCODER.encode(Deleted(user_id, True)))
 
-    async def status(self, _: Request) -> Response:
+    async def status(self, _: HttpRequest) -> HttpResponse:
         """`GET /v1/status`."""
-        return Response(_ENCODER.encode(self._service.status()))
+        return HttpResponse(_ENCODER.encode(self._service.status()))
 
     def _check_backlog(self) -> None:
         backlog = self._service.backlog

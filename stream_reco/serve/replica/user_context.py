@@ -15,7 +15,7 @@ from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids, draw
 from stream_reco.redis.connection import RedisFailure
-from stream_reco.redis.user_store import Found
+from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import Moment
 from stream_reco.serve.slate.serving_state import Served
@@ -30,7 +30,7 @@ _NOTHING = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
 class Users(Protocol):
     """Where the states are, such as `sync.redis_users.RedisUsers`; its own timeout bounds how long a request waits."""
 
-    def get(self, user: Id) -> Found: ...
+    def get(self, user: Id) -> StoredUser: ...
 
 
 class UserMoments:
@@ -122,7 +122,7 @@ class UserMoments:
                     self._known.popitem(last=False)
         return state
 
-    def _ask(self, user_id: Id) -> Found | None:
+    def _ask(self, user_id: Id) -> StoredUser | None:
         """What the store says; None where it is away."""
         if self.away:
             self._ask_beside(user_id)

@@ -17,7 +17,7 @@ class BadUserStateError(ValueError):
     """Bytes that are no user state, or one of another release."""
 
 
-class _Wire(msgspec.Struct, frozen=True, array_like=True):
+class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     format: int
     at: int
     items: bytes
@@ -58,7 +58,7 @@ class UserState:
         """MessagePack; the arrays are little-endian."""
         keys, importance, last = self.medoids
         return msgspec.msgpack.encode(
-            _Wire(
+            _StateOnWire(
                 FORMAT,
                 self.at,
                 _plain(self.items, "<i8"),
@@ -73,7 +73,7 @@ class UserState:
     def from_bytes(cls, data: bytes) -> UserState:
         """The state that `to_bytes` gave. Raises BadUserStateError for anything else."""
         try:
-            wire = msgspec.msgpack.decode(data, type=_Wire)
+            wire = msgspec.msgpack.decode(data, type=_StateOnWire)
             if wire.format != FORMAT:
                 raise BadUserStateError(
                     f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"

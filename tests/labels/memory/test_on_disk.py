@@ -21,7 +21,7 @@ from msgspec import structs
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.memory.groups import Order
-from stream_reco.storage.rocksdb import Changes, Store, StoreError, copy_of
+from stream_reco.storage.rocksdb import Changes, RocksStore, StoreError, copy_of
 from tests.labels.memory.whole_memory import whole_memory
 from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (
@@ -76,7 +76,7 @@ class Pair:
     def __init__(self, folder: Path, order: Order, presume: int | None) -> None:
         self._folder, self._order, self._presume = folder, order, presume
         self.steady = LabelJoiner(WINDOW, order, 20, WEIGHTS, presume_ms=presume)
-        self.store = Store(folder)
+        self.store = RocksStore(folder)
         self.tried = self._open()
         self._since: list[Step] = []
         self._time = 0
@@ -111,7 +111,7 @@ class Pair:
     def _crash(self) -> None:
         self.store.flush()
         self.store.close()
-        self.store = Store(self._folder)
+        self.store = RocksStore(self._folder)
         self.tried = self._open()
         for step in self._since:
             _done(self.tried, step)
@@ -151,7 +151,7 @@ def test_examples_are_those_of_the_memory_of_objects(steps: list[Step], order: O
 @given(steps=streams(), order=st.sampled_from([None, "group", "slate"]))
 def test_changes_make_the_same_store_elsewhere(steps: list[Step], order: Order) -> None:
     with TemporaryDirectory() as folder, ExitStack() as stores:
-        store, other = (stores.enter_context(closing(Store(f"{folder}/{name}"))) for name in ("one", "two"))
+        store, other = (stores.enter_context(closing(RocksStore(f"{folder}/{name}"))) for name in ("one", "two"))
         joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=store)
         for at, step in enumerate(steps):
             _done(joiner, step)
@@ -172,7 +172,7 @@ def test_partitions_that_move_lose_and_double_nothing(
         names = count()
 
         def begin(changes: list[Changes]) -> LabelJoiner:
-            store = stores.enter_context(closing(Store(f"{folder}/{next(names)}")))
+            store = stores.enter_context(closing(RocksStore(f"{folder}/{next(names)}")))
             for some in changes:
                 store.apply(some)
             return LabelJoiner(WINDOW, order, 0, WEIGHTS, store=store)
@@ -212,7 +212,7 @@ for number in range(1, 4001):
 os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", program], check=False)
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         position = store.position
         assert position is not None
         assert 3000 <= int(position) <= 4000
@@ -220,7 +220,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_checkpoint_stays_as_it_was(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         store.put(b"a", b"1")
         store.commit(b"first")
         store.checkpoint(tmp_path / "checkpoint")
@@ -237,7 +237,7 @@ def test_a_checkpoint_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_other_settings_than_those_of_the_store_are_refused(tmp_path: Path) -> None:
     others: list[dict[str, Any]] = [{"window_ms": WINDOW + 1}, {"order": None}, {"presume_ms": 1}]
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         LabelJoiner(WINDOW, "slate", store=store).commit(b"")
         for other in others:
             with pytest.raises(ValueError, match="was begun with a window of 50 ms, order slate, presumed"):
@@ -246,8 +246,8 @@ def test_other_settings_than_those_of_the_store_are_refused(tmp_path: Path) -> N
 
 
 def test_a_store_that_is_open_elsewhere_is_named(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")), pytest.raises(StoreError, match=r"another process has it open"):
-        Store(tmp_path / "store")
+    with closing(RocksStore(tmp_path / "store")), pytest.raises(StoreError, match=r"another process has it open"):
+        RocksStore(tmp_path / "store")
 
 
 def test_without_a_store_nothing_can_be_committed() -> None:
@@ -256,7 +256,7 @@ def test_without_a_store_nothing_can_be_committed() -> None:
 
 
 def test_a_late_impression_is_due_once_more_after_a_restart(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, store=store)
         joiner.advance(10 * WINDOW)
         joiner.process([Impression(user_id=1, item_id=1, timestamp=5), Impression(user_id=1, item_id=2, timestamp=460)])
@@ -270,7 +270,7 @@ def test_a_late_impression_is_due_once_more_after_a_restart(tmp_path: Path) -> N
 
 def test_an_id_that_comes_again_after_its_time_is_kept_anew(tmp_path: Path) -> None:
     day = 86_400_000
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, store=store)
         event = Action(user_id=1, item_id=1, action="click", timestamp=0, event_id="a")
         joiner.process([event])
@@ -289,7 +289,7 @@ def test_a_commit_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
     def refuse(_: object) -> None:
         raise OSError("no space")
 
-    with closing(Store(tmp_path / "store")) as store, monkeypatch.context() as broken:
+    with closing(RocksStore(tmp_path / "store")) as store, monkeypatch.context() as broken:
         joiner = LabelJoiner(WINDOW, "slate", store=store)
         shown = [Impression(user_id=1, item_id=n, timestamp=n, event_id=n, request_id=1, position=n) for n in range(5)]
         joiner.process(shown[:2])
@@ -320,7 +320,7 @@ class Refusing:
 
 def test_an_id_that_comes_again_and_again_is_kept_each_time(tmp_path: Path) -> None:
     day = 86_400_000
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, store=store)
         for time in (0, 3 * day, 6 * day):
             joiner.advance(time)
@@ -331,7 +331,7 @@ def test_an_id_that_comes_again_and_again_is_kept_each_time(tmp_path: Path) -> N
 
 
 def test_a_deleted_user_leaves_nothing_in_the_store(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, "slate", store=store)
         joiner.advance(1000)
         late = Impression(user_id="bob", item_id=1, timestamp=5, request_id="r", position=1)
@@ -346,7 +346,7 @@ def test_a_deleted_user_leaves_nothing_in_the_store(tmp_path: Path) -> None:
 
 
 def test_stopping_within_a_moment_leaves_nothing_behind(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, store=store)
         joiner.process([Impression(user_id=user, item_id=1, timestamp=0) for user in ("ann", "bob")])
         joiner.commit(b"")
@@ -358,7 +358,7 @@ def test_stopping_within_a_moment_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_group_keeps_only_those_that_are_not_over(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, "group", lateness_ms=0, store=store)
         sizes = []
         for time in range(0, 20_000, 20):
@@ -371,7 +371,7 @@ def test_a_group_keeps_only_those_that_are_not_over(tmp_path: Path) -> None:
 
 def test_many_that_go_within_one_commit_are_swept(tmp_path: Path) -> None:
     day = 86_400_000
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(5 * day, "group", 0, {"zero": 0.0}, store=store)
         joiner.process([Impression(user_id=1, item_id=1, timestamp=0, event_id="i", group_id="g")])
         joiner.commit(b"")
@@ -385,7 +385,7 @@ def test_many_that_go_within_one_commit_are_swept(tmp_path: Path) -> None:
 
 
 def test_late_members_of_groups_are_swept_too(tmp_path: Path) -> None:
-    with closing(Store(tmp_path / "store")) as store:
+    with closing(RocksStore(tmp_path / "store")) as store:
         joiner = LabelJoiner(WINDOW, "group", store=store)
         joiner.advance(1000)
         joiner.process([Impression(user_id=n, item_id=n, timestamp=5, group_id=n) for n in range(5)])
@@ -403,7 +403,7 @@ def test_waiting_actions_keep_their_order_over_a_restart(tmp_path: Path) -> None
     ]
     values = []
     for restarts in (False, True):
-        with closing(Store(tmp_path / f"store {restarts}")) as store:
+        with closing(RocksStore(tmp_path / f"store {restarts}")) as store:
             joiner = LabelJoiner(WINDOW, None, 0, WEIGHTS, store=store)
             joiner.process(actions)
             joiner.commit(b"")

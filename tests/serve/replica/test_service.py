@@ -12,7 +12,7 @@ from stream_reco import metrics
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
-from stream_reco.redis.user_store import Found
+from stream_reco.redis.user_store import StoredUser
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
@@ -51,8 +51,8 @@ class MoodyChannel(InProcessChannel):
 class Store(dict[Id, bytes]):
     """States of users."""
 
-    def get(self, user: Id) -> Found:  # type: ignore[override] # a store of users, that happens to be a dict
-        return Found(super().get(user), True)
+    def get(self, user: Id) -> StoredUser:  # type: ignore[override] # a store of users, that happens to be a dict
+        return StoredUser(super().get(user), True)
 
 
 class Sink:

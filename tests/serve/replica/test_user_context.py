@@ -13,7 +13,7 @@ from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
 from stream_reco.redis.connection import RedisLink, RedisUnreachable
-from stream_reco.redis.user_store import Found, RedisUsers
+from stream_reco.redis.user_store import RedisUsers, StoredUser
 from stream_reco.serve.replica.user_context import UserMoments
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT
@@ -41,11 +41,11 @@ class Store:
         self.complete = True
         self.asked = 0
 
-    def get(self, user: Id) -> Found:
+    def get(self, user: Id) -> StoredUser:
         self.asked += 1
         if self.away:
             raise RedisUnreachable("away")
-        return Found(self.states.get(user), self.complete)
+        return StoredUser(self.states.get(user), self.complete)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.slate.slate_features import ShownSlate
 from stream_reco.signals.settings import RECENT
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.feature_builder import Present
+from stream_reco.train.feature_builder import FeatureBuilder
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import predictions
@@ -196,7 +196,7 @@ def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> No
 def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> bytes:
     """What the trainer makes of an impression at that moment, without a look at the scorer."""
     context = shop.signals.coder.encode(request.context, now)
-    present = Present(shop.signals, shop.histories, NegativeSampler(TrainSettings()))
+    present = FeatureBuilder(shop.signals, shop.histories, NegativeSampler(TrainSettings()))
     return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Contents, Replica
+from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, PublicationDraft, Replica
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.sync.redis.failing_link import Failing, at_commit
 
@@ -81,8 +81,8 @@ class Story:
         self.publish(self.trainer, self.channel)
 
     def publish(self, trainer: Any, channel: Channel) -> bool:
-        def collect(snapshot: bool) -> Contents:
-            contents: Contents = trainer.collect(snapshot)
+        def collect(snapshot: bool) -> PublicationDraft:
+            contents: PublicationDraft = trainer.collect(snapshot)
             state = {table.name: _rows(table) for table in trainer.tables}
             self.handed[(trainer.publisher.epoch, trainer.publisher._tried + 1)] = (state, trainer.step)
             return contents

@@ -14,7 +14,7 @@ from stream_reco import metrics
 from stream_reco.events import Event, Impression, ItemEvent, encode
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from tests.integration.served_log import features_of, messages_of, shown_slate
 from topologies.messages.user_deletion import Deletion, encode_deletion
 from topologies.processors.labelling import Labelling
@@ -37,7 +37,7 @@ class Partition:
     """A store and the processor on it; each step is committed."""
 
     def __init__(self, folder: Path, served: str | None = "served") -> None:
-        self.store = Store(folder)
+        self.store = RocksStore(folder)
         self._made = served
         self.begin()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from topologies.partitions.changelog import Position, contained, offsets_of
 from topologies.partitions.input import InputReader, Source
 
@@ -94,7 +94,7 @@ def test_a_long_backlog_beside_comes_in_parts_while_the_input_waits() -> None:
 
 
 def test_one_number_is_the_offset_of_the_first_topic(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = RocksStore(tmp_path / "store")
     topics = ["events", "served"]
     assert offsets_of(store, topics) == {"events": 0, "served": 0}
     store.commit(Position(7, 3, 1).to_bytes())

@@ -17,9 +17,9 @@ from stream_reco.events import Action, Event, Id, encode
 from stream_reco.redis.connection import RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
-from stream_reco.storage.rocksdb import Store
+from stream_reco.storage.rocksdb import RocksStore
 from tests.waiting import until
-from topologies.processors.interests import UserInterests
+from topologies.processors.interests import InterestsProcessor
 from topologies.processors.item_vectors import ItemVectors
 from topologies.processors.redis_copies import UserCopies
 
@@ -78,13 +78,15 @@ def click(user: Id, number: int, event_id: str | None = None) -> Action:
     return Action(user_id=user, item_id=number, action="click", timestamp=START + number * 1000, event_id=event_id)
 
 
-def work(copies: Copies, store: Store, session_seconds: float = 60.0) -> UserInterests:
+def work(copies: Copies, store: RocksStore, session_seconds: float = 60.0) -> InterestsProcessor:
     settings = Settings()
     users, vectors = cast(RedisUsers, copies), cast(ItemVectors, Vectors())
-    return UserInterests((settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store)
+    return InterestsProcessor(
+        (settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store
+    )
 
 
-def take(interests: UserInterests, events: Sequence[Event]) -> None:
+def take(interests: InterestsProcessor, events: Sequence[Event]) -> None:
     records: Any = [Read(encode(event)) for event in events]
     interests.process(records, NOW)
     interests.advance(NOW, caught_up=False)
@@ -93,8 +95,8 @@ def take(interests: UserInterests, events: Sequence[Event]) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "store")
+def store(tmp_path: Path) -> Iterator[RocksStore]:
+    opened = RocksStore(tmp_path / "store")
     yield opened
     opened.close()
 
@@ -103,7 +105,7 @@ def counts(copies: Copies) -> dict[Id, int]:
     return {user: len(UserState.from_bytes(state).items) for user, state in copies.states.items()}
 
 
-def test_the_very_first_action_is_known_when_it_comes_again(store: Store) -> None:
+def test_the_very_first_action_is_known_when_it_comes_again(store: RocksStore) -> None:
     copies = Copies()
     interests = work(copies, store)
     take(interests, [click("ann", 0, "first")])
@@ -113,7 +115,7 @@ def test_the_very_first_action_is_known_when_it_comes_again(store: Store) -> Non
     assert counts(copies) == {"ann": 1, "ben": 1}
 
 
-def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: Store) -> None:
+def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: RocksStore) -> None:
     copies = Copies()
     copies.away = True
     interests = work(copies, store)
@@ -128,7 +130,7 @@ def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: 
     assert counts(copies) == {"ann": 1, "ben": 1}
 
 
-def test_a_worker_that_has_slept_writes_nothing(store: Store) -> None:
+def test_a_worker_that_has_slept_writes_nothing(store: RocksStore) -> None:
     copies = Copies()
     interests = work(copies, store, session_seconds=0.0)
     take(interests, [click("ann", 0)])
