@@ -2,6 +2,6 @@
 
 from stream_reco.embedded.engine import Engine, Ingested
 from stream_reco.embedded.evaluation import Viewer
-from stream_reco.learner.progressive_evaluation import Observer
+from stream_reco.learner.progressive_evaluation import EvaluationSink
 
-__all__ = ["Engine", "Ingested", "Observer", "Viewer"]
+__all__ = ["Engine", "EvaluationSink", "Ingested", "Viewer"]

@@ -24,7 +24,7 @@ from stream_reco.embedded.publish import Publishing
 from stream_reco.embedded.user_context import moments
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
-from stream_reco.learner.progressive_evaluation import Observer
+from stream_reco.learner.progressive_evaluation import EvaluationSink
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import Answers
 from stream_reco.serve.slate.request import Request
@@ -52,7 +52,7 @@ class Engine:
         data_dir: str | Path | None = None,
         settings: Settings | None = None,
         *,
-        observer: Observer | None = None,
+        observer: EvaluationSink | None = None,
         viewer: Viewer | None = None,
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,

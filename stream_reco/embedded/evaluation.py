@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
-from stream_reco.learner.progressive_evaluation import Observer, observe_predicted
+from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_before_training
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
 from stream_reco.train.trainer import predictions
@@ -29,7 +29,9 @@ class Viewer(Protocol):
 class Watching:
     """Stands between a learner and those who measure it; without a version that is served nothing is told."""
 
-    def __init__(self, learner: Learner, served: Served, observer: Observer | None, viewer: Viewer | None) -> None:
+    def __init__(
+        self, learner: Learner, served: Served, observer: EvaluationSink | None, viewer: Viewer | None
+    ) -> None:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []
         if observer is not None:
@@ -53,7 +55,7 @@ class Watching:
 
     def _learns(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
-            observe_predicted(self._observer, batch, self._served.ranker, self._served.replica.tables)
+            evaluate_before_training(self._observer, batch, self._served.ranker, self._served.replica.tables)
 
     def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
         return predictions(self._served.ranker, batch, self._served.replica.tables)

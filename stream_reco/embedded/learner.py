@@ -18,9 +18,9 @@ from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_pending
-from stream_reco.learner.example_queue import Lessons
-from stream_reco.learner.positional_rng import Randomness
-from stream_reco.learner.stream_state import Intake
+from stream_reco.learner.example_queue import ExampleQueue
+from stream_reco.learner.positional_rng import PositionalRng
+from stream_reco.learner.stream_state import StreamState
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
@@ -44,13 +44,13 @@ class Learner:
         """`store` keeps what waits for a label; without one it is in memory."""
         self.settings = settings
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
-        self.intake = Intake(settings.signals, settings.training)
-        self.lessons = Lessons(settings.labels, settings.model, settings.training, self._late_features)
+        self.intake = StreamState(settings.signals, settings.training)
+        self.lessons = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
         self.interests = Interests(settings.interests)
         self._commit_at = _UNCOMMITTED
         self.watch_shown: Callable[[Impression, bytes], None] | None = None
         """Called with each new impression and its `Inputs`."""
-        self._randomness = Randomness(settings.training.seed)
+        self._randomness = PositionalRng(settings.training.seed)
 
     @property
     def signals(self) -> Signals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
-from stream_reco.learner.publication_contents import Collecting
+from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.sync import Channel, InProcessChannel, Publisher
 
@@ -15,7 +15,7 @@ class Publishing:
     def __init__(
         self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None
     ) -> None:
-        self._collecting = Collecting(learner.intake, learner.lessons, settings.labels.lateness_ms)
+        self._collecting = PublicationContents(learner.intake, learner.lessons, settings.labels.lateness_ms)
         self._publisher = Publisher(model, epoch)
         self._channel = InProcessChannel() if channel is None else channel
         self.served = Served(settings.model, settings.signals, model, settings.serve.row_precision)

@@ -10,8 +10,8 @@ import numpy as np
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
-from stream_reco.learner.example_queue import Lessons
-from stream_reco.learner.stream_state import Intake
+from stream_reco.learner.example_queue import ExampleQueue
+from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.rows import TABLES
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
@@ -33,7 +33,7 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     patience: tuple[int, list[Example]] | None
 
 
-def progress_of(intake: Intake, lessons: Lessons) -> LearnerProgress:
+def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
     return LearnerProgress(
         lessons.waiting,
         lessons.waiting_since,
@@ -46,7 +46,7 @@ def progress_of(intake: Intake, lessons: Lessons) -> LearnerProgress:
     )
 
 
-def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
+def parts_of(intake: StreamState, lessons: ExampleQueue) -> dict[str, Part]:
     """Everything else. The tables are not copied: they are written as they are when the checkpoint is."""
 
     def tables(folder: Path) -> None:
@@ -63,8 +63,8 @@ def parts_of(intake: Intake, lessons: Lessons) -> dict[str, Part]:
 
 
 def restore(
-    intake: Intake,
-    lessons: Lessons,
+    intake: StreamState,
+    lessons: ExampleQueue,
     settings: SignalSettings,
     progress: LearnerProgress,
     parts: Mapping[str, RestoredPart],

@@ -16,10 +16,10 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.learner import checkpoint_parts
 from stream_reco.learner.event_deduplication import SeenIds
-from stream_reco.learner.example_queue import Lessons
-from stream_reco.learner.feature_snapshots import Moments
-from stream_reco.learner.positional_rng import Randomness
-from stream_reco.learner.stream_state import Intake
+from stream_reco.learner.example_queue import ExampleQueue
+from stream_reco.learner.feature_snapshots import FeatureSnapshots
+from stream_reco.learner.positional_rng import PositionalRng
+from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import MINUTE_MS, SignalSettings
 from stream_reco.storage.checkpoint import Part, RestoredPart
@@ -35,7 +35,7 @@ class _DistributedProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_onl
     impressions: int
 
 
-class ExampleLearner:
+class DistributedLearner:
     """Learns from events and labelled examples, in whatever order the two come.
 
     Its state is a function of the seed and of that order. Each example is learned from whenever it is given: who calls
@@ -46,15 +46,15 @@ class ExampleLearner:
         self, labels: LabelSettings, signals: SignalSettings, model: ModelSettings, training: TrainSettings
     ) -> None:
         self._labels, self._signals = labels, signals
-        self.intake = Intake(signals, training)
-        self.lessons = Lessons(labels, model, training, self._features)
+        self.intake = StreamState(signals, training)
+        self.lessons = ExampleQueue(labels, model, training, self._features)
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
         self._weights = labels.weights
-        self._moments = Moments()
+        self._moments = FeatureSnapshots()
         self._seen = SeenIds()
-        self._randomness = Randomness(training.seed)
+        self._randomness = PositionalRng(training.seed)
 
     @property
     def now(self) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from stream_reco.events import Id, key_of
 from stream_reco.labels import Example, LabelSettings, observe_example
-from stream_reco.learner.example_weight import Share, share_of
-from stream_reco.learner.positional_rng import Randomness
-from stream_reco.learner.window_buffer import Patience
+from stream_reco.learner.example_weight import ExampleWeight, weigh
+from stream_reco.learner.positional_rng import PositionalRng
+from stream_reco.learner.window_buffer import WindowBuffer
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
@@ -21,7 +21,7 @@ _PURPOSES = 4
 """Places of the random numbers: four for each step, and as many for each event of whoever draws for those."""
 
 
-class Lessons:
+class ExampleQueue:
     """Takes examples as their labels come, and steps the trainer on each full batch.
 
     What it becomes is a function of the examples, their order and the times that it is told, and of nothing else.
@@ -37,7 +37,7 @@ class Lessons:
         """`features(example, now)` gives the `Inputs` of an example that came without them."""
         self._labels, self._training, self._features = labels, training, features
         self.trainer = Trainer(model, training)
-        self.patience = Patience(labels.window_ms) if labels.policy == "conclusive" else None
+        self.patience = WindowBuffer(labels.window_ms) if labels.policy == "conclusive" else None
         self.presumes = labels.presume_ms is not None
         """Whether impressions without an action are presumed negative."""
         self.waiting: list[Labelled] = []
@@ -48,7 +48,7 @@ class Lessons:
         self.steps = 0
         self.watch: Watcher | None = None
         """Called with each batch before the trainer learns from it; of its positions some are hidden."""
-        self._randomness = Randomness(training.seed)
+        self._randomness = PositionalRng(training.seed)
 
     def take(self, examples: Iterable[Example], now: int) -> None:
         """Learn from examples at stream time `now` (ms), or hold them to the end of their window."""
@@ -81,7 +81,7 @@ class Lessons:
             self.patience.forget_user(user_id)
 
     def _teach(self, example: Example, now: int) -> None:
-        share = share_of(example, self.presumes, self._labels.negative_rate, self._training.seed)
+        share = weigh(example, self.presumes, self._labels.negative_rate, self._training.seed)
         if not share.teaches:
             return
         if not self.waiting:
@@ -90,7 +90,7 @@ class Lessons:
         if len(self.waiting) == self._training.batch:
             self._step()
 
-    def _labelled(self, example: Example, share: Share, now: int) -> Labelled:
+    def _labelled(self, example: Example, share: ExampleWeight, now: int) -> Labelled:
         features = example.features
         if features is None:
             features = self._features(example, now)

@@ -14,7 +14,7 @@ _PRESUMED = "immediate"
 
 
 @dataclass(frozen=True)
-class Share:
+class ExampleWeight:
     """`weight` of the label, `undone` of the opposite one, `rate` at which negatives of its kind are kept."""
 
     weight: float
@@ -28,7 +28,7 @@ class Share:
         return self.weight > 0.0 or self.undone > 0.0
 
 
-def share_of(example: Example, presumes: bool, negative_rate: float, seed: int) -> Share:
+def weigh(example: Example, presumes: bool, negative_rate: float, seed: int) -> ExampleWeight:
     """The share of one example; `presumes`: impressions without an action are presumed negative.
 
     Negatives of a share `negative_rate` of the impressions are kept. In such a sample log-odds are those of all
@@ -38,11 +38,11 @@ def share_of(example: Example, presumes: bool, negative_rate: float, seed: int) 
     undoes = example.undoes
     if example.is_unprompted:
         # There was no impression: nobody was shown it and passed it over.
-        return Share(example.weight)
+        return ExampleWeight(example.weight)
     keeps = negative_rate >= 1.0 or _chance(example, seed) < negative_rate
     weight = example.weight if example.label == 1 or keeps else 0.0
     undone = undoes.weight if undoes and (undoes.label == 1 or keeps) else 0.0
-    return Share(weight, undone, _feedback(example) if presumes else Feedback.CERTAIN, negative_rate)
+    return ExampleWeight(weight, undone, _feedback(example) if presumes else Feedback.CERTAIN, negative_rate)
 
 
 def _feedback(example: Example) -> Feedback:

@@ -14,7 +14,7 @@ Key = tuple[Id, Id, Id | None, int, str | None]
 """User, item, request, time (ms) and kind of an action."""
 
 
-class Moments:
+class FeatureSnapshots:
     """The moments of the newest actions, oldest first; what is not asked for in time is let go."""
 
     def __init__(self, most: int = MOST) -> None:

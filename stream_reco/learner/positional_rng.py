@@ -9,7 +9,7 @@ import numpy as np
 _FRESH_BUFFER = 4
 
 
-class Randomness:
+class PositionalRng:
     """Philox (Salmon et al., SC 2011) is counter-based: seed and place are its key, every place has its own stream."""
 
     def __init__(self, seed: int) -> None:

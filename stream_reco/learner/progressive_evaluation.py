@@ -19,7 +19,7 @@ from stream_reco.train.batch import TrainingBatch, is_sound
 from stream_reco.train.trainer import predictions
 
 
-class Observer(Protocol):
+class EvaluationSink(Protocol):
     """Measures the loop from inside."""
 
     def examples(
@@ -32,7 +32,9 @@ class Observer(Protocol):
         ...
 
 
-def observe_predicted(observer: Observer, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]) -> None:
+def evaluate_before_training(
+    observer: EvaluationSink, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]
+) -> None:
     """Tell the observer what this model predicts of a batch that is about to be learned from.
 
     Of a batch that the trainer will refuse nothing is told.
@@ -46,7 +48,7 @@ def observe_predicted(observer: Observer, batch: TrainingBatch, ranker: Ranker, 
     observer.examples(batch.labels.numpy(), predictions(ranker, batch, tables), weights, sampled)
 
 
-class LastPublished:
+class PublishedModel:
     """A copy of the version that a channel has taken last, on which what the trainer learns next is predicted.
 
     Scorers may serve a version that is older by as long as they take to follow, so this is as new as any of them. The
@@ -54,7 +56,7 @@ class LastPublished:
     """
 
     def __init__(
-        self, model: ModelSettings, observer: Observer, every: int = 1, precision: Precision = "float32"
+        self, model: ModelSettings, observer: EvaluationSink, every: int = 1, precision: Precision = "float32"
     ) -> None:
         """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
         self._observer, self._every, self._precision = observer, every, precision
@@ -82,4 +84,4 @@ class LastPublished:
     def _learns(self, batch: TrainingBatch) -> None:
         self._batches += 1
         if self._version and self._batches % self._every == 0:
-            observe_predicted(self._observer, batch, self._ranker, self._tables)
+            evaluate_before_training(self._observer, batch, self._ranker, self._tables)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from stream_reco import metrics
-from stream_reco.learner.example_queue import Lessons
-from stream_reco.learner.stream_state import Intake
+from stream_reco.learner.example_queue import ExampleQueue
+from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.weights import weights_of
 from stream_reco.sync import PublicationDraft, drain_tables
 
 
-class Collecting:
+class PublicationContents:
     """Drains a learner into the contents of publications."""
 
-    def __init__(self, intake: Intake, lessons: Lessons, lateness_ms: int) -> None:
+    def __init__(self, intake: StreamState, lessons: ExampleQueue, lateness_ms: int) -> None:
         """A publication's watermark is the stream time less `lateness_ms`."""
         self._intake, self._lessons, self._lateness_ms = intake, lessons, lateness_ms
         self._collected_steps = -1

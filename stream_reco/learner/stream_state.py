@@ -15,7 +15,7 @@ from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
 
-class Intake:
+class StreamState:
     """What the learner sees of the world: the items' signals, the users' histories, and how far time has come."""
 
     def __init__(self, signals: SignalSettings, training: TrainSettings) -> None:

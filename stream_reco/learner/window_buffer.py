@@ -15,7 +15,7 @@ from stream_reco.labels import Example
 from stream_reco.labels.label.example import ShownKey
 
 
-class Patience:
+class WindowBuffer:
     """Holds the label of an impression as it changes, from its first one to the end of the window."""
 
     def __init__(self, window_ms: int) -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id
 from stream_reco.labels import Example
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.storage.checkpoint import CheckpointError
@@ -31,14 +31,14 @@ def newest(checkpoints: Checkpoints, known: str = "") -> LoadedCheckpoint | None
         return None  # what was listed has left meanwhile
 
 
-def restored(found: LoadedCheckpoint, settings: Settings) -> ExampleLearner:
+def restored(found: LoadedCheckpoint, settings: Settings) -> DistributedLearner:
     """A learner as the checkpoint has it."""
     learner = learner_of(settings)
     learner.restore(found.parts)
     return learner
 
 
-def learned(checkpoints: Checkpoints, settings: Settings, known: str = "") -> tuple[ExampleLearner, str] | None:
+def learned(checkpoints: Checkpoints, settings: Settings, known: str = "") -> tuple[DistributedLearner, str] | None:
     """The learner of `newest` and the checkpoint's name; None also where it leaves while it is read."""
     try:
         return None if (found := newest(checkpoints, known)) is None else (restored(found, settings), found.name)
@@ -46,7 +46,7 @@ def learned(checkpoints: Checkpoints, settings: Settings, known: str = "") -> tu
         return None
 
 
-def undisturbed(events: Sequence[Event], examples: Sequence[Example], settings: Settings) -> ExampleLearner:
+def undisturbed(events: Sequence[Event], examples: Sequence[Example], settings: Settings) -> DistributedLearner:
     """A learner that was given everything in the order of its time, an example before the event of its own time."""
     torch.set_num_threads(settings.training.threads)
     learner = learner_of(settings)
@@ -75,7 +75,7 @@ def pairs_of(examples: Sequence[Example], rng: np.random.Generator, most: int = 
     return positives + negatives
 
 
-def auc(learner: ExampleLearner, pairs: Sequence[Pair]) -> float:
+def auc(learner: DistributedLearner, pairs: Sequence[Pair]) -> float:
     """How well it tells apart what was labelled 1 from the rest, with all that it knows at the end."""
     signals, present, now = learner.intake.signals, learner.intake.present, learner.intake.stream_time
     context = signals.coder.encode(None, now)

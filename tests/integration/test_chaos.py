@@ -24,7 +24,7 @@ from stream_reco.datasets import load as load_log
 from stream_reco.events import Action, Event, Id, ItemEvent, encode
 from stream_reco.labels import Example
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.simulate import generate
@@ -110,7 +110,7 @@ def settings() -> Settings:
     return load(environ={f"STREAM_RECO_{name}": value for name, value in SETTINGS.items()}).settings
 
 
-async def until_learned(checkpoints: Checkpoints, examples: int, seconds: float) -> ExampleLearner:
+async def until_learned(checkpoints: Checkpoints, examples: int, seconds: float) -> DistributedLearner:
     """Wait until a checkpoint holds that many examples; returns its learner."""
     deadline = time.monotonic() + seconds
     learner, known = None, ""

@@ -20,7 +20,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
 from stream_reco.sync import Publication
@@ -130,7 +130,7 @@ async def all_learned(
         await asyncio.sleep(0.3)
 
 
-def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> ExampleLearner:
+def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> DistributedLearner:
     """What is learned from both topics in the order of their times, without Kafka."""
     torch.set_num_threads(1)
     merge = Merge[int, Event | Example]([0, 1])
@@ -147,7 +147,7 @@ def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> ExampleLea
     return learner
 
 
-def assert_equal(found: ExampleLearner, wanted: ExampleLearner) -> None:
+def assert_equal(found: DistributedLearner, wanted: DistributedLearner) -> None:
     """To the bit, as far as it was trained."""
     assert found.lessons.examples == wanted.lessons.examples
     assert found.lessons.steps == wanted.lessons.steps > 0

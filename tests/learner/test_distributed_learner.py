@@ -15,7 +15,7 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Action, Event, Id, Impression
 from stream_reco.labels import Example, LabelSettings
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
@@ -53,14 +53,14 @@ def unprompted(action: Action) -> Example:
     )
 
 
-def whole(learner: ExampleLearner) -> dict[str, object]:
+def whole(learner: DistributedLearner) -> dict[str, object]:
     """Everything, in a form that can be compared."""
     parts = compared(learner.parts())
     parts["seen.keys"] = np.sort(np.asarray(parts["seen.keys"]))
     return parts
 
 
-def read(learner: ExampleLearner, place: int = -1) -> Inputs:
+def read(learner: DistributedLearner, place: int = -1) -> Inputs:
     return Inputs.from_bytes(learner.lessons.waiting[place].inputs)
 
 
@@ -177,7 +177,7 @@ def test_of_a_click_log_in_order_it_becomes_what_the_embedded_learner_becomes() 
 class Judge:
     """Asks two learners about each batch before the embedded one learns from it; the other has not seen it either."""
 
-    def __init__(self, embedded: Learner, learner: ExampleLearner, rest: int) -> None:
+    def __init__(self, embedded: Learner, learner: DistributedLearner, rest: int) -> None:
         self._learners = (embedded.lessons, learner.lessons)
         self.found = (BinaryMetrics(), BinaryMetrics())
         self._rest = rest

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stream_reco.events import Action, Id
 from stream_reco.labels import Example
 from stream_reco.learner.event_deduplication import SeenIds
-from stream_reco.learner.feature_snapshots import Moments
+from stream_reco.learner.feature_snapshots import FeatureSnapshots
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -61,7 +61,7 @@ def _example(number: int) -> Example:
 
 
 def test_a_moment_is_given_once() -> None:
-    moments = Moments()
+    moments = FeatureSnapshots()
     moments.keep(_action(1), b"one")
     assert moments.take(_example(2)) is None
     assert moments.take(_example(1)) == b"one"
@@ -69,14 +69,14 @@ def test_a_moment_is_given_once() -> None:
 
 
 def test_the_oldest_moments_make_room() -> None:
-    moments = Moments(3)
+    moments = FeatureSnapshots(3)
     for number in range(5):
         moments.keep(_action(number), b"%d" % number)
     assert [moments.take(_example(number)) for number in range(5)] == [None, None, b"2", b"3", b"4"]
 
 
 def test_no_moment_is_kept_of_an_action_whose_example_came_before() -> None:
-    moments = Moments()
+    moments = FeatureSnapshots()
     moments.expect(_example(1))
     assert not moments.wants(_action(1))
     assert moments.wants(_action(2))
@@ -86,15 +86,15 @@ def test_no_moment_is_kept_of_an_action_whose_example_came_before() -> None:
 
 
 def test_moments_leave_with_age_and_with_their_user() -> None:
-    moments = Moments()
+    moments = FeatureSnapshots()
     for number in range(6):
         moments.keep(_action(number), b"x")
     moments.forget_before(2)
     assert len(moments) == 4
     moments.forget_user(0)
     assert [number for number in range(6) if moments.take(_example(number))] == [2, 4, 5]
-    kept = Moments()
+    kept = FeatureSnapshots()
     kept.keep(_action(1), b"a")
-    other = Moments()
+    other = FeatureSnapshots()
     other.recall(kept.state())
     assert other.take(_example(1)) == b"a"

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
-from stream_reco.learner.progressive_evaluation import LastPublished
-from stream_reco.learner.publication_contents import Collecting
+from stream_reco.learner.progressive_evaluation import PublishedModel
+from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs
@@ -48,7 +48,7 @@ class World:
 
     def __init__(self, precision: Precision = "float32") -> None:
         self.learner = learner_of(SMALL)
-        self.collecting = Collecting(self.learner.intake, self.learner.lessons, 0)
+        self.collecting = PublicationContents(self.learner.intake, self.learner.lessons, 0)
         self.publisher, self.channel = Publisher("shop", 1), InProcessChannel()
         self.served = Served(SMALL.model, SMALL.signals, "shop", precision)
 
@@ -67,7 +67,7 @@ class World:
             feed(self.learner, stream[at : at + _INTERVAL])
 
     def plainly(self, told: Told, every: int) -> Callable[[TrainingBatch], None]:
-        """Watches as `LastPublished` does, with what a scorer would serve."""
+        """Watches as `PublishedModel` does, with what a scorer would serve."""
         batches = 0
 
         def watch(batch: TrainingBatch) -> None:
@@ -83,7 +83,7 @@ class World:
 @pytest.mark.parametrize(("every", "precision"), [(1, "float32"), (4, "float32"), (2, "tanh8")])
 def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision: Precision) -> None:
     world, wanted, found = World(precision), Told(), Told()
-    published = LastPublished(SMALL.model, found, every, precision)
+    published = PublishedModel(SMALL.model, found, every, precision)
     plainly = world.plainly(wanted, every)
 
     def both(batch: TrainingBatch) -> None:
@@ -102,7 +102,7 @@ def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision
 
 def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() -> None:
     world, found = World(), Told()
-    published = LastPublished(SMALL.model, found)
+    published = PublishedModel(SMALL.model, found)
     lessons = world.learner.lessons
     lessons.watch = published.watch
     stream = list(woven(shown_and_clicked(600), SMALL, 0))
@@ -122,7 +122,7 @@ def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() 
 
 def test_the_watcher_changes_nothing_of_what_is_learned() -> None:
     watched, alone = World(), World()
-    published = LastPublished(SMALL.model, Told())
+    published = PublishedModel(SMALL.model, Told())
     watched.learner.lessons.watch = published.watch
     watched.run(published.take)
     alone.run(lambda _: None)
@@ -134,8 +134,8 @@ def test_the_watcher_changes_nothing_of_what_is_learned() -> None:
 def test_the_gauges_are_those_of_the_last_examples() -> None:
     PROGRESSIVE.clear()
     world, told = World(), Told()
-    published = LastPublished(SMALL.model, told)
-    both = LastPublished(SMALL.model, ProgressiveQuality(window=600, every=1))
+    published = PublishedModel(SMALL.model, told)
+    both = PublishedModel(SMALL.model, ProgressiveQuality(window=600, every=1))
 
     def watch(batch: TrainingBatch) -> None:
         published.watch(batch)

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.learner.window_buffer import Patience
+from stream_reco.learner.window_buffer import WindowBuffer
 from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shifts, shuffled, ticks
 
 
 def taught(
-    log: list[Event], some_ticks: list[bool], patience: Patience | None
+    log: list[Event], some_ticks: list[bool], patience: WindowBuffer | None
 ) -> dict[tuple[Id, Id, Id | None, int], list[Example]]:
     """By impression, what a learner is given."""
     joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS)
@@ -43,7 +43,7 @@ def test_the_label_at_the_end_of_the_window_is_learned_once(
     log: list[Event], moved: list[int], some_ticks: list[bool]
 ) -> None:
     log = shuffled(log, moved)
-    patience = Patience(WINDOW)
+    patience = WindowBuffer(WINDOW)
     at_once, patiently = taught(log, some_ticks, None), taught(log, some_ticks, patience)
     assert len(patience) == 0
     assert at_once.keys() >= patiently.keys()
@@ -65,11 +65,11 @@ def test_the_label_at_the_end_of_the_window_is_learned_once(
 @given(log=logs(loose=False), cut=st.integers(0, 20))
 def test_a_restart_goes_on_with_what_was_held(log: list[Event], cut: int) -> None:
     joiner = LabelJoiner(WINDOW, None, 0, WEIGHTS)
-    steady, restarted = Patience(WINDOW), Patience(WINDOW)
+    steady, restarted = WindowBuffer(WINDOW), WindowBuffer(WINDOW)
     for at, event in enumerate(log):
         if at == cut:
             state = restarted.state()
-            restarted = Patience(WINDOW)
+            restarted = WindowBuffer(WINDOW)
             restarted.recall(*state)
         assert steady.due(event.timestamp) == restarted.due(event.timestamp)
         for example in joiner.advance(event.timestamp) + joiner.process([event]):
@@ -79,7 +79,7 @@ def test_a_restart_goes_on_with_what_was_held(log: list[Event], cut: int) -> Non
 
 
 def test_a_forgotten_user_teaches_nothing_more() -> None:
-    patience = Patience(WINDOW)
+    patience = WindowBuffer(WINDOW)
     for user in ("u", "v"):
         example = Example(user_id=user, item_id="i", label=1, weight=1.0, reason="action", event_time=0, label_time=1)
         assert patience.holds(example)
@@ -88,7 +88,7 @@ def test_a_forgotten_user_teaches_nothing_more() -> None:
 
 
 def test_what_had_no_impression_is_not_taken_for_one_of_the_same_moment() -> None:
-    joiner, patience = LabelJoiner(WINDOW), Patience(WINDOW)
+    joiner, patience = LabelJoiner(WINDOW), WindowBuffer(WINDOW)
     log: list[Event] = [
         Action(user_id=1, item_id=1, action="click", timestamp=5, event_id="u"),
         Impression(user_id=1, item_id=1, timestamp=5),

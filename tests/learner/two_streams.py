@@ -11,13 +11,13 @@ from msgspec import structs
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Impression
 from stream_reco.labels import Example, LabelJoiner
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 
 START = 1_700_000_000_000
 
 
-def learner_of(settings: Settings) -> ExampleLearner:
-    return ExampleLearner(settings.labels, settings.signals, settings.model, settings.training)
+def learner_of(settings: Settings) -> DistributedLearner:
+    return DistributedLearner(settings.labels, settings.signals, settings.model, settings.training)
 
 
 def shown_and_clicked(count: int, seed: int = 3) -> list[Event]:
@@ -67,7 +67,7 @@ class Labelling:
         return self._joiner.advance(self._time + 3 * self._joiner.window_ms)
 
 
-def feed(learner: ExampleLearner, inputs: Iterable[Event | Example]) -> None:
+def feed(learner: DistributedLearner, inputs: Iterable[Event | Example]) -> None:
     for one in inputs:
         if isinstance(one, Example):
             learner.take_example(one)

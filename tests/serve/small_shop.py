@@ -13,7 +13,7 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.request import Moment
+from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.signals.context import ContextValue
@@ -58,15 +58,15 @@ class SmallShop:
         """Give items a row, and with it a vector."""
         self.trainer.tables["item"].train_rows(np.array([key_of(item, "item") for item in items]), NOW)
 
-    def moment(self, user: Id, now: int) -> Moment:
+    def moment(self, user: Id, now: int) -> UserContext:
         assert now > 0
         row = self.histories.row_of(user)
         key = key_of(user, "user")
         medoids = np.array(self.medoids.get(user, []), dtype=np.int64)
         if row < 0:
-            return Moment(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids)
+            return UserContext(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids)
         recent, times = self.histories.items[row].copy(), self.histories.times[row].copy()
-        return Moment(key, recent, times, self.histories.seen(row), medoids)
+        return UserContext(key, recent, times, self.histories.seen(row), medoids)
 
     def sync(self) -> int:
         self.publisher.publish(self.channel, self._contents)

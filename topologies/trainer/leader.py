@@ -18,8 +18,8 @@ from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.labels import Example
-from stream_reco.learner.progressive_evaluation import LastPublished
-from stream_reco.learner.publication_contents import Collecting
+from stream_reco.learner.progressive_evaluation import PublishedModel
+from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import LIVE_MS, observe_stage
 from stream_reco.serve.slate.serving_state import MODEL_NAME
@@ -136,10 +136,12 @@ class Leader:
 
     def _prepare_to_publish(self, standing: Standing) -> None:
         learner = standing.learner
-        self._collecting = Collecting(learner.intake, learner.lessons, self._around.settings.labels.lateness_ms)
+        self._collecting = PublicationContents(
+            learner.intake, learner.lessons, self._around.settings.labels.lateness_ms
+        )
         self._publisher = Publisher(MODEL_NAME, self._epoch)
         settings = self._around.settings
-        self._published = LastPublished(
+        self._published = PublishedModel(
             settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision
         )
         learner.lessons.watch = self._published.watch

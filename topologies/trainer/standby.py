@@ -9,7 +9,7 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.labels import Example
-from stream_reco.learner.distributed_learner import ExampleLearner
+from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.storage.checkpoint import CheckpointError
 from topologies.messages.user_deletion import Deletion
 from topologies.trainer.checkpoints import Checkpoints, Offsets
@@ -23,7 +23,7 @@ class Standing:
     """What was learned from all records before the `offsets`; one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self.learner = ExampleLearner(settings.labels, settings.signals, settings.model, settings.training)
+        self.learner = DistributedLearner(settings.labels, settings.signals, settings.model, settings.training)
         self.offsets: Offsets = {}
         self.records = 0
         """Records learned from in this process."""

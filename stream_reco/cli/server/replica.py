@@ -18,7 +18,7 @@ from stream_reco.embedded.warm_up import warm_up
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.service import EventSink, ReplicaService
-from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
 from stream_reco.serve.slate.slate_features import Watch
@@ -54,7 +54,7 @@ def following(settings: Settings) -> Iterator[RunningServer]:
             raise Misuse(str(error)) from error
         served = Served(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
         seed = settings.training.seed
-        users = UserMoments(
+        users = RemoteUserContexts(
             served,
             RedisUsers(soon, redis.prefix, redis.user_days),
             settings.interests,

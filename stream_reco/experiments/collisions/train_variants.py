@@ -18,7 +18,7 @@ from stream_reco.experiments.collisions.hashed_table import HASHED, SideBySide, 
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
 from stream_reco.experiments.replay.tally import ReplayTally
-from stream_reco.learner.progressive_evaluation import observe_predicted
+from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
 from stream_reco.train.batch import TrainingBatch
 from stream_reco.train.trainer import Trainer
@@ -94,7 +94,7 @@ class LearnRun:
         for number, pupil in enumerate(self.pupils):
             counts = [pupil.windows[window], *([pupil.quality] if events > self._warm_up else [])]
             seen = _Seen(counts, self.tally if number == 0 else None)
-            observe_predicted(seen, batch, pupil.trainer.averaged, pupil.trainer.tables)
+            evaluate_before_training(seen, batch, pupil.trainer.averaged, pupil.trainer.tables)
 
     def report(self, log: Log) -> dict[str, object]:
         """The figures: at the top those of the collisionless trainer, in "variants" of all, it first."""

@@ -15,7 +15,7 @@ from stream_reco import metrics
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.measure.stages import observe_stage
-from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
@@ -50,7 +50,7 @@ class ReplicaService:
         self,
         served: Served,
         scorer: Scorer,
-        users: UserMoments,
+        users: RemoteUserContexts,
         channel: Channel,
         *,
         lateness_ms: int,

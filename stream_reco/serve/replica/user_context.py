@@ -17,7 +17,7 @@ from stream_reco.interests import InterestSettings, Medoids, draw
 from stream_reco.redis.connection import RedisFailure
 from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
-from stream_reco.serve.slate.request import Moment
+from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.signals.settings import DAY_MS, RECENT
 
@@ -33,7 +33,7 @@ class Users(Protocol):
     def get(self, user: Id) -> StoredUser: ...
 
 
-class UserMoments:
+class RemoteUserContexts:
     """Gives a user's moment in the slots that are served; safe to use from several threads, never raises.
 
     While the store is away the state known last stands in, of at most `capacity` users, else the user is a stranger. No
@@ -68,13 +68,13 @@ class UserMoments:
         self.newest = 0
         """The newest action of any user that was asked for, ms."""
 
-    def __call__(self, user_id: Id, now: int) -> Moment:
+    def __call__(self, user_id: Id, now: int) -> UserContext:
         """The user's moment; to be called while nothing is applied, inside `replica.reading()`."""
         key = key_of(user_id, "user")
         state = self.state(user_id)
         recent, times = np.full(RECENT, -1, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
         if state is None:
-            return Moment(key, recent, times, _NO_SLOTS, _NO_KEYS)
+            return UserContext(key, recent, times, _NO_SLOTS, _NO_KEYS)
         young = state.times >= now - self._history_ms
         slots = self._served.signals.catalogue.slots_of_keys(state.items[young].tolist())
         seen = slots[slots >= 0]
@@ -82,7 +82,7 @@ class UserMoments:
         recent[:count], times[:count] = slots[:count], state.times[young][:count]
         with self._lock:
             medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
-        return Moment(key, recent, times, seen, medoids)
+        return UserContext(key, recent, times, seen, medoids)
 
     def interests(self, user_id: Id, now: int) -> Medoids:
         """The user's interests as of `now` (ms); of a stranger none."""

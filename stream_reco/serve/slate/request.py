@@ -27,7 +27,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Moment:
+class UserContext:
     """A user as of now: unlike everything else that a scorer reads, this is never frozen between two versions.
 
     Slots are the trainer's; a replica that is behind ignores those it does not know yet.

@@ -25,7 +25,7 @@ from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.filters import excluded_slots, passing
 from stream_reco.serve.slate.new_items import newcomers
 from stream_reco.serve.slate.pending_slates import Answers
-from stream_reco.serve.slate.request import Moment, Request
+from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
 from stream_reco.serve.slate.serving_state import Served
 from stream_reco.serve.slate.slate import Slate, SlateItem
@@ -50,7 +50,7 @@ class _Asked:
     request: Request
     now: int
     context: Context
-    moment: Moment
+    moment: UserContext
     recent: NDArray[np.int32]
     times: NDArray[np.int64]
     user: Inputs
@@ -76,7 +76,7 @@ class Scorer:
     def __init__(
         self,
         served: Served,
-        moment_of: Callable[[Id, int], Moment],
+        moment_of: Callable[[Id, int], UserContext],
         retrieve: RetrieveSettings,
         settings: SlateSettings,
         seed: int,

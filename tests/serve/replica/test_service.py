@@ -17,7 +17,7 @@ from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.replica.service import EventSink, ReplicaService
-from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.settings import ServeSettings, SlateSettings
@@ -81,7 +81,7 @@ class Scene:
         self.shop.channel = self.channel = MoodyChannel()
         self.served = Served(MODEL, SignalSettings(), "shop")
         self.store = Store()
-        self.users = UserMoments(self.served, self.store, InterestSettings())
+        self.users = RemoteUserContexts(self.served, self.store, InterestSettings())
         scorer = Scorer(self.served, self.users, RetrieveSettings(), SlateSettings(), 0)
         self.clock = ManualClock(NOW + 5_000)
         self.service = ReplicaService(

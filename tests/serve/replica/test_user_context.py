@@ -14,7 +14,7 @@ from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
 from stream_reco.redis.connection import RedisLink, RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers, StoredUser
-from stream_reco.serve.replica.user_context import UserMoments
+from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT
 from tests.serve.small_shop import NOW, SmallShop
@@ -64,9 +64,9 @@ class Elapsed:
         return self.now
 
 
-def moments(shop: SmallShop, store: Store, **how: int) -> tuple[UserMoments, Elapsed]:
+def moments(shop: SmallShop, store: Store, **how: int) -> tuple[RemoteUserContexts, Elapsed]:
     elapsed = Elapsed()
-    return UserMoments(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
+    return RemoteUserContexts(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
 
 
 def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
@@ -217,7 +217,7 @@ def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_not
     with RedisLink(server.url) as patient, RedisLink(server.url, timeout_seconds=0.04) as link:
         users = RedisUsers(patient)
         users.put_many({"u": state_of({7: NOW})})
-        source = UserMoments(shop.served, RedisUsers(link), InterestSettings(), retry_seconds=0.2)
+        source = RemoteUserContexts(shop.served, RedisUsers(link), InterestSettings(), retry_seconds=0.2)
         assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
         getattr(server, way)()
         waited = []

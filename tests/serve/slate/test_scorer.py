@@ -14,7 +14,7 @@ from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.request import Moment, Request
+from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
@@ -225,7 +225,7 @@ def test_a_batch_is_of_one_version_even_if_a_sync_comes_in_between() -> None:
     with ThreadPoolExecutor(1) as other:
         begun: list[Future[int]] = []
 
-        def moment_while_syncing(user: Id, now: int) -> Moment:
+        def moment_while_syncing(user: Id, now: int) -> UserContext:
             if not begun:
                 shop.act(9, "late", NOW)
                 begun.append(other.submit(shop.sync))
