@@ -13,7 +13,7 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.example import Example
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.label.unprompted import taken_back, unprompted
 from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
@@ -209,12 +209,12 @@ class LabelJoiner:
         """The weight of an action; 0 where it is no positive."""
         return self._weights.of(event)
 
-    def _find(self, event: Action) -> Shown | None:
+    def _find(self, event: Action) -> PendingImpression | None:
         return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        shown = Shown(
+        shown = PendingImpression(
             seq=memory.progress.seq,
             time=event.timestamp,
             user_id=event.user_id,
@@ -242,7 +242,7 @@ class LabelJoiner:
         if weight <= 0:
             memory.keep_id(event.event_id, event.timestamp)
             return
-        action = Held(
+        action = PendingAction(
             seq=memory.progress.seq,
             time=event.timestamp,
             weight=weight,
@@ -265,7 +265,7 @@ class LabelJoiner:
         else:
             self._unprompted(action, out)
 
-    def _attribute(self, shown: Shown, actions: list[Held], out: list[Example]) -> None:
+    def _attribute(self, shown: PendingImpression, actions: list[PendingAction], out: list[Example]) -> None:
         memory = self._memory
         end = memory.spans.end_of(shown)
         place = place_of(shown, self.order)
@@ -282,7 +282,7 @@ class LabelJoiner:
         memory.progress.pending += shown.label is None
         memory.changed(shown)
 
-    def _unprompted(self, action: Held, out: list[Example]) -> None:
+    def _unprompted(self, action: PendingAction, out: list[Example]) -> None:
         out.append(unprompted(action))
         if action.event_id is None:
             return
@@ -301,7 +301,7 @@ class LabelJoiner:
         elif event.user_id is not None and event.user_id != taken.user_id:
             memory.progress.orphans += 1
             metrics.ORPHANS.labels("retraction").inc()
-        elif isinstance(taken, Shown):
+        elif isinstance(taken, PendingImpression):
             if event.timestamp <= memory.spans.end_of(taken):
                 rules.retract(taken, event.retracts, event.timestamp, memory.spans.deadline_of(taken), out)
                 memory.changed(taken)
@@ -310,7 +310,7 @@ class LabelJoiner:
         elif taken.retracted is None:
             memory.retract_waiting(taken, event.timestamp)
 
-    def _retract_unprompted(self, action: Held, time: int, out: list[Example]) -> None:
+    def _retract_unprompted(self, action: PendingAction, time: int, out: list[Example]) -> None:
         if time <= action.time + self.window_ms:
             self._memory.forget(action)
             out.append(taken_back(action, time))
@@ -328,12 +328,12 @@ class LabelJoiner:
         else:
             self._passed_over(due, time, out)
 
-    def _presume(self, shown: Shown, time: int, out: list[Example]) -> None:
+    def _presume(self, shown: PendingImpression, time: int, out: list[Example]) -> None:
         if shown.label is None:
             rules.presume(shown, time, out)
             self._memory.progress.pending -= 1
 
-    def _mature(self, shown: Shown, out: list[Example]) -> None:
+    def _mature(self, shown: PendingImpression, out: list[Example]) -> None:
         memory = self._memory
         memory.progress.pending -= shown.label is None
         held = shown.actions is not None

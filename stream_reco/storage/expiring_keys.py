@@ -14,7 +14,7 @@ _KEYS = msgspec.msgpack.Decoder(list[bytes])
 _LEAST_SWEPT = 1000
 
 
-class Chunks:
+class ExpiringKeys:
     """The chunks lie under `letter`, hour and commit; hours count from the epoch."""
 
     def __init__(self, store: RocksStore, letter: bytes) -> None:

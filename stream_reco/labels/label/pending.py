@@ -9,7 +9,7 @@ from stream_reco.events import Id
 Context = dict[str, str | int | float | bool | None]
 
 
-class Held(Struct, gc=False, array_like=True):
+class PendingAction(Struct, gc=False, array_like=True):
     """A positive action: one that waits for its impression, that can still be retracted, or that matures with it.
 
     `live` says that it counts for the label now, `retracted` is the time of its retraction, `dropped` that the calendar
@@ -32,7 +32,7 @@ class Held(Struct, gc=False, array_like=True):
     dropped: bool = False
 
 
-class Shown(Struct, gc=False, array_like=True):
+class PendingImpression(Struct, gc=False, array_like=True):
     """An impression and its label so far (None: pending).
 
     `weight` is what was given for the present label in all; `late` says that an action after the deadline gave it.
@@ -56,6 +56,6 @@ class Shown(Struct, gc=False, array_like=True):
     matured: bool = False
     dropped: bool = False
     late: bool = False
-    within: Held | None = None
-    after: Held | None = None
-    actions: list[Held] | None = None
+    within: PendingAction | None = None
+    after: PendingAction | None = None
+    actions: list[PendingAction] | None = None

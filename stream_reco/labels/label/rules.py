@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stream_reco.labels.label.example import Example, Undone
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 
 NEGATIVE_WEIGHT = 1.0
 
 
-def act(shown: Shown, actions: Iterable[Held], deadline: int, out: list[Example]) -> None:
+def act(shown: PendingImpression, actions: Iterable[PendingAction], deadline: int, out: list[Example]) -> None:
     """Actions on the impression: one that has come, or all that had to wait, which then count by their times."""
     ready = []
     for action in actions:
@@ -28,7 +28,7 @@ def act(shown: Shown, actions: Iterable[Held], deadline: int, out: list[Example]
     _replay(shown, ready, deadline, out)
 
 
-def retract(shown: Shown, event_id: int | str, time: int, deadline: int, out: list[Example]) -> None:
+def retract(shown: PendingImpression, event_id: int | str, time: int, deadline: int, out: list[Example]) -> None:
     """An action on the impression is taken back; a second time changes nothing."""
     for action in shown.actions or ():
         if action.event_id == event_id:
@@ -39,19 +39,19 @@ def retract(shown: Shown, event_id: int | str, time: int, deadline: int, out: li
             return
 
 
-def respond_later(shown: Shown, time: int, out: list[Example]) -> None:
+def respond_later(shown: PendingImpression, time: int, out: list[Example]) -> None:
     """A later impression got a response: this one was passed over."""
     if shown.label is None:
         # A slate's impressions may be logged after the click; no label is older than what it labels.
         _give(shown, None, 0, NEGATIVE_WEIGHT, "responded_later", max(time, shown.time), out)
 
 
-def presume(shown: Shown, time: int, out: list[Example]) -> None:
+def presume(shown: PendingImpression, time: int, out: list[Example]) -> None:
     """There is no action yet: a negative, until there is one."""
     _give(shown, None, 0, NEGATIVE_WEIGHT, "immediate", time, out)
 
 
-def mature(shown: Shown, deadline: int, out: list[Example]) -> None:
+def mature(shown: PendingImpression, deadline: int, out: list[Example]) -> None:
     """The deadline is past: without a label this is a negative, and what came after the deadline may reverse it."""
     shown.matured = True
     if shown.label is None:
@@ -62,7 +62,7 @@ def mature(shown: Shown, deadline: int, out: list[Example]) -> None:
         _replay(shown, held, deadline, out)
 
 
-def _replay(shown: Shown, actions: list[Held], deadline: int, out: list[Example]) -> None:
+def _replay(shown: PendingImpression, actions: list[PendingAction], deadline: int, out: list[Example]) -> None:
     """Actions and their retractions in the order of their times, so that it does not matter how they came."""
     steps = [(action.time, 0, action.seq, action) for action in actions]
     steps += [(_withdrawn_at(action), 1, action.seq, action) for action in actions if action.retracted is not None]
@@ -75,7 +75,7 @@ def _replay(shown: Shown, actions: list[Held], deadline: int, out: list[Example]
             _apply(shown, action, deadline, out)
 
 
-def _apply(shown: Shown, action: Held, deadline: int, out: list[Example]) -> None:
+def _apply(shown: PendingImpression, action: PendingAction, deadline: int, out: list[Example]) -> None:
     action.live = True
     late = action.time > deadline
     if action.event_id is None:
@@ -91,7 +91,7 @@ def _apply(shown: Shown, action: Held, deadline: int, out: list[Example]) -> Non
             _give(shown, action, 1, action.weight, "action", action.time, out)
 
 
-def _keep_strongest(shown: Shown, action: Held, late: bool) -> None:
+def _keep_strongest(shown: PendingImpression, action: PendingAction, late: bool) -> None:
     if late:
         if shown.after is None or action.weight > shown.after.weight:
             shown.after = action
@@ -99,7 +99,7 @@ def _keep_strongest(shown: Shown, action: Held, late: bool) -> None:
         shown.within = action
 
 
-def _withdraw(shown: Shown, action: Held, deadline: int, out: list[Example]) -> None:
+def _withdraw(shown: PendingImpression, action: PendingAction, deadline: int, out: list[Example]) -> None:
     action.live = False
     best = _strongest(shown, deadline)
     if shown.label != 1 or (best is not None and _upholds(shown, best, deadline)):
@@ -111,16 +111,16 @@ def _withdraw(shown: Shown, action: Held, deadline: int, out: list[Example]) -> 
         _give(shown, best, 1, best.weight, "reversal", time, out)
 
 
-def _upholds(shown: Shown, best: Held, deadline: int) -> bool:
+def _upholds(shown: PendingImpression, best: PendingAction, deadline: int) -> bool:
     """Whether what is left gives the same label; an action after the deadline cannot stand in for one before it."""
     return best.weight >= shown.weight and shown.late == (best.time > deadline)
 
 
-def _withdrawn_at(action: Held) -> int:
+def _withdrawn_at(action: PendingAction) -> int:
     return action.time if action.retracted is None else max(action.retracted, action.time)
 
 
-def _strongest(shown: Shown, deadline: int) -> Held | None:
+def _strongest(shown: PendingImpression, deadline: int) -> PendingAction | None:
     live = [action for action in shown.actions or () if action.live]
     within = [action for action in live if action.time <= deadline] + ([shown.within] if shown.within else [])
     after = [action for action in live if action.time > deadline] + ([shown.after] if shown.after else [])
@@ -128,7 +128,13 @@ def _strongest(shown: Shown, deadline: int) -> Held | None:
 
 
 def _give(
-    shown: Shown, action: Held | None, label: int, weight: float, reason: str, time: int, out: list[Example]
+    shown: PendingImpression,
+    action: PendingAction | None,
+    label: int,
+    weight: float,
+    reason: str,
+    time: int,
+    out: list[Example],
 ) -> None:
     """Make `label` with `weight` in all the label that holds: a flip undoes the old label, else the rest is given."""
     flips = shown.label is not None and shown.label != label

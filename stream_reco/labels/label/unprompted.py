@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from stream_reco.labels.label.example import Example, Undone
-from stream_reco.labels.label.pending import Held
+from stream_reco.labels.label.pending import PendingAction
 from stream_reco.labels.label.rules import NEGATIVE_WEIGHT
 
 
-def unprompted(action: Held) -> Example:
+def unprompted(action: PendingAction) -> Example:
     return _example(action, 1, action.weight, "unprompted", action.time, None)
 
 
-def taken_back(action: Held, time: int) -> Example:
+def taken_back(action: PendingAction, time: int) -> Example:
     """The action's retraction at `time`."""
     undone = Undone("unprompted", 1, action.weight, action.time)
     return _example(action, 0, NEGATIVE_WEIGHT, "retraction", max(time, action.time), undone)
 
 
-def _example(action: Held, label: int, weight: float, reason: str, time: int, undoes: Undone | None) -> Example:
+def _example(
+    action: PendingAction, label: int, weight: float, reason: str, time: int, undoes: Undone | None
+) -> Example:
     return Example(
         user_id=action.user_id,
         item_id=action.item_id,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held
+from stream_reco.labels.label.pending import PendingAction
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.protocol import StreamProgress
-from stream_reco.storage.expiring_keys import Chunks
+from stream_reco.storage.expiring_keys import ExpiringKeys
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at, of_id
 
 _ENCODER = msgspec.msgpack.Encoder()
-_HELD = msgspec.msgpack.Decoder(Held)
+_HELD = msgspec.msgpack.Decoder(PendingAction)
 
 
 class IdsOnDisk:
@@ -23,7 +23,7 @@ class IdsOnDisk:
         self._store, self._progress = store, progress
         self.expired = expired
         """Hours since the epoch; ids that were kept until an earlier one are forgotten."""
-        self._chunks = Chunks(store, b"x")
+        self._chunks = ExpiringKeys(store, b"x")
 
     def seen(self, event_id: Id) -> bool:
         value = self._store.get(_key(event_id))
@@ -47,18 +47,18 @@ class IdsOnDisk:
         if value is not None:
             self._store.put(key, value[:8])
 
-    def keep_retractable(self, action: Held, until: int) -> None:
+    def keep_retractable(self, action: PendingAction, until: int) -> None:
         if action.event_id is not None:
             key = b"u" + of_id(action.user_id) + number(action.seq)
             self._store.put(key, _ENCODER.encode(action))
             self._chunks.add(until // HOUR_MS, key)
             self.keep(action.event_id, until, key)
 
-    def retractable(self, key: bytes) -> Held | None:
+    def retractable(self, key: bytes) -> PendingAction | None:
         value = self._store.get(key)
         return None if value is None else _HELD.decode(value)
 
-    def drop_retractable(self, action: Held) -> None:
+    def drop_retractable(self, action: PendingAction) -> None:
         if action.event_id is not None:
             self.let_go(action.event_id)
             self._store.delete(b"u" + of_id(action.user_id) + number(action.seq))

@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from typing import Generic, Literal, TypeVar
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Shown
+from stream_reco.labels.label.pending import PendingImpression
 
 Order = Literal["group", "slate"] | None
 # Not `Id | tuple[Id, Id]`: in msgspec 0.22 that type, read as part of a state, crashes the garbage collector.
@@ -15,7 +15,7 @@ GroupKey = tuple[Id, ...]
 M = TypeVar("M")
 
 
-def place_of(shown: Shown, order: Order) -> tuple[GroupKey, int] | None:
+def place_of(shown: PendingImpression, order: Order) -> tuple[GroupKey, int] | None:
     """The group and rank of an impression, under the setting of what a group and its order are; None: it has none."""
     if order == "slate":
         if shown.request_id is None or shown.position is None:

@@ -6,7 +6,7 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from stream_reco.labels.label.pending import Shown
+from stream_reco.labels.label.pending import PendingImpression
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.groups import Group, GroupKey
 from stream_reco.labels.memory.keys import of_group
@@ -70,7 +70,7 @@ class GroupsOnDisk:
         """Before this key are only those that have gone."""
         self._known: dict[GroupKey, _Known] = {}
 
-    def join(self, key: GroupKey, rank: int, shown: Shown, end: int, since: int) -> tuple[int, int] | None:
+    def join(self, key: GroupKey, rank: int, shown: PendingImpression, end: int, since: int) -> tuple[int, int] | None:
         """Add an impression; return (time, rank) of the earliest response from `since` on to a later one, if any."""
         known = self._of(key)
         # One that comes after its end has to be told to leave.

@@ -6,12 +6,12 @@ from collections.abc import Generator
 from heapq import heappop, heappush
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.event_ids import Remembered
 from stream_reco.labels.memory.groups import GroupKey, Groups, Order, place_of
 from stream_reco.labels.memory.open_impressions import OpenImpressions
 from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, Spans, StreamProgress
-from stream_reco.labels.memory.unsettled import Near
+from stream_reco.labels.memory.unsettled import UnsettledActions
 
 _SHOWN_BYTES = 700
 """An impression with its entries in all indexes, without its features; measured."""
@@ -23,13 +23,13 @@ class InMemory:
     def __init__(self, spans: Spans, order: Order) -> None:
         self.spans, self.order = spans, order
         self.progress = StreamProgress()
-        self.near = Near(self.progress, max(1, spans.window_ms // 1024))
+        self.near = UnsettledActions(self.progress, max(1, spans.window_ms // 1024))
         self.open = OpenImpressions()
-        self.groups: Groups[Shown] = Groups()
-        self.held: dict[Id, Shown | Held] = {}
+        self.groups: Groups[PendingImpression] = Groups()
+        self.held: dict[Id, PendingImpression | PendingAction] = {}
         self.remembered = Remembered()
         self.nbytes = self.uncommitted = 0
-        self._unmatured: list[tuple[int, int, Shown]] = []
+        self._unmatured: list[tuple[int, int, PendingImpression]] = []
         """Impressions as a heap by time and seq; some may have matured."""
 
     def seen(self, event_id: Id) -> bool:
@@ -39,7 +39,7 @@ class InMemory:
         if event_id is not None:
             self.remembered.keep(event_id, self.progress.id_until(until))
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: PendingImpression) -> None:
         self.open.add(shown)
         heappush(self._unmatured, (shown.time, shown.seq, shown))
         self.nbytes += _SHOWN_BYTES + len(shown.features or b"")
@@ -47,17 +47,17 @@ class InMemory:
             self.near.calendar.push(shown.time + self.spans.presume_ms, PRESUMED, shown.seq, shown)
         self.near.calendar.push(self.spans.deadline_of(shown), DEADLINE, shown.seq, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
         return self.open.find(user_id, item_id, request_id, time, 2 * self.spans.window_ms)
 
-    def changed(self, shown: Shown) -> None:
+    def changed(self, shown: PendingImpression) -> None:
         """The object is all there is."""
 
-    def matured(self, shown: Shown) -> None:
+    def matured(self, shown: PendingImpression) -> None:
         self.oldest()  # lets go of it
         self.near.calendar.push(self.spans.end_of(shown), END, shown.seq, shown)
 
-    def remove(self, shown: Shown) -> None:
+    def remove(self, shown: PendingImpression) -> None:
         shown.dropped = True
         self.open.remove(shown)
         self.nbytes -= _SHOWN_BYTES + len(shown.features or b"")
@@ -68,7 +68,7 @@ class InMemory:
         if place is not None:
             self.groups.leave(*place, shown.seq, self.spans.horizon(self.progress))
 
-    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+    def join(self, key: GroupKey, rank: int, shown: PendingImpression) -> tuple[int, int] | None:
         return self.groups.join(key, rank, shown.seq, shown, self.spans.horizon(self.progress))
 
     def respond(self, key: GroupKey, rank: int, time: int) -> bool:
@@ -77,37 +77,37 @@ class InMemory:
     def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
         self.near.response(time, seq, key, rank)
 
-    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+    def passed_over(self, key: GroupKey, rank: int) -> list[PendingImpression]:
         return [shown for shown in self.groups.passed_over(key, rank) if shown.label is None]
 
-    def attribute(self, action: Held, shown: Shown) -> None:
+    def attribute(self, action: PendingAction, shown: PendingImpression) -> None:
         if action.event_id is not None:
             self.held[action.event_id] = shown
             self.keep_id(action.event_id, self.spans.end_of(shown))
 
-    def taken(self, event_id: Id) -> Shown | Held | None:
+    def taken(self, event_id: Id) -> PendingImpression | PendingAction | None:
         taken = self.held.get(event_id)
-        if isinstance(taken, Held) and not self.spans.is_retractable(taken, self.progress):
+        if isinstance(taken, PendingAction) and not self.spans.is_retractable(taken, self.progress):
             return None
         return taken or self.near.actions.get(event_id)
 
-    def wait(self, action: Held) -> None:
+    def wait(self, action: PendingAction) -> None:
         self.near.wait(action)
 
-    def waited_for(self, shown: Shown) -> list[Held]:
+    def waited_for(self, shown: PendingImpression) -> list[PendingAction]:
         return self.near.waited_for(shown, self.spans.end_of(shown))
 
-    def retract_waiting(self, action: Held, time: int) -> None:
+    def retract_waiting(self, action: PendingAction, time: int) -> None:
         self.near.retract(action, time)
 
-    def keep_retractable(self, action: Held) -> None:
+    def keep_retractable(self, action: PendingAction) -> None:
         if action.event_id is not None:
             until = action.time + self.spans.window_ms
             self.keep_id(action.event_id, until)
             self.held[action.event_id] = action
             self.near.calendar.push(until, FORGET, action.seq, action)
 
-    def forget(self, action: Held) -> None:
+    def forget(self, action: PendingAction) -> None:
         if action.event_id is not None and self.held.get(action.event_id) is action:
             del self.held[action.event_id]
 

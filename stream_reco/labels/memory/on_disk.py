@@ -12,7 +12,7 @@ from itertools import islice
 
 from stream_reco.events import Id
 from stream_reco.labels.label import rules
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
@@ -21,7 +21,7 @@ from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.memory.open_impressions import chosen
 from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Reached, Spans, StreamProgress
 from stream_reco.labels.memory.timeline import Timeline
-from stream_reco.labels.memory.unsettled_on_disk import NearOnDisk
+from stream_reco.labels.memory.unsettled_on_disk import UnsettledActionsOnDisk
 from stream_reco.storage.rocksdb import Changes, RocksStore
 from stream_reco.storage.sortable_keys import end_of, number_at, of_id
 
@@ -42,13 +42,13 @@ class OnDisk:
         self._ids = IdsOnDisk(store, self.progress, meta.ids_expired)
         self._groups = GroupsOnDisk(store)
         self._reach(meta.reached)
-        self._loaded: dict[int, Shown] = {}
-        self._changed: dict[int, Shown] = {}
-        self._overdue: dict[int, tuple[Shown, int]] = {}
+        self._loaded: dict[int, PendingImpression] = {}
+        self._changed: dict[int, PendingImpression] = {}
+        self._overdue: dict[int, tuple[PendingImpression, int]] = {}
         """Impressions that came too late for the timeline, with how much that is due of them is near."""
-        self._fresh: dict[bytes, list[Shown]] = {}
+        self._fresh: dict[bytes, list[PendingImpression]] = {}
         """New impressions by the key of their user and item."""
-        self._near = NearOnDisk(store, self.progress, max(1, spans.window_ms // 1024))
+        self._near = UnsettledActionsOnDisk(store, self.progress, max(1, spans.window_ms // 1024))
         self._near.recall(self._recalled)
 
     @property
@@ -66,7 +66,7 @@ class OnDisk:
         if event_id is not None:
             self._ids.keep(event_id, until, b"")
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: PendingImpression) -> None:
         self._timeline.add(shown)
         self._fresh.setdefault(of_pair(shown.user_id, shown.item_id), []).append(shown)
         for kind, span in self._spans():
@@ -75,23 +75,23 @@ class OnDisk:
                 self._owe(shown)
                 self._near.late(entry, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
         return chosen(self._of_pair(user_id, item_id), request_id, time, 2 * self.spans.window_ms)
 
-    def changed(self, shown: Shown) -> None:
+    def changed(self, shown: PendingImpression) -> None:
         if shown.seq not in self._timeline.fresh:
             self._loaded[shown.seq] = self._changed[shown.seq] = shown
 
-    def matured(self, shown: Shown) -> None:
+    def matured(self, shown: PendingImpression) -> None:
         """Nothing to write: it follows from the time."""
 
-    def remove(self, shown: Shown) -> None:
+    def remove(self, shown: PendingImpression) -> None:
         if shown.seq in self._overdue:
             self._leave_group(shown)
         self._timeline.over(shown, self._reached, 2 * self.spans.window_ms)
         self._drop(shown)
 
-    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+    def join(self, key: GroupKey, rank: int, shown: PendingImpression) -> tuple[int, int] | None:
         return self._groups.join(key, rank, shown, self.spans.end_of(shown), self.spans.horizon(self.progress))
 
     def respond(self, key: GroupKey, rank: int, time: int) -> bool:
@@ -100,15 +100,15 @@ class OnDisk:
     def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
         self._near.response(time, seq, key, rank)
 
-    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+    def passed_over(self, key: GroupKey, rank: int) -> list[PendingImpression]:
         members = (self._get(time, seq) for time, seq in self._groups.passed_over(key, rank))
         return [shown for shown in members if shown is not None and shown.label is None]
 
-    def attribute(self, action: Held, shown: Shown) -> None:
+    def attribute(self, action: PendingAction, shown: PendingImpression) -> None:
         if action.event_id is not None:
             self._ids.keep(action.event_id, self.spans.end_of(shown), timed(b"i", shown.time, shown.seq))
 
-    def taken(self, event_id: Id) -> Shown | Held | None:
+    def taken(self, event_id: Id) -> PendingImpression | PendingAction | None:
         if (waiting := self._near.actions.get(event_id)) is not None:
             return waiting
         of_what = self._ids.of(event_id)
@@ -117,19 +117,19 @@ class OnDisk:
         action = self._ids.retractable(of_what) if of_what else None
         return action if action is not None and self.spans.is_retractable(action, self.progress) else None
 
-    def wait(self, action: Held) -> None:
+    def wait(self, action: PendingAction) -> None:
         self._near.wait(action)
 
-    def waited_for(self, shown: Shown) -> list[Held]:
+    def waited_for(self, shown: PendingImpression) -> list[PendingAction]:
         return self._near.waited_for(shown, self.spans.end_of(shown))
 
-    def retract_waiting(self, action: Held, time: int) -> None:
+    def retract_waiting(self, action: PendingAction, time: int) -> None:
         self._near.retract(action, time)
 
-    def keep_retractable(self, action: Held) -> None:
+    def keep_retractable(self, action: PendingAction) -> None:
         self._ids.keep_retractable(action, action.time + self.spans.window_ms)
 
-    def forget(self, action: Held) -> None:
+    def forget(self, action: PendingAction) -> None:
         self._ids.drop_retractable(action)
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
@@ -252,7 +252,7 @@ class OnDisk:
         finally:
             self._reach((time, kind, seq + 1))
 
-    def _owe(self, shown: Shown) -> None:
+    def _owe(self, shown: PendingImpression) -> None:
         self._overdue[shown.seq] = (shown, self._overdue.get(shown.seq, (shown, 0))[1] + 1)
 
     def _settle_up(self, seq: int) -> None:
@@ -262,11 +262,11 @@ class OnDisk:
             if not shown.dropped:
                 self.changed(shown)  # how far it has come does not follow from the time yet
 
-    def _leave_group(self, shown: Shown) -> None:
+    def _leave_group(self, shown: PendingImpression) -> None:
         if (place := place_of(shown, self.order)) is not None:
             self._groups.leave(*place, shown.seq, self.spans.horizon(self.progress))
 
-    def _drop(self, shown: Shown) -> None:
+    def _drop(self, shown: PendingImpression) -> None:
         pair = of_pair(shown.user_id, shown.item_id)
         if (same := self._fresh.get(pair)) is not None:
             same[:] = [one for one in same if one.seq != shown.seq]
@@ -275,12 +275,12 @@ class OnDisk:
         self._changed.pop(shown.seq, None)
         shown.dropped = True
 
-    def _known(self, seq: int) -> Shown | None:
+    def _known(self, seq: int) -> PendingImpression | None:
         if seq in self._overdue:
             return self._overdue[seq][0]
         return self._timeline.fresh.get(seq) or self._loaded.get(seq)
 
-    def _get(self, time: int, seq: int) -> Shown | None:
+    def _get(self, time: int, seq: int) -> PendingImpression | None:
         """The impression, None if it is over."""
         if (time + 2 * self.spans.window_ms, END, seq) < self._reached and seq not in self._overdue:
             return None
@@ -292,7 +292,7 @@ class OnDisk:
             self._loaded[seq] = shown
         return self._settled(shown)
 
-    def _settled(self, shown: Shown) -> Shown:
+    def _settled(self, shown: PendingImpression) -> PendingImpression:
         """Do what time has done to an impression since it was written."""
         deadline, seq = self.spans.deadline_of(shown), shown.seq
         if seq in self._overdue:
@@ -305,13 +305,13 @@ class OnDisk:
             rules.mature(shown, deadline, [])
         return shown
 
-    def _recalled(self, time: int, seq: int) -> Shown | None:
+    def _recalled(self, time: int, seq: int) -> PendingImpression | None:
         shown = self._overdue[seq][0] if seq in self._overdue else self._timeline.load(time, seq)
         if shown is not None:
             self._owe(shown)
         return shown
 
-    def _of_pair(self, user_id: Id, item_id: Id) -> list[Shown]:
+    def _of_pair(self, user_id: Id, item_id: Id) -> list[PendingImpression]:
         """The impressions of an item by a user, in the order of their times."""
         pair = of_pair(user_id, item_id)
         found = (

@@ -6,16 +6,16 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 
 
-def chosen(same: Sequence[Shown], request_id: Id | None, time: int, life: int) -> Shown | None:
+def chosen(same: Sequence[PendingImpression], request_id: Id | None, time: int, life: int) -> PendingImpression | None:
     """Of impressions of one item by one user, by time: the one that an action at `time` is about, `life` ms before it.
 
     With a request_id it is the one of that request, even where the clocks disagree about which came first. Without, it
     is the latest that is not after the action.
     """
-    after: Shown | None = None
+    after: PendingImpression | None = None
     for shown in reversed(same):
         if shown.time < time - life:
             break
@@ -32,9 +32,9 @@ class OpenImpressions:
     """All impressions that are remembered, by user and item, in the order of their times."""
 
     def __init__(self) -> None:
-        self._users: dict[Id, dict[Id, list[Shown]]] = {}
+        self._users: dict[Id, dict[Id, list[PendingImpression]]] = {}
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: PendingImpression) -> None:
         items = self._users.get(shown.user_id)
         if items is None:
             self._users[shown.user_id] = {shown.item_id: [shown]}
@@ -47,13 +47,13 @@ class OpenImpressions:
         else:
             insort(same, shown, key=lambda s: (s.time, s.seq))
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> Shown | None:
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
         """The impression that an action at `time` is about, of those at most `life` ms before it."""
         items = self._users.get(user_id)
         same = items.get(item_id) if items is not None else None
         return chosen(same, request_id, time, life) if same is not None else None
 
-    def remove(self, shown: Shown) -> None:
+    def remove(self, shown: PendingImpression) -> None:
         items = self._users[shown.user_id]
         same = items[shown.item_id]
         if len(same) > 1:
@@ -64,10 +64,10 @@ class OpenImpressions:
         if not items:
             del self._users[shown.user_id]
 
-    def of_user(self, user_id: Id) -> list[Shown]:
+    def of_user(self, user_id: Id) -> list[PendingImpression]:
         return [shown for same in self._users.get(user_id, {}).values() for shown in same]
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[PendingImpression]:
         return (shown for items in self._users.values() for same in items.values() for shown in same)
 
 
@@ -75,13 +75,13 @@ class WaitingActions:
     """Actions that name a request whose impression has not come, by user, item and request."""
 
     def __init__(self) -> None:
-        self._users: dict[Id, dict[tuple[Id, Id | None], list[Held]]] = {}
+        self._users: dict[Id, dict[tuple[Id, Id | None], list[PendingAction]]] = {}
 
-    def add(self, action: Held) -> None:
+    def add(self, action: PendingAction) -> None:
         users = self._users.setdefault(action.user_id, {})
         users.setdefault((action.item_id, action.request_id), []).append(action)
 
-    def take(self, user_id: Id, item_id: Id, request_id: Id | None, until: int) -> list[Held]:
+    def take(self, user_id: Id, item_id: Id, request_id: Id | None, until: int) -> list[PendingAction]:
         """Take out the actions that waited for this impression and are not after `until` ms."""
         requests = self._users.get(user_id)
         if requests is None:
@@ -91,7 +91,7 @@ class WaitingActions:
             self.remove(action)
         return taken
 
-    def remove(self, action: Held) -> None:
+    def remove(self, action: PendingAction) -> None:
         requests = self._users[action.user_id]
         key = (action.item_id, action.request_id)
         requests[key] = [other for other in requests[key] if other is not action]
@@ -100,8 +100,8 @@ class WaitingActions:
             if not requests:
                 del self._users[action.user_id]
 
-    def of_user(self, user_id: Id) -> list[Held]:
+    def of_user(self, user_id: Id) -> list[PendingAction]:
         return [action for actions in self._users.get(user_id, {}).values() for action in actions]
 
-    def __iter__(self) -> Iterator[Held]:
+    def __iter__(self) -> Iterator[PendingAction]:
         return (a for requests in self._users.values() for actions in requests.values() for a in actions)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.settings import DAY_MS
 
@@ -46,11 +46,11 @@ class Spans(Struct, frozen=True, array_like=True):
     window_ms: int
     presume_ms: int | None = None
 
-    def deadline_of(self, shown: Shown) -> int:
+    def deadline_of(self, shown: PendingImpression) -> int:
         """The last time at which an action is within the window."""
         return shown.time + self.window_ms
 
-    def end_of(self, shown: Shown) -> int:
+    def end_of(self, shown: PendingImpression) -> int:
         """The last time at which the label of an impression can change."""
         return shown.time + 2 * self.window_ms
 
@@ -58,7 +58,7 @@ class Spans(Struct, frozen=True, array_like=True):
         """Impressions before this time (ms) are over."""
         return progress.advanced - 2 * self.window_ms
 
-    def is_retractable(self, action: Held, progress: StreamProgress) -> bool:
+    def is_retractable(self, action: PendingAction, progress: StreamProgress) -> bool:
         """Whether an action without an impression can still be taken back: for one window."""
         return action.time + self.window_ms >= progress.advanced
 
@@ -81,27 +81,27 @@ class Memory(Protocol):
         """Remember an id until the watermark is past `until`, and a day of stream time at least; once an id."""
         ...
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: PendingImpression) -> None:
         """Remember a new impression; it will fall due."""
         ...
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> Shown | None:
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
         """The impression that an action at `time` is about."""
         ...
 
-    def changed(self, shown: Shown) -> None:
+    def changed(self, shown: PendingImpression) -> None:
         """The label or the actions of an impression are others than before."""
         ...
 
-    def matured(self, shown: Shown) -> None:
+    def matured(self, shown: PendingImpression) -> None:
         """The deadline of an impression is past."""
         ...
 
-    def remove(self, shown: Shown) -> None:
+    def remove(self, shown: PendingImpression) -> None:
         """The label of an impression can change no more."""
         ...
 
-    def join(self, key: GroupKey, rank: int, shown: Shown) -> tuple[int, int] | None:
+    def join(self, key: GroupKey, rank: int, shown: PendingImpression) -> tuple[int, int] | None:
         """Add an impression to its group; (time, rank) of the earliest response to a later one, if there is any."""
         ...
 
@@ -113,35 +113,35 @@ class Memory(Protocol):
         """Once `time` is past, the impressions of the group before `rank` were passed over."""
         ...
 
-    def passed_over(self, key: GroupKey, rank: int) -> list[Shown]:
+    def passed_over(self, key: GroupKey, rank: int) -> list[PendingImpression]:
         """Take out of the group the impressions before `rank`; return those without a label."""
         ...
 
-    def attribute(self, action: Held, shown: Shown) -> None:
+    def attribute(self, action: PendingAction, shown: PendingImpression) -> None:
         """An action is about this impression, which its retraction will ask for."""
         ...
 
-    def taken(self, event_id: Id) -> Shown | Held | None:
+    def taken(self, event_id: Id) -> PendingImpression | PendingAction | None:
         """The impression that an action was attributed to, or the action itself where it waits or stands alone."""
         ...
 
-    def wait(self, action: Held) -> None:
+    def wait(self, action: PendingAction) -> None:
         """Hold an action until its impression comes or its own time is past."""
         ...
 
-    def waited_for(self, shown: Shown) -> list[Held]:
+    def waited_for(self, shown: PendingImpression) -> list[PendingAction]:
         """Take out the actions that waited for this impression."""
         ...
 
-    def retract_waiting(self, action: Held, time: int) -> None:
+    def retract_waiting(self, action: PendingAction, time: int) -> None:
         """An action that waits is taken back."""
         ...
 
-    def keep_retractable(self, action: Held) -> None:
+    def keep_retractable(self, action: PendingAction) -> None:
         """Hold an action without an impression for as long as it can be retracted: one window."""
         ...
 
-    def forget(self, action: Held) -> None:
+    def forget(self, action: PendingAction) -> None:
         """It can be retracted no more."""
         ...
 

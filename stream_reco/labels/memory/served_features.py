@@ -7,7 +7,7 @@ from stream_reco.events import Id
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.protocol import BEFORE_ALL
 from stream_reco.labels.settings import DAY_MS
-from stream_reco.storage.expiring_keys import Chunks
+from stream_reco.storage.expiring_keys import ExpiringKeys
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at, of_id
 
@@ -24,7 +24,7 @@ class ServedFeatures:
         self._store = store
         data = store.get(_COMMITS)
         self._commits = 0 if data is None else number_at(data, 0)
-        self._chunks = Chunks(store, b"z")
+        self._chunks = ExpiringKeys(store, b"z")
         self._oldest = BEFORE_ALL
         self._unmet: dict[bytes, None] = {}
         if watermark is not None:

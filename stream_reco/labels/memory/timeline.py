@@ -9,14 +9,14 @@ from itertools import islice
 
 import msgspec
 
-from stream_reco.labels.label.pending import Shown
+from stream_reco.labels.label.pending import PendingImpression
 from stream_reco.labels.memory.keys import timed
 from stream_reco.labels.memory.protocol import END, NEVER, Reached
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at
 
-_CHUNK = msgspec.msgpack.Decoder(list[Shown])
-_ONE = msgspec.msgpack.Decoder(Shown)
+_CHUNK = msgspec.msgpack.Decoder(list[PendingImpression])
+_ONE = msgspec.msgpack.Decoder(PendingImpression)
 _ENCODER = msgspec.msgpack.Encoder()
 _FIRST = -(2**63)
 
@@ -26,7 +26,7 @@ class Timeline:
 
     def __init__(self, store: RocksStore) -> None:
         self._store = store
-        self.fresh: dict[int, Shown] = {}
+        self.fresh: dict[int, PendingImpression] = {}
         """By seq."""
         self._times: list[tuple[int, int]] = []
         """Time and seq of the fresh ones, in order; some may be gone."""
@@ -35,18 +35,20 @@ class Timeline:
         self._last_use: dict[int, list[bytes]] = {}
         """Keys that go when the impression of this seq is over."""
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: PendingImpression) -> None:
         self.fresh[shown.seq] = shown
         insort(self._times, (shown.time, shown.seq))
 
-    def between(self, after: Reached, before: int, kind: int, span: int) -> Iterator[tuple[int, int, int, Shown]]:
+    def between(
+        self, after: Reached, before: int, kind: int, span: int
+    ) -> Iterator[tuple[int, int, int, PendingImpression]]:
         """Entries (time + span, kind, seq, impression) from `after` on, of times less than `before`, in order.
 
         The impressions are as they were when they were last committed.
         """
         start, end = after[0] - span, before - span
         fresh = self._fresh(start, end, kind, span)
-        entries: Iterator[tuple[int, int, int, Shown]] = iter(fresh)
+        entries: Iterator[tuple[int, int, int, PendingImpression]] = iter(fresh)
         if end > self._next.get(kind, _FIRST):
             committed = self._committed(start, end, kind, span)
             entries = merge(committed, fresh, key=_order) if fresh else committed
@@ -54,7 +56,7 @@ class Timeline:
             if entry[:3] >= after:
                 yield entry
 
-    def load(self, time: int, seq: int) -> Shown | None:
+    def load(self, time: int, seq: int) -> PendingImpression | None:
         """A committed impression; None if there is none."""
         if (changed := self._store.get(timed(b"s", time, seq))) is not None:
             return _ONE.decode(changed)
@@ -63,19 +65,19 @@ class Timeline:
             return None
         return next((shown for shown in _CHUNK.decode(chunk) if shown.seq == seq), None)
 
-    def save(self, shown: Shown) -> None:
+    def save(self, shown: PendingImpression) -> None:
         """A committed impression is another than it was."""
         self._store.put(timed(b"s", shown.time, shown.seq), _ENCODER.encode(shown))
 
     def save_fresh(self) -> None:
         """Put those that are new into the store: those of one time, which fall due together, side by side."""
-        times: dict[int, list[Shown]] = {}
+        times: dict[int, list[PendingImpression]] = {}
         for shown in self.fresh.values():
             times.setdefault(shown.time, []).append(shown)
         for time, chunk in times.items():
             self._store.put(timed(b"d", time, chunk[0].seq), _ENCODER.encode(chunk))
 
-    def committed(self) -> list[Shown]:
+    def committed(self) -> list[PendingImpression]:
         """What `save_fresh` has put is committed; return it."""
         saved = list(self.fresh.values())
         if saved:
@@ -84,7 +86,7 @@ class Timeline:
         self.fresh, self._times = {}, []
         return saved
 
-    def over(self, shown: Shown, reached: Reached, life: int) -> None:
+    def over(self, shown: PendingImpression, reached: Reached, life: int) -> None:
         """An impression is needed no more; to be told in the order of `between`."""
         if self.fresh.pop(shown.seq, None) is None:
             keys = self._last_use.pop(shown.seq, None)
@@ -94,7 +96,7 @@ class Timeline:
                 for key in keys:
                     self._store.delete(key)
 
-    def take_out(self, shown: Shown, reached: Reached, life: int) -> None:
+    def take_out(self, shown: PendingImpression, reached: Reached, life: int) -> None:
         """Remove one impression before its time, and with it those that are over `life` ms after theirs."""
         if self.fresh.pop(shown.seq, None) is not None:
             return
@@ -115,14 +117,16 @@ class Timeline:
         fresh = next((time for time, seq in islice(self._times, at, None) if seq in self.fresh), None)
         return min((time for time in (committed, fresh) if time is not None), default=None)
 
-    def _fresh(self, start: int, end: int, kind: int, span: int) -> list[tuple[int, int, int, Shown]]:
+    def _fresh(self, start: int, end: int, kind: int, span: int) -> list[tuple[int, int, int, PendingImpression]]:
         times = self._times
         if not times or times[0][0] >= end:
             return []
         some = times[bisect_left(times, (start, 0)) : bisect_left(times, (end, 0))]
         return [(time + span, kind, seq, self.fresh[seq]) for time, seq in some if seq in self.fresh]
 
-    def _committed(self, start: int, end: int, kind: int, span: int) -> Iterator[tuple[int, int, int, Shown]]:
+    def _committed(
+        self, start: int, end: int, kind: int, span: int
+    ) -> Iterator[tuple[int, int, int, PendingImpression]]:
         if kind == END:
             self._last_use.clear()
         changed = self._store.scan(b"s" + number(start), b"s" + number(end))
@@ -145,5 +149,5 @@ class Timeline:
         self._next[kind] = NEVER
 
 
-def _order(entry: tuple[int, int, int, Shown]) -> Reached:
+def _order(entry: tuple[int, int, int, PendingImpression]) -> Reached:
     return entry[:3]

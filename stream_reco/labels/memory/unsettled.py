@@ -7,14 +7,14 @@ from typing import Any
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.calendar_queue import Calendar
 from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.memory.open_impressions import WaitingActions
 from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, StreamProgress
 
 
-class Near:
+class UnsettledActions:
     """Waiting actions, retractions without an action, responses whose time is not past; in the main memory.
 
     `noted` and `dropped` are called with (time, kind, seq) of what comes and goes, for who keeps a copy.
@@ -24,7 +24,7 @@ class Near:
         self._progress = progress
         self.calendar: Calendar[Any] = Calendar(width)
         self.waiting = WaitingActions()
-        self.actions: dict[Id, Held] = {}
+        self.actions: dict[Id, PendingAction] = {}
         """Waiting actions by their event_id."""
         self.retractions: dict[Id, tuple[int, int, Id | None]] = {}
         """Time, seq and user by the id of the action."""
@@ -39,21 +39,21 @@ class Near:
         self.calendar.push(time, RESPONSE, seq, (key, rank))
         self.noted(time, RESPONSE, seq, (key, rank))
 
-    def wait(self, action: Held) -> None:
+    def wait(self, action: PendingAction) -> None:
         self.waiting.add(action)
         if action.event_id is not None:
             self.actions[action.event_id] = action
         self.calendar.push(action.time, WAITED, action.seq, action)
         self.noted(action.time, WAITED, action.seq, action)
 
-    def waited_for(self, shown: Shown, until: int) -> list[Held]:
+    def waited_for(self, shown: PendingImpression, until: int) -> list[PendingAction]:
         """Take out the actions that waited for an impression and are not after `until` ms."""
         taken = self.waiting.take(shown.user_id, shown.item_id, shown.request_id, until)
         for action in taken:
             self._leave(action)
         return taken
 
-    def retract(self, action: Held, time: int) -> None:
+    def retract(self, action: PendingAction, time: int) -> None:
         """An action that waits is taken back."""
         action.retracted = time
         self.noted(action.time, WAITED, action.seq, action)
@@ -88,7 +88,7 @@ class Near:
             self._progress.orphans += 1
             metrics.ORPHANS.labels("retraction").inc()
 
-    def forget_user(self, user_id: Id) -> list[Held]:
+    def forget_user(self, user_id: Id) -> list[PendingAction]:
         """Drop all that is held about a user; return the actions that were."""
         actions = self.waiting.of_user(user_id)
         for action in actions:
@@ -98,7 +98,7 @@ class Near:
             self.take_retraction(event_id)
         return actions
 
-    def _leave(self, action: Held) -> None:
+    def _leave(self, action: PendingAction) -> None:
         action.dropped = True
         if action.event_id is not None:
             del self.actions[action.event_id]

@@ -7,21 +7,21 @@ from collections.abc import Callable
 import msgspec
 
 from stream_reco.events import Id
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, StreamProgress
-from stream_reco.labels.memory.unsettled import Near
+from stream_reco.labels.memory.unsettled import UnsettledActions
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at
 
 _ENCODER = msgspec.msgpack.Encoder()
-_HELD = msgspec.msgpack.Decoder(Held)
+_HELD = msgspec.msgpack.Decoder(PendingAction)
 _ORPHAN = msgspec.msgpack.Decoder(tuple[Id, Id | None])
 _RESPONSE = msgspec.msgpack.Decoder(tuple[GroupKey, int])
 
 
-class NearOnDisk(Near):
-    """`Near`, and of impressions that came after their deadline what is due of them."""
+class UnsettledActionsOnDisk(UnsettledActions):
+    """`UnsettledActions`, and of impressions that came after their deadline what is due of them."""
 
     def __init__(self, store: RocksStore, progress: StreamProgress, width: int) -> None:
         super().__init__(progress, width)
@@ -33,12 +33,12 @@ class NearOnDisk(Near):
     def dropped(self, time: int, kind: int, seq: int) -> None:
         self._store.delete(_key(time, kind, seq))
 
-    def late(self, entry: tuple[int, int, int], shown: Shown) -> None:
+    def late(self, entry: tuple[int, int, int], shown: PendingImpression) -> None:
         """Let an impression fall due although that time is past."""
         self.calendar.push(*entry, shown)
         self.noted(*entry, shown.time)
 
-    def recall(self, impression: Callable[[int, int], Shown | None]) -> None:
+    def recall(self, impression: Callable[[int, int], PendingImpression | None]) -> None:
         """Take up what the store holds; `impression` finds one by time and seq."""
         # In the order in which they came, which is that of their seq.
         for key, value in sorted(self._store.scan(b"n", b"o"), key=lambda pair: number_at(pair[0], 10)):

@@ -9,11 +9,11 @@ from msgspec import structs
 
 from stream_reco.events import Id
 from stream_reco.labels import LabelJoiner
-from stream_reco.labels.label.pending import Held, Shown
+from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import RESPONSE
-from stream_reco.labels.memory.unsettled import Near
+from stream_reco.labels.memory.unsettled import UnsettledActions
 from stream_reco.storage.sortable_keys import end_of, number_at
 
 _Whole = dict[str, Any]
@@ -35,7 +35,7 @@ def _in_memory(memory: InMemory) -> _Whole:
     shown = {one.seq: _told(one) for one in memory.open}
     ids = {event_id: hour for hour, some in memory.remembered._until.items() for event_id in some}
     held = {
-        event_id: ("impression", one.seq) if isinstance(one, Shown) else _told(one)
+        event_id: ("impression", one.seq) if isinstance(one, PendingImpression) else _told(one)
         for event_id, one in memory.held.items()
     }
     groups = {
@@ -90,13 +90,13 @@ def _recent(memory: InMemory | OnDisk, ranks: list[int], times: list[int]) -> li
     return [(rank, time) for rank, time in zip(ranks, times, strict=True) if time >= since]
 
 
-def _near(near: Near) -> _Whole:
+def _near(near: UnsettledActions) -> _Whole:
     responses = sorted((time, seq, what) for time, kind, seq, what in near.calendar if kind == RESPONSE)
     waiting = sorted(_told(action) for action in near.waiting)
     return {"responses": responses, "waiting": waiting, "retractions": near.retractions}
 
 
-def _told(one: Shown | Held) -> tuple[object, ...]:
+def _told(one: PendingImpression | PendingAction) -> tuple[object, ...]:
     values = structs.asdict(one)
     for name in ("within", "after"):
         if values.get(name) is not None:
