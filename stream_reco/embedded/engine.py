@@ -26,7 +26,7 @@ from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import EvaluationSink
 from stream_reco.serve.service import Accepted
-from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME
@@ -139,12 +139,12 @@ class Engine:
         """A slate for each request, all of one version."""
         return self._scorer.recommend_many(requests, self.learner.stream_time)
 
-    def recommend_soon(self, requests: Sequence[Request]) -> Answers:
+    def recommend_async(self, requests: Sequence[Request]) -> PendingSlates:
         """A slate for each request, as of now, made by threads beside the caller's: go on, and ask for them later.
 
         Only for the thread that writes.
         """
-        return self._scorer.recommend_soon(requests, self.learner.stream_time)
+        return self._scorer.recommend_async(requests, self.learner.stream_time)
 
     def score(
         self,

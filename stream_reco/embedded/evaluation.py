@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
 from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_before_training
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
 from stream_reco.train.trainer import predictions
 
@@ -30,7 +30,7 @@ class Watching:
     """Stands between a learner and those who measure it; without a version that is served nothing is told."""
 
     def __init__(
-        self, learner: Learner, served: Served, observer: EvaluationSink | None, viewer: Viewer | None
+        self, learner: Learner, served: ServingState, observer: EvaluationSink | None, viewer: Viewer | None
     ) -> None:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []

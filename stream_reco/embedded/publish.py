@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.learner.publication_contents import PublicationContents
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import Channel, InProcessChannel, Publisher
 
 
@@ -18,7 +18,7 @@ class Publishing:
         self._collecting = PublicationContents(learner.intake, learner.lessons, settings.labels.lateness_ms)
         self._publisher = Publisher(model, epoch)
         self._channel = InProcessChannel() if channel is None else channel
-        self.served = Served(settings.model, settings.signals, model, settings.serve.row_precision)
+        self.served = ServingState(settings.model, settings.signals, model, settings.serve.row_precision)
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""

@@ -15,7 +15,7 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights
 from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.sync import Publication
-from stream_reco.train.batch import TrainingBatch, is_sound
+from stream_reco.train.batch import TrainingBatch, is_finite
 from stream_reco.train.trainer import predictions
 
 
@@ -39,7 +39,7 @@ def evaluate_before_training(
 
     Of a batch that the trainer will refuse nothing is told.
     """
-    if not is_sound(batch):
+    if not is_finite(batch):
         return
     weights = batch.weights.numpy()[batch.batch.owners]
     # Of negatives drawn for an action, or of those shown.

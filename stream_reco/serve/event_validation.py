@@ -10,7 +10,7 @@ from stream_reco.events import BadEvent, Event, check_time, validate
 from stream_reco.serve.service import Rejection
 
 
-def sound_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[list[Event], list[Rejection]]:
+def valid_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[list[Event], list[Rejection]]:
     """The good ones in their order, and the bad ones, which are counted; `now` is the wall clock in ms.
 
     Events further ahead of it than `future_ms` are bad.

@@ -93,7 +93,7 @@ def _trimmed(inputs: Inputs, label: int) -> Inputs:
     return replace(inputs, item_keys=inputs.item_keys[:1], dense=inputs.dense[:1], rates=inputs.rates[:1])
 
 
-def is_sound(batch: TrainingBatch) -> bool:
+def is_finite(batch: TrainingBatch) -> bool:
     """Whether all numbers can be learned from."""
     inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
     numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)

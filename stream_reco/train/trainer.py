@@ -23,7 +23,7 @@ from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import (
     TrainingBatch,
-    is_sound,
+    is_finite,
 )
 from stream_reco.train.delayed_feedback import LateShare, corrected
 from stream_reco.train.losses import list_loss, opposite_loss
@@ -76,7 +76,7 @@ class Trainer:
 
         A batch with a number that is not finite or absurdly large changes nothing; it is counted, and NaN returned.
         """
-        if not is_sound(batch):
+        if not is_finite(batch):
             metrics.TRAIN_REFUSED.inc()
             return math.nan
         with metrics.STEP_SECONDS.time():

@@ -306,12 +306,12 @@ def test_many_requests_get_what_each_would_get_alone(engine: Engine) -> None:
 
 
 def test_slates_that_come_later_are_those_of_the_moment_they_were_asked_for(engine: Engine) -> None:
-    assert [slate.items for slate in engine.recommend_soon([Request("u")] * 3).slates()] == [[]] * 3
+    assert [slate.items for slate in engine.recommend_async([Request("u")] * 3).slates()] == [[]] * 3
     engine.ingest(clicks(range(10), range(0, 30, 2)))
     engine.sync()
     requests = [Request(user, 5) for user in range(50)]
     expected = engine.recommend_many(requests)
-    soon, looked_at = engine.recommend_soon(requests), engine.recommend_soon(requests)
+    soon, looked_at = engine.recommend_async(requests), engine.recommend_async(requests)
     engine.ingest(clicks(range(5, 50), range(30), START + HOUR))
     assert [ids(slate) for slate in looked_at.slates()] == [ids(slate) for slate in expected]
     engine.sync()
@@ -321,7 +321,7 @@ def test_slates_that_come_later_are_those_of_the_moment_they_were_asked_for(engi
     assert {slate.version for slate in found} == {slate.version for slate in expected}
     assert soon.seconds > 0
     assert [ids(slate) for slate in engine.recommend_many(requests)] != [ids(slate) for slate in expected]
-    assert engine.recommend_soon([]).slates() == []
+    assert engine.recommend_async([]).slates() == []
 
 
 def test_a_new_item_that_people_act_on_is_shown_to_strangers() -> None:

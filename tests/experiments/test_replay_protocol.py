@@ -17,7 +17,7 @@ from stream_reco.experiments.replay.protocol import MOST_EVENTS, Plan, Replay
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.labels import LabelJoiner
 from stream_reco.serve.service import Accepted
-from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Slate, SlateItem
 
@@ -49,7 +49,7 @@ class ToyLoop:
                 self.acted = [action for action in self.acted if action.event_id != event.retracts]
         return Accepted(len(new), len(events) - len(new))
 
-    def recommend_soon(self, requests: Sequence[Request]) -> Answers:
+    def recommend_async(self, requests: Sequence[Request]) -> PendingSlates:
         self.done.append(f"recommend {len(requests)}")
         answers = []
         for request in requests:
@@ -58,7 +58,7 @@ class ToyLoop:
             assert request.now is not None
             self.slates.append((request.user_id, request.now, tuple(items)))
             answers.append(Slate("r", 1, [SlateItem(item, 0.5, "toy") for item in items]))
-        return Answers(lambda: (answers, 0.0))
+        return PendingSlates(lambda: (answers, 0.0))
 
     def sync(self) -> int:
         self.done.append("sync")
@@ -227,6 +227,6 @@ def _one_at_a_time(events: Sequence[Action], warm_up: int, seconds: float | None
             if (due := int((event.timestamp - start) // interval)) > version:
                 loop.sync()
                 version = due
-            loop.recommend_soon([Request(event.user_id, 10, event.timestamp)])
+            loop.recommend_async([Request(event.user_id, 10, event.timestamp)])
         loop.ingest([event])
     return loop

@@ -9,7 +9,7 @@ import numpy as np
 from stream_reco.events import Event, Id, Impression, key_of
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.slate.slate_features import ShownSlate
+from stream_reco.serve.slate.slate_features import SlateFeatures
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from topologies.messages.keys import id_key
 from topologies.messages.served_slate import encode_slate
@@ -18,7 +18,7 @@ Served = tuple[Id, Id | None, Id]
 """User, request, item."""
 
 
-def shown_slate(user: Id, request: str, now: int, items: Sequence[Id], seed: int = 0) -> ShownSlate:
+def shown_slate(user: Id, request: str, now: int, items: Sequence[Id], seed: int = 0) -> SlateFeatures:
     """A slate with numbers of its own in every feature of every item."""
     rng = np.random.default_rng([seed, key_of(user, "user") % 2**32, key_of(request, "request") % 2**32])
     inputs = Inputs(
@@ -30,10 +30,10 @@ def shown_slate(user: Id, request: str, now: int, items: Sequence[Id], seed: int
         dense=rng.random((len(items), len(FEATURES)), dtype=np.float32),
         rates=np.ones(len(items), dtype=np.float32),
     )
-    return ShownSlate(request, user, now, items, inputs)
+    return SlateFeatures(request, user, now, items, inputs)
 
 
-def slates_of(log: Sequence[Event]) -> Iterator[ShownSlate]:
+def slates_of(log: Sequence[Event]) -> Iterator[SlateFeatures]:
     """The slates whose impressions are in the log, each once."""
     items: dict[tuple[Id, str], dict[Id, int]] = {}
     for event in log:
@@ -43,12 +43,12 @@ def slates_of(log: Sequence[Event]) -> Iterator[ShownSlate]:
         yield shown_slate(user, request, min(shown.values()), list(shown))
 
 
-def messages_of(slates: Sequence[ShownSlate]) -> list[tuple[bytes | None, bytes]]:
+def messages_of(slates: Sequence[SlateFeatures]) -> list[tuple[bytes | None, bytes]]:
     """Keys and values."""
     return [(id_key(slate.user_id), encode_slate(slate)) for slate in slates]
 
 
-def features_of(slates: Sequence[ShownSlate]) -> Mapping[Served, bytes]:
+def features_of(slates: Sequence[SlateFeatures]) -> Mapping[Served, bytes]:
     """What each impression is to carry."""
     return {
         (slate.user_id, slate.request_id, item): features

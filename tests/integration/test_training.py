@@ -22,7 +22,7 @@ from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
 from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.redis.connection import RedisLink
-from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
+from stream_reco.serve.slate.serving_state import MODEL_NAME, ServingState
 from stream_reco.sync import Publication
 from stream_reco.sync.redis.channel import RedisChannel
 from tests.embedded.journal.recovery_world import SETTINGS
@@ -161,12 +161,14 @@ def assert_equal(found: DistributedLearner, wanted: DistributedLearner) -> None:
         assert part.tobytes() == found.lessons.trainer.state()[name].tobytes(), name
 
 
-def following(redis: RedisServer, kafka: KafkaSettings) -> tuple[Served, RedisChannel]:
+def following(redis: RedisServer, kafka: KafkaSettings) -> tuple[ServingState, RedisChannel]:
     channel = RedisChannel(RedisLink(redis.url), kafka.prefix)
-    return Served(SMALL.model, SMALL.signals, MODEL_NAME), channel
+    return ServingState(SMALL.model, SMALL.signals, MODEL_NAME), channel
 
 
-async def served(replica: Served, channel: RedisChannel, is_reached: Callable[[], bool], seconds: float = 30.0) -> None:
+async def served(
+    replica: ServingState, channel: RedisChannel, is_reached: Callable[[], bool], seconds: float = 30.0
+) -> None:
     deadline = time.monotonic() + seconds
     while not is_reached():
         replica.replica.poll(channel)

@@ -15,7 +15,7 @@ from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import InProcessChannel, Precision, Publication, Publisher
 from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
 from stream_reco.train.trainer import predictions
@@ -50,7 +50,7 @@ class World:
         self.learner = learner_of(SMALL)
         self.collecting = PublicationContents(self.learner.intake, self.learner.lessons, 0)
         self.publisher, self.channel = Publisher("shop", 1), InProcessChannel()
-        self.served = Served(SMALL.model, SMALL.signals, "shop", precision)
+        self.served = ServingState(SMALL.model, SMALL.signals, "shop", precision)
 
     def publish(self) -> Publication:
         publication = self.publisher.publish(self.channel, lambda whole: self.collecting.contents(whole, 1))

@@ -15,7 +15,7 @@ from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.context import ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT, SignalSettings
@@ -41,7 +41,7 @@ class SmallShop:
         self.medoids: dict[Id, list[int]] = {}
         self.channel = InProcessChannel()
         self.publisher = Publisher("shop", 3)
-        self.served = Served(MODEL, SignalSettings(), "shop")
+        self.served = ServingState(MODEL, SignalSettings(), "shop")
         self.scorer = Scorer(self.served, self.moment, retrieve or RetrieveSettings(), slate or SlateSettings(), 0)
 
     def act(self, user: Id, item: Id, now: int = NOW, context: Mapping[str, ContextValue] | None = None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id, encode
-from stream_reco.serve.event_validation import count_accepted, sound_events
+from stream_reco.serve.event_validation import count_accepted, valid_events
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from topologies.client.configuration import ClientSettingsError
 from topologies.client.connection import KafkaAwayError
@@ -78,5 +78,5 @@ class KafkaSink:
         await self._sender.stop()
 
     def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], list[Message], list[Rejection]]:
-        good, rejected = sound_events(events, now, self._future_ms)
+        good, rejected = valid_events(events, now, self._future_ms)
         return good, [(event_key(event, self._key), encode(event)) for event in good], rejected

@@ -11,7 +11,7 @@ from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id
 from stream_reco.serve.service import Accepted
-from stream_reco.serve.slate.slate_features import Watch
+from stream_reco.serve.slate.slate_features import SlateListener
 from topologies.gateway.event_sink import KafkaSink
 from topologies.gateway.slate_sink import ServedSink
 from topologies.topics.declaration import events_key
@@ -33,7 +33,7 @@ class SinkThread:
             self._loop.call_soon_threadsafe(self._slates.start)
 
     @property
-    def watch(self) -> Watch | None:
+    def watch(self) -> SlateListener | None:
         """Takes slates, whose features go to labelling; None where they are of no use there."""
         return None if self._slates is None else self._slates.take
 

@@ -9,7 +9,7 @@ from collections import deque
 
 from stream_reco import metrics
 from stream_reco.config import Settings
-from stream_reco.serve.slate.slate_features import ShownSlate
+from stream_reco.serve.slate.slate_features import SlateFeatures
 from topologies.client.configuration import ClientSettingsError
 from topologies.client.connection import KafkaAwayError
 from topologies.gateway.batch_producer import Sender
@@ -34,7 +34,7 @@ class ServedSink:
         """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
         self._loop = loop
         self._sender = Sender(settings.kafka, events_key(settings.labels), "served", patience)
-        self._queue: deque[ShownSlate] = deque()
+        self._queue: deque[SlateFeatures] = deque()
         self._filled, self._woken = asyncio.Event(), False
         self._working: asyncio.Task[None] | None = None
         self._ending = self._ended = False
@@ -43,7 +43,7 @@ class ServedSink:
         """Begin to write; on the loop's thread."""
         self._working = self._loop.create_task(self._work())
 
-    def take(self, slate: ShownSlate) -> None:
+    def take(self, slate: SlateFeatures) -> None:
         """Have a slate written soon, or drop it where too many wait. From any thread; never raises or blocks."""
         if self._ended or len(self._queue) >= _MOST_WAITING:
             metrics.SERVED_SLATES.labels("dropped").inc()
@@ -77,7 +77,7 @@ class ServedSink:
                 slates = [self._queue.popleft() for _ in range(min(len(self._queue), _AT_ONCE))]
                 await self._write(slates)
 
-    async def _write(self, slates: list[ShownSlate]) -> None:
+    async def _write(self, slates: list[SlateFeatures]) -> None:
         try:
             messages = [(id_key(slate.user_id), encode_slate(slate)) for slate in slates]
             await self._sender.send(messages)
@@ -92,7 +92,7 @@ class ServedSink:
         else:
             metrics.SERVED_SLATES.labels("written").inc(len(slates))
 
-    async def _lost(self, slates: list[ShownSlate], error: Exception) -> None:
+    async def _lost(self, slates: list[SlateFeatures], error: Exception) -> None:
         self._drop(len(slates), str(error))
         if not self._ending:
             await asyncio.sleep(_AGAIN_SECONDS)

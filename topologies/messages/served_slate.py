@@ -10,7 +10,7 @@ import numpy as np
 from stream_reco.events import BadEvent, Id, check_id
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
-from stream_reco.serve.slate.slate_features import ShownSlate
+from stream_reco.serve.slate.slate_features import SlateFeatures
 
 
 class ServedItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ServedSlate)
 
 
-def encode_slate(slate: ShownSlate) -> bytes:
+def encode_slate(slate: SlateFeatures) -> bytes:
     """One JSON object. The key of the message is the user's."""
     items = [
         ServedItem(item_id=item_id, features=features)

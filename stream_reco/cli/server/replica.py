@@ -20,8 +20,8 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import MODEL_NAME, Served
-from stream_reco.serve.slate.slate_features import Watch
+from stream_reco.serve.slate.serving_state import MODEL_NAME, ServingState
+from stream_reco.serve.slate.slate_features import SlateListener
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
 
@@ -35,7 +35,7 @@ class _Sink(EventSink, Protocol):
     """A sink of slates too, where that is of use."""
 
     @property
-    def watch(self) -> Watch | None: ...
+    def watch(self) -> SlateListener | None: ...
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def following(settings: Settings) -> Iterator[RunningServer]:
             soon = stack.enter_context(RedisLink.of(redis, timeout_seconds=_USER_SECONDS))
         except ValueError as error:
             raise Misuse(str(error)) from error
-        served = Served(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
+        served = ServingState(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
         seed = settings.training.seed
         users = RemoteUserContexts(
             served,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
-from stream_reco.serve.event_validation import count_accepted, sound_events
+from stream_reco.serve.event_validation import count_accepted, valid_events
 from stream_reco.serve.service import Rejection
 
 
@@ -24,7 +24,7 @@ class Entrance:
 
     def admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], int, list[Rejection]]:
         """The new events, the number of repeated ones, and the bad ones; `now` is the wall clock in ms."""
-        good, rejected = sound_events(events, now, self._future_ms)
+        good, rejected = valid_events(events, now, self._future_ms)
         new: list[Event] = []
         duplicates = 0
         for event in good:

@@ -18,7 +18,7 @@ from stream_reco.events import Action, Event, Id, Retraction
 from stream_reco.experiments.replay.tally import K, ReplayTally
 from stream_reco.measure import rank_of
 from stream_reco.serve.service import Accepted
-from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 
 MOST_EVENTS = 256
@@ -32,7 +32,7 @@ class Loop(Protocol):
 
     def ingest(self, events: Sequence[Event]) -> Accepted: ...
 
-    def recommend_soon(self, requests: Sequence[Request]) -> Answers: ...
+    def recommend_async(self, requests: Sequence[Request]) -> PendingSlates: ...
 
     def sync(self) -> int: ...
 
@@ -64,7 +64,7 @@ class Replay:
         self._users: set[Id] = set()
         self._anyone = False
         self._asked: list[Action] = []
-        self._answers: deque[tuple[list[Action], Answers]] = deque()
+        self._answers: deque[tuple[list[Action], PendingSlates]] = deque()
         self._unsynced: list[int] = []
         self._known: set[Id] = set()
 
@@ -130,7 +130,7 @@ class Replay:
         tally = self._tally
         if self._asked:
             requests = [Request(one.user_id, K, one.timestamp, one.context) for one in self._asked]
-            self._answers.append((self._asked, self._loop.recommend_soon(requests)))
+            self._answers.append((self._asked, self._loop.recommend_async(requests)))
             self._compare(MOST_ANSWERS)
         if self._batch:
             with tally.stage("ingest"):

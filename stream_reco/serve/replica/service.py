@@ -19,7 +19,7 @@ from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.sync import Channel
@@ -48,7 +48,7 @@ class ReplicaService:
 
     def __init__(
         self,
-        served: Served,
+        served: ServingState,
         scorer: Scorer,
         users: RemoteUserContexts,
         channel: Channel,

@@ -18,7 +18,7 @@ from stream_reco.redis.connection import RedisFailure
 from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import DAY_MS, RECENT
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class RemoteUserContexts:
 
     def __init__(
         self,
-        served: Served,
+        served: ServingState,
         users: Users,
         interests: InterestSettings,
         *,

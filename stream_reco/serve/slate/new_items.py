@@ -12,7 +12,7 @@ _NEW_MS = HOUR_MS
 _LEAST_ACTIONS = 5
 
 
-def newcomers(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np.int64]:
+def new_items(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np.int64]:
     """int64[m]: indices into candidates `slots` int32[n] of those first seen within the hour before `now` (ms).
 
     Only items with five actions or more; those with most actions lately come first.

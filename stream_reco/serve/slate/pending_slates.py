@@ -7,7 +7,7 @@ from collections.abc import Callable
 from stream_reco.serve.slate.slate import Slate
 
 
-class Answers:
+class PendingSlates:
     """The slates of some requests, as of the moment these were asked, whenever they are looked at.
 
     `finish` gives the slates and the seconds that threads worked on them; it is called once.

@@ -23,13 +23,13 @@ from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.filters import excluded_slots, passing
-from stream_reco.serve.slate.new_items import newcomers
-from stream_reco.serve.slate.pending_slates import Answers
+from stream_reco.serve.slate.new_items import new_items
+from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import Slate, SlateItem
-from stream_reco.serve.slate.slate_features import ShownSlate, Watch
+from stream_reco.serve.slate.slate_features import SlateFeatures, SlateListener
 from stream_reco.signals.context import Context
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)
@@ -75,14 +75,14 @@ class Scorer:
 
     def __init__(
         self,
-        served: Served,
+        served: ServingState,
         moment_of: Callable[[Id, int], UserContext],
         retrieve: RetrieveSettings,
         settings: SlateSettings,
         seed: int,
         *,
         name: str = "",
-        watch: Watch | None = None,
+        watch: SlateListener | None = None,
     ) -> None:
         """`name` is part of the ids of requests: scorers that follow one trainer need different ones.
 
@@ -96,7 +96,7 @@ class Scorer:
         self._numbers = itertools.count(1)
         self._name, self._watch = name, watch
         self._threads = ThreadPoolExecutor(_THREADS, "rank")
-        self._unmade: list[Answers] = []
+        self._unmade: list[PendingSlates] = []
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
 
@@ -110,25 +110,25 @@ class Scorer:
             rank = map if len(portions) < 2 * _THREADS else self._threads.map
             return [self._slate(one) for portion in rank(self._rank, portions) for one in portion]
 
-    def recommend_soon(self, requests: Sequence[Request], now: int) -> Answers:
+    def recommend_async(self, requests: Sequence[Request], now: int) -> PendingSlates:
         """The same, ranked by threads beside the caller's, who goes on.
 
         Only for the thread that lets the replica poll: it has to `settle` before.
         """
         if not self._served.replica.version:
-            return Answers(lambda: ([self._numbered([]) for _ in requests], 0.0))
+            return PendingSlates(lambda: ([self._numbered([]) for _ in requests], 0.0))
         ranked = [self._threads.submit(self._rank_timed, portion) for portion in self._portions(requests, now)]
 
         def finish() -> tuple[list[Slate], float]:
             done = [portion.result() for portion in ranked]
             return [self._slate(one) for portion, _ in done for one in portion], sum(seconds for _, seconds in done)
 
-        answers = Answers(finish)
+        answers = PendingSlates(finish)
         self._unmade = [*(one for one in self._unmade if not one.made), answers]
         return answers
 
     def settle(self) -> None:
-        """Make what `recommend_soon` was asked for and nobody has looked at yet."""
+        """Make what `recommend_async` was asked for and nobody has looked at yet."""
         unmade, self._unmade = self._unmade, []
         for answers in unmade:
             answers.slates()
@@ -244,7 +244,7 @@ class Scorer:
         self.candidates += len(slots)
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
-        new = newcomers(served.signals.counts.items, slots, ranked.asked.now) if wanted else NOBODY
+        new = new_items(served.signals.counts.items, slots, ranked.asked.now) if wanted else NOBODY
         chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
@@ -264,10 +264,12 @@ class Scorer:
         return Slate(request_id, replica.version, items)
 
 
-def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> ShownSlate:
+def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked, read = ranked.asked, ranked.inputs
     inputs = replace(read, item_keys=read.item_keys[places], dense=read.dense[places], rates=read.rates[places])
-    return ShownSlate(slate.request_id, asked.request.user_id, asked.now, [one.item_id for one in slate.items], inputs)
+    return SlateFeatures(
+        slate.request_id, asked.request.user_id, asked.now, [one.item_id for one in slate.items], inputs
+    )
 
 
 def _source(chosen: Chosen, sources: int) -> str:

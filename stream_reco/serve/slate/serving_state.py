@@ -27,7 +27,7 @@ class _Follow:
         self.apply = apply
 
 
-class Served:
+class ServingState:
     """A replica and all that follows it. Read it inside `replica.reading()` only."""
 
     def __init__(

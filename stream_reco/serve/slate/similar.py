@@ -6,11 +6,11 @@ import numpy as np
 
 from stream_reco.events import Id
 from stream_reco.interests import Medoids
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
 
-def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None:
+def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] | None:
     """At most k available items like an item, the largest cosine first; None if the item is not served.
 
     They are chosen among the 4 k with the largest inner products. An item without a trained vector has no neighbours
@@ -35,7 +35,7 @@ def similar_items(served: Served, item_id: Id, k: int) -> list[Neighbour] | None
         ]
 
 
-def user_interests(served: Served, medoids: Medoids) -> list[Interest]:
+def user_interests(served: ServingState, medoids: Medoids) -> list[Interest]:
     """The medoids with the ids of their items, most important first."""
     with served.replica.reading():
         catalogue = served.signals.catalogue

@@ -10,7 +10,7 @@ from stream_reco.model.inputs import Inputs
 
 
 @dataclass(frozen=True)
-class ShownSlate:
+class SlateFeatures:
     """An answered request. Cheap to make, so that the request does not wait; `features` is for whoever writes it."""
 
     request_id: str
@@ -31,5 +31,5 @@ class ShownSlate:
             ).to_bytes()
 
 
-Watch = Callable[[ShownSlate], None]
+SlateListener = Callable[[SlateFeatures], None]
 """Is told of each slate while the request waits for it: it neither blocks nor raises."""

@@ -22,7 +22,7 @@ from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.settings import ServeSettings, SlateSettings
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import Served
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
 from tests.serve.small_shop import MODEL, NOW, SmallShop
@@ -79,7 +79,7 @@ class Scene:
     def __init__(self, sink: EventSink | None, prepare: Callable[[], None]) -> None:
         self.shop = SmallShop()
         self.shop.channel = self.channel = MoodyChannel()
-        self.served = Served(MODEL, SignalSettings(), "shop")
+        self.served = ServingState(MODEL, SignalSettings(), "shop")
         self.store = Store()
         self.users = RemoteUserContexts(self.served, self.store, InterestSettings())
         scorer = Scorer(self.served, self.users, RetrieveSettings(), SlateSettings(), 0)

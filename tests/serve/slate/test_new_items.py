@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.serve.slate.new_items import newcomers
+from stream_reco.serve.slate.new_items import new_items
 from stream_reco.signals.counters import count_action, count_shown, empty_counters
 
 NOW = 1_700_000_000_000
@@ -29,7 +29,7 @@ def test_new_items_with_actions_come_by_what_happened_lately(log: list[tuple[int
         acted = [minutes for other, minutes, kind in log if other == slot and kind == "act"]
         if len(acted) >= 5 and max(mine) < 60:
             heat[place] = sum(math.exp2(-minutes / 5) for minutes in acted)
-    found = newcomers(items, np.array(slots, dtype=np.int32), NOW).tolist()
+    found = new_items(items, np.array(slots, dtype=np.int32), NOW).tolist()
     assert set(found) == set(heat)
     warmth = [heat[place] for place in found]
     assert all(one >= other * (1 - 1e-9) for one, other in pairwise(warmth))

@@ -18,7 +18,7 @@ from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
-from stream_reco.serve.slate.slate_features import ShownSlate
+from stream_reco.serve.slate.slate_features import SlateFeatures
 from stream_reco.signals.settings import RECENT
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.feature_builder import FeatureBuilder
@@ -178,7 +178,7 @@ def test_serving_scores_as_training_would() -> None:
 
 
 def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> None:
-    shop, told = open_shop(), list[ShownSlate]()
+    shop, told = open_shop(), list[SlateFeatures]()
     scorer = Scorer(shop.served, shop.moment, RetrieveSettings(), SlateSettings(), 0, name="a-", watch=told.append)
     now = NOW + 3_600_000
     requests = [Request(1, 3, now=now, context={"device": "desk"}), Request("nobody", 20), Request(2, 0)]

@@ -17,7 +17,7 @@ from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import LabelSettings
-from stream_reco.serve.slate.slate_features import Watch
+from stream_reco.serve.slate.slate_features import SlateListener
 from tests.integration import kafka_log
 from tests.integration.served_log import features_of, shown_slate
 from tests.kafka_server import KafkaServer
@@ -34,7 +34,7 @@ def counts() -> dict[str, float]:
     return {name: metrics.SERVED_SLATES.labels(name)._value.get() for name in ("written", "dropped")}
 
 
-def give_to(sink: SinkThread) -> Watch:
+def give_to(sink: SinkThread) -> SlateListener:
     assert sink.watch is not None
     return sink.watch
 
