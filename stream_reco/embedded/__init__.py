@@ -1,7 +1,7 @@
 """The whole loop in one process, durable on local disk."""
 
 from stream_reco.embedded.engine import Engine, Ingested
-from stream_reco.embedded.evaluation import Viewer
+from stream_reco.embedded.evaluation import ImpressionSink
 from stream_reco.learner.progressive_evaluation import EvaluationSink
 
-__all__ = ["Engine", "EvaluationSink", "Ingested", "Viewer"]
+__all__ = ["Engine", "EvaluationSink", "ImpressionSink", "Ingested"]

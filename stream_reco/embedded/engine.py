@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
-from stream_reco.embedded.evaluation import Viewer, Watching
+from stream_reco.embedded.evaluation import EvaluationHooks, ImpressionSink
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import Entrance
 from stream_reco.embedded.journal.journal import Journal
@@ -53,7 +53,7 @@ class Engine:
         settings: Settings | None = None,
         *,
         observer: EvaluationSink | None = None,
-        viewer: Viewer | None = None,
+        viewer: ImpressionSink | None = None,
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class Engine:
             seed,
         )
         self._open.callback(self._scorer.close)
-        self._watching = Watching(self.learner, self.publishing.served, self._observer, self._viewer)
+        self._watching = EvaluationHooks(self.learner, self.publishing.served, self._observer, self._viewer)
         if self.learner.events:
             self.sync()
 

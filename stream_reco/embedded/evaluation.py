@@ -18,7 +18,7 @@ from stream_reco.train.trainer import predictions
 _AT_ONCE = 256
 
 
-class Viewer(Protocol):
+class ImpressionSink(Protocol):
     """Measures what is shown as it is shown, before anybody has responded."""
 
     def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
@@ -26,11 +26,11 @@ class Viewer(Protocol):
         ...
 
 
-class Watching:
+class EvaluationHooks:
     """Stands between a learner and those who measure it; without a version that is served nothing is told."""
 
     def __init__(
-        self, learner: Learner, served: ServingState, observer: EvaluationSink | None, viewer: Viewer | None
+        self, learner: Learner, served: ServingState, observer: EvaluationSink | None, viewer: ImpressionSink | None
     ) -> None:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []

@@ -71,7 +71,7 @@ def measure_budget(rows: int) -> dict[str, object]:
     def crowd() -> NDArray[np.float64]:
         bounded, free = EmbeddingTable(DIM, budget_bytes=budget), EmbeddingTable(DIM)
         at = 0
-        while bounded.crowded_out == 0:
+        while bounded.evicted_for_budget == 0:
             for table in (bounded, free):
                 table.train_rows(keys[at : at + BATCH], at)
             at += BATCH

@@ -101,7 +101,7 @@ class DictTable:
         self.gone: set[int] = set()
         self.sightings: Counter[int] = Counter()
         self.since_halved = self.draws = 0
-        self.refused = self.ignored = self.declined = self.crowded_out = 0
+        self.refused = self.ignored = self.declined = self.evicted_for_budget = 0
         self.operations = 0
 
     def rows_of(self, keys: Keys) -> NDArray[np.int64]:
@@ -139,7 +139,7 @@ class DictTable:
         assert not len(left) or self.budget is not None
         assert not np.isin(left, keys).any(), "a key made way for others of its batch"
         self._forget(left.tolist())
-        self.crowded_out += len(left)
+        self.evicted_for_budget += len(left)
 
     def _enter(self, keys: Keys, rows: NDArray[np.int64]) -> None:
         new, first, which = np.unique(keys, return_index=True, return_inverse=True)
@@ -267,4 +267,4 @@ class DictTable:
         np.testing.assert_array_equal(table.lookup(keys), self.values[rows, : self.dim])
         np.testing.assert_array_equal(table.default, self.default[0, : self.dim])
         assert (table.refused, table.ignored) == (self.refused, self.ignored)
-        assert (table.declined, table.crowded_out) == (self.declined, self.crowded_out)
+        assert (table.declined, table.evicted_for_budget) == (self.declined, self.evicted_for_budget)

@@ -215,5 +215,5 @@ def test_every_answer_is_that_of_a_dict(tmp_path: Path, stream: Stream, settings
     run.check()
     assert run.amid_growth == {"evict", "restore", "save"} or len(run.table) < 5000
     assert run.twin.refused > 0
-    assert (run.twin.crowded_out > 0) == (run.table.budget_bytes is not None)
+    assert (run.twin.evicted_for_budget > 0) == (run.table.budget_bytes is not None)
     assert (run.twin.declined > 0) == (run.table._store.row_limit < max(SIZES))

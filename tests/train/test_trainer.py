@@ -333,9 +333,9 @@ def test_tables_stay_within_their_megabytes_and_go_on_learning() -> None:
     users = trainer.tables["user"]
     for start in range(0, 200_000, 10_000):
         users.train_rows(np.arange(start, start + 10_000), start)
-    assert users.crowded_out > 0
+    assert users.evicted_for_budget > 0
     assert math.isfinite(trainer.step(training_batch([example(7, [1])])))
-    assert users.nbytes - 8 * users.crowded_out <= 4_000_000
+    assert users.nbytes - 8 * users.evicted_for_budget <= 4_000_000
     assert Trainer(MODEL, SETTINGS).tables["user"].budget_bytes is None
 
 

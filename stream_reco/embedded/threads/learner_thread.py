@@ -14,7 +14,7 @@ from stream_reco.clock import Clock
 from stream_reco.embedded.engine import Engine
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.threads.log_writer import Arrival
-from stream_reco.embedded.threads.request_priority import Courtesy
+from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import decode_batch
 from stream_reco.measure.stages import LIVE_MS
 from stream_reco.serve.service import Accepted
@@ -27,7 +27,7 @@ _IDLE_SYNC_SECONDS = 1.0
 _LAST_SECONDS = 3.0
 
 
-class Learning:
+class LearnerThread:
     """Applies the journal's records to the engine's learner and publishes every `sync_seconds`, on one thread.
 
     `ask(kind, payload)` puts a record into the journal; it comes back through the journal like all others, so that a
@@ -40,7 +40,7 @@ class Learning:
         clock: Clock,
         sync_seconds: float,
         ask: Callable[[str, bytes], Future[Accepted]],
-        courtesy: Courtesy,
+        courtesy: RequestPriority,
     ) -> None:
         self._engine, self._clock, self._ask, self._courtesy = engine, clock, ask, courtesy
         self._sync_seconds = sync_seconds
@@ -126,7 +126,7 @@ class Learning:
         self._engine.checkpoint_if_due()
 
     def _between(self) -> None:
-        self._courtesy.step_aside()
+        self._courtesy.yield_to_requests()
         self._sync_if_due()
 
     def _sync_if_due(self) -> None:

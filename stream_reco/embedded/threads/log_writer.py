@@ -25,7 +25,7 @@ _NOTHING = Accepted(0, 0)
 
 
 @dataclass(eq=False)
-class Ticket:
+class Append:
     """Something on its way into the journal: events of one caller, or one record of another kind."""
 
     events: Sequence[Event] = ()
@@ -53,14 +53,14 @@ class Arrival:
     events: int
 
 
-class Writer:
+class LogWriterThread:
     """Appends what is submitted, in order; whoever waits meanwhile shares the next commit."""
 
     def __init__(self, journal: Journal, entrance: Entrance, committed: Callable[[list[Arrival]], None]) -> None:
         self._journal = journal
         self._entrance = entrance
         self._committed = committed
-        self._tickets: deque[Ticket] = deque()
+        self._tickets: deque[Append] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -76,13 +76,13 @@ class Writer:
         with self._changed:
             self._refuse_closing()
             new, duplicates, rejected = self._entrance.admit(events, now)
-            ticket = Ticket(new, Accepted(len(new), duplicates, rejected))
+            ticket = Append(new, Accepted(len(new), duplicates, rejected))
             self._put(ticket)
         return ticket.done
 
     def record(self, kind: str, payload: bytes = b"") -> Future[Accepted]:
         """Append one record of another kind than events."""
-        ticket = Ticket(record=(kind, payload))
+        ticket = Append(record=(kind, payload))
         with self._changed:
             self._refuse_closing()
             self._put(ticket)
@@ -99,7 +99,7 @@ class Writer:
         if self._closing:
             raise UnavailableError("stopping", "the server is stopping: send it again when it is back", retry_after=5)
 
-    def _put(self, ticket: Ticket) -> None:
+    def _put(self, ticket: Append) -> None:
         self._tickets.append(ticket)
         self._changed.notify_all()
 
@@ -114,7 +114,7 @@ class Writer:
                 return
             self._write(tickets)
 
-    def _write(self, tickets: list[Ticket]) -> None:
+    def _write(self, tickets: list[Append]) -> None:
         try:
             self._append(tickets)
         except LogFull as error:
@@ -130,13 +130,13 @@ class Writer:
                 _LOGGER.exception("the journal failed")
             self._fail(tickets, error)
 
-    def _write_alone(self, ticket: Ticket, later: list[Ticket]) -> None:
+    def _write_alone(self, ticket: Append, later: list[Append]) -> None:
         try:
             self._append([ticket])
         except Exception as error:
             self._fail([ticket, *(one for one in later if one.leans and not one.done.done())], error)
 
-    def _append(self, tickets: list[Ticket]) -> None:
+    def _append(self, tickets: list[Append]) -> None:
         found, ends = _records_of(tickets)
         first = self._journal.append_many(found).start
         arrivals = [
@@ -150,7 +150,7 @@ class Writer:
         for ticket in tickets:
             ticket.done.set_result(ticket.answer)
 
-    def _fail(self, tickets: list[Ticket], error: Exception) -> None:
+    def _fail(self, tickets: list[Append], error: Exception) -> None:
         reason = "disk_full" if isinstance(error, LogFull) else "log"
         with self._changed:
             leaning = [ticket for ticket in self._tickets if ticket.leans]
@@ -163,7 +163,7 @@ class Writer:
             ticket.done.set_exception(UnavailableError(reason, str(error), retry_after=5))
 
 
-def _records_of(tickets: list[Ticket]) -> tuple[list[tuple[str, bytes]], list[int]]:
+def _records_of(tickets: list[Append]) -> tuple[list[tuple[str, bytes]], list[int]]:
     """The records of all tickets in order, and for each ticket how many records there are up to its end."""
     found: list[tuple[str, bytes]] = []
     ends: list[int] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Courtesy:
+class RequestPriority:
     """Lets a background thread step aside while somebody asks, for a bounded while."""
 
     def __init__(self, most_seconds: float = 0.004) -> None:
@@ -31,7 +31,7 @@ class Courtesy:
                 if not self._asking:
                     self._quiet.set()
 
-    def step_aside(self) -> None:
+    def yield_to_requests(self) -> None:
         """Wait until nobody asks, but no longer than `most_seconds`: no busy server stops learning."""
         if self._asking:
             self._quiet.wait(self._most_seconds)

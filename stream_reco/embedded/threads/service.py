@@ -14,9 +14,9 @@ import msgspec
 from stream_reco.clock import Clock, SystemClock
 from stream_reco.embedded.engine import Engine
 from stream_reco.embedded.journal import records
-from stream_reco.embedded.threads.learner_thread import Learning
-from stream_reco.embedded.threads.log_writer import Writer
-from stream_reco.embedded.threads.request_priority import Courtesy
+from stream_reco.embedded.threads.learner_thread import LearnerThread
+from stream_reco.embedded.threads.log_writer import LogWriterThread
+from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.service import Accepted, UnavailableError
@@ -53,9 +53,9 @@ class EngineService:
         self._open_engine = open_engine
         self._sync_seconds = sync_seconds
         self._clock = clock or SystemClock()
-        self._courtesy = Courtesy()
+        self._courtesy = RequestPriority()
         self._engine: Engine | None = None
-        self._parts: tuple[Writer, Learning] | None = None
+        self._parts: tuple[LogWriterThread, LearnerThread] | None = None
         self._opened: Future[Engine] = Future()
         self._opener = threading.Thread(target=self._open, name="opening", daemon=True)
 
@@ -75,8 +75,8 @@ class EngineService:
             if not engine.status()["version"]:
                 engine.sync()
             engine.journal.follow()
-            writer = Writer(engine.journal, engine.entrance, lambda arrivals: learning.committed(arrivals))
-            learning = Learning(engine, self._clock, self._sync_seconds, writer.record, self._courtesy)
+            writer = LogWriterThread(engine.journal, engine.entrance, lambda arrivals: learning.committed(arrivals))
+            learning = LearnerThread(engine, self._clock, self._sync_seconds, writer.record, self._courtesy)
             writer.start()
             learning.start()
         except BaseException as error:
@@ -111,7 +111,7 @@ class EngineService:
         """Whether it can answer."""
         return self._parts is not None
 
-    def _running(self) -> tuple[Engine, Writer, Learning]:
+    def _running(self) -> tuple[Engine, LogWriterThread, LearnerThread]:
         if self._engine is None or self._parts is None:
             raise UnavailableError("not_ready", "the server is still getting ready: ask again soon")
         return self._engine, *self._parts

@@ -118,7 +118,7 @@ class EmbeddingTable(AtAddresses):
         return int(self._store.head[scalars.IGNORED])
 
     @property
-    def crowded_out(self) -> int:
+    def evicted_for_budget(self) -> int:
         """Rows given up so far to stay within the budget."""
         return int(self._store.head[scalars.CROWDED_OUT])
 

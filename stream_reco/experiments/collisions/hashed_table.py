@@ -74,7 +74,7 @@ def hash_ids(trainer: Trainer, bits: int) -> None:
         trainer.tables[name] = HashedTable(trainer.tables[name], bits)
 
 
-class SideBySide(Trainer):
+class ParallelTrainers(Trainer):
     """A trainer with `others` beside it, which are given all that it is given."""
 
     def __init__(self, model: ModelSettings, settings: TrainSettings, others: Sequence[Trainer]) -> None:

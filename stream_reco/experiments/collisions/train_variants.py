@@ -14,7 +14,7 @@ from stream_reco.config import Settings
 from stream_reco.datasets import Log
 from stream_reco.embedded.learner import Learner
 from stream_reco.experiments.collisions.hash import sharing
-from stream_reco.experiments.collisions.hashed_table import HASHED, SideBySide, hash_ids
+from stream_reco.experiments.collisions.hashed_table import HASHED, ParallelTrainers, hash_ids
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
 from stream_reco.experiments.replay.tally import ReplayTally
@@ -40,7 +40,7 @@ class Variant:
 
 
 @dataclass
-class Pupil:
+class VariantRun:
     """One trainer and how good its predictions were, over all that counts and in each of `WINDOWS` parts."""
 
     variant: Variant
@@ -63,9 +63,9 @@ class LearnRun:
         self._total, self._warm_up = total, warm_up
         own = settings.training.seed
         variants = [*(Variant(bits, own) for bits in hash_bits), *(Variant(None, seed) for seed in seeds)]
-        others = [Pupil(variant, _trainer(settings, variant)) for variant in variants]
-        first = SideBySide(settings.model, settings.training, [pupil.trainer for pupil in others])
-        self.pupils = [Pupil(Variant(None, own), first), *others]
+        others = [VariantRun(variant, _trainer(settings, variant)) for variant in variants]
+        first = ParallelTrainers(settings.model, settings.training, [pupil.trainer for pupil in others])
+        self.pupils = [VariantRun(Variant(None, own), first), *others]
         self._learner.lessons.trainer = first
         self._learner.lessons.watch = self._batch
         self._ids: dict[str, set[int]] = {name: set() for name in HASHED}
@@ -117,7 +117,7 @@ class LearnRun:
             "settings": plain(self._learner.settings),
         }
 
-    def _variant(self, pupil: Pupil) -> dict[str, object]:
+    def _variant(self, pupil: VariantRun) -> dict[str, object]:
         bits = pupil.variant.hash_bits
         return {
             "hash_bits": bits,
@@ -127,7 +127,7 @@ class LearnRun:
             "tables": {name: self._table(pupil, name) for name in HASHED},
         }
 
-    def _table(self, pupil: Pupil, name: str) -> dict[str, object]:
+    def _table(self, pupil: VariantRun, name: str) -> dict[str, object]:
         """Ids that were trained, the rows they have had, how many of them shared one; rows and bytes at the end."""
         table, bits = pupil.trainer.tables[name], pupil.variant.hash_bits
         shared = sharing(self._ids[name], None if bits is None else 1 << bits)

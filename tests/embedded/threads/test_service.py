@@ -16,8 +16,8 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.journal.deduplicate import Entrance
 from stream_reco.embedded.journal.journal import Journal
-from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, Writer
-from stream_reco.embedded.threads.request_priority import Courtesy
+from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, LogWriterThread
+from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.service import UnavailableError
@@ -78,7 +78,7 @@ class Seen:
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
         self.entrance = Entrance(self.ids.__contains__, 300_000)
-        self.writer = Writer(self.journal, self.entrance, self.arrivals.extend)
+        self.writer = LogWriterThread(self.journal, self.entrance, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
         return [
@@ -255,14 +255,14 @@ def test_an_interval_that_is_too_short_is_refused() -> None:
 
 
 def test_stepping_aside_waits_for_who_asks_but_not_for_ever() -> None:
-    courtesy = Courtesy(most_seconds=0.05)
+    courtesy = RequestPriority(most_seconds=0.05)
     started_at = time.monotonic()
-    courtesy.step_aside()
+    courtesy.yield_to_requests()
     assert time.monotonic() - started_at < 0.04
     with courtesy.asking(), courtesy.asking():
         started_at = time.monotonic()
-        courtesy.step_aside()
+        courtesy.yield_to_requests()
         assert time.monotonic() - started_at >= 0.04
     started_at = time.monotonic()
-    courtesy.step_aside()
+    courtesy.yield_to_requests()
     assert time.monotonic() - started_at < 0.04

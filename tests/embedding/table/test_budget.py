@@ -42,7 +42,7 @@ def test_no_budget_is_ever_exceeded(dim: int, optimizer: str, budget: int, admit
     row = 4 * (dim + table.optimizer.state_size(dim))
     fill(table, np.random.default_rng(dim).permutation(max(3000, 3 * budget // (row + 20))))
     table.check_invariants()
-    assert table.crowded_out + table.declined > 0
+    assert table.evicted_for_budget + table.declined > 0
     assert len(table) > 1000 or row > 1000
     # What is lost is the next slab of each part, which would not have fitted any more: an eighth, at least a page.
     assert table.nbytes > 0.85 * budget - MIB
@@ -53,7 +53,7 @@ def test_a_large_budget_is_used_nearly_whole() -> None:
     fill(table, np.arange(300_000) * 7919, 5000)
     assert table.nbytes > 0.94 * 64 * MIB
     assert len(table) > 0.9 * 64 * MIB / (256 + 31)
-    assert table.crowded_out == 300_000 - len(table)
+    assert table.evicted_for_budget == 300_000 - len(table)
 
 
 def test_the_least_valuable_leave_a_small_table() -> None:
@@ -74,14 +74,14 @@ def test_the_least_valuable_leave_a_small_table() -> None:
         if gone and stayed:
             assert max(worths[key] for key in gone) <= min(worths[key] for key in stayed)
         assert set(table.drain_touched().tombstones.tolist()) == gone
-    assert table.crowded_out > 1000
+    assert table.evicted_for_budget > 1000
 
 
 def test_in_a_large_table_the_least_tenth_is_where_rows_leave() -> None:
     table = EmbeddingTable(1, "sgd", budget_bytes=8 * MIB, half_life_ms=1000)
     rng = np.random.default_rng(1)
     now = 0
-    while table.crowded_out == 0:
+    while table.evicted_for_budget == 0:
         now += 10
         table.train_rows(rng.integers(0, 1 << 40, 4000), now)
         table.train_rows(rng.choice(table.keys(), 4000), now)
@@ -104,7 +104,7 @@ def test_what_is_used_outlives_a_flood_of_strangers() -> None:
     before = table.lookup(regulars)
     for now in range(50_000, 80_000, 100):
         table.train_rows(np.arange(now * 100, now * 100 + 1000), now)
-    assert table.crowded_out > 200_000
+    assert table.evicted_for_budget > 200_000
     np.testing.assert_array_equal(table.lookup(regulars), before)
 
 
@@ -146,7 +146,7 @@ def test_admission_and_budget_together() -> None:
         assert (table.train_rows(keys, start) == -1).all()
         assert (table.train_rows(keys[: limit // 2], start) >= 0).all()
         table.check_invariants()
-    assert table.crowded_out >= 3 * limit
+    assert table.evicted_for_budget >= 3 * limit
     assert table.declined == 0
 
 
@@ -155,13 +155,13 @@ def test_it_goes_on_bit_for_bit_after_loading(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     for now in range(0, 3000, 50):
         table.train_rows(rng.zipf(1.1, 1000) % 50_000, now)
-    assert table.crowded_out > 0
+    assert table.evicted_for_budget > 0
     table.save(tmp_path / "t")
     loaded = EmbeddingTable.load(tmp_path / "t")
     for now in range(3000, 5000, 50):
         keys = rng.zipf(1.1, 1000) % 50_000
         np.testing.assert_array_equal(loaded.train_rows(keys, now), table.train_rows(keys, now))
-    assert loaded.crowded_out == table.crowded_out
+    assert loaded.evicted_for_budget == table.evicted_for_budget
     assert loaded.drain_touched().tombstones.tolist() == table.drain_touched().tombstones.tolist()
 
 
