@@ -17,7 +17,7 @@ from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
 from topologies.client.outage_log import outages_told
 from topologies.partitions.assigned import Partitions
-from topologies.partitions.processor import Role
+from topologies.partitions.processor import WorkerSpec
 from topologies.partitions.state_folder import state_folder
 from topologies.partitions.task import PartitionClients
 from topologies.process.heartbeat import Heartbeat
@@ -31,13 +31,13 @@ _VECTORS_SECONDS = 5.0
 """How long interests wait at their start for the vectors of items: without any, all items are strangers."""
 
 
-def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
+def labelling(settings: Settings, topics: Topics, _: ExitStack) -> WorkerSpec:
     """Impressions and actions become examples."""
     destinations = topics.examples.name, topics.dead_letters.name
     future_ms = round(settings.serve.future_seconds * 1000)
     # Where events are keyed by group, what a scorer has served to a user is in another partition: features come late.
     served = topics.served.name if events_key(settings.labels) == "user_id" else None
-    return Role(
+    return WorkerSpec(
         "labelling",
         topics.events.name,
         topics.labelling_state.name,
@@ -46,7 +46,7 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> Role:
     )
 
 
-def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
+def interests(settings: Settings, topics: Topics, left: ExitStack) -> WorkerSpec:
     """Actions become users' histories and interests; what it opens is closed with `left`."""
     # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
     from stream_reco.serve.slate.serving_state import MODEL_NAME
@@ -63,7 +63,7 @@ def interests(settings: Settings, topics: Topics, left: ExitStack) -> Role:
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)
     made = (settings.signals, settings.interests), future_ms, vectors, users, settings.kafka.session_seconds
-    return Role("interests", topics.events.name, topics.interests_state.name, partial(InterestsProcessor, *made))
+    return WorkerSpec("interests", topics.events.name, topics.interests_state.name, partial(InterestsProcessor, *made))
 
 
 ROLES = {"labelling": labelling, "interests": interests}
@@ -83,7 +83,7 @@ def run(name: str, settings: Settings) -> None:
         host(f"{settings.kafka.prefix}-{name}", settings.kafka.bootstrap, work, heartbeat)
 
 
-async def _work_on(role: Role, settings: Settings, ending: asyncio.Event) -> None:
+async def _work_on(role: WorkerSpec, settings: Settings, ending: asyncio.Event) -> None:
     with state_folder(settings.state, role.name) as folder:
         if not await is_done_before(ending, check_topics(settings)):
             return

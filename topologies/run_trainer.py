@@ -24,9 +24,9 @@ from topologies.process.metrics_server import metrics_server
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.ensure import check_topics
 from topologies.trainer.checkpoints import Checkpoints
-from topologies.trainer.election import Leadership
-from topologies.trainer.leader import NAME, Surroundings
-from topologies.trainer.standby import Warm
+from topologies.trainer.election import LeaderElection
+from topologies.trainer.leader import NAME, TrainerDependencies
+from topologies.trainer.standby import WarmStandby
 
 
 def run(settings: Settings, sync_seconds: float) -> None:
@@ -39,14 +39,14 @@ def run(settings: Settings, sync_seconds: float) -> None:
     given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
-    warm, heartbeat = Warm(settings, checkpoints), Heartbeat()
+    warm, heartbeat = WarmStandby(settings, checkpoints), Heartbeat()
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
         metrics_server(settings.work, heartbeat),
         RedisLink.of(redis) as link,
         _learning_thread(warm, threads) as thread,
     ):
-        around = Surroundings(
+        around = TrainerDependencies(
             settings,
             declared_topics(settings.kafka, events_key(settings.labels)),
             RedisChannel(link, redis.prefix),
@@ -60,7 +60,7 @@ def run(settings: Settings, sync_seconds: float) -> None:
 
 
 @contextmanager
-def _learning_thread(warm: Warm, initializer: Callable[[], None]) -> Iterator[Executor]:
+def _learning_thread(warm: WarmStandby, initializer: Callable[[], None]) -> Iterator[Executor]:
     """One thread, waited for at the end; one that still compiles is left behind, as that may take a minute."""
     thread = ThreadPoolExecutor(1, "learning", initializer)
     try:
@@ -69,7 +69,7 @@ def _learning_thread(warm: Warm, initializer: Callable[[], None]) -> Iterator[Ex
         thread.shutdown(wait=warm.is_rehearsed, cancel_futures=not warm.is_rehearsed)
 
 
-async def _work(around: Surroundings, ending: asyncio.Event) -> None:
+async def _work(around: TrainerDependencies, ending: asyncio.Event) -> None:
     if await is_done_before(ending, check_topics(around.settings)):
         async with outages_told(around.settings.kafka):
-            await Leadership(around).run(ending)
+            await LeaderElection(around).run(ending)

@@ -33,7 +33,7 @@ def settings_with_kafka(config: Path | None) -> Settings:
 def run(work: Coroutine[object, object, T]) -> T:
     """Run the coroutine to its end; what Kafka refuses becomes a `Failure`."""
     from topologies.client.configuration import ClientSettingsError
-    from topologies.client.connection import AWAY, KafkaAwayError, reason_of
+    from topologies.client.connection import AWAY, KafkaUnavailableError, reason_of
     from topologies.topics.validation import TopicsError
 
     # The client logs every try; people are told the outcome.
@@ -42,7 +42,7 @@ def run(work: Coroutine[object, object, T]) -> T:
         return asyncio.run(work)
     except ClientSettingsError as error:
         raise Misuse(str(error)) from error
-    except (KafkaAwayError, TopicsError) as error:
+    except (KafkaUnavailableError, TopicsError) as error:
         raise Failure(str(error)) from error
     except AWAY as error:
         raise Failure(f"Kafka refused it: {reason_of(error)}") from error

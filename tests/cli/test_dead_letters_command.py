@@ -12,7 +12,7 @@ from stream_reco.config.servers import KafkaSettings
 from tests.cli.test_commands import stream_reco
 from tests.programs import kafka_environ
 from topologies.client.configuration import producer_arguments
-from topologies.client.connection import administration, connected, let_go
+from topologies.client.connection import administration, close, connect
 from topologies.dead_letters.letter import DeadLetter, encode_letter
 from topologies.topics.validation import create_absent
 
@@ -48,14 +48,14 @@ def _letter(kafka: KafkaSettings, number: int, reason: str, message: str) -> Dea
 async def _file(kafka: KafkaSettings) -> None:
     async with administration(kafka, 20) as admin:
         await create_absent(admin, kafka, "user_id")
-    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)))
+    producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)))
     letters = [_letter(kafka, 0, "json", "not JSON"), _letter(kafka, 1, "type", "[red]type\x1b[2J[/red]")]
     strange = DeadLetter(
         topic=f"{kafka.prefix}.events", partition=0, offset=0, reason="id", message="", key=None, value=None, time=2**60
     )
     for data in (*map(encode_letter, letters), b"junk", encode_letter(strange)):
         await producer.send_and_wait(f"{kafka.prefix}.dead-letters", data)
-    await let_go(producer)
+    await close(producer)
 
 
 @pytest.mark.kafka

@@ -33,7 +33,7 @@ AWAY = (KafkaError, OSError, asyncio.TimeoutError)
 """What clients raise when brokers do not answer, or answer that they cannot."""
 
 
-class KafkaAwayError(RuntimeError):
+class KafkaUnavailableError(RuntimeError):
     """No broker answers; the text names the address and the reason."""
 
 
@@ -47,23 +47,23 @@ C = TypeVar("C", bound=Startable)
 T = TypeVar("T")
 
 
-async def connected(kafka: KafkaSettings, make: Callable[[], C], patience: float = math.inf) -> C:
+async def connect(kafka: KafkaSettings, make: Callable[[], C], patience: float = math.inf) -> C:
     """The client that `make` makes, started; tried again and again while no broker answers, which is logged once.
 
-    Raises `KafkaAwayError` after `patience` seconds, which by default never pass: no process ends because a server is
+    Raises `KafkaUnavailableError` after `patience` seconds, which by default never pass: no process ends because a server is
     away.
     """
     bound = None if math.isinf(patience) else max(patience, _PROBE_SECONDS)
-    return await insisting(kafka, partial(_started, kafka, make, bound), patience)
+    return await retry_while_unavailable(kafka, partial(_started, kafka, make, bound), patience)
 
 
-async def insisting(
+async def retry_while_unavailable(
     kafka: KafkaSettings,
     attempt: Callable[[], Awaitable[T]],
     patience: float = math.inf,
     meanwhile: str = "trying again",
 ) -> T:
-    """What `attempt` returns, made again and again while it raises `KafkaAwayError`; that, and its end, is logged once.
+    """What `attempt` returns, made again and again while it raises `KafkaUnavailableError`; that, and its end, is logged once.
 
     Raises it after `patience` seconds. `meanwhile` is what the log says is done.
     """
@@ -71,7 +71,7 @@ async def insisting(
     while True:
         try:
             outcome = await attempt()
-        except KafkaAwayError as away:
+        except KafkaUnavailableError as away:
             if time.monotonic() - began + wait > patience:
                 raise
             if not told:
@@ -93,19 +93,19 @@ async def _started(kafka: KafkaSettings, make: Callable[[], C], bound: float | N
         # A producer that has found a broker waits for an answer for ever, and says nothing.
         await asyncio.wait_for(client.start(), bound)
     except BaseException as error:
-        await let_go(client)
+        await close(client)
         if isinstance(error, AWAY):
-            raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {reason_of(error)}") from error
+            raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} does not answer: {reason_of(error)}") from error
         raise
     return client
 
 
-async def administered(
+async def with_admin(
     kafka: KafkaSettings, work: Callable[[AIOKafkaAdminClient], Awaitable[T]], patience: float = math.inf
 ) -> T:
     """What `work` returns, given a client that asks about topics and makes them.
 
-    It is done anew, with another client, where brokers go away before it is through, for as long as `connected` tries.
+    It is done anew, with another client, where brokers go away before it is through, for as long as `connect` tries.
     """
 
     async def attempt() -> T:
@@ -115,25 +115,27 @@ async def administered(
             except AWAY as error:
                 if not may_pass(error):
                     raise
-                raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}") from error
+                raise KafkaUnavailableError(
+                    f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}"
+                ) from error
 
-    return await insisting(kafka, attempt, patience)
+    return await retry_while_unavailable(kafka, attempt, patience)
 
 
 @asynccontextmanager
 async def administration(kafka: KafkaSettings, patience: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks about topics and makes them, connected; `administered` is for whoever outlives brokers."""
-    admin = await connected(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), patience)
+    """A client that asks about topics and makes them, connected; `with_admin` is for whoever outlives brokers."""
+    admin = await connect(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), patience)
     try:
         yield admin
     finally:
-        await let_go(admin)
+        await close(admin)
 
 
 async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     """Ask the addresses in turn until one answers: its oldest and newest version of each request, by the API's number.
 
-    Raises `KafkaAwayError` with the first reason.
+    Raises `KafkaUnavailableError` with the first reason.
     """
     arguments = connection_arguments(client_arguments(kafka))
     arguments["request_timeout_ms"] = min(arguments["request_timeout_ms"], round(_PROBE_SECONDS * 1000))
@@ -147,10 +149,10 @@ async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
         versions: dict[int, tuple[int, int]] = dict(connection._versions)  # a client has no public way to ask
         connection.close()
         return versions
-    raise KafkaAwayError(f"Kafka at {kafka.bootstrap} does not answer: {reasons[0]}")
+    raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} does not answer: {reasons[0]}")
 
 
-async def let_go(client: Any, patience: float = 5.0) -> None:
+async def close(client: Any, patience: float = 5.0) -> None:
     """Close a producer, consumer or admin client, at the latest soon after `patience` seconds.
 
     A producer sends what it holds before it closes, and without brokers would wait for ever; then it is dropped.

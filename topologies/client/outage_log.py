@@ -9,7 +9,7 @@ from functools import partial
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.cancellation import end
-from topologies.client.connection import insisting, probe
+from topologies.client.connection import probe, retry_while_unavailable
 
 _LOOK_SECONDS = 5.0
 
@@ -27,4 +27,4 @@ async def outages_told(kafka: KafkaSettings) -> AsyncIterator[None]:
 async def _look(kafka: KafkaSettings) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        await insisting(kafka, partial(probe, kafka), meanwhile="waiting for it")
+        await retry_while_unavailable(kafka, partial(probe, kafka), meanwhile="waiting for it")

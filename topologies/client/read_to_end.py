@@ -10,7 +10,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import consumer_arguments
-from topologies.client.connection import KafkaAwayError, connected, let_go
+from topologies.client.connection import KafkaUnavailableError, close, connect
 
 _WAIT_MS = 500
 SILENT_SECONDS = 30.0
@@ -22,23 +22,25 @@ async def read_to_end(
     """The committed messages that are there now, in batches of one partition (`aiokafka.ConsumerRecord`).
 
     `begin` gives the first offset of a partition; the oldest message where it has none. Raises
-    `UnknownTopicOrPartitionError` if there is no such topic, `KafkaAwayError` where nothing comes for half a minute.
+    `UnknownTopicOrPartitionError` if there is no such topic, `KafkaUnavailableError` where nothing comes for half a minute.
     """
-    consumer = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), SILENT_SECONDS)
+    consumer = await connect(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), SILENT_SECONDS)
     try:
         ends, silent = await _assign(consumer, topic, begin or {}), 0
         while ends:
             found = await consumer.getmany(timeout_ms=_WAIT_MS)
             silent = 0 if found else silent + 1
             if silent * _WAIT_MS > 1000 * SILENT_SECONDS:
-                raise KafkaAwayError(f"Kafka at {kafka.bootstrap} has not told all of topic {topic}: it is silent")
+                raise KafkaUnavailableError(
+                    f"Kafka at {kafka.bootstrap} has not told all of topic {topic}: it is silent"
+                )
             for partition, records in found.items():
                 if before := [record for record in records if record.offset < ends.get(partition, 0)]:
                     yield before
             # By position: the end may be a mark of a transaction, which is no message.
             ends = {each: end for each, end in ends.items() if await consumer.position(each) < end}
     finally:
-        await let_go(consumer)
+        await close(consumer)
 
 
 async def _assign(consumer: AIOKafkaConsumer, topic: str, begin: Mapping[int, int]) -> dict[TopicPartition, int]:

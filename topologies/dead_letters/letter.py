@@ -59,7 +59,7 @@ def decode_letter(data: bytes) -> DeadLetter:
 
 
 @dataclass(frozen=True)
-class Filed:
+class StoredLetter:
     """A dead letter and where in the topic it lies; no letter where the message there is none."""
 
     partition: int
@@ -67,7 +67,7 @@ class Filed:
     letter: DeadLetter | None
 
 
-async def filed_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[Filed]:
+async def filed_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[StoredLetter]:
     """All that lie in the topic now, oldest first in each partition."""
     async for records in read_to_end(kafka, topic):
         for record in records:
@@ -75,4 +75,4 @@ async def filed_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[Filed
                 letter = decode_letter(record.value or b"")
             except (msgspec.DecodeError, UnicodeError):
                 letter = None
-            yield Filed(record.partition, record.offset, letter)
+            yield StoredLetter(record.partition, record.offset, letter)

@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
-from topologies.client.connection import administered, connected, let_go
-from topologies.dead_letters.letter import DeadLetter, Filed, filed_letters
+from topologies.client.connection import close, connect, with_admin
+from topologies.dead_letters.letter import DeadLetter, StoredLetter, filed_letters
 from topologies.topics.declaration import EventsKey, Topics
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.registry import driven_offsets, note_of_driven
@@ -22,7 +22,7 @@ _LETTERS_OF_A_TRANSACTION = 500
 
 
 @dataclass
-class Driven:
+class RedriveResult:
     """What became of the letters: by topic how many were sent again, and how many were left where they are."""
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -33,21 +33,21 @@ class Driven:
     """Are no dead letters, or hold neither key nor value."""
 
 
-async def drive(
-    kafka: KafkaSettings, events_key: EventsKey, patience: float, chosen: Callable[[Filed, DeadLetter], bool]
-) -> Driven:
+async def redrive(
+    kafka: KafkaSettings, events_key: EventsKey, patience: float, chosen: Callable[[StoredLetter, DeadLetter], bool]
+) -> RedriveResult:
     """Send the letters that are `chosen` to the topics they came from, key and value to the byte.
 
     One transaction holds the messages and the note that they were sent, so that a letter is sent once however this
     ends and however often it is repeated; of two at a time, the later one fences the other off (`ProducerFenced`).
-    The letters stay. Raises `KafkaAwayError`, and `TopicsError` before anything is sent if a topic does not exist.
+    The letters stay. Raises `KafkaUnavailableError`, and `TopicsError` before anything is sent if a topic does not exist.
     """
     topics = await required(kafka, events_key, patience, "dead_letters", "registry")
-    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), patience)
+    producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), patience)
     try:
         # Only now: whoever was driving is fenced off, and can note nothing any more.
         notes = defaultdict(Ranges, await driven_offsets(kafka, topics.registry.name))
-        outcome, letters, undone = Driven(), [], defaultdict[int, set[int]](set)
+        outcome, letters, undone = RedriveResult(), [], defaultdict[int, set[int]](set)
         async for filed in filed_letters(kafka, topics.dead_letters.name):
             if filed.offset not in notes[filed.partition]:
                 undone[filed.partition].add(filed.offset)
@@ -59,11 +59,13 @@ async def drive(
             await _send(producer, kafka, topics, part, notes)
             outcome.sent.update(filed.letter.topic for filed in part if filed.letter is not None)
     finally:
-        await let_go(producer)
+        await close(producer)
     return outcome
 
 
-def _is_next(filed: Filed, driven: Ranges, chosen: Callable[[Filed, DeadLetter], bool], outcome: Driven) -> bool:
+def _is_next(
+    filed: StoredLetter, driven: Ranges, chosen: Callable[[StoredLetter, DeadLetter], bool], outcome: RedriveResult
+) -> bool:
     letter = filed.letter
     if letter is None or (letter.key is None and letter.value is None):
         outcome.unreadable += 1
@@ -76,9 +78,9 @@ def _is_next(filed: Filed, driven: Ranges, chosen: Callable[[Filed, DeadLetter],
     return False
 
 
-async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence[Filed]) -> None:
+async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence[StoredLetter]) -> None:
     wanted = Counter(filed.letter.topic for filed in letters if filed.letter is not None)
-    present = await administered(kafka, lambda admin: present_topics(admin, list(wanted)), patience)
+    present = await with_admin(kafka, lambda admin: present_topics(admin, list(wanted)), patience)
     absent = set(wanted) - set(present)
     if absent:
         raise TopicsError(
@@ -90,14 +92,14 @@ async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence
         )
 
 
-def _parts(letters: list[Filed]) -> Iterator[list[Filed]]:
+def _parts(letters: list[StoredLetter]) -> Iterator[list[StoredLetter]]:
     return (
         letters[first : first + _LETTERS_OF_A_TRANSACTION]
         for first in range(0, len(letters), _LETTERS_OF_A_TRANSACTION)
     )
 
 
-def _note(part: list[Filed], undone: dict[int, set[int]], notes: dict[int, Ranges]) -> None:
+def _note(part: list[StoredLetter], undone: dict[int, set[int]], notes: dict[int, Ranges]) -> None:
     """Take the letters of `part` from `undone` to `notes`, with the offsets between that are no letters (any more)."""
     for filed in part:
         undone[filed.partition].remove(filed.offset)
@@ -107,7 +109,7 @@ def _note(part: list[Filed], undone: dict[int, set[int]], notes: dict[int, Range
 
 
 async def _send(
-    producer: AIOKafkaProducer, kafka: KafkaSettings, topics: Topics, part: list[Filed], notes: dict[int, Ranges]
+    producer: AIOKafkaProducer, kafka: KafkaSettings, topics: Topics, part: list[StoredLetter], notes: dict[int, Ranges]
 ) -> None:
     """The letters and the notes about them in one transaction."""
     async with producer.transaction():

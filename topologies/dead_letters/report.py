@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from stream_reco.config import Settings
-from topologies.dead_letters.letter import DeadLetter, Filed, filed_letters
-from topologies.dead_letters.redrive import Driven, drive
+from topologies.dead_letters.letter import DeadLetter, StoredLetter, filed_letters
+from topologies.dead_letters.redrive import RedriveResult, redrive
 from topologies.topics.declaration import events_key
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.validation import required
@@ -20,19 +20,21 @@ class Choice:
     reason: str | None = None
     offsets: Ranges | None = None
 
-    def __call__(self, filed: Filed, letter: DeadLetter) -> bool:
+    def __call__(self, filed: StoredLetter, letter: DeadLetter) -> bool:
         fits = self.reason is None or letter.reason == self.reason
         return fits and (self.offsets is None or filed.offset in self.offsets)
 
 
-async def listed_letters(settings: Settings, patience: float, choice: Choice, limit: int) -> tuple[list[Filed], int]:
+async def listed_letters(
+    settings: Settings, patience: float, choice: Choice, limit: int
+) -> tuple[list[StoredLetter], int]:
     """The newest `limit` letters of the choice in their order, and how many there are; unreadable ones fit no reason.
 
-    Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` if there is no such topic.
+    Raises `KafkaUnavailableError` after `patience` seconds without a broker, `TopicsError` if there is no such topic.
     """
     key = events_key(settings.labels)
     topics = await required(settings.kafka, key, patience, "dead_letters")
-    newest: deque[Filed] = deque(maxlen=limit)
+    newest: deque[StoredLetter] = deque(maxlen=limit)
     count = 0
     async for filed in filed_letters(settings.kafka, topics.dead_letters.name):
         if choice(filed, filed.letter) if filed.letter is not None else choice == Choice():
@@ -41,6 +43,6 @@ async def listed_letters(settings: Settings, patience: float, choice: Choice, li
     return list(newest), count
 
 
-async def driven_letters(settings: Settings, patience: float, choice: Choice) -> Driven:
-    """Send the letters of the choice again; see `drive`."""
-    return await drive(settings.kafka, events_key(settings.labels), patience, choice)
+async def driven_letters(settings: Settings, patience: float, choice: Choice) -> RedriveResult:
+    """Send the letters of the choice again; see `redrive`."""
+    return await redrive(settings.kafka, events_key(settings.labels), patience, choice)

@@ -15,7 +15,7 @@ from aiokafka.partitioner import murmur2
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import ClientSettingsError, producer_arguments
-from topologies.client.connection import AWAY, KafkaAwayError, connected, let_go, reason_of
+from topologies.client.connection import AWAY, KafkaUnavailableError, close, connect, reason_of
 from topologies.topics.declaration import EventsKey, declared_topics
 from topologies.topics.validation import TopicsError, required
 
@@ -53,7 +53,7 @@ class Sender:
     async def send(self, messages: Sequence[Message]) -> None:
         """Returns when all are confirmed. Messages of one key keep their order.
 
-        Raises `KafkaAwayError`, `TopicsError` or `ClientSettingsError`: then some may have been written all the same.
+        Raises `KafkaUnavailableError`, `TopicsError` or `ClientSettingsError`: then some may have been written all the same.
         """
         if not messages:
             return
@@ -70,7 +70,7 @@ class Sender:
             self._working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._working
-        self._fail(self._take(all_of_it=True), KafkaAwayError("the sender was stopped"))
+        self._fail(self._take(all_of_it=True), KafkaUnavailableError("the sender was stopped"))
         self._drop_producer()
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -85,8 +85,8 @@ class Sender:
                 except BaseException as error:
                     self._healthy = False
                     self._drop_producer()
-                    if not isinstance(error, (*AWAY, KafkaAwayError, TopicsError, ClientSettingsError)):
-                        self._fail(taken, KafkaAwayError(f"the sender has stopped: {error!r}"))
+                    if not isinstance(error, (*AWAY, KafkaUnavailableError, TopicsError, ClientSettingsError)):
+                        self._fail(taken, KafkaUnavailableError(f"the sender has stopped: {error!r}"))
                         raise
                     # Who came meanwhile would only wait as long for the same answer.
                     self._fail(taken + self._take(all_of_it=True), error)
@@ -110,7 +110,7 @@ class Sender:
         if isinstance(error, AWAY):
             late = isinstance(error, asyncio.TimeoutError)
             reason = f"{self._patience:g} s have passed" if late else reason_of(error)
-            error = KafkaAwayError(f"Kafka at {self._kafka.bootstrap} has not confirmed the messages: {reason}")
+            error = KafkaUnavailableError(f"Kafka at {self._kafka.bootstrap} has not confirmed the messages: {reason}")
         for each in waiting:
             if not each.sent.done():
                 each.sent.set_exception(error)
@@ -128,7 +128,7 @@ class Sender:
 
     async def _connect(self) -> AIOKafkaProducer:
         patience = self._patience if self._healthy else 0.0
-        self._producer = await connected(
+        self._producer = await connect(
             self._kafka, lambda: AIOKafkaProducer(**producer_arguments(self._kafka)), patience
         )
         checking = required(self._kafka, self._events_key, self._patience, self._used)
@@ -153,7 +153,7 @@ class Sender:
     def _drop_producer(self) -> None:
         # After a failure it may hold messages that were given up; a new one begins with none.
         if self._producer is not None:
-            leaving = asyncio.create_task(let_go(self._producer, patience=0.1))
+            leaving = asyncio.create_task(close(self._producer, patience=0.1))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             self._producer = None

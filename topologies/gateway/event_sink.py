@@ -11,7 +11,7 @@ from stream_reco.events import Event, Id, encode
 from stream_reco.serve.event_validation import count_accepted, valid_events
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from topologies.client.configuration import ClientSettingsError
-from topologies.client.connection import KafkaAwayError
+from topologies.client.connection import KafkaUnavailableError
 from topologies.gateway.batch_producer import Message, Sender
 from topologies.messages.keys import event_key, id_key
 from topologies.messages.user_deletion import Deletion, encode_deletion
@@ -70,7 +70,7 @@ class KafkaSink:
     async def _send(self, messages: Sequence[Message]) -> None:
         try:
             await self._sender.send(messages)
-        except (KafkaAwayError, TopicsError, ClientSettingsError) as error:
+        except (KafkaUnavailableError, TopicsError, ClientSettingsError) as error:
             raise UnavailableError("kafka", str(error), retry_after=_RETRY_SECONDS) from error
 
     async def stop(self) -> None:

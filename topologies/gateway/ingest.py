@@ -17,7 +17,7 @@ async def ingest(
 ) -> str:
     """Send events that were checked already, `size` at a time; `sent` is told of each part that Kafka has confirmed.
 
-    Returns the topic. Raises `TopicsError`, or `KafkaAwayError` after `patience` seconds without a confirmation: what
+    Returns the topic. Raises `TopicsError`, or `KafkaUnavailableError` after `patience` seconds without a confirmation: what
     was sent until then stays, and sending all of it again changes nothing where events have ids.
     """
     key = events_key(settings.labels)

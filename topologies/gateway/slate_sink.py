@@ -11,7 +11,7 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.serve.slate.slate_features import SlateFeatures
 from topologies.client.configuration import ClientSettingsError
-from topologies.client.connection import KafkaAwayError
+from topologies.client.connection import KafkaUnavailableError
 from topologies.gateway.batch_producer import Sender
 from topologies.messages.keys import id_key
 from topologies.messages.served_slate import encode_slate
@@ -81,7 +81,7 @@ class ServedSink:
         try:
             messages = [(id_key(slate.user_id), encode_slate(slate)) for slate in slates]
             await self._sender.send(messages)
-        except (KafkaAwayError, TopicsError, ClientSettingsError) as error:
+        except (KafkaUnavailableError, TopicsError, ClientSettingsError) as error:
             await self._lost(slates, error)
         except Exception as error:  # one bad slate, or whatever else, must not end the writing of all later ones
             _LOGGER.exception("slates could not be written")

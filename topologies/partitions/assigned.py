@@ -12,7 +12,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.client.cancellation import end
-from topologies.partitions.processor import Role
+from topologies.partitions.processor import WorkerSpec
 from topologies.partitions.task import PartitionClients, PartitionTask
 from topologies.process.group_member import be_member, keep_at
 
@@ -25,7 +25,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
     """Takes part in the role's group, and works on what it is given."""
 
     def __init__(
-        self, role: Role, folder: Path, clients: PartitionClients, clock: Clock, session_seconds: float
+        self, role: WorkerSpec, folder: Path, clients: PartitionClients, clock: Clock, session_seconds: float
     ) -> None:
         """`folder` is where stores may be, one folder a partition."""
         self._role, self._folder, self._clients, self._clock = role, folder, clients, clock

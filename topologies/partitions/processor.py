@@ -67,7 +67,7 @@ class Processor(Protocol):
 
 
 @dataclass(frozen=True)
-class Role:
+class WorkerSpec:
     """What kind of work it is: its name, its topics, and what makes its processors.
 
     The name is that of its consumer group too. `input_topic` is what its workers share out; whoever has a partition of

@@ -16,10 +16,10 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.storage.rocksdb import RocksStore
 from topologies.client.cancellation import uninterrupted
 from topologies.client.configuration import consumer_arguments, producer_arguments
-from topologies.client.connection import connected, let_go
+from topologies.client.connection import close, connect
 from topologies.partitions.changelog import offsets_of, state_as_committed
 from topologies.partitions.input import InputReader, Source
-from topologies.partitions.processor import Role
+from topologies.partitions.processor import WorkerSpec
 from topologies.partitions.transactions import Transactions
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,7 +30,13 @@ class PartitionTask:
     """Works on one partition until `ending` is set; whatever fails is raised, and nothing was half done."""
 
     def __init__(
-        self, role: Role, partition: int, folder: Path, clients: PartitionClients, clock: Clock, ending: asyncio.Event
+        self,
+        role: WorkerSpec,
+        partition: int,
+        folder: Path,
+        clients: PartitionClients,
+        clock: Clock,
+        ending: asyncio.Event,
     ) -> None:
         """`folder` is where the store of this partition may be."""
         self._role, self._clients, self._clock, self._ending = role, clients, clock, ending
@@ -44,11 +50,11 @@ class PartitionTask:
         async with AsyncExitStack() as left:
             # Whoever had the partition before is fenced here, and what they had begun is over.
             producer = await self._clients.producer(self._partition)
-            left.push_async_callback(let_go, producer)
+            left.push_async_callback(close, producer)
             readers: dict[TopicPartition, AIOKafkaConsumer] = {}
             for part in self._inputs:
                 readers[part] = await self._clients.reader()
-                left.push_async_callback(let_go, readers[part])
+                left.push_async_callback(close, readers[part])
             store, offsets = await self._open(readers)
             left.callback(metrics.WORK_LAG.remove, self._role.name, str(self._partition))
             metrics.WORK_LAG.labels(self._role.name, str(self._partition)).set(0)
@@ -61,7 +67,7 @@ class PartitionTask:
             main, beside = Source(reader, part), []
             if others:
                 asks = await self._asking()
-                left.push_async_callback(let_go, asks)
+                left.push_async_callback(close, asks)
                 beside = [Source(reader, part, asks) for part, reader in others]
             await self._work(
                 InputReader(main, beside),
@@ -160,9 +166,9 @@ class PartitionClients:
 
     async def _connected(self, *, gaps: bool) -> AIOKafkaConsumer:
         arguments = consumer_arguments(self._kafka, self._name, gaps=gaps)
-        return await connected(self._kafka, lambda: AIOKafkaConsumer(**arguments))
+        return await connect(self._kafka, lambda: AIOKafkaConsumer(**arguments))
 
     async def producer(self, partition: int) -> AIOKafkaProducer:
         """Writes what comes of one input partition; as it starts, it fences whoever did so before."""
         arguments = producer_arguments(self._kafka, f"{self._name}.{partition}")
-        return await connected(self._kafka, lambda: AIOKafkaProducer(**arguments))
+        return await connect(self._kafka, lambda: AIOKafkaProducer(**arguments))

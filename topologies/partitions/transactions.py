@@ -13,7 +13,7 @@ from aiokafka.structs import RecordMetadata
 from stream_reco import metrics
 from stream_reco.storage.rocksdb import Changes
 from topologies.partitions.changelog import INPUT, Position, contained
-from topologies.partitions.processor import InputRecord, Output, Processor, Role
+from topologies.partitions.processor import InputRecord, Output, Processor, WorkerSpec
 
 _QUIET_MS = 1_000
 """How long changes that nobody waits for may stay uncommitted; each commit says that the partition is still ours."""
@@ -27,7 +27,7 @@ class Transactions:
 
     def __init__(
         self,
-        role: Role,
+        role: WorkerSpec,
         state: TopicPartition,
         group_id: str,
         producer: AIOKafkaProducer,

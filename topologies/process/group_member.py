@@ -13,7 +13,7 @@ from aiokafka.errors import ProducerFenced
 from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.client.cancellation import outcome_before, pause
-from topologies.client.connection import AWAY, let_go
+from topologies.client.connection import AWAY, close
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_MS = 500
@@ -59,7 +59,7 @@ async def _be_member(
             await consumer.getmany(timeout_ms=_POLL_MS, max_records=1)
     finally:
         await member.end_all()
-        await let_go(consumer)
+        await close(consumer)
 
 
 async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -> AIOKafkaConsumer:
@@ -69,7 +69,7 @@ async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -
         # does not ask again for minutes, and would give the whole group nothing to do.
         await consumer._client._wait_on_metadata(topic)
     except BaseException:
-        await let_go(consumer)
+        await close(consumer)
         raise
     return consumer
 

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream_reco.config import Settings
-from topologies.client.connection import administered, reason_of
+from topologies.client.connection import reason_of, with_admin
 from topologies.topics.declaration import events_key
 from topologies.topics.validation import TopicsError, create_absent, require
 
@@ -28,7 +28,7 @@ async def check_topics(settings: Settings) -> None:
         await require(admin, settings.kafka, key)
 
     try:
-        await administered(settings.kafka, check)
+        await with_admin(settings.kafka, check)
     except KafkaError as error:
         raise TopicsError(
             f"Kafka at {settings.kafka.bootstrap} does not let its topics be made or looked at: {reason_of(error)}"

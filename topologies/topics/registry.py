@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
-from topologies.client.connection import connected, let_go
+from topologies.client.connection import close, connect
 from topologies.client.read_to_end import SILENT_SECONDS, read_to_end
 from topologies.topics.offset_ranges import Ranges
 
@@ -34,12 +34,12 @@ class DrivenOffsets(msgspec.Struct, frozen=True):
 
 async def declare(kafka: KafkaSettings, registry: str, topic: str, key: str) -> None:
     """Note in the topic `registry` that the messages of `topic` have this field as key."""
-    producer = await connected(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)), SILENT_SECONDS)
+    producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)), SILENT_SECONDS)
     try:
         note = msgspec.json.encode(DeclaredKey(key))
         await producer.send_and_wait(registry, note, f"{_KEY}{topic}".encode(), partition=0)
     finally:
-        await let_go(producer)
+        await close(producer)
 
 
 async def declared_keys(kafka: KafkaSettings, registry: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_reco.config import Settings
 from stream_reco.labels.settings import DAY_MS
-from topologies.client.connection import administered
+from topologies.client.connection import with_admin
 from topologies.topics.declaration import Topic, events_key
 from topologies.topics.validation import Mismatch, create_absent, mismatches
 
@@ -25,7 +25,7 @@ class TopicReport:
 async def topic_report(settings: Settings, patience: float, *, create: bool) -> TopicReport:
     """Look at the topics, after making those that are absent if `create`.
 
-    Raises `KafkaAwayError` after `patience` seconds without a broker, `TopicsError` where Kafka refuses a topic.
+    Raises `KafkaUnavailableError` after `patience` seconds without a broker, `TopicsError` where Kafka refuses a topic.
     """
     key = events_key(settings.labels)
     made: list[Topic] = []
@@ -35,7 +35,7 @@ async def topic_report(settings: Settings, patience: float, *, create: bool) -> 
             made.extend(await create_absent(admin, settings.kafka, key))
         return await mismatches(admin, settings.kafka, key)
 
-    found = await administered(settings.kafka, look, patience)
+    found = await with_admin(settings.kafka, look, patience)
     return TopicReport(
         [_described(topic) for topic in made],
         [each.text for each in found if not each.serious],

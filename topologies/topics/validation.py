@@ -13,7 +13,7 @@ from aiokafka.errors import InvalidReplicationFactorError, NodeNotReadyError, To
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.labels.settings import DAY_MS
-from topologies.client.connection import administered
+from topologies.client.connection import with_admin
 from topologies.topics.declaration import EventsKey, Topic, Topics, declared_topics
 from topologies.topics.registry import declare, declared_keys
 
@@ -197,7 +197,7 @@ async def require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: 
 
 async def required(kafka: KafkaSettings, events_key: EventsKey, patience: float, *names: str) -> Topics:
     """`require` of a Kafka that is waited for as long as `connected` does."""
-    return await administered(kafka, lambda admin: require(admin, kafka, events_key, *names), patience)
+    return await with_admin(kafka, lambda admin: require(admin, kafka, events_key, *names), patience)
 
 
 def _mismatches_of(topic: Topic, there: ExistingTopic) -> Iterator[Mismatch]:

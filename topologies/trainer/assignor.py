@@ -10,7 +10,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 _VERSION = 0
 
 
-class Succession:
+class NewestEpochAssignor:
     """An assignor of aiokafka's, of one member.
 
     Assignors that spread partitions evenly move them when members come, and the one that keeps them where they are

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from stream_reco import metrics
 from topologies.client.cancellation import end
 from topologies.client.configuration import consumer_arguments
-from topologies.client.connection import connected
+from topologies.client.connection import connect
 from topologies.process.group_member import be_member, keep_at
-from topologies.trainer.assignor import Succession
-from topologies.trainer.leader import NAME, Leader, Surroundings
+from topologies.trainer.assignor import NewestEpochAssignor
+from topologies.trainer.leader import NAME, Leader, TrainerDependencies
 
 _LOGGER = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
@@ -22,12 +22,12 @@ _LAST_SECONDS = 20.0
 """How long a leader may take to finish, its last checkpoint included."""
 
 
-class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """Takes part in the group, leads while it is told to, and keeps the newest checkpoint warm otherwise."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: TrainerDependencies) -> None:
         self._around = around
-        self._succession = Succession()
+        self._succession = NewestEpochAssignor()
         self._holds = asyncio.Event()
         self._leading: tuple[asyncio.Task[None], asyncio.Event] | None = None
 
@@ -44,7 +44,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ha
         kafka = self._around.settings.kafka
         arguments = consumer_arguments(kafka, NAME)
         arguments["partition_assignment_strategy"] = (self._succession,)
-        return await connected(kafka, lambda: AIOKafkaConsumer(**arguments))
+        return await connect(kafka, lambda: AIOKafkaConsumer(**arguments))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - it is called so
         """Stand still until it is known who leads."""

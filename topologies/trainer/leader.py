@@ -27,13 +27,13 @@ from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
 from topologies.client.cancellation import is_done_before, within
 from topologies.client.configuration import consumer_arguments, producer_arguments
-from topologies.client.connection import connected, let_go
+from topologies.client.connection import close, connect
 from topologies.client.read_to_end import read_to_end
 from topologies.dead_letters.letter import DeadLetter, encode_letter
 from topologies.topics.declaration import Topics
 from topologies.trainer.checkpoints import Checkpoints
 from topologies.trainer.input import Taken, TrainingInput
-from topologies.trainer.standby import Standing, Warm
+from topologies.trainer.standby import LearnerAtOffsets, WarmStandby
 
 NAME = "training"
 _LOGGER = logging.getLogger(__name__)
@@ -55,14 +55,14 @@ class _Epoch(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class TrainerDependencies:
     """What a leader works with, and whoever waits to become it."""
 
     settings: Settings
     topics: Topics
     channel: Channel
     checkpoints: Checkpoints
-    warm: Warm
+    warm: WarmStandby
     clock: Clock
     thread: Executor
     """One thread, on which all learning is done."""
@@ -75,7 +75,7 @@ class Surroundings:
 class Leader:
     """Works from `run` until `ending`; where it fails, a later one begins with the last checkpoint."""
 
-    def __init__(self, around: Surroundings, holds: asyncio.Event, ending: asyncio.Event) -> None:
+    def __init__(self, around: TrainerDependencies, holds: asyncio.Event, ending: asyncio.Event) -> None:
         """While `holds` is not set it stands still: the group is thinking about who leads."""
         self._around, self._holds, self._ending = around, holds, ending
         self._topic = around.topics.trainer_leader.name
@@ -93,18 +93,18 @@ class Leader:
         kafka = around.settings.kafka
         async with AsyncExitStack() as left:
             # With its start whoever led before is fenced: nothing of theirs is written to Kafka any more.
-            producer: AIOKafkaProducer = await connected(
+            producer: AIOKafkaProducer = await connect(
                 kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME))
             )
-            left.push_async_callback(let_go, producer)
+            left.push_async_callback(close, producer)
             self._producer = producer
             self._epoch = await self._begin_epoch()
             leads(self._epoch)
             self._standing = await around.on_thread(around.warm.take)
-            consumer: AIOKafkaConsumer = await connected(
+            consumer: AIOKafkaConsumer = await connect(
                 kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, gaps=False))
             )
-            left.push_async_callback(let_go, consumer)
+            left.push_async_callback(close, consumer)
             self._input = TrainingInput(
                 consumer,
                 around.topics.events.name,
@@ -134,7 +134,7 @@ class Leader:
         await self._confirm([])
         return self._epoch
 
-    def _prepare_to_publish(self, standing: Standing) -> None:
+    def _prepare_to_publish(self, standing: LearnerAtOffsets) -> None:
         learner = standing.learner
         self._collecting = PublicationContents(
             learner.intake, learner.lessons, self._around.settings.labels.lateness_ms

@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 _START = 1_600_000_000_000
 
 
-class Standing:
+class LearnerAtOffsets:
     """What was learned from all records before the `offsets`; one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
@@ -60,7 +60,7 @@ class Standing:
 
 def rehearse(settings: Settings) -> None:
     """Compile and load what learning runs, before anybody waits for it; to be called before anything is counted."""
-    learner = Standing(settings).learner
+    learner = LearnerAtOffsets(settings).learner
     for number in range(2 * settings.training.batch):
         at, user, item = _START + 1000 * number, number % 7, number % 5
         learner.take_event(ItemEvent(item_id=item, timestamp=at))
@@ -83,13 +83,13 @@ def rehearse(settings: Settings) -> None:
     metrics.reset_counters()
 
 
-class Warm:
+class WarmStandby:
     """The newest checkpoint as a learner that could go on from it at once."""
 
     def __init__(self, settings: Settings, checkpoints: Checkpoints) -> None:
         self._settings, self._checkpoints = settings, checkpoints
         self._name = ""
-        self._standing: Standing | None = None
+        self._standing: LearnerAtOffsets | None = None
         self.is_rehearsed = False
         """Whether all is compiled that `rehearse` could compile."""
 
@@ -107,7 +107,7 @@ class Warm:
             return
         # Given up first: two take twice the memory.
         self._standing, self._name = None, ""
-        standing = Standing(self._settings)
+        standing = LearnerAtOffsets(self._settings)
         standing.learner.restore(found.parts)
         standing.offsets = found.offsets
         self._standing, self._name = standing, found.name
@@ -120,8 +120,8 @@ class Warm:
         except (CheckpointError, ValueError, OSError) as error:
             _LOGGER.warning("training: %s", error)
 
-    def take(self) -> Standing:
+    def take(self) -> LearnerAtOffsets:
         """The learner of the newest checkpoint, a new one where there is none; it is the caller's now."""
         self.refresh()
         standing, self._standing, self._name = self._standing, None, ""
-        return standing or Standing(self._settings)
+        return standing or LearnerAtOffsets(self._settings)

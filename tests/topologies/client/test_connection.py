@@ -18,7 +18,7 @@ from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from tests.kafka_server import KafkaServer
 from topologies.client.configuration import client_arguments, consumer_arguments, producer_arguments
-from topologies.client.connection import KafkaAwayError, administered, administration, connected, let_go, probe
+from topologies.client.connection import KafkaUnavailableError, administration, close, connect, probe, with_admin
 from topologies.topics.ensure import check_topics
 from topologies.topics.validation import create_absent, present_topics
 
@@ -30,8 +30,8 @@ def producer(kafka: KafkaSettings) -> Callable[[], AIOKafkaProducer]:
 
 
 def test_patience_has_an_end_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9,127\.0\.0\.1:10 does not answer: Conn"):
-        asyncio.run(connected(NOWHERE, producer(NOWHERE), patience=2.0))
+    with pytest.raises(KafkaUnavailableError, match=r"Kafka at 127\.0\.0\.1:9,127\.0\.0\.1:10 does not answer: Conn"):
+        asyncio.run(connect(NOWHERE, producer(NOWHERE), patience=2.0))
     assert [record.name for record in caplog.records] == ["topologies.client.connection"]
     assert "does not answer: Connection refused; trying again" in caplog.text
 
@@ -42,7 +42,7 @@ def test_a_server_that_is_no_kafka_is_told() -> None:
         kafka = replace(NOWHERE, bootstrap=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", session_seconds=1)
         began = time.monotonic()
         try:
-            with pytest.raises(KafkaAwayError, match="it is silent"):
+            with pytest.raises(KafkaUnavailableError, match="it is silent"):
                 await probe(kafka)
             assert time.monotonic() - began < 8
         finally:
@@ -84,11 +84,11 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(
     kafka = KafkaSettings(bootstrap=server.bootstrap)
 
     async def wait_for_it() -> None:
-        waiting = asyncio.ensure_future(connected(kafka, producer(kafka)))
+        waiting = asyncio.ensure_future(connect(kafka, producer(kafka)))
         await asyncio.sleep(1.5)
         assert not waiting.done()
         await asyncio.to_thread(server.start)
-        await let_go(await asyncio.wait_for(waiting, 30))
+        await close(await asyncio.wait_for(waiting, 30))
 
     asyncio.run(wait_for_it())
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("topologies")]
@@ -104,14 +104,14 @@ def test_a_producer_that_cannot_send_is_let_go(own_kafka: KafkaServer) -> None:
     async def hold() -> float:
         async with administration(kafka, patience=10) as admin:
             await create_absent(admin, kafka, "user_id")
-        sender = await connected(kafka, producer(kafka))
+        sender = await connect(kafka, producer(kafka))
         await sender.send_and_wait(f"{kafka.prefix}.events", b"known")
-        reader = await connected(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, "readers")))
+        reader = await connect(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka, "readers")))
         await asyncio.to_thread(own_kafka.kill)
         held = await sender.send(f"{kafka.prefix}.events", b"held")
         began = time.monotonic()
-        await let_go(sender, patience=1.0)
-        await let_go(reader, patience=1.0)
+        await close(sender, patience=1.0)
+        await close(reader, patience=1.0)
         assert held.done()
         assert held.exception() is not None
         return time.monotonic() - began
@@ -133,7 +133,7 @@ def test_what_is_asked_of_a_broker_that_goes_away_is_asked_again(
         return len(await present_topics(admin, ["none"]))
 
     async def look_while_it_restarts() -> int:
-        looking = asyncio.ensure_future(administered(kafka, look))
+        looking = asyncio.ensure_future(with_admin(kafka, look))
         await asyncio.sleep(1.5)
         assert not looking.done()
         await asyncio.to_thread(own_kafka.start)
@@ -157,7 +157,7 @@ def test_what_no_other_try_would_mend_is_raised_at_once(kafka_settings: KafkaSet
         raise TopicAuthorizationFailedError("not yours")
 
     with pytest.raises(TopicAuthorizationFailedError, match="not yours"):
-        asyncio.run(administered(kafka_settings, look, patience=20))
+        asyncio.run(with_admin(kafka_settings, look, patience=20))
     assert tries == 1
 
 
@@ -166,8 +166,8 @@ def test_asking_again_has_an_end(kafka_settings: KafkaSettings) -> None:
     async def look(_: AIOKafkaAdminClient) -> None:
         raise RequestTimedOutError("busy")
 
-    with pytest.raises(KafkaAwayError, match=r"has not answered all: RequestTimedOutError: .*busy$"):
-        asyncio.run(administered(kafka_settings, look, patience=1.0))
+    with pytest.raises(KafkaUnavailableError, match=r"has not answered all: RequestTimedOutError: .*busy$"):
+        asyncio.run(with_admin(kafka_settings, look, patience=1.0))
 
 
 @pytest.mark.kafka

@@ -13,7 +13,7 @@ import pytest
 from stream_reco.config.servers import KafkaSettings
 from tests.kafka_jars import kafka_jars
 from tests.kafka_server import KafkaServer, free_ports
-from topologies.client.connection import KafkaAwayError, administration
+from topologies.client.connection import KafkaUnavailableError, administration
 from topologies.topics.validation import create_absent
 
 pytestmark = pytest.mark.kafka
@@ -138,7 +138,7 @@ def test_who_may_not_is_told_why(guarded: Guarded, caplog: pytest.LogCaptureFixt
         (KafkaSettings(bootstrap=guarded.named.bootstrap), "closed|silent|reset"),
     ]
     for kafka, reason in cases:
-        with pytest.raises(KafkaAwayError, match=reason) as caught:
+        with pytest.raises(KafkaUnavailableError, match=reason) as caught:
             create(replace(kafka, session_seconds=1), "no", patience=0.0)
         assert HUSH not in str(caught.value)
     assert HUSH not in caplog.text

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
-from topologies.client.connection import administration, connected, let_go
+from topologies.client.connection import administration, close, connect
 from topologies.client.read_to_end import read_to_end
 from topologies.dead_letters.letter import DeadLetter, dead_letter, decode_letter, encode_letter
-from topologies.dead_letters.redrive import GROUP, Driven
+from topologies.dead_letters.redrive import GROUP, RedriveResult
 from topologies.dead_letters.report import Choice, driven_letters, listed_letters
 from topologies.topics.offset_ranges import Ranges
 from topologies.topics.registry import driven_offsets
@@ -79,7 +79,7 @@ class Post:
 
         async def send() -> None:
             arguments = producer_arguments(self.kafka, "filing" if transactions else None)
-            producer = await connected(self.kafka, lambda: AIOKafkaProducer(**arguments))
+            producer = await connect(self.kafka, lambda: AIOKafkaProducer(**arguments))
             for letter in letters:
                 data = letter if isinstance(letter, bytes) else encode_letter(letter)
                 if transactions:
@@ -87,7 +87,7 @@ class Post:
                         await producer.send_and_wait(self.letters, data)
                 else:
                     await producer.send_and_wait(self.letters, data)
-            await let_go(producer)
+            await close(producer)
 
         asyncio.run(send())
 
@@ -109,7 +109,7 @@ class Post:
             time.sleep(0.1)
         return records
 
-    def drive(self, choice: Choice | None = None) -> Driven:
+    def drive(self, choice: Choice | None = None) -> RedriveResult:
         return asyncio.run(driven_letters(self.settings, 20, choice or Choice()))
 
     def committed(self) -> dict[TopicPartition, int]:

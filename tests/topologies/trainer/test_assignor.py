@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka.cluster import ClusterMetadata
 
-from topologies.trainer.assignor import Succession
+from topologies.trainer.assignor import NewestEpochAssignor
 
 
 class _OneTopic(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types
@@ -16,10 +16,10 @@ def led(**epochs: int) -> str:
     """The member that gets the partition, where members last led in these epochs."""
     members = {}
     for name, epoch in epochs.items():
-        one = Succession()
+        one = NewestEpochAssignor()
         one.epoch = epoch
         members[name] = one.metadata(["leader"])
-    given = Succession().assign(_OneTopic(), members)
+    given = NewestEpochAssignor().assign(_OneTopic(), members)
     (leader,) = [name for name, assignment in given.items() if assignment.partitions()]
     return leader
 
@@ -31,9 +31,9 @@ def test_newcomers_and_those_who_led_before_stand_by() -> None:
 
 
 def test_what_others_tell_is_read_with_care() -> None:
-    stranger = Succession().metadata(["leader"])
+    stranger = NewestEpochAssignor().metadata(["leader"])
     stranger.user_data = b"x\xff"
-    mine = Succession()
+    mine = NewestEpochAssignor()
     mine.epoch = 1
-    given = Succession().assign(_OneTopic(), {"a": stranger, "b": mine.metadata(["leader"])})
+    given = NewestEpochAssignor().assign(_OneTopic(), {"a": stranger, "b": mine.metadata(["leader"])})
     assert given["b"].partitions()
