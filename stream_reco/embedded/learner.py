@@ -91,7 +91,7 @@ class Learner:
 
     def label_by(self, joiner: LabelJoiner) -> None:
         """Take other labels than the settings ask for; what they say is learned from at once."""
-        self.joiner, self.lessons.patience = joiner, None
+        self.joiner, self.lessons.window_buffer = joiner, None
         self.lessons.presumes = joiner.presume_ms is not None
 
     def learn(self, events: Sequence[Event], between: Callable[[], None] = lambda: None) -> None:

@@ -30,7 +30,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     examples: int
     steps: int
     day: int
-    patience: tuple[int, list[Example]] | None
+    # The name that folders of earlier releases know it by.
+    window_buffer: tuple[int, list[Example]] | None = msgspec.field(name="patience")
 
 
 def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
@@ -42,7 +43,7 @@ def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
         lessons.examples,
         lessons.steps,
         intake.day,
-        None if lessons.patience is None else lessons.patience.state(),
+        None if lessons.window_buffer is None else lessons.window_buffer.state(),
     )
 
 
@@ -72,8 +73,8 @@ def restore(
     """Go on from what `progress_of` and `parts_of` gave. Raises ValueError where the settings do not fit the parts."""
     lessons.waiting, lessons.waiting_since = progress.waiting, progress.waiting_since
     lessons.examples, lessons.steps = progress.examples, progress.steps
-    if lessons.patience is not None and progress.patience is not None:
-        lessons.patience.recall(*progress.patience)
+    if lessons.window_buffer is not None and progress.window_buffer is not None:
+        lessons.window_buffer.recall(*progress.window_buffer)
     intake.stream_time, intake.events, intake.day = progress.stream_time, progress.events, progress.day
     intake.connect(
         Signals.from_state(settings, arrays(parts["signals"])),

@@ -37,7 +37,7 @@ class ExampleQueue:
         """`features(example, now)` gives the `Inputs` of an example that came without them."""
         self._labels, self._training, self._features = labels, training, features
         self.trainer = Trainer(model, training)
-        self.patience = WindowBuffer(labels.window_ms) if labels.policy == "conclusive" else None
+        self.window_buffer = WindowBuffer(labels.window_ms) if labels.policy == "conclusive" else None
         self.presumes = labels.presume_ms is not None
         """Whether impressions without an action are presumed negative."""
         self.waiting: list[Labelled] = []
@@ -55,12 +55,12 @@ class ExampleQueue:
         for example in examples:
             self.examples += 1
             observe_example(example, now)
-            if self.patience is None or not self.patience.holds(example):
+            if self.window_buffer is None or not self.window_buffer.holds(example):
                 self._teach(example, now)
 
     def release(self, watermark: int, now: int) -> None:
         """Learn from what was held and whose window ends before `watermark`, ms."""
-        for example in self.patience.due(watermark) if self.patience is not None else ():
+        for example in self.window_buffer.due(watermark) if self.window_buffer is not None else ():
             self._teach(example, now)
 
     def train(self, now: int) -> None:
@@ -77,8 +77,8 @@ class ExampleQueue:
         """Drop what is held of a user, or waits for a step. The user's row fades with its TTL."""
         key = key_of(user_id, "user")
         self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
-        if self.patience is not None:
-            self.patience.forget_user(user_id)
+        if self.window_buffer is not None:
+            self.window_buffer.forget_user(user_id)
 
     def _teach(self, example: Example, now: int) -> None:
         share = weigh(example, self.presumes, self._labels.negative_rate, self._training.seed)

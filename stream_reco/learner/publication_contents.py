@@ -18,7 +18,7 @@ class PublicationContents:
         self._collected_steps = -1
         tables = lessons.trainer.tables
         # Those of earlier processes, which the tables still count, are not this one's to tell.
-        self._counted = {name: (table.evicted_for_budget, table.refused) for name, table in tables.items()}
+        self._counted = {name: (table.evicted_for_budget, table.rejected_gradients) for name, table in tables.items()}
 
     def contents(self, snapshot: bool, created: int) -> PublicationDraft:
         """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
@@ -42,9 +42,9 @@ class PublicationContents:
     def observe(self) -> None:
         """Tell how large the tables are, how many rows had to make way, and what was refused."""
         for name, table in self._lessons.trainer.tables.items():
-            evicted_for_budget, refused = self._counted[name]
+            evicted_for_budget, rejected_gradients = self._counted[name]
             metrics.TABLE_EVICTED.labels(name, "budget").inc(table.evicted_for_budget - evicted_for_budget)
-            metrics.TABLE_REFUSED.labels(name).inc(table.refused - refused)
-            self._counted[name] = table.evicted_for_budget, table.refused
+            metrics.TABLE_REFUSED.labels(name).inc(table.rejected_gradients - rejected_gradients)
+            self._counted[name] = table.evicted_for_budget, table.rejected_gradients
             metrics.TABLE_ROWS.labels(name).set(len(table))
             metrics.TABLE_BYTES.labels(name).set(table.nbytes)

@@ -29,9 +29,9 @@ __all__ = [
     "LogCorruptError",
     "LogError",
     "LogFull",
+    "LogRecord",
     "LogTruncatedError",
     "LogVersionError",
-    "Record",
 ]
 
 _CHUNK = 64

@@ -99,7 +99,9 @@ class Publisher:
 
 
 def drain_tables(tables: Iterable[EmbeddingTable], snapshot: bool) -> tuple[tuple[Delta, ...], Callable[[], None]]:
-    """What `PublicationDraft` needs of the tables: their deltas (all rows if `snapshot`), and how to touch the rows again."""
+    """What `PublicationDraft` needs of the tables: their deltas (all rows if `snapshot`), and how to touch the rows
+    again.
+    """
     drained: list[tuple[EmbeddingTable, Delta]] = []
 
     def restore() -> None:

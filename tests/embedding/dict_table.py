@@ -101,7 +101,7 @@ class DictTable:
         self.gone: set[int] = set()
         self.sightings: Counter[int] = Counter()
         self.since_halved = self.draws = 0
-        self.refused = self.ignored = self.declined = self.evicted_for_budget = 0
+        self.rejected_gradients = self.ignored = self.denied_rows = self.evicted_for_budget = 0
         self.operations = 0
 
     def rows_of(self, keys: Keys) -> NDArray[np.int64]:
@@ -124,10 +124,10 @@ class DictTable:
         strange = known < 0
         wanted = np.ones(len(keys), bool)
         wanted[strange] = self._admitted(keys[strange], now)
-        refused = wanted & (rows < 0)
+        rejected_gradients = wanted & (rows < 0)
         assert ((rows >= 0) <= wanted).all(), "a row was given without admission"
-        assert not refused.any() or self.budget is not None, "no row was given"
-        self.declined += int(refused.sum())
+        assert not rejected_gradients.any() or self.budget is not None, "no row was given"
+        self.denied_rows += int(rejected_gradients.sum())
         self._enter(keys[strange & (rows >= 0)], rows[strange & (rows >= 0)])
         given = rows[rows >= 0]
         np.add.at(self.counts, given, 1)
@@ -217,7 +217,7 @@ class DictTable:
         np.add.at(sums, which, grads)
         with np.errstate(invalid="ignore"):
             sound = (np.abs(sums) <= np.float32(1e15)).all(axis=1)
-        self.refused += int((~sound).sum())
+        self.rejected_gradients += int((~sound).sum())
         real = sound & (once >= 0)
         self.values[once[real]] = stepped(self.values[once[real]], sums[real], self.optimizer)
         self.touched.update(keys[first[real]].tolist())
@@ -266,5 +266,5 @@ class DictTable:
         np.testing.assert_array_equal(table._store.words_of(rows), (self.seen[rows] << 16) | self.counts[rows])
         np.testing.assert_array_equal(table.lookup(keys), self.values[rows, : self.dim])
         np.testing.assert_array_equal(table.default, self.default[0, : self.dim])
-        assert (table.refused, table.ignored) == (self.refused, self.ignored)
-        assert (table.declined, table.evicted_for_budget) == (self.declined, self.evicted_for_budget)
+        assert (table.rejected_gradients, table.ignored) == (self.rejected_gradients, self.ignored)
+        assert (table.denied_rows, table.evicted_for_budget) == (self.denied_rows, self.evicted_for_budget)

@@ -123,7 +123,7 @@ class Run:
         self.stream, self.path, self.rng = stream, folder / "t", np.random.default_rng(seed)
         self.now = self.came = 0
         self.recent = np.zeros(1, np.int64)
-        self.refused: list[Delta] = []
+        self.rejected_gradients: list[Delta] = []
         self.amid_growth: set[str] = set()
 
     def keys(self) -> Keys:
@@ -173,20 +173,20 @@ class Run:
         delta = self.table.drain_touched()
         self.twin.drain(delta)
         if self.rng.random() < 0.5:
-            self.refused.append(delta)
-        elif not self.refused:
+            self.rejected_gradients.append(delta)
+        elif not self.rejected_gradients:
             self.replica.apply_delta(delta)
             np.testing.assert_array_equal(np.sort(self.replica.keys()), np.sort(self.table.keys()))
             np.testing.assert_array_equal(self.replica.lookup(delta.keys), delta.vectors)
         else:
-            self.refused.append(delta)
+            self.rejected_gradients.append(delta)
 
     def restore(self) -> None:
         self.note("restore")
-        for delta in self.refused[::-1]:
+        for delta in self.rejected_gradients[::-1]:
             self.table.restore_touched(delta)
             self.twin.restore(delta)
-        self.refused = []
+        self.rejected_gradients = []
 
     def reload(self) -> None:
         self.note("save")
@@ -214,6 +214,6 @@ def test_every_answer_is_that_of_a_dict(tmp_path: Path, stream: Stream, settings
             seldom[int(run.rng.integers(len(seldom)))]()
     run.check()
     assert run.amid_growth == {"evict", "restore", "save"} or len(run.table) < 5000
-    assert run.twin.refused > 0
+    assert run.twin.rejected_gradients > 0
     assert (run.twin.evicted_for_budget > 0) == (run.table.budget_bytes is not None)
-    assert (run.twin.declined > 0) == (run.table._store.row_limit < max(SIZES))
+    assert (run.twin.denied_rows > 0) == (run.table._store.row_limit < max(SIZES))

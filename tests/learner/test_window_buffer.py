@@ -12,7 +12,7 @@ from tests.labels.test_joiner_properties import END, WEIGHTS, WINDOW, logs, shif
 
 
 def taught(
-    log: list[Event], some_ticks: list[bool], patience: WindowBuffer | None
+    log: list[Event], some_ticks: list[bool], window_buffer: WindowBuffer | None
 ) -> dict[tuple[Id, Id, Id | None, int], list[Example]]:
     """By impression, what a learner is given."""
     joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS)
@@ -23,16 +23,16 @@ def taught(
             given_.setdefault((one.user_id, one.item_id, one.request_id, one.event_time), []).append(one)
 
     def label(examples: list[Example]) -> None:
-        give([one for one in examples if patience is None or not patience.holds(one)])
+        give([one for one in examples if window_buffer is None or not window_buffer.holds(one)])
 
     highest = 0
     for at, event in enumerate(log):
         if some_ticks[at]:
-            give([] if patience is None else patience.due(highest - 20))
+            give([] if window_buffer is None else window_buffer.due(highest - 20))
             label(joiner.advance(highest - 20))
         label(joiner.process([event]))
         highest = max(highest, event.timestamp)
-    give([] if patience is None else patience.due(END))
+    give([] if window_buffer is None else window_buffer.due(END))
     label(joiner.advance(END))
     return given_
 
@@ -43,9 +43,9 @@ def test_the_label_at_the_end_of_the_window_is_learned_once(
     log: list[Event], moved: list[int], some_ticks: list[bool]
 ) -> None:
     log = shuffled(log, moved)
-    patience = WindowBuffer(WINDOW)
-    at_once, patiently = taught(log, some_ticks, None), taught(log, some_ticks, patience)
-    assert len(patience) == 0
+    window_buffer = WindowBuffer(WINDOW)
+    at_once, patiently = taught(log, some_ticks, None), taught(log, some_ticks, window_buffer)
+    assert len(window_buffer) == 0
     assert at_once.keys() >= patiently.keys()
     for key, examples in at_once.items():
         if any("unprompted" in (one.reason, one.undoes.reason if one.undoes else "") for one in examples):
@@ -79,22 +79,22 @@ def test_a_restart_goes_on_with_what_was_held(log: list[Event], cut: int) -> Non
 
 
 def test_a_forgotten_user_teaches_nothing_more() -> None:
-    patience = WindowBuffer(WINDOW)
+    window_buffer = WindowBuffer(WINDOW)
     for user in ("u", "v"):
         example = Example(user_id=user, item_id="i", label=1, weight=1.0, reason="action", event_time=0, label_time=1)
-        assert patience.holds(example)
-    patience.forget_user("u")
-    assert [one.user_id for one in patience.due(END)] == ["v"]
+        assert window_buffer.holds(example)
+    window_buffer.forget_user("u")
+    assert [one.user_id for one in window_buffer.due(END)] == ["v"]
 
 
 def test_what_had_no_impression_is_not_taken_for_one_of_the_same_moment() -> None:
-    joiner, patience = LabelJoiner(WINDOW), WindowBuffer(WINDOW)
+    joiner, window_buffer = LabelJoiner(WINDOW), WindowBuffer(WINDOW)
     log: list[Event] = [
         Action(user_id=1, item_id=1, action="click", timestamp=5, event_id="u"),
         Impression(user_id=1, item_id=1, timestamp=5),
         Action(user_id=1, item_id=1, action="click", timestamp=7, event_id="k"),
         Retraction(retracts="u", timestamp=9),
     ]
-    at_once = [one.reason for one in joiner.process(log) if not patience.holds(one)]
+    at_once = [one.reason for one in joiner.process(log) if not window_buffer.holds(one)]
     assert at_once == ["unprompted", "retraction"]
-    assert [one.label for one in patience.due(END)] == [1]
+    assert [one.label for one in window_buffer.due(END)] == [1]

@@ -24,9 +24,9 @@ from stream_reco.storage.event_log import (
     LogCorruptError,
     LogError,
     LogFull,
+    LogRecord,
     LogTruncatedError,
     LogVersionError,
-    Record,
 )
 from stream_reco.storage.event_log_file import LogFile
 
@@ -34,9 +34,9 @@ HERE = Path(__file__).parent
 OnSmallDisk = Callable[[Path, int], str]
 
 
-def filled(folder: Path, count: int = 300) -> list[Record]:
+def filled(folder: Path, count: int = 300) -> list[LogRecord]:
     records = [
-        Record(i, ("events", "tick", "sync")[i % 3], bytes([i % 256]) * (i * 37 % 5000)) for i in range(1, count + 1)
+        LogRecord(i, ("events", "tick", "sync")[i % 3], bytes([i % 256]) * (i * 37 % 5000)) for i in range(1, count + 1)
     ]
     with EventLog(folder) as log:
         log.append_many([(record.kind, record.payload) for record in records])
@@ -62,14 +62,14 @@ class LogMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.log = EventLog(self.folder.name)
-        self.kept: list[Record] = []
+        self.kept: list[LogRecord] = []
         self.last = 0
 
     @rule(payloads=st.lists(st.binary(max_size=3000), max_size=90))
     def append(self, payloads: list[bytes]) -> None:
         positions = self.log.append_many([("events", payload) for payload in payloads])
         assert positions == range(self.last + 1, self.last + 1 + len(payloads))
-        self.kept += [Record(position, "events", p) for position, p in zip(positions, payloads, strict=True)]
+        self.kept += [LogRecord(position, "events", p) for position, p in zip(positions, payloads, strict=True)]
         self.last += len(payloads)
 
     @rule(share=st.floats(0, 1))
@@ -153,7 +153,7 @@ def test_what_is_no_record_is_refused_with_its_whole_batch(
 
 def test_eight_threads_append_and_read_at_once(tmp_path: Path) -> None:
     each = 40
-    failures: list[Record] = []
+    failures: list[LogRecord] = []
 
     def append(thread: int) -> None:
         for i in range(each):
@@ -390,7 +390,7 @@ def test_a_cut_file_is_named(tmp_path: Path) -> None:
         assert not reads_as(tmp_path, records)
 
 
-def reads_as(folder: Path, records: list[Record]) -> bool:
+def reads_as(folder: Path, records: list[LogRecord]) -> bool:
     """Whether the log holds `records`; False if it names the damage; fails on any other outcome."""
     for leftover in (folder / "log.sqlite3-wal", folder / "log.sqlite3-shm"):
         leftover.unlink(missing_ok=True)

@@ -47,32 +47,33 @@ C = TypeVar("C", bound=Startable)
 T = TypeVar("T")
 
 
-async def connect(kafka: KafkaSettings, make: Callable[[], C], patience: float = math.inf) -> C:
+async def connect(kafka: KafkaSettings, make: Callable[[], C], timeout: float = math.inf) -> C:
     """The client that `make` makes, started; tried again and again while no broker answers, which is logged once.
 
-    Raises `KafkaUnavailableError` after `patience` seconds, which by default never pass: no process ends because a server is
-    away.
+    Raises `KafkaUnavailableError` after `timeout` seconds, which by default never pass: no process ends because a
+    server is away.
     """
-    bound = None if math.isinf(patience) else max(patience, _PROBE_SECONDS)
-    return await retry_while_unavailable(kafka, partial(_started, kafka, make, bound), patience)
+    bound = None if math.isinf(timeout) else max(timeout, _PROBE_SECONDS)
+    return await retry_while_unavailable(kafka, partial(_started, kafka, make, bound), timeout)
 
 
 async def retry_while_unavailable(
     kafka: KafkaSettings,
     attempt: Callable[[], Awaitable[T]],
-    patience: float = math.inf,
+    timeout: float = math.inf,
     meanwhile: str = "trying again",
 ) -> T:
-    """What `attempt` returns, made again and again while it raises `KafkaUnavailableError`; that, and its end, is logged once.
+    """What `attempt` returns, made again and again while it raises `KafkaUnavailableError`; that, and its end, is
+    logged once.
 
-    Raises it after `patience` seconds. `meanwhile` is what the log says is done.
+    Raises it after `timeout` seconds. `meanwhile` is what the log says is done.
     """
     began, wait, told = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:
             outcome = await attempt()
         except KafkaUnavailableError as away:
-            if time.monotonic() - began + wait > patience:
+            if time.monotonic() - began + wait > timeout:
                 raise
             if not told:
                 _LOGGER.warning("%s; %s", away, meanwhile)
@@ -101,7 +102,7 @@ async def _started(kafka: KafkaSettings, make: Callable[[], C], bound: float | N
 
 
 async def with_admin(
-    kafka: KafkaSettings, work: Callable[[AIOKafkaAdminClient], Awaitable[T]], patience: float = math.inf
+    kafka: KafkaSettings, work: Callable[[AIOKafkaAdminClient], Awaitable[T]], timeout: float = math.inf
 ) -> T:
     """What `work` returns, given a client that asks about topics and makes them.
 
@@ -109,7 +110,7 @@ async def with_admin(
     """
 
     async def attempt() -> T:
-        async with administration(kafka, patience=0.0) as admin:
+        async with administration(kafka, timeout=0.0) as admin:
             try:
                 return await work(admin)
             except AWAY as error:
@@ -119,13 +120,13 @@ async def with_admin(
                     f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}"
                 ) from error
 
-    return await retry_while_unavailable(kafka, attempt, patience)
+    return await retry_while_unavailable(kafka, attempt, timeout)
 
 
 @asynccontextmanager
-async def administration(kafka: KafkaSettings, patience: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(kafka: KafkaSettings, timeout: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client that asks about topics and makes them, connected; `with_admin` is for whoever outlives brokers."""
-    admin = await connect(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), patience)
+    admin = await connect(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), timeout)
     try:
         yield admin
     finally:
@@ -152,18 +153,18 @@ async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} does not answer: {reasons[0]}")
 
 
-async def close(client: Any, patience: float = 5.0) -> None:
-    """Close a producer, consumer or admin client, at the latest soon after `patience` seconds.
+async def close(client: Any, timeout: float = 5.0) -> None:
+    """Close a producer, consumer or admin client, at the latest soon after `timeout` seconds.
 
     A producer sends what it holds before it closes, and without brokers would wait for ever; then it is dropped.
     """
     closing = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     try:
-        await asyncio.wait([closing], timeout=patience)
+        await asyncio.wait([closing], timeout=timeout)
         if not closing.done() and (sending := getattr(client, "_sender", None)) and sending.sender_task:
             # aiokafka itself has no way out of this: with its sender gone, `stop` goes on and closes the connections.
             sending.sender_task.cancel()
-            await asyncio.wait([closing], timeout=patience)
+            await asyncio.wait([closing], timeout=timeout)
     finally:
         if not closing.done():
             closing.cancel()

@@ -22,7 +22,8 @@ async def read_to_end(
     """The committed messages that are there now, in batches of one partition (`aiokafka.ConsumerRecord`).
 
     `begin` gives the first offset of a partition; the oldest message where it has none. Raises
-    `UnknownTopicOrPartitionError` if there is no such topic, `KafkaUnavailableError` where nothing comes for half a minute.
+    `UnknownTopicOrPartitionError` if there is no such topic, `KafkaUnavailableError` where nothing comes for half a
+    minute.
     """
     consumer = await connect(kafka, lambda: AIOKafkaConsumer(**consumer_arguments(kafka)), SILENT_SECONDS)
     try:

@@ -34,16 +34,17 @@ class RedriveResult:
 
 
 async def redrive(
-    kafka: KafkaSettings, events_key: EventsKey, patience: float, chosen: Callable[[StoredLetter, DeadLetter], bool]
+    kafka: KafkaSettings, events_key: EventsKey, timeout: float, chosen: Callable[[StoredLetter, DeadLetter], bool]
 ) -> RedriveResult:
     """Send the letters that are `chosen` to the topics they came from, key and value to the byte.
 
     One transaction holds the messages and the note that they were sent, so that a letter is sent once however this
     ends and however often it is repeated; of two at a time, the later one fences the other off (`ProducerFenced`).
-    The letters stay. Raises `KafkaUnavailableError`, and `TopicsError` before anything is sent if a topic does not exist.
+    The letters stay. Raises `KafkaUnavailableError`, and `TopicsError` before anything is sent if a topic does not
+    exist.
     """
-    topics = await required(kafka, events_key, patience, "dead_letters", "registry")
-    producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), patience)
+    topics = await required(kafka, events_key, timeout, "dead_letters", "registry")
+    producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), timeout)
     try:
         # Only now: whoever was driving is fenced off, and can note nothing any more.
         notes = defaultdict(Ranges, await driven_offsets(kafka, topics.registry.name))
@@ -53,7 +54,7 @@ async def redrive(
                 undone[filed.partition].add(filed.offset)
             if _is_next(filed, notes[filed.partition], chosen, outcome):
                 letters.append(filed)
-        await _check_topics(kafka, patience, letters)
+        await _check_topics(kafka, timeout, letters)
         for part in _parts(letters):
             _note(part, undone, notes)
             await _send(producer, kafka, topics, part, notes)
@@ -78,9 +79,9 @@ def _is_next(
     return False
 
 
-async def _check_topics(kafka: KafkaSettings, patience: float, letters: Sequence[StoredLetter]) -> None:
+async def _check_topics(kafka: KafkaSettings, timeout: float, letters: Sequence[StoredLetter]) -> None:
     wanted = Counter(filed.letter.topic for filed in letters if filed.letter is not None)
-    present = await with_admin(kafka, lambda admin: present_topics(admin, list(wanted)), patience)
+    present = await with_admin(kafka, lambda admin: present_topics(admin, list(wanted)), timeout)
     absent = set(wanted) - set(present)
     if absent:
         raise TopicsError(

@@ -26,14 +26,14 @@ class Choice:
 
 
 async def listed_letters(
-    settings: Settings, patience: float, choice: Choice, limit: int
+    settings: Settings, timeout: float, choice: Choice, limit: int
 ) -> tuple[list[StoredLetter], int]:
     """The newest `limit` letters of the choice in their order, and how many there are; unreadable ones fit no reason.
 
-    Raises `KafkaUnavailableError` after `patience` seconds without a broker, `TopicsError` if there is no such topic.
+    Raises `KafkaUnavailableError` after `timeout` seconds without a broker, `TopicsError` if there is no such topic.
     """
     key = events_key(settings.labels)
-    topics = await required(settings.kafka, key, patience, "dead_letters")
+    topics = await required(settings.kafka, key, timeout, "dead_letters")
     newest: deque[StoredLetter] = deque(maxlen=limit)
     count = 0
     async for filed in filed_letters(settings.kafka, topics.dead_letters.name):
@@ -43,6 +43,6 @@ async def listed_letters(
     return list(newest), count
 
 
-async def driven_letters(settings: Settings, patience: float, choice: Choice) -> RedriveResult:
+async def driven_letters(settings: Settings, timeout: float, choice: Choice) -> RedriveResult:
     """Send the letters of the choice again; see `redrive`."""
-    return await redrive(settings.kafka, events_key(settings.labels), patience, choice)
+    return await redrive(settings.kafka, events_key(settings.labels), timeout, choice)

@@ -34,14 +34,14 @@ class Sender:
     """Sends messages to a topic so that all brokers in sync have them, and none is doubled by a retry of its own.
 
     It connects when there is something to send, and again when it must; before, it looks whether the topic is as
-    declared. When nothing was confirmed for `patience` seconds what waits is given up, and what comes while Kafka
+    declared. When nothing was confirmed for `timeout` seconds what waits is given up, and what comes while Kafka
     is known to be away fails at once.
     """
 
-    def __init__(self, kafka: KafkaSettings, events_key: EventsKey, topic: str, patience: float = 5.0) -> None:
+    def __init__(self, kafka: KafkaSettings, events_key: EventsKey, topic: str, timeout: float = 5.0) -> None:
         """`topic` is a field of `Topics`, such as `events`."""
         self.topic: str = getattr(declared_topics(kafka, events_key), topic).name
-        self._kafka, self._events_key, self._used, self._patience = kafka, events_key, topic, patience
+        self._kafka, self._events_key, self._used, self._timeout = kafka, events_key, topic, timeout
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
@@ -53,7 +53,8 @@ class Sender:
     async def send(self, messages: Sequence[Message]) -> None:
         """Returns when all are confirmed. Messages of one key keep their order.
 
-        Raises `KafkaUnavailableError`, `TopicsError` or `ClientSettingsError`: then some may have been written all the same.
+        Raises `KafkaUnavailableError`, `TopicsError` or `ClientSettingsError`: then some may have been written all
+        the same.
         """
         if not messages:
             return
@@ -109,7 +110,7 @@ class Sender:
     def _fail(self, waiting: list[_Waiting], error: BaseException) -> None:
         if isinstance(error, AWAY):
             late = isinstance(error, asyncio.TimeoutError)
-            reason = f"{self._patience:g} s have passed" if late else reason_of(error)
+            reason = f"{self._timeout:g} s have passed" if late else reason_of(error)
             error = KafkaUnavailableError(f"Kafka at {self._kafka.bootstrap} has not confirmed the messages: {reason}")
         for each in waiting:
             if not each.sent.done():
@@ -117,22 +118,22 @@ class Sender:
 
     async def _deliver(self, messages: list[Message]) -> None:
         producer = self._producer or await self._connect()
-        homes = await asyncio.wait_for(producer.partitions_for(self.topic), self._patience)
+        homes = await asyncio.wait_for(producer.partitions_for(self.topic), self._timeout)
         by_partition: dict[int, list[Message]] = defaultdict(list)
         for message in messages:
             key = message[0]
             home = next(self._anywhere) % len(homes) if key is None else partition_of(key, len(homes))
             by_partition[home].append(message)
         sending = [self._send_to(producer, home, part) for home, part in by_partition.items()]
-        await asyncio.wait_for(asyncio.gather(*sending), self._patience)
+        await asyncio.wait_for(asyncio.gather(*sending), self._timeout)
 
     async def _connect(self) -> AIOKafkaProducer:
-        patience = self._patience if self._healthy else 0.0
+        timeout = self._timeout if self._healthy else 0.0
         self._producer = await connect(
-            self._kafka, lambda: AIOKafkaProducer(**producer_arguments(self._kafka)), patience
+            self._kafka, lambda: AIOKafkaProducer(**producer_arguments(self._kafka)), timeout
         )
-        checking = required(self._kafka, self._events_key, self._patience, self._used)
-        await asyncio.wait_for(checking, self._patience)
+        checking = required(self._kafka, self._events_key, self._timeout, self._used)
+        await asyncio.wait_for(checking, self._timeout)
         return self._producer
 
     async def _send_to(self, producer: AIOKafkaProducer, home: int, messages: list[Message]) -> None:
@@ -153,7 +154,7 @@ class Sender:
     def _drop_producer(self) -> None:
         # After a failure it may hold messages that were given up; a new one begins with none.
         if self._producer is not None:
-            leaving = asyncio.create_task(close(self._producer, patience=0.1))
+            leaving = asyncio.create_task(close(self._producer, timeout=0.1))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             self._producer = None

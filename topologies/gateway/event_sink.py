@@ -29,18 +29,18 @@ class KafkaSink:
     Whether an event repeats is not known here: labelling knows, and takes each id once.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, patience: float = 5.0) -> None:
-        """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
+    def __init__(self, settings: Settings, clock: Clock, timeout: float = 5.0) -> None:
+        """It needs `settings.kafka.bootstrap`; `timeout` is in seconds."""
         self._key = events_key(settings.labels)
         self._kafka = settings.kafka
         self._future_ms = round(settings.serve.future_seconds * 1000)
         self._clock = clock
-        self._sender = Sender(self._kafka, self._key, "events", patience)
+        self._sender = Sender(self._kafka, self._key, "events", timeout)
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
         """Take events; returns once the brokers have them. Indexes of rejections count within `events`.
 
-        Raises `UnavailableError` when Kafka was away for longer than the patience, or its topics are not as declared.
+        Raises `UnavailableError` when Kafka was away for longer than the timeout, or its topics are not as declared.
         Some of the events may have been taken then; sent again, those with an id count once.
         """
         now = self._clock.now_ms()

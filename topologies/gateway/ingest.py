@@ -13,15 +13,15 @@ from topologies.topics.declaration import events_key
 
 
 async def ingest(
-    settings: Settings, events: Iterable[Event], size: int, patience: float, sent: Callable[[int], None]
+    settings: Settings, events: Iterable[Event], size: int, timeout: float, sent: Callable[[int], None]
 ) -> str:
     """Send events that were checked already, `size` at a time; `sent` is told of each part that Kafka has confirmed.
 
-    Returns the topic. Raises `TopicsError`, or `KafkaUnavailableError` after `patience` seconds without a confirmation: what
-    was sent until then stays, and sending all of it again changes nothing where events have ids.
+    Returns the topic. Raises `TopicsError`, or `KafkaUnavailableError` after `timeout` seconds without a
+    confirmation: what was sent until then stays, and sending all of it again changes nothing where events have ids.
     """
     key = events_key(settings.labels)
-    sender = Sender(settings.kafka, key, "events", patience)
+    sender = Sender(settings.kafka, key, "events", timeout)
     try:
         left = iter(events)
         while part := [(event_key(event, key), encode(event)) for event in islice(left, size)]:

@@ -30,10 +30,10 @@ _LAST_SECONDS = 5.0
 class ServedSink:
     """Takes slates from any thread and writes them on the event loop it is given."""
 
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, patience: float = 5.0) -> None:
-        """It needs `settings.kafka.bootstrap`; `patience` is in seconds."""
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, timeout: float = 5.0) -> None:
+        """It needs `settings.kafka.bootstrap`; `timeout` is in seconds."""
         self._loop = loop
-        self._sender = Sender(settings.kafka, events_key(settings.labels), "served", patience)
+        self._sender = Sender(settings.kafka, events_key(settings.labels), "served", timeout)
         self._queue: deque[SlateFeatures] = deque()
         self._filled, self._woken = asyncio.Event(), False
         self._working: asyncio.Task[None] | None = None

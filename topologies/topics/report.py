@@ -22,10 +22,10 @@ class TopicReport:
     problems: list[str]
 
 
-async def topic_report(settings: Settings, patience: float, *, create: bool) -> TopicReport:
+async def topic_report(settings: Settings, timeout: float, *, create: bool) -> TopicReport:
     """Look at the topics, after making those that are absent if `create`.
 
-    Raises `KafkaUnavailableError` after `patience` seconds without a broker, `TopicsError` where Kafka refuses a topic.
+    Raises `KafkaUnavailableError` after `timeout` seconds without a broker, `TopicsError` where Kafka refuses a topic.
     """
     key = events_key(settings.labels)
     made: list[Topic] = []
@@ -35,7 +35,7 @@ async def topic_report(settings: Settings, patience: float, *, create: bool) -> 
             made.extend(await create_absent(admin, settings.kafka, key))
         return await mismatches(admin, settings.kafka, key)
 
-    found = await with_admin(settings.kafka, look, patience)
+    found = await with_admin(settings.kafka, look, timeout)
     return TopicReport(
         [_described(topic) for topic in made],
         [each.text for each in found if not each.serious],

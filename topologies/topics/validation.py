@@ -195,9 +195,9 @@ async def require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: 
     return wanted
 
 
-async def required(kafka: KafkaSettings, events_key: EventsKey, patience: float, *names: str) -> Topics:
+async def required(kafka: KafkaSettings, events_key: EventsKey, timeout: float, *names: str) -> Topics:
     """`require` of a Kafka that is waited for as long as `connected` does."""
-    return await with_admin(kafka, lambda admin: require(admin, kafka, events_key, *names), patience)
+    return await with_admin(kafka, lambda admin: require(admin, kafka, events_key, *names), timeout)
 
 
 def _mismatches_of(topic: Topic, there: ExistingTopic) -> Iterator[Mismatch]:

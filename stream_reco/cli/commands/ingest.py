@@ -38,8 +38,11 @@ def ingest(
         bool, typer.Option("--kafka", help="Send to the events topic of the Kafka of the settings, not to a server.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one request.")] = 1000,
-    patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to go on trying while the server is busy or away.", metavar="S")
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout", "--patience", min=0, help="Seconds to retry while the server is busy or away.", metavar="S"
+        ),
     ] = 60.0,
     config: ConfigOption = None,
 ) -> None:
@@ -51,18 +54,18 @@ def ingest(
     if kafka:
         if url is not None:
             raise Misuse("--url and --kafka: choose one, a log goes to a server or into Kafka")
-        _into_kafka(settings_with_kafka(config), choice, limit, batch, patience)
+        _into_kafka(settings_with_kafka(config), choice, limit, batch, timeout)
     else:
-        _to_server(settings_of(config).settings, choice, limit, url, batch, patience)
+        _to_server(settings_of(config).settings, choice, limit, url, batch, timeout)
 
 
 def _to_server(
-    settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, patience: float
+    settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, timeout: float
 ) -> None:
     from stream_reco.cli.server.client import Client, Sent, bodies
 
     serve = settings.serve
-    client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, patience)
+    client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, timeout)
     log = choice.read(SystemClock().now_ms(), serve.future_seconds)
     log = log if limit is None else log[:limit]
     console, sent = _console(), Sent()
@@ -77,7 +80,7 @@ def _to_server(
         _tell(console, sent, log.dead_letters.counts.total())
 
 
-def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, patience: float) -> None:
+def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, timeout: float) -> None:
     from topologies.gateway.ingest import ingest as send
 
     log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
@@ -92,7 +95,7 @@ def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch:
     try:
         with _progress(console) as progress:
             task = progress.add_task("events", total=len(log))
-            run(send(settings, log, batch, patience, count))
+            run(send(settings, log, batch, timeout, count))
     finally:
         dead = log.dead_letters.counts.total()
         told = f"{total:,} events sent to Kafka; {dead:,} rows of the file were no events"

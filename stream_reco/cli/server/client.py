@@ -52,14 +52,14 @@ class Sent:
 class Client:
     """One connection to the server at `url`, opened again when it breaks.
 
-    It gives up after `patience` seconds without an answer. `sleep` and `clock` (seconds) are arguments for tests.
+    It gives up after `timeout` seconds without an answer. `sleep` and `clock` (seconds) are arguments for tests.
     """
 
     def __init__(
         self,
         url: str,
         token: str | None = None,
-        patience: float = 60.0,
+        timeout: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,7 +74,7 @@ class Client:
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._base = parts.path.rstrip("/")
         self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-        self._patience, self._sleep, self._clock = patience, sleep, clock
+        self._timeout, self._sleep, self._clock = timeout, sleep, clock
 
     def post(self, route: str, body: bytes) -> Any:
         """Post JSON to a route such as `/v1/events`; returns the decoded answer. Raises `Failure` if there is none."""
@@ -88,8 +88,8 @@ class Client:
             if status is not None and status not in _COME_BACK:
                 raise Failure(f"{self._url} refused the request with status {status}: {problem}")
             pause = min(_LONGEST_WAIT, max(wait, asked))
-            if self._clock() + pause - started > self._patience:
-                raise Failure(f"{self._url} did not answer within {self._patience:g} s: {problem}")
+            if self._clock() + pause - started > self._timeout:
+                raise Failure(f"{self._url} did not answer within {self._timeout:g} s: {problem}")
             self._sleep(pause)
             wait *= 2
 

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from stream_reco.storage.event_log import EventLog, Record
+from stream_reco.storage.event_log import EventLog, LogRecord
 
 
 class Journal:
@@ -18,7 +18,7 @@ class Journal:
     def __init__(self, log: EventLog | None, last: int) -> None:
         self._log = log
         self._last = last
-        self._kept: deque[Record] = deque()
+        self._kept: deque[LogRecord] = deque()
         self._follows = False
         self._lock = threading.Lock()
 
@@ -36,7 +36,7 @@ class Journal:
         with self._lock:
             positions = range(self._last + 1, self._last + 1 + len(records))
             if self._follows:
-                self._kept.extend(Record(at, *record) for at, record in zip(positions, records, strict=True))
+                self._kept.extend(LogRecord(at, *record) for at, record in zip(positions, records, strict=True))
             self._last = positions.stop - 1
         return positions
 
@@ -44,7 +44,7 @@ class Journal:
         """Keep what is appended from now on for `read`."""
         self._follows = True
 
-    def read(self, after: int, limit: int) -> list[Record]:
+    def read(self, after: int, limit: int) -> list[LogRecord]:
         """At most `limit` records behind `after`, in order; those up to `after` are needed no more."""
         if self._log is not None:
             return list(self._log.read(after, limit))

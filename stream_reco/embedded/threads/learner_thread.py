@@ -18,7 +18,7 @@ from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import decode_batch
 from stream_reco.measure.stages import LIVE_MS
 from stream_reco.serve.service import Accepted
-from stream_reco.storage.event_log import Record
+from stream_reco.storage.event_log import LogRecord
 
 _LOGGER = logging.getLogger(__name__)
 _AT_ONCE = 16
@@ -110,7 +110,7 @@ class LearnerThread:
     def _out_of_time(self) -> bool:
         return self._stopping and time.monotonic() > self._last
 
-    def _apply(self, record: Record) -> None:
+    def _apply(self, record: LogRecord) -> None:
         learner = self._engine.learner
         if record.kind == records.EVENTS:
             events = decode_batch(record.payload)

@@ -108,7 +108,7 @@ class EmbeddingTable(AtAddresses):
         return int(self._store.head[scalars.TOUCHED])
 
     @property
-    def refused(self) -> int:
+    def rejected_gradients(self) -> int:
         """Gradients (summed over duplicates) refused so far as not finite or above 1e15."""
         return int(self._store.head[scalars.REFUSED])
 
@@ -123,7 +123,7 @@ class EmbeddingTable(AtAddresses):
         return int(self._store.head[scalars.CROWDED_OUT])
 
     @property
-    def declined(self) -> int:
+    def denied_rows(self) -> int:
         """Sightings of keys that got no row, so far, since all that fit were of keys of the same batch."""
         return int(self._store.head[scalars.DECLINED])
 

@@ -24,7 +24,7 @@ class RunsProgress:
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
         )
-        self._bars = progress.RunsProgress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bars = progress.Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._all = self._bars.add_task("replays", total=total)
         self._tasks: dict[Run, progress.TaskID] = {}
 

@@ -112,7 +112,7 @@ def test_a_connection_that_breaks_is_opened_again(shop: Shop, naps: Naps) -> Non
 def test_patience_ends(shop: Shop, naps: Naps) -> None:
     shop.answers = [(503, {"retry-after": "5"}, b'{"error":{"reason":"disk","message":"no room"}}')]
     with pytest.raises(Failure, match="within 12 s: no room"):
-        client(shop.url, naps, patience=12).post("/v1/events", b"[]")
+        client(shop.url, naps, timeout=12).post("/v1/events", b"[]")
     assert naps.taken == [5.0, 5.0]
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_is_away_is_named(naps: Naps) -> None:
         probe.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{probe.getsockname()[1]}"
     with pytest.raises(Failure, match=f"http://{url} did not answer.*is `stream-reco serve` running there"):
-        client(url, naps, patience=1).post("/v1/events", b"[]")
+        client(url, naps, timeout=1).post("/v1/events", b"[]")
 
 
 @pytest.mark.parametrize(

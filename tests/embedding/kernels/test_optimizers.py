@@ -56,7 +56,7 @@ def test_a_gradient_of_zero_moves_nothing_even_without_eps(optimizer: Optimizer)
     before = table.lookup([1])
     table.apply_gradients([1], np.zeros((1, DIM), np.float32))
     np.testing.assert_array_equal(table.lookup([1]), before)
-    assert table.refused == 0
+    assert table.rejected_gradients == 0
 
 
 def test_adam_counts_the_steps_of_each_row() -> None:
@@ -137,7 +137,7 @@ def test_gradients_that_are_not_finite_are_refused_and_counted(name: str, poison
     gradient[2, 4] = poison
     table.apply_gradients([1, 2, 2, 3], gradient)
     after = table._store.data.read(3).view(np.float32).reshape(3, -1)
-    assert table.refused == 1
+    assert table.rejected_gradients == 1
     assert (before != after).any(axis=1).tolist() == [True, False, True]
     assert table.drain_touched().keys.tolist() == [1, 3]
 
@@ -148,9 +148,9 @@ def test_the_largest_gradient_is_taken_and_the_next_is_not(sign: int) -> None:
     table.train_rows([1], 0)
     largest = np.array([[sign * 1e15]], np.float32)
     table.apply_gradients([1], largest)
-    assert table.refused == 0
+    assert table.rejected_gradients == 0
     table.apply_gradients([1], np.nextafter(largest, largest * 2))
-    assert table.refused == 1
+    assert table.rejected_gradients == 1
     assert np.isfinite(table.lookup([1])).all()
 
 

@@ -57,13 +57,13 @@ def save_and_load(path: Path) -> None:
     sys.stdout.write("mapped\n")
     for spare in (MIB, size // 2, path.stat().st_size + 2 * MIB, path.stat().st_size + size // 2):
         with at_most(spare):
-            told = refused(path)
+            told = rejected_gradients(path)
         assert "no memory to load the table in" in told, told
         assert "mapped=True" in told, told
     sys.stdout.write("told that it cannot be loaded\n")
 
 
-def refused(path: Path) -> str:
+def rejected_gradients(path: Path) -> str:
     try:
         EmbeddingTable.load(path)
     except MemoryError as error:

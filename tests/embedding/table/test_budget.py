@@ -42,7 +42,7 @@ def test_no_budget_is_ever_exceeded(dim: int, optimizer: str, budget: int, admit
     row = 4 * (dim + table.optimizer.state_size(dim))
     fill(table, np.random.default_rng(dim).permutation(max(3000, 3 * budget // (row + 20))))
     table.check_invariants()
-    assert table.evicted_for_budget + table.declined > 0
+    assert table.evicted_for_budget + table.denied_rows > 0
     assert len(table) > 1000 or row > 1000
     # What is lost is the next slab of each part, which would not have fitted any more: an eighth, at least a page.
     assert table.nbytes > 0.85 * budget - MIB
@@ -132,7 +132,7 @@ def test_a_batch_of_more_keys_than_fit_leaves_its_last_strangers_without_a_row()
     assert (rows[:limit] >= 0).all()
     assert (rows[limit:] == -1).all()
     assert len(np.unique(rows[:limit])) == limit == len(table)
-    assert table.declined == limit
+    assert table.denied_rows == limit
     assert not table.lookup(np.arange(limit, 2 * limit)).any()
     table.check_invariants()
     assert (table.train_rows(np.arange(limit, 2 * limit), 2) >= 0).all()
@@ -147,7 +147,7 @@ def test_admission_and_budget_together() -> None:
         assert (table.train_rows(keys[: limit // 2], start) >= 0).all()
         table.check_invariants()
     assert table.evicted_for_budget >= 3 * limit
-    assert table.declined == 0
+    assert table.denied_rows == 0
 
 
 def test_it_goes_on_bit_for_bit_after_loading(tmp_path: Path) -> None:

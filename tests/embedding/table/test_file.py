@@ -288,7 +288,7 @@ ARRAYS: list[tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str]] = [
 
 @BOTH
 def test_what_cannot_be_is_refused_though_its_checksum_is_right(path: Path, mapped: bool) -> None:
-    def refused(why: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any] | None]) -> None:
+    def rejected_gradients(why: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any] | None]) -> None:
         with changed(path, path.read_bytes()):
             forged(path, settings, arrays)
             with pytest.raises(TableFileError, match=f"item.table holds no table that can be: .*{why}"):
@@ -296,14 +296,14 @@ def test_what_cannot_be_is_refused_though_its_checksum_is_right(path: Path, mapp
 
     whole = {name: array.copy() for name, array in file.read(path).arrays.items()}
     for change, why in SETTINGS:
-        refused(why, change, {})
+        rejected_gradients(why, change, {})
     for place, value, why in HEADS:
         head = whole["head"].copy()
         head[place] = value
-        refused(why, {}, {"head": head})
+        rejected_gradients(why, {}, {"head": head})
     for name, made, why in ARRAYS:
-        refused(why, {}, {name: made(whole[name])})
-        refused(f"'{name}' is missing", {}, {name: None})
+        rejected_gradients(why, {}, {name: made(whole[name])})
+        rejected_gradients(f"'{name}' is missing", {}, {name: None})
     forged(path, {}, {})
     EmbeddingTable.load(path, mapped=mapped).check_invariants()
 

@@ -31,7 +31,7 @@ def producer(kafka: KafkaSettings) -> Callable[[], AIOKafkaProducer]:
 
 def test_patience_has_an_end_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(KafkaUnavailableError, match=r"Kafka at 127\.0\.0\.1:9,127\.0\.0\.1:10 does not answer: Conn"):
-        asyncio.run(connect(NOWHERE, producer(NOWHERE), patience=2.0))
+        asyncio.run(connect(NOWHERE, producer(NOWHERE), timeout=2.0))
     assert [record.name for record in caplog.records] == ["topologies.client.connection"]
     assert "does not answer: Connection refused; trying again" in caplog.text
 
@@ -102,7 +102,7 @@ def test_a_producer_that_cannot_send_is_let_go(own_kafka: KafkaServer) -> None:
     kafka = KafkaSettings(bootstrap=own_kafka.bootstrap, partitions=2, session_seconds=2)
 
     async def hold() -> float:
-        async with administration(kafka, patience=10) as admin:
+        async with administration(kafka, timeout=10) as admin:
             await create_absent(admin, kafka, "user_id")
         sender = await connect(kafka, producer(kafka))
         await sender.send_and_wait(f"{kafka.prefix}.events", b"known")
@@ -110,8 +110,8 @@ def test_a_producer_that_cannot_send_is_let_go(own_kafka: KafkaServer) -> None:
         await asyncio.to_thread(own_kafka.kill)
         held = await sender.send(f"{kafka.prefix}.events", b"held")
         began = time.monotonic()
-        await close(sender, patience=1.0)
-        await close(reader, patience=1.0)
+        await close(sender, timeout=1.0)
+        await close(reader, timeout=1.0)
         assert held.done()
         assert held.exception() is not None
         return time.monotonic() - began
@@ -157,7 +157,7 @@ def test_what_no_other_try_would_mend_is_raised_at_once(kafka_settings: KafkaSet
         raise TopicAuthorizationFailedError("not yours")
 
     with pytest.raises(TopicAuthorizationFailedError, match="not yours"):
-        asyncio.run(with_admin(kafka_settings, look, patience=20))
+        asyncio.run(with_admin(kafka_settings, look, timeout=20))
     assert tries == 1
 
 
@@ -167,7 +167,7 @@ def test_asking_again_has_an_end(kafka_settings: KafkaSettings) -> None:
         raise RequestTimedOutError("busy")
 
     with pytest.raises(KafkaUnavailableError, match=r"has not answered all: RequestTimedOutError: .*busy$"):
-        asyncio.run(with_admin(kafka_settings, look, patience=1.0))
+        asyncio.run(with_admin(kafka_settings, look, timeout=1.0))
 
 
 @pytest.mark.kafka

@@ -213,13 +213,13 @@ def test_patience_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
 
     monkeypatch.setattr(Sender, "_maybe_wait_for_pid", killing)
 
-    async def connect() -> float:
+    async def seconds_to_give_up() -> float:
         began = time.monotonic()
         with pytest.raises(KafkaUnavailableError):
             await connect(settings.kafka, lambda: AIOKafkaProducer(**producer_arguments(settings.kafka)), 2.0)
         return time.monotonic() - began
 
-    assert asyncio.run(connect()) < 15
+    assert asyncio.run(seconds_to_give_up()) < 15
 
 
 def test_nothing_is_left_of_clients_that_are_let_go(own_kafka: KafkaServer, settings: Settings) -> None:
@@ -240,7 +240,7 @@ def test_nothing_is_left_of_clients_that_are_let_go(own_kafka: KafkaServer, sett
         await asyncio.to_thread(own_kafka.kill)
         await asyncio.sleep(1)
         for client in clients:
-            await close(client, patience=0.5)
+            await close(client, timeout=0.5)
         await asyncio.sleep(0.5)
         return [repr(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 

@@ -111,11 +111,11 @@ def _properties(both: Path, certificate: Path) -> dict[str, str]:
     }
 
 
-def create(kafka: KafkaSettings, prefix: str, patience: float = 5.0) -> int:
+def create(kafka: KafkaSettings, prefix: str, timeout: float = 5.0) -> int:
     settings = replace(kafka, prefix=prefix)
 
     async def created() -> int:
-        async with administration(settings, patience=patience) as admin:
+        async with administration(settings, timeout=timeout) as admin:
             return len(await create_absent(admin, settings, "user_id"))
 
     return asyncio.run(created())
@@ -139,6 +139,6 @@ def test_who_may_not_is_told_why(guarded: Guarded, caplog: pytest.LogCaptureFixt
     ]
     for kafka, reason in cases:
         with pytest.raises(KafkaUnavailableError, match=reason) as caught:
-            create(replace(kafka, session_seconds=1), "no", patience=0.0)
+            create(replace(kafka, session_seconds=1), "no", timeout=0.0)
         assert HUSH not in str(caught.value)
     assert HUSH not in caplog.text

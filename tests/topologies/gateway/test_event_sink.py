@@ -125,7 +125,7 @@ def test_the_longest_events_get_through(kafka_settings: KafkaSettings) -> None:
 
     async def send() -> list[Any]:
         await make_topics(settings)
-        sink = KafkaSink(settings, ManualClock(NOW), patience=20)
+        sink = KafkaSink(settings, ManualClock(NOW), timeout=20)
         assert (await sink.accept(events)).accepted == 5
         await sink.stop()
         return await lying(settings)
@@ -160,7 +160,7 @@ def test_an_outage_is_said_and_passes(own_kafka: KafkaServer) -> None:
 
     async def story() -> set[object]:
         await make_topics(settings)
-        sink = KafkaSink(settings, ManualClock(NOW), patience=3.0)
+        sink = KafkaSink(settings, ManualClock(NOW), timeout=3.0)
         stop = asyncio.Event()
         loads = [asyncio.ensure_future(load(sink, number, stop)) for number in range(10)]
         await asyncio.sleep(2)
@@ -189,7 +189,7 @@ def test_a_frozen_broker_is_given_up_in_time(own_kafka: KafkaServer) -> None:
 
     async def story() -> None:
         await make_topics(settings)
-        sink = KafkaSink(settings, ManualClock(NOW), patience=2.0)
+        sink = KafkaSink(settings, ManualClock(NOW), timeout=2.0)
         await sink.accept([click("u", 1)])
         own_kafka.pause()
         text, seconds = await refused(sink, click("u", 2))
@@ -233,7 +233,7 @@ def test_who_waits_when_it_stops_is_told() -> None:
     settings = Settings(kafka=KafkaSettings(bootstrap="127.0.0.1:9"))
 
     async def story() -> None:
-        sink = KafkaSink(settings, ManualClock(NOW), patience=60)
+        sink = KafkaSink(settings, ManualClock(NOW), timeout=60)
         waiting = asyncio.ensure_future(sink.accept([click("u", 1)]))
         await asyncio.sleep(0.5)
         assert not waiting.done()

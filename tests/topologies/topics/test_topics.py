@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 def ask(kafka: KafkaSettings, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     async def asked() -> T:
-        async with administration(kafka, patience=20) as admin:
+        async with administration(kafka, timeout=20) as admin:
             return await question(admin)
 
     return asyncio.run(asked())
@@ -80,7 +80,7 @@ def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaS
 def test_two_may_make_them_at_once(kafka_settings: KafkaSettings) -> None:
     async def both() -> list[list[Topic]]:
         async def one() -> list[Topic]:
-            async with administration(kafka_settings, patience=20) as admin:
+            async with administration(kafka_settings, timeout=20) as admin:
                 return await create_absent(admin, kafka_settings, "user_id")
 
         return list(await asyncio.gather(one(), one()))
@@ -164,7 +164,7 @@ def test_the_key_follows_the_labels() -> None:
 
 def test_a_worker_asks_for_what_it_uses(kafka_settings: KafkaSettings) -> None:
     async def needed(*names: str) -> str:
-        async with administration(kafka_settings, patience=20) as admin:
+        async with administration(kafka_settings, timeout=20) as admin:
             return (await require(admin, kafka_settings, "user_id", *names)).events.name
 
     with pytest.raises(TopicsError) as missing:
@@ -179,7 +179,7 @@ def test_a_worker_asks_for_what_it_uses(kafka_settings: KafkaSettings) -> None:
 
 
 async def _needed_by_group(kafka: KafkaSettings) -> None:
-    async with administration(kafka, patience=20) as admin:
+    async with administration(kafka, timeout=20) as admin:
         await require(admin, kafka, "group_id", "events")
 
 
