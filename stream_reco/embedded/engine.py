@@ -21,7 +21,7 @@ from stream_reco.embedded.journal.deduplicate import Entrance
 from stream_reco.embedded.journal.journal import Journal
 from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.publish import Publishing
-from stream_reco.embedded.user_context import moments
+from stream_reco.embedded.user_context import user_contexts
 from stream_reco.events import Event, Id, encode_batch
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import EvaluationSink
@@ -86,7 +86,7 @@ class Engine:
         seed = self.settings.training.seed
         self._scorer = Scorer(
             self.publishing.served,
-            moments(lambda: self.learner, seed),
+            user_contexts(lambda: self.learner, seed),
             self.settings.retrieve,
             self.settings.slate,
             seed,

@@ -15,7 +15,7 @@ _NO_SLOTS = np.empty(0, dtype=np.int32)
 _NO_KEYS = np.empty(0, dtype=np.int64)
 
 
-def moments(learner: Callable[[], Learner], seed: int) -> Callable[[Id, int], UserContext]:
+def user_contexts(learner: Callable[[], Learner], seed: int) -> Callable[[Id, int], UserContext]:
     """A function that gives a user's moment; which medoids it draws depends on the seed and the calls before."""
     rng = np.random.default_rng(seed)
 

@@ -69,9 +69,9 @@ def _answering(
     settings: Settings, data: Path | None, sync_interval: float | None
 ) -> AbstractContextManager[RunningServer]:
     if data is None:
-        from stream_reco.cli.server.replica import following
+        from stream_reco.cli.server.replica import serve_replica
 
-        return following(settings)
+        return serve_replica(settings)
     from stream_reco.cli.server.embedded import serving
 
     return serving(settings, data, 1.0 if sync_interval is None else sync_interval)

@@ -39,7 +39,7 @@ class _Sink(EventSink, Protocol):
 
 
 @contextmanager
-def following(settings: Settings) -> Iterator[RunningServer]:
+def serve_replica(settings: Settings) -> Iterator[RunningServer]:
     """Serve what the trainer publishes over `redis.url`; wrong settings are told before anything slow begins.
 
     Neither Redis nor the trainer need be there yet: the scorer is ready once a first version has come.

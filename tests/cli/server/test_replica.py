@@ -19,7 +19,7 @@ from stream_reco.cli.app import main
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
-from stream_reco.embedded.user_context import moments
+from stream_reco.embedded.user_context import user_contexts
 from stream_reco.events import Event, Id
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
@@ -51,7 +51,7 @@ class Trainer:
         self.users = RedisUsers(self.link)
         self.publishing = Publishing(self.learner, self.settings, MODEL_NAME, 1, RedisChannel(self.link))
         seed, served = self.settings.training.seed, self.publishing.served
-        users = moments(lambda: self.learner, seed)
+        users = user_contexts(lambda: self.learner, seed)
         self.scorer = Scorer(served, users, self.settings.retrieve, self.settings.slate, seed)
         self._log = iter(log)
 
