@@ -34,6 +34,7 @@ from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, conf
 from stream_reco.experiments.runs.result_store import Result
 from stream_reco.model.features.names import FAMILIES
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.settings import TrainSettings
 from tests.experiments.test_reproduce import told, write_log
@@ -170,7 +171,7 @@ def learned(log: Log, *bits: int, seeds: tuple[int, ...] = (), idle_days: float 
         wait_seconds=1e6,
         row_idle_days=idle_days,
     )
-    chosen = Settings(model=ModelSettings(without=tuple(FAMILIES)), training=training)
+    chosen = Settings(model=ModelSettings(settings=TwoTowerDcnSettings(without=tuple(FAMILIES))), training=training)
     run = LearnRun(chosen, len(log), len(log) // 3, list(bits), list(seeds))
     run.learn(log)
     return run.report(log)

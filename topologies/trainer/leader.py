@@ -22,9 +22,8 @@ from stream_reco.learner.progressive_evaluation import PublishedModel
 from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import LIVE_MS, observe_stage
-from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.storage.checkpoint import CheckpointError
-from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable, Publisher
+from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable
 from topologies.client.cancellation import is_done_before, within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import close, connect
@@ -139,7 +138,7 @@ class Leader:
         self._collecting = PublicationContents(
             learner.intake, learner.lessons, self._around.settings.labels.lateness_ms
         )
-        self._publisher = Publisher(MODEL_NAME, self._epoch)
+        self._publisher = self._collecting.publisher(self._epoch)
         settings = self._around.settings
         self._published = PublishedModel(
             settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream_reco.clock import SystemClock
+from stream_reco.model.registry import DEFAULT
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.json_file import check_writable, write_json
 from stream_reco.terminal.log_options import (
@@ -77,6 +78,9 @@ def replay(
     without_features: Annotated[
         list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model; `stream-reco models` lists them.", metavar="NAME")
+    ] = None,
     labels: Annotated[
         Labels | None, typer.Option(help="When what was shown is a negative; oracle knows at once, to compare with.")
     ] = None,
@@ -94,11 +98,14 @@ def replay(
         "slate.keep_seen": keep_seen or None,
         "slate.exploration": 0.0,
         "retrieve.without": without_source or None,
-        "model.without": without_features or None,
+        "model.name": model,
+        "model.two_tower_dcn.without": without_features or None,
         "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
     with stopping() as stop:
         settings = loop_settings(config, flags, format)
+        if without_features and settings.model.name != DEFAULT:
+            raise Misuse(f"--without-features is for the model {DEFAULT}, and this one is {settings.model.name}")
         choice = LogChoice(path, format, columns, time_unit)
         log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
         log = log[:limit]

@@ -11,7 +11,7 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.experiments.collisions.hash import bucket_of
 from stream_reco.model.settings import ModelSettings
-from stream_reco.train.batch import TrainingBatch
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 

@@ -20,7 +20,7 @@ from stream_reco.experiments.replay.report import commit_of, passed_over, peak_r
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
-from stream_reco.train.batch import TrainingBatch
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.trainer import Trainer
 
 _CHUNK = 8192

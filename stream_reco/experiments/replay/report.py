@@ -6,9 +6,10 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
+from stream_reco.config import Settings
 from stream_reco.config.secret import visible
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.experiments.replay.view import speeds_of
@@ -17,8 +18,8 @@ from stream_reco.metrics import REGISTRY
 _SOURCE = Path(__file__).parent
 
 
-def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object) -> dict[str, object]:
-    """The report; `status` is the engine's, `settings` a tree of dataclasses."""
+def report_of(tally: ReplayTally, status: Mapping[str, object], settings: Settings) -> dict[str, object]:
+    """The report; `status` is the engine's, and `settings` those that it ran with."""
     speeds = speeds_of(tally)
     learning = max(tally.seconds["ingest"], 1e-9)
     examples = status["examples"]
@@ -44,8 +45,14 @@ def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object
         "peak_rss_bytes": peak_rss_bytes(),
         "dead_letters": dict(tally.dead_letters),
         **commit_of(_SOURCE),
-        "settings": plain(settings),
+        "settings": plain(_resolved(settings)),
     }
+
+
+def _resolved(settings: Settings) -> Settings:
+    """With the model's defaults written out."""
+    model = settings.model
+    return replace(settings, model=replace(model, settings=model.resolved))
 
 
 def passed_over() -> int:
@@ -61,7 +68,7 @@ def peak_rss_bytes() -> int:
 
 def commit_of(source: Path) -> dict[str, object]:
     """The commit of the checkout that holds `source`, and whether files differ from it; None where there is none."""
-    here = [str(source / "replay_report.py")]
+    here = [str(Path(__file__))]
     try:
         _git(source, "ls-files", "--error-unmatch", *here)
         commit = _git(source, "rev-parse", "HEAD")
