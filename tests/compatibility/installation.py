@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_reco.config.servers import KafkaSettings
+from stream_reco.events import Event, Impression
 from tests.compatibility.shop import ITEMS, USERS
 from tests.integration.scorer import ScorerProcess
 from tests.integration.workers import Worker
@@ -39,7 +40,8 @@ TOPICS = (
     "trainer-leader",
     "registry",
 )
-GROUPS = (f"{PREFIX}.labelling", f"{PREFIX}.interests", f"{PREFIX}.training")
+GROUPS = (f"{PREFIX}.labelling", f"{PREFIX}.interests")
+"""Those that commit offsets; the trainer has them in its checkpoints."""
 _CONTEXT = {"device": "d1"}
 
 
@@ -77,6 +79,21 @@ def answers_of(scorer: ScorerProcess) -> dict[str, Any]:
         "similar": _asked(scorer, "GET", "/v1/items/item%201/similar?k=3"),
         "interests": [_asked(scorer, "GET", f"/v1/users/{user}/interests") for user in ("ann", "bob")],
     }
+
+
+def impressions_of(slate: Any) -> list[Event]:
+    """What a scorer's slate becomes once it is shown."""
+    return [
+        Impression(
+            user_id=slate["user_id"],
+            item_id=item["item_id"],
+            timestamp=slate["timestamp"] + 1,
+            event_id=f"{slate['request_id']}-{place}",
+            request_id=slate["request_id"],
+            position=place,
+        )
+        for place, item in enumerate(slate["items"])
+    ]
 
 
 def _asked(scorer: ScorerProcess, method: str, path: str, body: object = None) -> Any:

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stream_reco.config.servers import KafkaSettings
-from stream_reco.events import Event, Impression
+from stream_reco.events import Event
 from tests.compatibility import kafka_records, redis_records
 from tests.compatibility.folder_answers import (
     ROUNDS_BEFORE,
@@ -44,6 +44,7 @@ from tests.compatibility.installation import (
     ROUNDS,
     TOPICS,
     answers_of,
+    impressions_of,
     kafka_at,
     start_scorer,
     start_worker,
@@ -147,29 +148,17 @@ def _live(kafka: KafkaSettings, redis: RedisServer, workers: dict[str, Worker], 
     return shown[:2]
 
 
-def impressions_of(slate: Any) -> list[Event]:
-    """What a scorer's slate becomes once it is shown."""
-    return [
-        Impression(
-            user_id=slate["user_id"],
-            item_id=item["item_id"],
-            timestamp=slate["timestamp"] + 1,
-            event_id=f"{slate['request_id']}-{place}",
-            request_id=slate["request_id"],
-            position=place,
-        )
-        for place, item in enumerate(slate["items"])
-    ]
-
-
 def _send(kafka: KafkaSettings, events: Sequence[Event]) -> None:
     asyncio.run(kafka_log.write(kafka, [kafka_log.message(event) for event in events]))
 
 
 def _until_all_is_learned(kafka: KafkaSettings, workers: dict[str, Worker]) -> None:
-    for group in ("labelling", "interests"):
-        until(lambda group=group: asyncio.run(kafka_log.lag(kafka, group)) == 0, 60)
+    until(lambda: _lag(kafka, "labelling") + _lag(kafka, "interests") == 0, 60)
     until(lambda: _is_learned(workers["training"]), 60)
+
+
+def _lag(kafka: KafkaSettings, group: str) -> int:
+    return asyncio.run(kafka_log.lag(kafka, group))
 
 
 def _is_learned(trainer: Worker) -> bool:
