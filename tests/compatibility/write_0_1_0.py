@@ -3,9 +3,10 @@
     git worktree add ../v0.1.0 dcec3e9
     PYTHONPATH=$PWD/../v0.1.0:$PWD python tests/compatibility/write_0_1_0.py folder
     PYTHONPATH=$PWD/../v0.1.0:$PWD python tests/compatibility/write_0_1_0.py servers
+    PYTHONPATH=$PWD/../v0.1.0:$PWD python tests/compatibility/write_0_1_0.py names
 
 The first folder of the path is the old release, whose `stream_reco` and `topologies` are used; the second one is this
-checkout, for `tests.compatibility`. Both parts write into `tests/compatibility/v0_1_0/`.
+checkout, for `tests.compatibility`. All parts write into `tests/compatibility/v0_1_0/`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from tests.compatibility.installation import (
     start_scorer,
     start_worker,
 )
+from tests.compatibility.release_names import names_of_release
 from tests.compatibility.shop import described, shop_events, time_of
 from tests.integration import kafka_log
 from tests.integration.workers import Worker
@@ -179,6 +181,11 @@ def _declared(kafka: KafkaSettings) -> dict[str, tuple[int, dict[str, str]]]:
     return found
 
 
+def write_names() -> None:
+    """The names of settings, metrics, commands, routes and functions."""
+    (RECORDS / "names.json").write_text(json.dumps(names_of_release(), indent=1, sort_keys=True) + "\n")
+
+
 def _write_json(name: str, content: Any) -> None:
     with lzma.open(RECORDS / f"{name}.json.xz", "wt") as file:
         json.dump(content, file, indent=1, sort_keys=True)
@@ -187,4 +194,4 @@ def _write_json(name: str, content: Any) -> None:
 if __name__ == "__main__":
     if importlib.util.find_spec("stream_reco.storage") is not None:
         sys.exit("this is a later release: put the folder of version 0.1.0 first into PYTHONPATH")
-    {"folder": write_folder, "servers": write_servers}[sys.argv[1]]()
+    {"folder": write_folder, "servers": write_servers, "names": write_names}[sys.argv[1]]()
