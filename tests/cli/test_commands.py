@@ -17,7 +17,7 @@ from stream_reco.cli.commands.bench import folder_of, names_in
 from stream_reco.cli.doctor.machine import compiler, data_folder, packages, port
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
-from stream_reco.experiments.replay.report import commit_of, passed_over, plain
+from stream_reco.experiments.replay.report import PACKAGE, commit_of, passed_over, plain
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.terminal.errors import Failure
@@ -210,9 +210,9 @@ def test_events_that_could_not_be_learned_from_are_counted() -> None:
 def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> None:
     assert commit_of(tmp_path) == {"git_commit": None, "git_changed": None}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    package = tmp_path / "package" / "cli"
-    package.mkdir(parents=True)
-    (package / "replay_report.py").write_text("")
+    package = tmp_path / "package"
+    (package / "room").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
     subprocess.run([*git, "init", "-q"], check=True)
     assert commit_of(package)["git_commit"] is None  # not committed yet
     subprocess.run([*git, "add", "."], check=True)
@@ -220,8 +220,16 @@ def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> N
     found = commit_of(package)
     assert len(str(found["git_commit"])) == 40
     assert found["git_changed"] is False
-    (package.parent / "other.py").write_text("")
+    (tmp_path / "other.py").write_text("")
+    assert commit_of(package)["git_changed"] is False
+    (package / "room" / "other.py").write_text("")
     assert commit_of(package)["git_changed"] is True
+
+
+def test_reports_know_their_own_commit() -> None:
+    head = subprocess.run(["git", "-C", str(PACKAGE), "rev-parse", "HEAD"], check=False, capture_output=True, text=True)
+    assert (PACKAGE / "__init__.py").exists()
+    assert commit_of(PACKAGE)["git_commit"] == (head.stdout.strip() or None)
 
 
 def write_log(path: Path, rows: int = 240) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.experiments.collisions.hash import sharing
 from stream_reco.experiments.collisions.hashed_table import HASHED, ParallelTrainers, hash_ids
 from stream_reco.experiments.collisions.plan import WINDOWS
-from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
+from stream_reco.experiments.replay.report import PACKAGE, commit_of, passed_over, peak_rss_bytes, plain
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
@@ -113,7 +112,7 @@ class LearnRun:
             "events_per_second": round(self.tally.events / max(seconds, 1e-9), 1),
             "peak_rss_bytes": peak_rss_bytes(),
             "dead_letters": dict(self.tally.dead_letters),
-            **commit_of(Path(__file__).parent),
+            **commit_of(PACKAGE),
             "settings": plain(self._learner.settings),
         }
 

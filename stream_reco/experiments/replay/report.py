@@ -14,7 +14,8 @@ from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.experiments.replay.view import speeds_of
 from stream_reco.metrics import REGISTRY
 
-_SOURCE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[2]
+"""The folder `stream_reco`: figures are those of the commit that holds all of it."""
 
 
 def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object) -> dict[str, object]:
@@ -43,7 +44,7 @@ def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object
         "users": status.get("users"),
         "peak_rss_bytes": peak_rss_bytes(),
         "dead_letters": dict(tally.dead_letters),
-        **commit_of(_SOURCE),
+        **commit_of(PACKAGE),
         "settings": plain(settings),
     }
 
@@ -59,13 +60,15 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def commit_of(source: Path) -> dict[str, object]:
-    """The commit of the checkout that holds `source`, and whether files differ from it; None where there is none."""
-    here = [str(source / "replay_report.py")]
+def commit_of(package: Path) -> dict[str, object]:
+    """The commit of the checkout that holds a Python package, and whether files in it differ from that commit.
+
+    Both are None where the package is in no checkout: an installed copy may lie within the checkout of something else.
+    """
     try:
-        _git(source, "ls-files", "--error-unmatch", *here)
-        commit = _git(source, "rev-parse", "HEAD")
-        changed = bool(_git(source, "status", "--porcelain", "--", str(source.parent)))
+        _git(package, "ls-files", "--error-unmatch", str(package / "__init__.py"))
+        commit = _git(package, "rev-parse", "HEAD")
+        changed = bool(_git(package, "status", "--porcelain", "--", str(package)))
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": None, "git_changed": None}
     return {"git_commit": commit, "git_changed": changed}
