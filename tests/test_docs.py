@@ -69,6 +69,10 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
 def test_files_exist(one: Page) -> None:
     for link in filter(None, one.links):
         assert (ROOT / one.name).parent.joinpath(link).exists(), f"{one.name} links to {link}"
+    for link, anchor in one.places:
+        path = (ROOT / one.name).parent.joinpath(link) if link else None
+        there = one.anchors if path is None else Page(link, path.read_text(encoding="utf-8")).anchors
+        assert anchor in there, f"{one.name} links to {link}#{anchor}"
     for name in filter(_FILE.match, one.inline):
         if _TOP.match(name) or one in NAMES_CODE:
             places = (ROOT / name, ROOT / "stream_reco" / name, (ROOT / one.name).parent / name)
@@ -147,6 +151,8 @@ WRONG = [
     (test_files_exist, "see `stream_reco/nowhere.py`"),
     (test_files_exist, "see `topologies/nowhere.py`"),
     (test_files_exist, "see [this](nowhere.md)"),
+    (test_files_exist, "see [this](operations.md#nowhere)"),
+    (test_files_exist, "# Here\n\nsee [this](#nowhere)"),
     (test_functions_and_methods_exist, "`Engine.ponder`"),
     (test_functions_and_methods_exist, "`ponder()`"),
     (test_settings_and_variables_exist, "`labels.patience`"),
