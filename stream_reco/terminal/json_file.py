@@ -8,7 +8,7 @@ from stream_reco.terminal.errors import Failure
 
 
 def check_writable(path: Path) -> None:
-    """Raise `Failure` if the file cannot be written: better now than after ten minutes. What it holds stays."""
+    """Raise `Failure` if the file cannot be written, before minutes of work; its contents are left unchanged."""
     try:
         with path.open("a"):
             pass
@@ -17,7 +17,7 @@ def check_writable(path: Path) -> None:
 
 
 def write_json(path: Path, figures: dict[str, object]) -> None:
-    """Write the figures, indented. Raises `Failure` with the figures in it, so that they are not lost."""
+    """Write the figures, indented. Raises `Failure` with the figures in its message, so that they are not lost."""
     from orjson import OPT_INDENT_2, OPT_SERIALIZE_NUMPY, dumps
 
     text = dumps(figures, option=OPT_INDENT_2 | OPT_SERIALIZE_NUMPY) + b"\n"

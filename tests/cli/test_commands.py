@@ -70,7 +70,7 @@ def test_formats_are_those_of_the_loader() -> None:
         (["replay", "x", "--format", "globo", "--sync-interval", "0"], 2, "--sync-interval is '0'"),
         (["replay", "x", "--format", "globo", "--sync-interval", "nan"], 2, "--sync-interval is 'nan'"),
         (["replay", "x", "--format", "globo", "--limit", "0"], 2, "--limit"),
-        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "there are context, covisits"),
+        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "choose from context, covisits"),
         (["replay", "x", "--format", "globo", "--without-features", "luck"], 2, "popularity"),
         (["replay", "x", "--format", "globo", "--json", "/nowhere/out.json"], 1, "cannot write /nowhere/out.json"),
         (["replay", "/nowhere.parquet", "--format", "globo"], 1, "there is no such file"),
@@ -107,8 +107,8 @@ def test_no_traceback_reaches_people() -> None:
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ("1,2,2024-03-01T12:00:00Z\n", "nothing in it is an event (1 timestamp); the first: log.csv:0: t is b'2024-"),
-        (",2,5\n1,,5\n1,2,6\n", "nothing in it is an event (2 id, 1 timestamp); the first: log.csv:0: u is b''"),
+        ("1,2,2024-03-01T12:00:00Z\n", "no valid events (1 timestamp); the first problem: log.csv:0: t is b'2024-"),
+        (",2,5\n1,,5\n1,2,6\n", "no valid events (2 id, 1 timestamp); the first problem: log.csv:0: u is b''"),
         ("", "it has no rows"),
     ],
 )

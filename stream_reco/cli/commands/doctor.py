@@ -19,10 +19,10 @@ _MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": 
 
 def doctor(
     settings: Annotated[bool, typer.Option("--settings", help="Print each setting and where it came from.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Check this data folder too.", metavar="DIR")] = None,
+    data: Annotated[Path | None, typer.Option(help="Also check this data folder.", metavar="DIR")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check this machine, and say what to do about each problem."""
+    """Check this machine, and suggest a fix for each problem."""
     if settings:
         _print_settings(config)
         return
@@ -44,7 +44,7 @@ def _checked_settings(config: Path | None) -> list[Finding]:
         loaded = _settings(config)
     except Misuse as misuse:
         return [machine.Finding("bad", "settings", str(misuse))]
-    findings = [machine.Finding("good", "settings", "make sense"), machine.port(loaded.serve.host, loaded.serve.port)]
+    findings = [machine.Finding("good", "settings", "are valid"), machine.port(loaded.serve.host, loaded.serve.port)]
     if loaded.kafka.bootstrap:
         findings += servers.kafka(loaded)
     if loaded.redis.url:

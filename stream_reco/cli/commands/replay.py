@@ -1,4 +1,4 @@
-"""`stream-reco replay`: a real log through the whole loop, predicted first and learned from after."""
+"""`stream-reco replay`: a real log through the whole loop, each event evaluated before it is learned from."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from stream_reco.experiments.replay.tally import ReplayTally
 
 NEVER = "never"
-"""As shells know a program that was interrupted."""
+"""The interval of a replay that publishes once, at the end of the warm-up."""
 
 
 class Labels(StrEnum):
-    """Policies of labels, and one that knows the future."""
+    """Policies of labels, and the oracle, which knows the final labels."""
 
     conclusive = "conclusive"
     early = "early"
@@ -62,29 +62,32 @@ def replay(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Leave in what the user has acted on.")] = False,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Keep items the user has already interacted with.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
     warm_up: Annotated[
-        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
+        int | None,
+        typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
     ] = None,
     sync_interval: Annotated[
         str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")
     ] = "60",
-    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="OUT")] = None,
     without_source: Annotated[
-        list[str] | None, typer.Option(help="Leave a candidate source out; may be repeated.", metavar="NAME")
+        list[str] | None, typer.Option(help="Disable a candidate source; may be repeated.", metavar="NAME")
     ] = None,
     without_features: Annotated[
         list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
     ] = None,
     labels: Annotated[
-        Labels | None, typer.Option(help="When what was shown is a negative; oracle knows at once, to compare with.")
+        Labels | None, typer.Option(help="Label policy; oracle knows each final label at once, as an upper bound.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
 
-    Quality is that of what was served, before the event was learned from.
+    The metrics are those of the slates that were served, before the event was learned from.
     """
     interval = _interval(sync_interval)
     _check_names(without_source or [], without_features or [])
@@ -104,9 +107,15 @@ def replay(
         log = log[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
-    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
+    arguments = {
+        "log": log.name,
+        "format": format.value,
+        "limit": limit,
+        "warm_up": first,
+        "sync_interval": sync_interval,
+    }
     if json is not None:
-        write_json(json, asked | {"labels": labels or settings.labels.policy} | figures)
+        write_json(json, arguments | {"labels": labels or settings.labels.policy} | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
@@ -121,7 +130,7 @@ def _check_names(sources: list[str], families: list[str]) -> None:
     ):
         for name in given:
             if name not in known:
-                raise Misuse(f"{flag} {name}: there is none of this name; there are {', '.join(known)}")
+                raise Misuse(f"{flag} {name}: unknown name; choose from {', '.join(known)}")
 
 
 def _run(
@@ -168,11 +177,11 @@ def _run(
         report["impressions"] = shown.as_dict() if finals else None
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
-    _tell(console, tally, log)
+    _print_summary(console, tally, log)
     return report
 
 
-def _tell(console: Console, tally: ReplayTally, log: Log) -> None:
+def _print_summary(console: Console, tally: ReplayTally, log: Log) -> None:
     console.print(
         f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",

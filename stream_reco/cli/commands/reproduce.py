@@ -25,7 +25,7 @@ Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, ALL])  # type: ignore[
 
 
 def reproduce(
-    name: Annotated[Name, typer.Argument(help="Which experiment.")],
+    name: Annotated[Name, typer.Argument(help="The experiment.")],
     data: Annotated[
         Path | None,
         typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}.", metavar="DIR"),
@@ -33,28 +33,31 @@ def reproduce(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help=f"Only the first N events by time; {LIMIT:,}, of collisions what its page says."
+            min=1,
+            metavar="N",
+            help=f"Only the first N events by time; {LIMIT:,} by default, other limits for collisions.",
         ),
     ] = None,
     warm_up: Annotated[
-        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
+        int | None,
+        typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Replays at a time.", metavar="N")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the pages.", metavar="DIR")] = Path("docs/results"),
+    jobs: Annotated[int, typer.Option(min=1, help="Replays in parallel.", metavar="N")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder to write the pages to.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
-        Path | None, typer.Option(help="Keeps finished replays; in the cache folder by default.", metavar="DIR")
+        Path | None, typer.Option(help="Folder of finished replays; in the cache folder by default.", metavar="DIR")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is kept from an earlier time.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore finished replays and run all again.")] = False,
 ) -> None:
-    """Run the replays of an experiment and write what they found: a page, its figures, a plot.
+    """Run the replays of an experiment and write its page of results, the figures and a plot.
 
-    Those that are finished are kept, so the same command goes on where it stopped. --limit and --warm-up are not for
-    `delays`, which takes its logs whole.
+    Finished replays are kept, so the same command resumes where it stopped. --limit and --warm-up do not apply to
+    `delays`, which replays whole logs.
     """
     folder = _work_folder(work)
     hashed = {}
     if name in (COLLISIONS, ALL):
-        # Before the hours of the others, so that a log that is missing is told at once.
+        # Before the hours of the others, so that a missing log is reported at once.
         hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
@@ -110,7 +113,7 @@ def _folder(data: Path | None, log: str) -> Path:
     if data is None:
         source = globo if log == LOG else talkingdata
         where = (source.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
-        raise Misuse(f"say with --data or STREAM_RECO_DATA which folder holds {log}; the clicks are at {where}")
+        raise Misuse(f"set --data or STREAM_RECO_DATA to the folder that holds {log}; the clicks are at {where}")
     return data
 
 
@@ -124,4 +127,4 @@ def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f"cannot make {out}: {error.strerror}; name another folder with --out") from error
+        raise Failure(f"cannot create {out}: {error.strerror}; name another folder with --out") from error
