@@ -1,4 +1,4 @@
-"""Which columns of a file mean what, and the pass that checks all rows at once and sorts out the bad ones."""
+"""Which columns of a file mean what, and the vectorised check that separates invalid rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Files of named columns (Parquet, and text with a separator, both also under gzip) as Arrow columns.
 
-What a file is, is told by its first bytes; a name that says otherwise is an error rather than a guess.
+The kind of a file is read from its first bytes; a name that contradicts them is an error.
 """
 
 from __future__ import annotations

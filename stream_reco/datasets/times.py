@@ -25,7 +25,7 @@ _NO_TIME: Final = np.iinfo(np.int64).min
 
 
 class TimeUnitError(ValueError):
-    """The unit of a time column was not given and cannot be told from its values."""
+    """The unit of a time column was not given and cannot be inferred from its values."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def to_milliseconds(column: Any, unit: str | None) -> NDArray[np.int64]:
     """Return int64[n] ms of an Arrow column of n times; what is no time is the lowest int64.
 
     Columns that Arrow types as timestamps or dates know their unit. Numbers and text are read in `unit`; if it is
-    None it is told from the values, or `TimeUnitError` says why it cannot be.
+    None it is inferred from the values, or `TimeUnitError` says why it cannot be.
     """
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
