@@ -14,10 +14,10 @@ import pytest
 
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.bench import folder_of, names_in
-from stream_reco.cli.doctor.machine import compiler, data_folder, packages, port
+from stream_reco.cli.doctor.machine import check_compiler, check_data_folder, check_packages, check_port
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
-from stream_reco.experiments.replay.report import PACKAGE, commit_of, passed_over, plain
+from stream_reco.experiments.replay.report import PACKAGE, as_json, commit_of, failed_events
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.terminal.errors import Failure
@@ -161,19 +161,19 @@ def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_checks_tell_good_from_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data_folder(tmp_path / "new" / "folder").state == "good"
-    assert all(finding.state == "good" for finding in packages())
+    assert check_data_folder(tmp_path / "new" / "folder").state == "good"
+    assert all(finding.state == "good" for finding in check_packages())
     import socket
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        assert port("127.0.0.1", number).state == "warning"
-        assert str(number) in port("127.0.0.1", number).text
-    assert port("127.0.0.1", 0).state == "good"
+        assert check_port("127.0.0.1", number).state == "warning"
+        assert str(number) in check_port("127.0.0.1", number).text
+    assert check_port("127.0.0.1", 0).state == "good"
     monkeypatch.setenv("PATH", "")
-    assert compiler().state == "warning"
+    assert check_compiler().state == "warning"
 
 
 def test_benchmarks_are_those_of_the_checkout_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_benchmarks_are_found_by_name() -> None:
 
 
 def test_settings_become_plain_and_lose_their_secrets() -> None:
-    tree = plain(Settings(serve=ServeSettings(token=SECRET)))
+    tree = as_json(Settings(serve=ServeSettings(token=SECRET)))
     assert isinstance(tree, dict)
     assert SECRET not in str(tree)
     assert tree["labels"]["window_days"] == 14.0
@@ -201,10 +201,10 @@ def test_settings_become_plain_and_lose_their_secrets() -> None:
 
 
 def test_events_that_could_not_be_learned_from_are_counted() -> None:
-    before = passed_over()
+    before = failed_events()
     EVENTS_REJECTED.labels("internal").inc(3)
     EVENTS_REJECTED.labels("value").inc(5)
-    assert passed_over() - before == 3
+    assert failed_events() - before == 3
 
 
 def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> None:

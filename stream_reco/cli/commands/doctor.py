@@ -28,8 +28,8 @@ def doctor(
         return
     from stream_reco.cli.doctor import machine
 
-    findings = [machine.python(), machine.compiler(), *machine.packages(), machine.cores()]
-    findings += [machine.cache_folder(), *([] if data is None else [machine.data_folder(data)])]
+    findings = [machine.check_python(), machine.check_compiler(), *machine.check_packages(), machine.check_cores()]
+    findings += [machine.check_cache_folder(), *([] if data is None else [machine.check_data_folder(data)])]
     findings += _checked_settings(config)
     _print_findings(findings)
     problems = sum(finding.state == "bad" for finding in findings)
@@ -44,11 +44,14 @@ def _checked_settings(config: Path | None) -> list[Finding]:
         loaded = _settings(config)
     except Misuse as misuse:
         return [machine.Finding("bad", "settings", str(misuse))]
-    findings = [machine.Finding("good", "settings", "are valid"), machine.port(loaded.serve.host, loaded.serve.port)]
+    findings = [
+        machine.Finding("good", "settings", "are valid"),
+        machine.check_port(loaded.serve.host, loaded.serve.port),
+    ]
     if loaded.kafka.bootstrap:
-        findings += servers.kafka(loaded)
+        findings += servers.check_kafka(loaded)
     if loaded.redis.url:
-        findings += servers.redis(loaded)
+        findings += servers.check_redis(loaded)
     return findings
 
 

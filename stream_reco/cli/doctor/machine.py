@@ -41,7 +41,7 @@ class Finding:
     text: str
 
 
-def python() -> Finding:
+def check_python() -> Finding:
     """The interpreter."""
     found = platform.python_version()
     if sys.version_info < OLDEST:
@@ -49,7 +49,7 @@ def python() -> Finding:
     return Finding("good", "Python", f"{found} on {platform.system()} {platform.machine()}")
 
 
-def compiler() -> Finding:
+def check_compiler() -> Finding:
     """A C++ compiler, which the installation of hnswlib needs and nothing after it."""
     found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     if found is not None:
@@ -58,7 +58,7 @@ def compiler() -> Finding:
     return Finding(state, "C++ compiler", "none found; hnswlib cannot be installed without one (apt-get install g++)")
 
 
-def packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Finding]:
     """The packages with compiled parts, imported one by one."""
     for name, module in _COMPILED.items():
         try:
@@ -68,7 +68,7 @@ def packages() -> Iterator[Finding]:
             yield Finding("bad", name, f"{type(error).__name__}: {error}; reinstall it with pip install {name}")
 
 
-def cores() -> Finding:
+def check_cores() -> Finding:
     """Processors that this process may use."""
     count = machine.cores()
     if count < 2:
@@ -76,19 +76,19 @@ def cores() -> Finding:
     return Finding("good", "processors", str(count))
 
 
-def cache_folder() -> Finding:
+def check_cache_folder() -> Finding:
     """The cache of compiled kernels; without it they are compiled at every start."""
     from platformdirs import user_cache_path
 
-    return _folder("cache", user_cache_path("stream-reco"))
+    return _check_folder("cache", user_cache_path("stream-reco"))
 
 
-def data_folder(folder: Path) -> Finding:
+def check_data_folder(folder: Path) -> Finding:
     """A folder for `serve --data`."""
-    return _folder("data", folder)
+    return _check_folder("data", folder)
 
 
-def _folder(what: str, folder: Path) -> Finding:
+def _check_folder(what: str, folder: Path) -> Finding:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         why = "is not writable" if there.is_dir() else "is not a folder"
@@ -100,7 +100,7 @@ def _folder(what: str, folder: Path) -> Finding:
     return Finding("good", f"{what} folder", text)
 
 
-def port(host: str, number: int) -> Finding:
+def check_port(host: str, number: int) -> Finding:
     """The address that the API would listen on."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OLDEST_REDIS = (6, 2)
 
 
-def kafka(settings: Settings) -> list[Finding]:
+def check_kafka(settings: Settings) -> list[Finding]:
     """Whether a broker answers, which release it is, and whether the topics are as declared."""
     from topologies.client.broker_release import OLDEST, release_of
     from topologies.client.connection import probe
@@ -37,7 +37,7 @@ def kafka(settings: Settings) -> list[Finding]:
     return findings if len(findings) > 1 else [*findings, Finding("good", "topics", "are as declared")]
 
 
-def redis(settings: Settings) -> list[Finding]:
+def check_redis(settings: Settings) -> list[Finding]:
     """Whether Redis answers, is recent enough, and does not evict keys without a TTL."""
     from stream_reco.redis.connection import RedisFailure, RedisLink
 
