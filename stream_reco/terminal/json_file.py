@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from stream_reco.terminal.errors import Failure
+
+JsonOption = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="OUT")]
 
 
 def check_writable(path: Path) -> None:

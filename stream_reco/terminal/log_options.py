@@ -49,6 +49,11 @@ ColumnsOption = Annotated[
 TimeUnitOption = Annotated[
     TimeUnit | None, typer.Option(help="For --format table: unit of the times; inferred from the values if not given.")
 ]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")]
+WarmUpOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
+]
 ConfigOption = Annotated[Path | None, typer.Option(help="Settings file (TOML).", metavar="FILE")]
 
 

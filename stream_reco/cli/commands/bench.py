@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream_reco.terminal.errors import Failure, Misuse
-from stream_reco.terminal.json_file import check_writable, write_json
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ _PREFIX = "bench_"
 
 def bench(
     name: Annotated[str, typer.Argument(help="The benchmark; without one they are listed.", metavar="[NAME]")] = "",
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="OUT")] = None,
+    json: JsonOption = None,
 ) -> None:
     """Measure one part of the loop against its baseline."""
     folder = folder_of(Path.cwd())

@@ -13,6 +13,7 @@ from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     FormatOption,
+    LimitOption,
     LogChoice,
     LogPath,
     TimeUnitOption,
@@ -32,7 +33,7 @@ def ingest(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
+    limit: LimitOption = None,
     url: Annotated[
         str | None, typer.Option(help="Server address; that of the settings by default.", metavar="URL")
     ] = None,

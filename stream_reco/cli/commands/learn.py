@@ -5,14 +5,13 @@ It is what `stream-reco reproduce collisions` runs, once for each log.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_reco.clock import SystemClock
-from stream_reco.terminal.json_file import check_writable, write_json
-from stream_reco.terminal.log_options import ConfigOption, FormatOption, LogChoice, LogPath
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
+from stream_reco.terminal.log_options import ConfigOption, FormatOption, LimitOption, LogChoice, LogPath, WarmUpOption
 from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
 def learn(
     path: LogPath,
     format: FormatOption,  # noqa: A002 - the option's name
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    warm_up: Annotated[
-        int | None,
-        typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
-    ] = None,
+    limit: LimitOption = None,
+    warm_up: WarmUpOption = None,
     hash_bits: Annotated[
         list[int] | None,
         typer.Option(min=0, max=62, help="Also train with users and items hashed into 2^N rows each.", metavar="N"),
@@ -38,7 +34,7 @@ def learn(
     other_seed: Annotated[
         list[int] | None, typer.Option(help="Also train from another seed of weights and rows.", metavar="N")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="OUT")] = None,
+    json: JsonOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the learning half of the loop; nothing is served.
@@ -64,10 +60,10 @@ def _run(
     from rich.console import Console
 
     from stream_reco.experiments.collisions.train_variants import LearnRun
-    from stream_reco.experiments.replay.view import view_of
+    from stream_reco.experiments.replay.view import replay_view
 
     run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
-    with view_of(Console(), run.tally, len(log)) as view:
+    with replay_view(Console(), run.tally, len(log)) as view:
 
         def watch() -> None:
             view.update()

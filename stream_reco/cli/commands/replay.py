@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_reco.clock import SystemClock
 from stream_reco.terminal.errors import Misuse
-from stream_reco.terminal.json_file import check_writable, write_json
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     FormatOption,
+    LimitOption,
     LogChoice,
     LogPath,
     TimeUnitOption,
+    WarmUpOption,
 )
 from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
@@ -44,6 +45,19 @@ class Labels(StrEnum):
     oracle = "oracle"
 
 
+KeepSeenOption = Annotated[bool, typer.Option("--keep-seen", help="Keep items the user has already interacted with.")]
+SyncIntervalOption = Annotated[str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")]
+WithoutSourceOption = Annotated[
+    list[str] | None, typer.Option(help="Disable a candidate source; may be repeated.", metavar="NAME")
+]
+WithoutFeaturesOption = Annotated[
+    list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
+]
+LabelsOption = Annotated[
+    Labels | None, typer.Option(help="Label policy; oracle knows each final label at once, as an upper bound.")
+]
+
+
 def _interval(text: str) -> int | None:
     """Milliseconds of an interval that is given in seconds; None for never."""
     if text in (NEVER, "inf"):
@@ -62,27 +76,14 @@ def replay(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Keep items the user has already interacted with.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    warm_up: Annotated[
-        int | None,
-        typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
-    ] = None,
-    sync_interval: Annotated[
-        str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")
-    ] = "60",
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="OUT")] = None,
-    without_source: Annotated[
-        list[str] | None, typer.Option(help="Disable a candidate source; may be repeated.", metavar="NAME")
-    ] = None,
-    without_features: Annotated[
-        list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
-    ] = None,
-    labels: Annotated[
-        Labels | None, typer.Option(help="Label policy; oracle knows each final label at once, as an upper bound.")
-    ] = None,
+    keep_seen: KeepSeenOption = False,
+    limit: LimitOption = None,
+    warm_up: WarmUpOption = None,
+    sync_interval: SyncIntervalOption = "60",
+    json: JsonOption = None,
+    without_source: WithoutSourceOption = None,
+    without_features: WithoutFeaturesOption = None,
+    labels: LabelsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
@@ -107,15 +108,9 @@ def replay(
         log = log[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
-    arguments = {
-        "log": log.name,
-        "format": format.value,
-        "limit": limit,
-        "warm_up": first,
-        "sync_interval": sync_interval,
-    }
+    flags = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
     if json is not None:
-        write_json(json, arguments | {"labels": labels or settings.labels.policy} | figures)
+        write_json(json, flags | {"labels": labels or settings.labels.policy} | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
@@ -147,22 +142,22 @@ def _run(
 
     from stream_reco.embedded import Engine
     from stream_reco.experiments.replay.protocol import Plan, Replay
-    from stream_reco.experiments.replay.report import passed_over, report_of
-    from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
+    from stream_reco.experiments.replay.report import failed_events, replay_report
+    from stream_reco.experiments.replay.shown_quality import ShownQuality, final_labels_of
     from stream_reco.experiments.replay.tally import ReplayTally
-    from stream_reco.experiments.replay.view import view_of
+    from stream_reco.experiments.replay.view import replay_view
     from stream_reco.labels import OracleJoiner
 
     labels = settings.labels
     console = Console()
-    finals = finals_of(log, labels)
+    finals = final_labels_of(log, labels)
     shown = ShownQuality(finals)
     tally = ReplayTally()
     tally.dead_letters.update(log.dead_letters.counts)
-    failed_before = passed_over()
+    failed_before = failed_events()
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
-        with view_of(console, tally, len(log)) as view:
+        with replay_view(console, tally, len(log)) as view:
 
             def watch() -> None:
                 view.update()
@@ -171,9 +166,9 @@ def _run(
 
             watch()
             Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, watch).run(log)
-        if failed := passed_over() - failed_before:
+        if failed := failed_events() - failed_before:
             tally.dead_letters["internal"] += failed
-        report = report_of(tally, engine.status(), settings)
+        report = replay_report(tally, engine.status(), settings)
         report["impressions"] = shown.as_dict() if finals else None
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
