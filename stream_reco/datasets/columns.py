@@ -1,4 +1,4 @@
-"""Columns of ids, numbers, text and context: checked all rows at once, made Python values on demand."""
+"""Columns of ids, numbers, text and context: checked vectorised, converted to Python values on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXACT_FLOAT = 2.0**53
 
 
 class ColumnTypeError(ValueError):
-    """A column of a type that cannot hold what it was named for."""
+    """A column of a type that does not fit its role."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def _chosen(path: Path, wanted: Sequence[str], there: Sequence[str], *, rest: bo
     missing = [name for name in wanted if name not in there]
     if missing:
         why = f"there is no column {', '.join(map(repr, missing))}"
-        raise DatasetError(path, "cannot read the log", why, f"Columns there are: {', '.join(map(repr, there[:60]))}.")
+        raise DatasetError(path, "cannot read the log", why, f"Its columns are: {', '.join(map(repr, there[:60]))}.")
     chosen = list(dict.fromkeys([*wanted, *(there if rest else ())]))
     twice = [name for name in chosen if list(there).count(name) > 1]
     if twice:

@@ -64,7 +64,7 @@ class Pool:
 
     store: ResultStore
     jobs: int
-    watch: RunListener
+    listener: RunListener
     stop: threading.Event
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ class Pool:
         command = [sys.executable, "-m", "stream_reco.cli", *self.store.arguments(run)]
         with output_file.open("wb") as output:
             process = self._open(command, output)
-        self.watch.started(run)
+        self.listener.started(run)
         return RunningProcess(run, output_file, process)
 
     def _open(self, command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -101,18 +101,18 @@ class Pool:
 
     def _ended(self, one: RunningProcess) -> bool:
         if one.process.poll() is None:
-            self.watch.progressed(one.run, one.events())
+            self.listener.progressed(one.run, one.events())
             return False
         why = one.failure() if one.process.returncode else self._store_result(one.run)
         self.store.part(one.run).unlink(missing_ok=True)
         if why:
             self.failures[one.run.title] = why
-            self.watch.failed(one.run, why)
+            self.listener.failed(one.run, why)
         return True
 
     def _store_result(self, run: Run) -> str:
         try:
-            self.watch.finished(run, self.store.keep(run, self.jobs))
+            self.listener.finished(run, self.store.keep(run, self.jobs))
         except (Failure, OSError, ValueError, KeyError) as error:
             return f"its results cannot be used: {error}"
         return ""
