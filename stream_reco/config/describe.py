@@ -1,4 +1,4 @@
-"""The settings as a list for people: each value and where it came from."""
+"""The settings as a list: each value and its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From sources to the tree: what comes later wins, everything is checked, and every problem is told at once."""
+"""From sources to the tree: later sources override, everything is checked, all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """The settings cannot be used; `problems` has one sentence for each thing to put right."""
+    """The settings cannot be used; `problems` has one sentence for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
@@ -28,7 +28,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """The settings, and by `section.name` where each of them came from."""
+    """The settings, and the origin of each by `section.name`."""
 
     settings: T
     origins: Mapping[str, Origin]

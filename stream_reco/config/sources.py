@@ -1,4 +1,4 @@
-"""The sources of settings, weakest first: a TOML file, the environment, flags. Each is read whole, problems and all."""
+"""The sources of settings, weakest first: a TOML file, the environment, flags. Each collects all its problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Names = Mapping[str, Iterable[str]]
 
 
 def from_file(path: Path, names: Names, problems: list[str]) -> list[Given]:
-    """What a TOML file gives."""
+    """The values in a TOML file."""
     origin = Origin("file", str(path))
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def from_environment(environ: Mapping[str, str], names: Names, problems: list[st
 
 
 def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str]) -> list[Given]:
-    """What flags give, by `section.name`; None stands for a flag that was not used, text is taken as in a variable."""
+    """The values of flags, by `section.name`; None is a flag that was not used, text is parsed as in a variable."""
     given: list[Given] = []
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
@@ -90,7 +90,7 @@ def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str
 
 
 def known(given: list[Given], names: Names, problems: list[str]) -> list[Given]:
-    """Those that name a setting; the others become problems that suggest the nearest name."""
+    """The given values whose names are settings; the others become problems that suggest the closest name."""
     found: list[Given] = []
     for each in map(renamed, given):
         if each.name in names[each.section]:
@@ -117,4 +117,4 @@ def _instead(word: str, candidates: Iterable[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f": did you mean {prefix}{close[0]}?"
-    return f": there are {', '.join(prefix + name for name in names)}"
+    return f"; choose from {', '.join(prefix + name for name in names)}"

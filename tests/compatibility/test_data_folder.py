@@ -13,6 +13,7 @@ import pytest
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from tests.compatibility.folder_answers import answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
 
@@ -78,7 +79,7 @@ def test_it_opens_again_after_a_checkpoint_of_the_present(data: Path, recorded: 
 
 def test_other_sizes_of_the_model_are_refused_with_what_to_do(data: Path) -> None:
     with pytest.raises(ValueError, match="start with a new data folder, or restore the model settings"):
-        Engine(data, Settings(model=ModelSettings(item_dim=16)))
+        Engine(data, Settings(model=ModelSettings(settings=TwoTowerDcnSettings(item_dim=16))))
 
 
 def forget_the_log_behind(data: Path, position: int) -> None:
