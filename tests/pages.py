@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -96,8 +97,9 @@ def bare(cell: str) -> str:
     return cell.strip("`")
 
 
+@cache
 def page(name: str) -> Page:
-    """A page by its path from the root."""
+    """A page by its path from the root; the same object each time, so that tests may ask which one they have."""
     return Page(name, (ROOT / name).read_text(encoding="utf-8"))
 
 
