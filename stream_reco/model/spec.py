@@ -21,6 +21,8 @@ from stream_reco.model.rows import Rows
 from stream_reco.model.training_batch import TrainingBatch
 
 Need = Literal["features", "history", "context", "sampled_negatives"]
+PRIOR_LOG_ODDS = -5.0
+"""Log-odds before anything is learned: of some 150 candidates one is acted on."""
 NOT_SHAPING = {"shapes": False}
 """Metadata of a settings field that changes how a model learns, but not the sizes of its rows and weights."""
 

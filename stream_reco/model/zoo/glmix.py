@@ -21,7 +21,7 @@ from stream_reco.model.fields import Field, TableSpec
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.spec import NOT_SHAPING, Need
+from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.zoo.standardise import Standardise
 
@@ -76,7 +76,7 @@ class Glmix:
         features = self.network(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP)
         x = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
         shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
-        return ((shared + rows["item"]) * x).sum(dim=1)
+        return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS
 
     def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
         """Logistic loss, and the squares of what is a user's or an item's own."""
