@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 from platformdirs import user_state_path
 
-from stream_reco.config.secret import without_password
+from stream_reco.redis.address import address_of, without_credentials
 
 # What topics, consumer groups, transactions and keys may all begin with.
 Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,150}$")]
 Days = Annotated[float, Meta(gt=0, le=36_500)]
 # Kafka itself refuses more for sessions; a transaction may take no longer than 15 minutes.
 Seconds = Annotated[float, Meta(ge=1, le=900)]
-
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-_SENTINEL = "redis+sentinel://host:port,host:port/service/0"
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def _check_address(address: str) -> None:
 class RedisSettings:
     """Where Redis is, and what our keys are like."""
 
-    url: str = field(default="", repr=False, metadata={"secret": without_password})
+    url: str = field(default="", repr=False, metadata={"secret": without_credentials})
     """Its address; empty: there is no Redis."""
     prefix: Prefix = "stream-reco"
     """What our keys begin with."""
@@ -105,35 +101,8 @@ class RedisSettings:
     """The password that sentinels ask for; best given as an environment variable."""
 
     def __post_init__(self) -> None:
-        if self.url:
-            _check_url(self.url)
-        uses_sentinels = self.url.partition("://")[0].endswith("+sentinel")
-        if (self.sentinel_username or self.sentinel_password) and not uses_sentinels:
-            raise ValueError(
-                "sentinel_username or sentinel_password is set, but url names no sentinels; write"
-                f" {_SENTINEL}, or leave them out"
-            )
-        if self.sentinel_username and not self.sentinel_password:
-            raise ValueError("sentinel_username is set without sentinel_password: give both")
-
-
-def _check_url(url: str) -> None:
-    shown = without_password(url)
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ValueError(f"{shown!r} is no address of Redis: {error}") from None
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"{shown!r} is no address of Redis: it begins with one of {', '.join(_SCHEMES)}, then ://")
-    if parts.scheme == "unix":
-        if not parts.path.strip("/") or parts.netloc.rpartition("@")[2] or "://" not in url:
-            raise ValueError(f"{shown!r} names no socket: give its path, such as unix:///folder/redis.sock")
-        return
-    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host.partition(":")[0] or host[:1] == "["]
-    if not hosts:
-        raise ValueError(f"{shown!r} names no host: give one, such as redis://127.0.0.1:6379/0")
-    if parts.scheme.endswith("+sentinel") and not parts.path.strip("/").split("/")[0]:
-        raise ValueError(f"{shown!r} names no service: the sentinels are asked for one; write {_SENTINEL}")
+        if self.url or self.sentinel_username or self.sentinel_password:
+            address_of(self)
 
 
 @dataclass(frozen=True)
