@@ -201,8 +201,8 @@ def test_after_a_kill_the_store_is_that_of_a_commit(tmp_path: Path) -> None:
     """What was not flushed may be gone, but then all of it is, and the position says so."""
     program = f"""
 import os
-from stream_reco.labels.store import Store
-store = Store({str(tmp_path / "store")!r})
+from stream_reco.storage.rocksdb import RocksStore
+store = RocksStore({str(tmp_path / "store")!r})
 for number in range(1, 4001):
     for key in range(50):
         store.put(b"%03d" % key, b"%d" % number * 20)
