@@ -107,7 +107,7 @@ def sizes_of(engine: Engine, folder: Path) -> Sizes:
         "near": len(memory._near.calendar),
         "retractions": len(memory._near.retractions),
         "waiting examples": len(learner.waiting),
-        "entered": len(engine.entrance._entered),
+        "accepted ids": len(engine.entrance._accepted),
         "replica's items": engine.publishing.served.signals.catalogue.size,
         "records of the log": log.last - log.first + 1,
         "bytes of checkpoints": bytes_in(folder / "checkpoints"),

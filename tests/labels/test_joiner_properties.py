@@ -192,7 +192,7 @@ def test_nothing_is_left_in_memory(log: list[Event], shifts: list[int], ticks: l
     assert isinstance(memory, InMemory)
     near = memory.near
     assert not any((near.actions, near.retractions, memory.held, memory.open._users, near.waiting._users))
-    assert (len(memory.remembered), len(near.calendar), len(memory.groups)) == (0, 0, 0)
+    assert (len(memory.deduplicator), len(near.calendar), len(memory.groups)) == (0, 0, 0)
     assert (joiner.pending, joiner.nbytes, joiner.oldest) == (0, 0, None)
 
 

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
-from stream_reco.labels.memory.event_ids import Remembered
+from stream_reco.labels.memory.event_ids import InMemoryEventDeduplicator
 from stream_reco.labels.memory.groups import GroupKey, Groups, Order, place_of
 from stream_reco.labels.memory.open_impressions import OpenImpressions
 from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, Spans, StreamProgress
@@ -27,17 +27,17 @@ class InMemory:
         self.open = OpenImpressions()
         self.groups: Groups[PendingImpression] = Groups()
         self.held: dict[Id, PendingImpression | PendingAction] = {}
-        self.remembered = Remembered()
+        self.deduplicator = InMemoryEventDeduplicator()
         self.nbytes = self.uncommitted = 0
         self._unmatured: list[tuple[int, int, PendingImpression]] = []
         """Impressions as a heap by time and seq; some may have matured."""
 
     def seen(self, event_id: Id) -> bool:
-        return event_id in self.remembered or event_id in self.near.actions
+        return event_id in self.deduplicator or event_id in self.near.actions
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:
-            self.remembered.keep(event_id, self.progress.id_until(until))
+            self.deduplicator.add(event_id, self.progress.id_until(until))
 
     def add(self, shown: PendingImpression) -> None:
         self.open.add(shown)
@@ -127,7 +127,7 @@ class InMemory:
                 self.forget(entry[3])
             else:
                 yield from self.near.due(entry)
-        self.remembered.expire(watermark)
+        self.deduplicator.expire(watermark)
 
     def forget_user(self, user_id: Id) -> None:
         for shown in self.open.of_user(user_id):

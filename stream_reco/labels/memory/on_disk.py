@@ -13,7 +13,7 @@ from itertools import islice
 from stream_reco.events import Id
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
-from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
 from stream_reco.labels.memory.keys import of_pair, timed
@@ -39,7 +39,7 @@ class OnDisk:
         self.progress: StreamProgress = meta.progress
         self._commits = meta.commits
         self._timeline = Timeline(store)
-        self._ids = IdsOnDisk(store, self.progress, meta.ids_expired)
+        self._ids = OnDiskEventDeduplicator(store, self.progress, meta.ids_expired)
         self._groups = GroupsOnDisk(store)
         self._reach(meta.reached)
         self._loaded: dict[int, PendingImpression] = {}
@@ -60,11 +60,11 @@ class OnDisk:
         return self.store.uncommitted + len(self._timeline.fresh) + len(self._changed)
 
     def seen(self, event_id: Id) -> bool:
-        return event_id in self._near.actions or self._ids.seen(event_id)
+        return event_id in self._near.actions or event_id in self._ids
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:
-            self._ids.keep(event_id, until, b"")
+            self._ids.keep(event_id, until)
 
     def add(self, shown: PendingImpression) -> None:
         self._timeline.add(shown)
@@ -111,10 +111,10 @@ class OnDisk:
     def taken(self, event_id: Id) -> PendingImpression | PendingAction | None:
         if (waiting := self._near.actions.get(event_id)) is not None:
             return waiting
-        of_what = self._ids.of(event_id)
-        if of_what.startswith(b"i"):
-            return self._get(number_at(of_what, 1), number_at(of_what, 9))
-        action = self._ids.retractable(of_what) if of_what else None
+        reference = self._ids.reference(event_id)
+        if reference.startswith(b"i"):
+            return self._get(number_at(reference, 1), number_at(reference, 9))
+        action = self._ids.retractable(reference) if reference else None
         return action if action is not None and self.spans.is_retractable(action, self.progress) else None
 
     def wait(self, action: PendingAction) -> None:
@@ -168,7 +168,7 @@ class OnDisk:
             self.progress.pending -= one.label is None
             for action in one.actions or ():
                 if action.event_id is not None:
-                    self._ids.let_go(action.event_id)
+                    self._ids.drop_reference(action.event_id)
             self._leave_group(one)
             self._timeline.take_out(one, self._reached, 2 * self.spans.window_ms)
             self._drop(one)

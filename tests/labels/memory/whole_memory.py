@@ -33,7 +33,7 @@ def whole_memory(joiner: LabelJoiner) -> _Whole:
 
 def _in_memory(memory: InMemory) -> _Whole:
     shown = {one.seq: _told(one) for one in memory.open}
-    ids = {event_id: hour for hour, some in memory.remembered._until.items() for event_id in some}
+    ids = {event_id: hour for hour, some in memory.deduplicator._until.items() for event_id in some}
     held = {
         event_id: ("impression", one.seq) if isinstance(one, PendingImpression) else _told(one)
         for event_id, one in memory.held.items()
