@@ -1,4 +1,4 @@
-"""Settings of what runs beside us: Kafka, Redis, and a process's own folder."""
+"""Settings of external servers (Kafka, Redis) and of a worker's own folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Seconds = Annotated[float, Meta(ge=1, le=900)]
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """Where Kafka is, how to be let in, and what new topics are like."""
+    """Where Kafka is, how to log in, and the defaults of new topics."""
 
     bootstrap: str = ""
     """Brokers to ask first, as `host:port,host:port`; empty: there is no Kafka."""
@@ -31,7 +31,7 @@ class KafkaSettings:
     replication: Annotated[int, Meta(ge=0, le=100)] = 0
     """Copies of each partition of new topics; 0: three, or as many as there are brokers."""
     session_seconds: Seconds = 10.0
-    """After so long without a sign of life a worker's partitions go to another one, and its transaction is undone."""
+    """Session timeout: a worker silent for longer loses its partitions to others, and its transaction is aborted."""
     events_days: Days = 30.0
     """How long events are kept; longer than events may be late, or a worker that was away misses some."""
     examples_days: Days = 30.0
@@ -85,14 +85,14 @@ def _check_address(address: str) -> None:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """Where Redis is, and what our keys are like."""
+    """Where Redis is, how to log in, and our keys."""
 
     url: str = field(default="", repr=False, metadata={"secret": without_credentials})
     """Its address; empty: there is no Redis."""
     prefix: Prefix = "stream-reco"
     """What our keys begin with."""
     user_days: Days = 90.0
-    """After so long without an action a user's state leaves."""
+    """Days without an action after which a user's state expires."""
     password: str | None = field(default=None, repr=False, metadata={"secret": True})
     """Instead of one in the address; best given as an environment variable."""
     sentinel_username: str | None = None
@@ -107,20 +107,20 @@ class RedisSettings:
 
 @dataclass(frozen=True)
 class StateSettings:
-    """What a worker keeps on its own disk: copies of what Kafka holds, made anew where they are lost."""
+    """A worker's own disk: copies of what Kafka holds, rebuilt where they are lost."""
 
     dir: str = ""
     """The folder; empty: one in the user's folder for state. Two processes may not share it."""
 
     @property
     def path(self) -> Path:
-        """The folder that is meant."""
+        """The folder in use."""
         return Path(self.dir) if self.dir else user_state_path("stream-reco")
 
 
 @dataclass(frozen=True)
 class WorkSettings:
-    """Where a worker can be watched."""
+    """Monitoring of workers."""
 
     metrics_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address on which a worker answers `/metrics`. It asks for no token: metrics are counts, without ids."""
