@@ -65,8 +65,9 @@ class _KeySet:
 class HashedEventDeduplicator:
     """An `ExpiringEventDeduplicator` of 64-bit hashes in the main memory, 16 to 32 bytes an id; steps of eight hours.
 
-    Two texts may share a hash: with a hundred million ids a day, one event in some ten thousand days is dropped as a
-    repetition of another. Integers are their own hashes, except that 0 counts as 1.
+    Two texts may share a hash, and then the later event is dropped as a repetition: n ids a day, kept for about a day,
+    give n² / 2⁶⁴ such events a day (of a hundred million ids a day, one in five years). Integers are their own hashes,
+    except that 0 counts as 1.
     """
 
     def __init__(self) -> None:
