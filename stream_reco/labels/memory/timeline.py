@@ -29,11 +29,11 @@ class Timeline:
         self.fresh: dict[int, PendingImpression] = {}
         """By seq."""
         self._times: list[tuple[int, int]] = []
-        """Time and seq of the fresh ones, in order; some may be gone."""
+        """Time and seq of the fresh ones, in order; some may be deleted."""
         self._next: dict[int, int] = {}
         """By kind: no committed impression lies between what was read last and this time (ms)."""
         self._last_use: dict[int, list[bytes]] = {}
-        """Keys that go when the impression of this seq is over."""
+        """Keys to delete when the impression of this seq is over."""
 
     def add(self, shown: PendingImpression) -> None:
         self.fresh[shown.seq] = shown
