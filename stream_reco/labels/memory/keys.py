@@ -3,9 +3,9 @@
 `d` time seq: impressions of one time as first committed; `s` time seq: the present state of one of them; `i` user item
 time seq: an index of impressions; `e` id: until when an event id is kept, and its reference; `x` hour seq: keys that
 expire after that hour; `u` user seq: an action without impression; `g` group: its members and responses; `y` hour
-group: when to check whether a group is over; `n` kind time seq: an unsettled action, retraction or response; `f` user
-request item: served features, and when; `z` hour seq: which of these expire after that hour; `c`: the number of commits
-with such; `m`: the progress of the stream (`Meta`).
+group: when to check whether a group is over; `n` kind time seq: an unsettled action, retraction or response, or
+an entry of a late impression; `f` user request item: served features, and when; `z` hour seq: which of these expire
+after that hour; `c`: the number of commits with such; `m`: the progress of the stream (`Meta`).
 """
 
 from __future__ import annotations
