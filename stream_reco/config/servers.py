@@ -1,16 +1,15 @@
-"""Settings of what runs beside us: Kafka, Redis, and a process's own folder."""
+"""Settings of external servers (Kafka, Redis) and of a worker's own folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 from platformdirs import user_state_path
 
-from stream_reco.config.secret import without_password
+from stream_reco.redis.address import address_of, without_credentials
 
 # What topics, consumer groups, transactions and keys may all begin with.
 Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,150}$")]
@@ -18,13 +17,10 @@ Days = Annotated[float, Meta(gt=0, le=36_500)]
 # Kafka itself refuses more for sessions; a transaction may take no longer than 15 minutes.
 Seconds = Annotated[float, Meta(ge=1, le=900)]
 
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-_SENTINEL = "redis+sentinel://host:port,host:port/service/0"
-
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """Where Kafka is, how to be let in, and what new topics are like."""
+    """Where Kafka is, how to log in, and the defaults of new topics."""
 
     bootstrap: str = ""
     """Brokers to ask first, as `host:port,host:port`; empty: there is no Kafka."""
@@ -35,7 +31,7 @@ class KafkaSettings:
     replication: Annotated[int, Meta(ge=0, le=100)] = 0
     """Copies of each partition of new topics; 0: three, or as many as there are brokers."""
     session_seconds: Seconds = 10.0
-    """After so long without a sign of life a worker's partitions go to another one, and its transaction is undone."""
+    """Session timeout: a worker silent for longer loses its partitions to others, and its transaction is aborted."""
     events_days: Days = 30.0
     """How long events are kept; longer than events may be late, or a worker that was away misses some."""
     examples_days: Days = 30.0
@@ -89,14 +85,14 @@ def _check_address(address: str) -> None:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """Where Redis is, and what our keys are like."""
+    """Where Redis is, how to log in, and our keys."""
 
-    url: str = field(default="", repr=False, metadata={"secret": without_password})
+    url: str = field(default="", repr=False, metadata={"secret": without_credentials})
     """Its address; empty: there is no Redis."""
     prefix: Prefix = "stream-reco"
     """What our keys begin with."""
     user_days: Days = 90.0
-    """After so long without an action a user's state leaves."""
+    """Days without an action after which a user's state expires."""
     password: str | None = field(default=None, repr=False, metadata={"secret": True})
     """Instead of one in the address; best given as an environment variable."""
     sentinel_username: str | None = None
@@ -105,53 +101,26 @@ class RedisSettings:
     """The password that sentinels ask for; best given as an environment variable."""
 
     def __post_init__(self) -> None:
-        if self.url:
-            _check_url(self.url)
-        uses_sentinels = self.url.partition("://")[0].endswith("+sentinel")
-        if (self.sentinel_username or self.sentinel_password) and not uses_sentinels:
-            raise ValueError(
-                "sentinel_username or sentinel_password is set, but url names no sentinels; write"
-                f" {_SENTINEL}, or leave them out"
-            )
-        if self.sentinel_username and not self.sentinel_password:
-            raise ValueError("sentinel_username is set without sentinel_password: give both")
-
-
-def _check_url(url: str) -> None:
-    shown = without_password(url)
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ValueError(f"{shown!r} is no address of Redis: {error}") from None
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"{shown!r} is no address of Redis: it begins with one of {', '.join(_SCHEMES)}, then ://")
-    if parts.scheme == "unix":
-        if not parts.path.strip("/") or parts.netloc.rpartition("@")[2] or "://" not in url:
-            raise ValueError(f"{shown!r} names no socket: give its path, such as unix:///folder/redis.sock")
-        return
-    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host.partition(":")[0] or host[:1] == "["]
-    if not hosts:
-        raise ValueError(f"{shown!r} names no host: give one, such as redis://127.0.0.1:6379/0")
-    if parts.scheme.endswith("+sentinel") and not parts.path.strip("/").split("/")[0]:
-        raise ValueError(f"{shown!r} names no service: the sentinels are asked for one; write {_SENTINEL}")
+        if self.url or self.sentinel_username or self.sentinel_password:
+            address_of(self)
 
 
 @dataclass(frozen=True)
 class StateSettings:
-    """What a worker keeps on its own disk: copies of what Kafka holds, made anew where they are lost."""
+    """A worker's own disk: copies of what Kafka holds, rebuilt where they are lost."""
 
     dir: str = ""
     """The folder; empty: one in the user's folder for state. Two processes may not share it."""
 
     @property
     def path(self) -> Path:
-        """The folder that is meant."""
+        """The folder in use."""
         return Path(self.dir) if self.dir else user_state_path("stream-reco")
 
 
 @dataclass(frozen=True)
 class WorkSettings:
-    """Where a worker can be watched."""
+    """Monitoring of workers."""
 
     metrics_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address on which a worker answers `/metrics`. It asks for no token: metrics are counts, without ids."""

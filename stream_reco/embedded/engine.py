@@ -17,7 +17,7 @@ from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.evaluation import EvaluationHooks, ImpressionSink
 from stream_reco.embedded.journal import records
-from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.embedded.journal.journal import Journal
 from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.publish import Publishing
@@ -80,7 +80,7 @@ class Engine:
         epoch = 1 if self._storage is None else self._append(records.START, b"")
         self._checkpointed = (self.learner.events, self.applied)
         self._checkpoint_problem: str | None = None
-        self.entrance = Entrance(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
+        self.entrance = IngestDeduplicator(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
         self.publishing = Publishing(self.learner, self.settings, epoch)
         seed = self.settings.training.seed
         self._scorer = Scorer(

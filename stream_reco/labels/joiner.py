@@ -19,7 +19,7 @@ from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
-from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, Memory, Spans
+from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
@@ -27,15 +27,14 @@ from stream_reco.storage.rocksdb import Changes, RocksStore
 class LabelJoiner:
     """Joins events into labelled examples; times in ms.
 
-    `window_ms`: an impression waits so long for an action, and its label may be reversed for as long again.
-    `order`: what makes a response tell on earlier impressions ("group": group_id and time, "slate": request_id and
+    `window_ms`: how long an impression waits for an action; its label may be reversed for as long again.
+    `order`: what makes a response label earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
     `action_weights`, `positive_from`, `value_units`: see `Weights`. Without `keep_unprompted_features` an unprompted
     action is held, for as long as it can be retracted, without its features, and its retraction comes without.
-    `presume_ms`: after so long without a label an impression is presumed negative (reason `immediate`) until an action
-    reverses that; None: never. `store`: what is remembered is kept there, and found there again, rather than in the
-    main memory; changes are only in it from `commit` on. Raises ValueError where a setting makes no sense or is not the
-    one that the store was begun with.
+    `presume_ms`: an impression without a label for this time is presumed negative (reason `immediate`) until an action
+    reverses that; None: never. `store`: keeps the state rather than the main memory, and is read at the start; changes
+    are in it from `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store has.
     """
 
     def __init__(
@@ -58,10 +57,10 @@ class LabelJoiner:
         self._weights = Weights(dict(action_weights or {}), dict(positive_from or {}), dict(value_units or {}))
         self.keep_unprompted_features = keep_unprompted_features
         self.store = store
-        spans = Spans(window_ms, presume_ms)
+        windows = LabelWindows(window_ms, presume_ms)
         self.is_behind = False
         """Whether the last `advance` had to stop at its limit."""
-        self._memory: Memory = InMemory(spans, order) if store is None else OnDisk(store, spans, order)
+        self._memory: Memory = InMemory(windows, order) if store is None else OnDisk(store, windows, order)
 
     @property
     def pending(self) -> int:
@@ -90,7 +89,7 @@ class LabelJoiner:
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes all takes that is remembered: of the main memory, or of the store's files."""
+        """About the size of the state in bytes: of the main memory, or of the store's files."""
         return self._memory.nbytes
 
     @property
@@ -129,13 +128,13 @@ class LabelJoiner:
         elif len(features) != len(events):
             raise ValueError(f"{len(features)} features for {len(events)} events: give one each, None where unknown")
         out: list[Example] = []
-        for event, moment in zip(events, features, strict=True):
+        for event, given in zip(events, features, strict=True):
             if not self._is_new(event):
                 continue
             if type(event) is Impression:
-                self._impression(event, moment, out)
+                self._impression(event, given, out)
             elif type(event) is Action:
-                self._action(event, moment, out)
+                self._action(event, given, out)
             else:
                 self._memory.keep_id(event.event_id, event.timestamp)
                 if type(event) is Retraction:
@@ -145,8 +144,8 @@ class LabelJoiner:
     def advance(self, watermark: int, limit: int | None = None) -> list[Example]:
         """Let event time pass up to `watermark`, from which the lateness is already taken; it never goes back.
 
-        With `limit` about so many things happen at most: where time has jumped far, call it again while
-        `is_behind`, committing in between.
+        With `limit` it stops after that many entries: where time has jumped far, call it again while `is_behind`,
+        committing in between.
         """
         memory = self._memory
         progress = memory.progress
@@ -162,7 +161,7 @@ class LabelJoiner:
         return out
 
     def commit(self, position: bytes) -> Changes:
-        """Make all that changed last in the store, together with `position`, which says how far the input was read.
+        """Write all changes to the store, together with `position`, which says how far the input was read.
 
         Returns the changes as key/value records, from which `RocksStore.apply` makes the same store elsewhere.
         Raises ValueError without a store, StoreError where it cannot be written.
@@ -170,23 +169,23 @@ class LabelJoiner:
         return self._on_disk().commit(position)
 
     def prepare(self) -> Changes:
-        """What `commit` would write, but for the position, for whoever makes it last elsewhere first.
+        """What `commit` would write, without the position, for a caller that makes it durable elsewhere first.
 
         `commit_prepared` follows, with nothing in between, or joiner and store are given up. Raises ValueError without.
         """
         return self._on_disk().prepare()
 
     def commit_prepared(self, position: bytes) -> None:
-        """Make what `prepare` told last in the store, with `position`. Raises StoreError where it cannot be written."""
+        """Commit what `prepare` returned, with `position`. Raises StoreError where it cannot be written."""
         self._on_disk().commit_prepared(position)
 
     def _on_disk(self) -> OnDisk:
         if not isinstance(self._memory, OnDisk):
-            raise ValueError("without a store there is nowhere to commit to: make the joiner with store=Store(folder)")
+            raise ValueError("without a store there is nowhere to commit to: pass store=RocksStore(folder)")
         return self._memory
 
     def forget_user(self, user_id: Id) -> None:
-        """Drop all that is held about a user: what was pending or could be reversed gives no example any more.
+        """Delete everything about a user: what was pending or could be reversed gives no example any more.
 
         The ids of events stay, so that repeating them does not bring the user back. Takes time in proportion to all
         actions that are remembered.
@@ -227,10 +226,10 @@ class LabelJoiner:
         )
         memory.add(shown)
         memory.progress.pending += 1
-        memory.keep_id(event.event_id, memory.spans.end_of(shown))
+        memory.keep_id(event.event_id, memory.windows.end_of(shown))
         place = place_of(shown, self.order)
-        if place is not None and (told := memory.join(*place, shown)) is not None:
-            memory.response_falls_due(told[0], shown.seq, place[0], told[1])
+        if place is not None and (response := memory.join(*place, shown)) is not None:
+            memory.response_falls_due(response[0], shown.seq, place[0], response[1])
         if event.request_id is not None:
             waited = memory.waited_for(shown)
             if waited:
@@ -267,18 +266,18 @@ class LabelJoiner:
 
     def _attribute(self, shown: PendingImpression, actions: list[PendingAction], out: list[Example]) -> None:
         memory = self._memory
-        end = memory.spans.end_of(shown)
+        end = memory.windows.end_of(shown)
         place = place_of(shown, self.order)
         for action in actions:
             action.dropped = True
-            action.context = action.features = None  # those of the impression are the ones of the moment
+            action.context = action.features = None  # the example takes those of the impression
             if action.retracted is not None and action.retracted > end:
                 action.retracted = None
             memory.attribute(action, shown)
             if place is not None and memory.respond(*place, action.time):
                 memory.response_falls_due(action.time, action.seq, *place)
         memory.progress.pending -= shown.label is None
-        rules.act(shown, actions, memory.spans.deadline_of(shown), out)
+        rules.act(shown, actions, memory.windows.deadline_of(shown), out)
         memory.progress.pending += shown.label is None
         memory.changed(shown)
 
@@ -302,8 +301,8 @@ class LabelJoiner:
             memory.progress.orphans += 1
             metrics.ORPHANS.labels("retraction").inc()
         elif isinstance(taken, PendingImpression):
-            if event.timestamp <= memory.spans.end_of(taken):
-                rules.retract(taken, event.retracts, event.timestamp, memory.spans.deadline_of(taken), out)
+            if event.timestamp <= memory.windows.end_of(taken):
+                rules.retract(taken, event.retracts, event.timestamp, memory.windows.deadline_of(taken), out)
                 memory.changed(taken)
         elif taken.live:
             self._retract_unprompted(taken, event.timestamp, out)
@@ -337,7 +336,7 @@ class LabelJoiner:
         memory = self._memory
         memory.progress.pending -= shown.label is None
         held = shown.actions is not None
-        rules.mature(shown, memory.spans.deadline_of(shown), out)
+        rules.mature(shown, memory.windows.deadline_of(shown), out)
         if held:
             memory.changed(shown)
         memory.matured(shown)

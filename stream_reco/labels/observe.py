@@ -1,4 +1,4 @@
-"""What the labels tell Prometheus."""
+"""Metrics of labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def observe_example(example: Example, stream_time: int) -> None:
 
 
 def observe_pending(joiner: LabelJoiner, stream_time: int) -> None:
-    """Tell what waits for a label at `stream_time`, ms."""
+    """Report what waits for a label at `stream_time`, ms."""
     oldest = joiner.oldest
     metrics.PENDING.set(joiner.pending)
     metrics.PENDING_BYTES.set(joiner.nbytes)

@@ -1,4 +1,4 @@
-"""Labels as somebody who knows the future would give them: for measuring what waiting and guessing cost."""
+"""Labels given with knowledge of the future: the bound against which the cost of delayed labels is measured."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _chunks(events: Iterable[Event]) -> Iterable[list[Event]]:
 
 
 class OracleJoiner(LabelJoiner):
-    """Gives every impression its final label the moment that it is shown, and none after that.
+    """Gives every impression its final label as soon as it is shown, and no other after that.
 
     Impressions that `finals` does not know, and all without an `event_id`, get no label. What has no impression is
     labelled as ever. It lives in memory only.
@@ -82,12 +82,12 @@ class OracleJoiner(LabelJoiner):
         """Take events; return the labels of the impressions among them. Raises ValueError as `LabelJoiner` does."""
         out: list[Example] = []
         for place, event in enumerate(events):
-            moment = None if features is None else features[place]
+            given = None if features is None else features[place]
             name = event.event_id if isinstance(event, Impression) else None
             final = None if name is None or self.seen(name) else self._finals.get(name)
-            out += _unprompted(super().process([event], [moment]))
+            out += _unprompted(super().process([event], [given]))
             if isinstance(event, Impression) and final is not None:
-                out.append(_told(event, final, moment))
+                out.append(_example(event, final, given))
         return out
 
     def advance(self, watermark: int, limit: int | None = None) -> list[Example]:
@@ -104,7 +104,7 @@ def _unprompted(examples: list[Example]) -> list[Example]:
     return [example for example in examples if example.is_unprompted]
 
 
-def _told(shown: Impression, final: Final, features: bytes | None) -> Example:
+def _example(shown: Impression, final: Final, features: bytes | None) -> Example:
     return Example(
         user_id=shown.user_id,
         item_id=shown.item_id,

@@ -18,14 +18,14 @@ class LabelSettings:
     """How impressions and actions become examples."""
 
     window_days: float = 14.0
-    """An impression waits so long for an action before it is a negative."""
+    """How long an impression waits for an action before it is a negative."""
     lateness_seconds: float = 60.0
-    """So far may events be out of order."""
+    """How far events may be out of order."""
     policy: Literal["conclusive", "early", "immediate"] = "conclusive"
-    """When an impression without an action is a negative: once its window has passed, once a later response tells, or
-    after `wait_seconds`, until an action says otherwise."""
+    """When an impression without an action is a negative: once its window has passed, once a later response implies
+    it, or after `wait_seconds`, until an action says otherwise."""
     order: Literal["slate", "group", "none"] = "slate"
-    """What makes a response tell on earlier impressions: request_id and position, group_id and time, or nothing. Only
+    """What makes a response label earlier impressions: request_id and position, group_id and time, or nothing. Only
     the policy `early` asks for it."""
     wait_seconds: float = 0.0
     """How long the policy `immediate` waits for an action; the lateness comes on top."""
@@ -74,12 +74,12 @@ class LabelSettings:
 
     @property
     def presume_ms(self) -> int | None:
-        """After so long without an action an impression is presumed negative; None: never."""
+        """Time (ms) without an action after which an impression is presumed negative; None: never."""
         return round(self.wait_seconds * 1000) if self.policy == "immediate" else None
 
     @property
     def inferred_by(self) -> Literal["slate", "group"] | None:
-        """What makes a response tell on earlier impressions; None: nothing does."""
+        """What makes a response label earlier impressions; None: nothing does."""
         return self.order if self.policy == "early" and self.order != "none" else None
 
 

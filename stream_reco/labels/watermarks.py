@@ -3,7 +3,7 @@
 Event times come from producers and arrival times from a wall clock; both may jump. An event time is taken as it is,
 because the future bound is judged where events enter: a producer ahead of the clock by less than the bound moves its
 own partition alone, and what others send to that partition meanwhile is late by at most the bound. Arrival times only
-tell how long a partition has been silent, and silence is what was witnessed: see `_Arrivals`.
+measure how long a partition has been silent, as far as silence was observed: see `_Arrivals`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LIVE_MS = 3_600_000
 
 
 class WatermarksState(msgspec.Struct, array_like=True, frozen=True):
-    """Watermarks at rest; times in ms, NEVER where there is none yet, before the lateness is taken off."""
+    """Watermarks in a checkpoint; times in ms, NEVER where there is none yet, before the lateness is taken off."""
 
     lateness_ms: int
     idle_ms: int
@@ -67,7 +67,7 @@ class Watermarks:
 
     A watermark is the highest event time seen less `lateness_ms`, so that it can be given to `LabelJoiner.advance`.
     A partition from which nothing came for `idle_ms` of arrival time is idle: it does not hold the others back, and
-    what it brings later is late, no more. Every `now` is the wall clock's, from whoever reads it: the calls must go on
+    what it brings later is late, no more. Every `now` is the caller's wall clock: the calls must go on
     while nothing comes (with every poll, say), because the time between two of them counts a quarter of `idle_ms` at
     most. From `assign` to `revoke` no watermark goes back; the merged one never does. Raises ValueError where a setting
     makes no sense, and wherever a partition is not assigned.

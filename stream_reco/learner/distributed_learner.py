@@ -15,13 +15,13 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.learner import checkpoint_parts
-from stream_reco.learner.event_deduplication import SeenIds
+from stream_reco.learner.event_deduplication import HashedEventDeduplicator
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.feature_snapshots import FeatureSnapshots
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.settings import ModelSettings
-from stream_reco.signals.settings import MINUTE_MS, SignalSettings
+from stream_reco.signals.settings import DAY_MS, MINUTE_MS, SignalSettings
 from stream_reco.storage.checkpoint import Part, RestoredPart
 from stream_reco.train.settings import TrainSettings
 
@@ -53,7 +53,7 @@ class DistributedLearner:
         self._impressions = 0
         self._weights = labels.weights
         self._moments = FeatureSnapshots()
-        self._seen = SeenIds()
+        self._deduplicator = HashedEventDeduplicator()
         self._randomness = PositionalRng(training.seed)
 
     @property
@@ -64,9 +64,11 @@ class DistributedLearner:
     def take_event(self, event: Event) -> bool:
         """Count an event, and add it to its user's history; False where it had come before."""
         time = max(event.timestamp, self.intake.stream_time)
-        if event.event_id is not None and not self._seen.add(event.event_id, time):
-            metrics.EVENTS_DUPLICATE.inc()
-            return False
+        if event.event_id is not None:
+            if not self._deduplicator.add(event.event_id, time + DAY_MS):
+                metrics.EVENTS_DUPLICATE.inc()
+                return False
+            self._deduplicator.expire(time)
         rng = self._randomness.at(self.intake.events * _PURPOSES + _OF_EVENT)
         self.intake.events += 1
         if event.timestamp < self.intake.stream_time - self._labels.lateness_ms:
@@ -151,7 +153,7 @@ class DistributedLearner:
         return {
             "progress": msgspec.msgpack.encode(whole),
             "moments": self._moments.state(),
-            "seen": self._seen.state(),
+            "seen": self._deduplicator.state(),
             **checkpoint_parts.parts_of(self.intake, self.lessons),
         }
 
@@ -161,4 +163,4 @@ class DistributedLearner:
         checkpoint_parts.restore(self.intake, self.lessons, self._signals, progress, parts)
         self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
         self._moments.recall(checkpoint_parts.raw(parts["moments"]))
-        self._seen = SeenIds.from_state(checkpoint_parts.arrays(parts["seen"]))
+        self._deduplicator = HashedEventDeduplicator.from_state(checkpoint_parts.arrays(parts["seen"]))

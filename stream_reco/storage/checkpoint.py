@@ -1,8 +1,8 @@
-"""Checkpoints: everything the engine must remember, at one log position, on disk in one atomic step.
+"""Checkpoints: the whole state at one log position, on disk in one atomic step.
 
-A checkpoint is a folder of one file a part (safetensors or plain bytes), or a folder where the part is a store of its
-own, and a manifest with their checksums. It is written under another name, synced, and renamed: a reader sees all of it
-or nothing. The newest two are kept, so that one may be damaged.
+A checkpoint is a folder with one file a part (safetensors or plain bytes), or a subfolder where the part is a store of
+its own, and a manifest with their checksums. It is written under another name, synced, and renamed, so that a reader
+sees all of it or nothing. The newest two are kept, in case one is damaged.
 """
 
 import os
@@ -25,13 +25,13 @@ FORMAT = 3
 KEPT = 2
 Arrays = dict[str, NDArray[Any]]
 Part = Arrays | bytes | Callable[[Path], None]
-"""Named numeric arrays, bytes that the part's owner can read, or what writes a folder of files of its own."""
+"""Named numeric arrays, bytes that the part's owner can decode, or a function that writes a folder of files."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _PREFIX, _DRAFT, _DAMAGED = "checkpoint-", "draft-", "damaged-"
 _BLOCK = 1 << 20
 RestoredPart = Arrays | bytes | Path
-"""A part as it is read again: a folder is told by its path."""
+"""A part as it is read back: a folder is given by its path."""
 _Digests = dict[tuple[int, int, int, int], str]
 """By device, inode, size and time of change."""
 
@@ -41,11 +41,11 @@ class CheckpointError(Exception):
 
 
 class CheckpointVersionError(CheckpointError):
-    """The newest checkpoint was written in another format version."""
+    """The newest checkpoint has another format version."""
 
 
 class _DamagedError(Exception):
-    """This checkpoint is torn or does not match its checksums."""
+    """This checkpoint is incomplete or does not match its checksums."""
 
 
 class Written(NamedTuple):
@@ -57,7 +57,7 @@ class Written(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a checkpoint holds, and for each newer one that had to be passed over, why."""
+    """The content of a checkpoint, and why each newer one was skipped."""
 
     position: int
     parts: dict[str, RestoredPart]
@@ -85,7 +85,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 def write_checkpoint(folder: str | Path, position: int, parts: Mapping[str, Part]) -> Written:
-    """Write `parts` as the state at log position `position`, durably, then give up all but the newest two checkpoints.
+    """Write `parts` as the state at log position `position`, durably, then delete all but the newest two checkpoints.
 
     Part names are short lower-case words. Raises CheckpointError (a full disk, say) with the older ones untouched, and
     ValueError for a name or an array that cannot be written.
@@ -163,7 +163,7 @@ def _write_part(draft: Path, name: str, part: Part, known: _Digests) -> list[_Fi
         path.write_bytes(part)
         return [_written(name, path, "bytes", draft, known)]
     path = draft / f"{name}.safetensors"
-    # safetensors takes the memory as it lies: strides and byte order must be the plain ones.
+    # safetensors copies the memory as it is: the array must be contiguous and in native byte order.
     plain = {key: np.asarray(a, dtype=a.dtype.newbyteorder("="), order="C") for key, a in part.items()}
     tensors.save_file(plain, path)
     return [_written(name, path, "arrays", draft, known)]
@@ -176,7 +176,7 @@ def _written(part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], 
 
 
 def _digests_of_newest(folder: Path) -> _Digests:
-    """The digests of the files that the newest checkpoint shares with the next by links: large ones, many times."""
+    """Digests of the large files that the newest checkpoint shares with the next one by hard links."""
     try:
         newest = _newest_first(folder)[0]
         files = _read_manifest(newest).files
@@ -206,7 +206,7 @@ def _read(path: Path) -> tuple[int, dict[str, RestoredPart]]:
 
 def _load_arrays(source: Path) -> Arrays:
     try:
-        # Older releases of safetensors give read-only arrays.
+        # Older releases of safetensors return read-only arrays.
         return {name: a if a.flags.writeable else a.copy() for name, a in tensors.load_file(source).items()}
     except SafetensorError as error:
         raise _DamagedError(f"{source.name}: {error}") from error
@@ -254,7 +254,7 @@ def _number(path: Path) -> int:
 
 
 def _set_aside(path: Path) -> Path:
-    """Out of the way of the next write, which would else keep this one and give up a whole one."""
+    """Rename a damaged checkpoint, or the next write would count it as kept and delete an undamaged one."""
     target = path.with_name(f"{_DAMAGED}{path.name}")
     try:
         return path.rename(target)

@@ -1,7 +1,7 @@
 """The durable log under the embedded engine: what happened, in order, on disk before it is acted on.
 
-It is a table of SQLite from the standard library: well kept, and known to survive both `kill -9` and a full disk. WAL
-with synchronous=FULL makes an append one write and one fsync; threads that append at the same time share them.
+It is a SQLite table (standard library), which survives both `kill -9` and a full disk. WAL with synchronous=FULL makes
+an append one write and one fsync; threads that append at the same time share them (group commit).
 """
 
 import threading
@@ -39,8 +39,8 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 """Bytes of the largest record, well below SQLite's own bound."""
 
 
-class _Ticket:
-    """One caller's append, on its way into a commit that it may share with others."""
+class _Append:
+    """One caller's records, waiting for a commit that they may share with others."""
 
     def __init__(self, records: Sequence[tuple[str, bytes]]) -> None:
         self.records = records
@@ -58,7 +58,7 @@ class EventLog:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / "log.sqlite3"
-        self._queue: list[_Ticket] = []
+        self._queue: list[_Append] = []
         self._queueing = threading.Lock()
         self._writing = threading.Lock()
         self._failed: LogError | None = None
@@ -98,23 +98,23 @@ class EventLog:
             return range(self.last + 1, self.last + 1)
         for kind, payload in records:
             _check(kind, payload)
-        ticket = _Ticket(records)
+        append = _Append(records)
         with metrics.LOG_APPEND_SECONDS.time():
             with self._queueing:
-                self._queue.append(ticket)
+                self._queue.append(append)
             # Whoever gets here first commits for all who wait.
             with self._writing:
-                if not ticket.done:
+                if not append.done:
                     self._commit_queue()
-        if ticket.error is not None:
-            raise ticket.error
-        return range(ticket.first, ticket.first + len(records))
+        if append.error is not None:
+            raise append.error
+        return range(append.first, append.first + len(records))
 
     def read(self, after: int = 0, limit: int | None = None) -> Iterator[LogRecord]:
-        """The records behind position `after`, in order, at most `limit`; ends with what was durable at the call.
+        """The records after position `after`, in order, at most `limit`, of those durable at the call.
 
-        Raises LogTruncatedError if some of them were given up, and LogCorruptError at the first damaged one or if the
-        log ends before `after`: who has read so far knows that there was more.
+        Raises LogTruncatedError if some of them were deleted, and LogCorruptError at the first damaged one or if the
+        log ends before `after`: the caller has read records that are missing now.
         """
         last = self.last
         if after > last:
@@ -122,18 +122,18 @@ class EventLog:
         return self._records(after, last if limit is None else min(last, after + limit))
 
     def truncate_before(self, position: int) -> None:
-        """Give up the records before `position`; their space is used again. Positions go on as if they were there."""
+        """Delete the records before `position`; their space is reused. Positions are never reused."""
         if position > self.last + 1:
             raise ValueError(f"cannot truncate before {position}: the log ends at {self.last}")
         while self.first < position:
-            # Little by little, so that appends need not wait long.
+            # In small steps, so that appends do not wait long.
             with self._writing:
                 self._refuse_failed()
                 self._file.drop_before(min(position, self.first + _CHUNK))
         metrics.LOG_BYTES.set(self.bytes_on_disk)
 
     def close(self) -> None:
-        """Give the folder back; twice is once."""
+        """Close the log and release its folder. Idempotent."""
         with self._writing:
             self._file.close()
             self._lock.release()
@@ -153,32 +153,32 @@ class EventLog:
 
     def _commit_queue(self) -> None:
         with self._queueing:
-            tickets, self._queue = self._queue, []
-        self._commit(tickets)
-        if len(tickets) > 1 and isinstance(tickets[0].error, LogFull):
-            # What is too much together may fit one by one.
-            for ticket in tickets:
-                self._commit([ticket])
+            appends, self._queue = self._queue, []
+        self._commit(appends)
+        if len(appends) > 1 and isinstance(appends[0].error, LogFull):
+            # Appends that do not fit together may fit one by one.
+            for append in appends:
+                self._commit([append])
         metrics.LOG_BYTES.set(self.bytes_on_disk)
 
-    def _commit(self, tickets: list[_Ticket]) -> None:
+    def _commit(self, appends: list[_Append]) -> None:
         error: LogError | None = LogError(f"log {self.path}: interrupted before the append was durable")
         first = self.last + 1
         try:
             self._refuse_failed()
-            self._file.append([record for ticket in tickets for record in ticket.records])
+            self._file.append([record for append in appends for record in append.records])
             error = None
         except LogError as raised:
             # After a failed fsync the kernel may have dropped pages that SQLite believes to be written.
             self._failed = self._failed or (None if isinstance(raised, LogFull) else raised)
             error = raised
         finally:
-            for ticket in tickets:
-                ticket.first, ticket.error, ticket.done = first, error, True
-                first += len(ticket.records)
+            for append in appends:
+                append.first, append.error, append.done = first, error, True
+                first += len(append.records)
         if error is None:
-            for ticket in tickets:
-                for kind, _ in ticket.records:
+            for append in appends:
+                for kind, _ in append.records:
                     metrics.LOG_APPENDED.labels(kind).inc()
 
     def _refuse_failed(self) -> None:

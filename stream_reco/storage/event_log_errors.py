@@ -1,4 +1,4 @@
-"""What can go wrong with the local log, each thing with its own name; SQLite's names are translated here alone."""
+"""Errors of the local log, one class a cause; the only place that translates SQLite's error codes."""
 
 import errno
 import sqlite3
@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# What SQLite says when a file cannot grow: no space, a quota, a size limit of the process.
+# SQLite's codes for a file that cannot grow: no space, a quota, a size limit of the process.
 _CANNOT_GROW = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMMAP"})
 _UNREADABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_SHORT_READ", "SQLITE_FORMAT")
 
 
 class LogError(Exception):
-    """The local log cannot do what was asked; the text says why and what to do."""
+    """An operation on the local log failed; the text says why and what to do."""
 
 
 class LogBusyError(LogError):
     """Another process, or another EventLog of this one, has the folder."""
 
 
-class LogFull(LogError):  # noqa: N818 - named for what is the case
-    """Nothing of the append was written, for want of space; what was acknowledged before is safe."""
+class LogFull(LogError):  # noqa: N818 - named for the condition
+    """No space: nothing of the append was written; what was acknowledged before is safe."""
 
 
 class LogVersionError(LogError):
@@ -33,7 +33,7 @@ class LogCorruptError(LogError):
 
 
 class LogTruncatedError(LogError):
-    """The records asked for were given up by `truncate_before`."""
+    """The requested records were deleted by `truncate_before`."""
 
 
 @contextmanager

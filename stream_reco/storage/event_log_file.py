@@ -1,4 +1,4 @@
-"""The log's one SQLite file: opening, checking, and the three things done to it (append, read, give up the oldest)."""
+"""The log's one SQLite file: opening, checking, appending, reading, and deleting the oldest records."""
 
 import os
 import sqlite3
@@ -13,7 +13,7 @@ import xxhash
 from stream_reco.storage.event_log_errors import LogTruncatedError, LogVersionError, corrupt, named
 
 FORMAT = 1
-_APPLICATION = 0x53524C47  # "SRLG": tells our file from any other that SQLite could open
+_APPLICATION = 0x53524C47  # "SRLG": distinguishes our file from any other SQLite file
 _SCHEMA = (
     "CREATE TABLE records (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum INTEGER)",
     "CREATE TABLE bounds (first INTEGER NOT NULL, last INTEGER NOT NULL)",
@@ -34,7 +34,7 @@ class LogRecord(NamedTuple):
 class LogFile:
     """The records of one file, from `first` to `last` without holes. One thread at a time may write, any may read.
 
-    Raises LogErrors only: see `log_errors`.
+    Raises LogErrors only: see `event_log_errors`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class LogFile:
         self._connections: list[sqlite3.Connection] = []
         try:
             with named(path):
-                self._refuse_vanished()
+                self._check_not_vanished()
                 self._writer = self._connect()
                 self._prepare()
                 self._mark_as_used()
@@ -61,7 +61,7 @@ class LogFile:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def append(self, records: Sequence[tuple[str, bytes]]) -> None:
-        """Put (kind, payload) pairs behind `last`, all or none, and return when they are on disk."""
+        """Append (kind, payload) pairs, all or none, and return when they are on disk."""
         rows = [
             (position, kind, payload, _checksum(position, kind, payload))
             for position, (kind, payload) in enumerate(records, self.last + 1)
@@ -73,7 +73,7 @@ class LogFile:
         self.last = last
 
     def drop_before(self, position: int) -> None:
-        # Readers that come now must not take the hole for damage.
+        # Concurrent readers must not take the gap for damage.
         first, self.first = self.first, position
         try:
             with named(self.path), self._transaction():
@@ -84,8 +84,8 @@ class LogFile:
             raise
 
     def read(self, after: int, limit: int) -> list[LogRecord]:
-        """The next `limit` records behind `after`; fewer only at the end."""
-        # `last` first: what is below it is committed, whatever the query sees beyond.
+        """The next `limit` records after `after`; fewer only at the end."""
+        # Read `last` first: records up to it are committed, whatever the query sees after it.
         last = self.last
         with self._reading, named(self.path):
             rows = self._reader.execute(
@@ -107,8 +107,8 @@ class LogFile:
                 connection.close()
         self._connections.clear()
 
-    def _refuse_vanished(self) -> None:
-        # A file that vanished or was emptied must not pass for a new log.
+    def _check_not_vanished(self) -> None:
+        # A file that was deleted or emptied must not be taken for a new log.
         if self._mark.exists() and (not self.path.exists() or not self.path.stat().st_size):
             raise corrupt(self.path, "the file is missing or empty, though the log was in use")
 

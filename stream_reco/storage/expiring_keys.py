@@ -1,4 +1,4 @@
-"""Keys of a store that go after some hour of stream time, in chunks by hour, so that the rest is not looked at."""
+"""Keys of a store that expire at some hour of stream time, listed in chunks by hour, so that no others are read."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from stream_reco.storage.sortable_keys import number
 
 _ENCODER = msgspec.msgpack.Encoder()
 _KEYS = msgspec.msgpack.Decoder(list[bytes])
-_LEAST_SWEPT = 1000
+_MIN_SWEPT = 1000
 
 
 class ExpiringKeys:
-    """The chunks lie under `letter`, hour and commit; hours count from the epoch."""
+    """Deletes keys when they expire. Its chunks lie under `letter`, hour and commit; hours count from the epoch."""
 
     def __init__(self, store: RocksStore, letter: bytes) -> None:
         self._store, self._letter = store, letter
         self._new: list[tuple[int, bytes]] = []
-        """The hour after which a key goes, and the key."""
+        """The hour after which a key expires, and the key."""
         self._swept = letter
-        """Before this key are only those that have gone."""
+        """All chunks before this key are deleted."""
 
     def add(self, hour: int, key: bytes) -> None:
-        """Have a key looked at once `hour` is over."""
+        """Check a key once `hour` is over."""
         self._new.append((hour, key))
 
     def save(self, commit: int, expired: int, is_over: Callable[[bytes], bool]) -> None:
-        """Write the new ones under the number of the commit; delete some from before the hour `expired`.
+        """Write new keys under the number of the commit; delete some that expire before the hour `expired`.
 
-        Of those the ones go that are over: a key may have come again meanwhile.
+        Of those, only keys for which `is_over` holds are deleted: a key may have been put again since.
         """
         hours: dict[int, list[bytes]] = {}
         for hour, key in self._new:
-            # What comes after its time is swept with what is next.
+            # A key added after its hour is deleted by the next sweep.
             hours.setdefault(max(hour, expired), []).append(key)
         for hour, keys in hours.items():
             self._store.put(self._letter + number(hour) + number(commit), _ENCODER.encode(keys))
-        self._sweep(max(_LEAST_SWEPT, 2 * len(self._new)), expired, is_over)
+        self._sweep(max(_MIN_SWEPT, 2 * len(self._new)), expired, is_over)
 
     @property
     def fresh(self) -> int:
-        """How many the next `save` writes."""
+        """Number of keys that the next `save` writes."""
         return len(self._new)
 
     def committed(self) -> None:
-        """What `save` has put is committed."""
+        """To be called once what `save` wrote is committed."""
         self._new = []
 
     def _sweep(self, most: int, expired: int, is_over: Callable[[bytes], bool]) -> None:

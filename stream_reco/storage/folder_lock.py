@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the kernel drops when its process dies, however it dies."""
+"""One process a folder: a lock that the kernel releases when its process ends, however it ends."""
 
 import fcntl
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class FolderTakenError(Exception):
-    """Someone else holds the lock; `holder` is the process id they wrote, or "" if it is not known."""
+    """Another process holds the lock; `holder` is its process id, or "" if unknown."""
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(f"{path} is locked by {f'process {holder}' if holder else 'another process'}")
@@ -16,7 +16,7 @@ class FolderTakenError(Exception):
 class FolderLock:
     """Holds `path` locked until `release`.
 
-    Raises FolderTakenError at once if someone has it, OSError if it cannot be opened.
+    Raises FolderTakenError at once if another process holds it, OSError if it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,19 +30,19 @@ class FolderLock:
         except BaseException:
             self.release()
             raise
-        self._sign()
+        self._write_process_id()
 
     def release(self) -> None:
-        """Give the lock back; twice is once."""
+        """Release the lock. Idempotent."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _sign(self) -> None:
+    def _write_process_id(self) -> None:
         assert self._file is not None
         try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
         except OSError:
-            # The name is for people; a full disk must not keep anyone from reading what is there.
+            # The process id is for people; a full disk must not prevent reading what is in the folder.
             return

@@ -1,7 +1,7 @@
-"""An ordered key/value store on disk: RocksDB, under changes that are not committed yet.
+"""An ordered key/value store on disk: RocksDB, with uncommitted changes in memory on top of it.
 
-All that a commit brings is written in one atomic batch, the position of the input with it. There is no write-ahead log:
-after a kill the store is that of an earlier commit, whole, and `position` says which input to give again.
+A commit writes all changes and the position of the input in one atomic batch. There is no write-ahead log: after a kill
+the store is exactly as an earlier commit left it, and `position` is where to resume the input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rocksdict import (
 from stream_reco.storage.sortable_keys import end_of
 
 Changes = Mapping[bytes, bytes | None]
-"""New value by key; None: the key is gone."""
+"""New value by key; None: the key is deleted."""
 
 _UNCHANGED = b"\x00unchanged"
 _POSITION = b"\x00position"
@@ -48,8 +48,8 @@ class RocksStore:
             self._db = Rdict(str(self.folder), _options(cache_megabytes))
         except Exception as error:  # rocksdict raises bare exceptions
             raise StoreError(
-                f"the labels' store in {self.folder} cannot be opened: {error}. If another process has it open, end"
-                " that; if it is damaged, remove the folder and replay what came since the last checkpoint"
+                f"the store in {self.folder} cannot be opened: {error}. If another process has it open, stop that"
+                " process; if the store is damaged, remove the folder and replay the input since the last checkpoint"
             ) from error
         unlogged = WriteOptions()
         unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # a property, not as its stub says
@@ -75,7 +75,7 @@ class RocksStore:
         Keys that are new since the last commit are not among them.
         """
         bounded = ReadOptions()
-        # Behind the last of them may lie many keys that are gone, which the iterator would step over one by one.
+        # Many deleted keys may follow the last one; without a bound the iterator would step over each of them.
         bounded.set_iterate_upper_bound(end)
         items = self._db.items(from_key=start, read_opt=bounded)
         pairs: Iterator[tuple[bytes, bytes]] = items  # type: ignore[assignment] # raw mode
@@ -101,7 +101,7 @@ class RocksStore:
 
     @property
     def changes(self) -> Changes:
-        """What the next commit will write, besides its position."""
+        """What the next commit will write, apart from its position."""
         return dict(self._changes)
 
     @property
@@ -111,14 +111,14 @@ class RocksStore:
 
     @property
     def position(self) -> bytes | None:
-        """What the last commit said where the input stood; None before the first."""
+        """The position of the input at the last commit; None before the first."""
         value: bytes | None = self._db.get(_POSITION)
         return value
 
     def commit(self, position: bytes) -> Changes:
-        """Make all changes last, at once, and return them: applied in order to another store they make it the same.
+        """Write all changes atomically and return them: applied in order to another store they make it the same.
 
-        Raises StoreError with nothing changed: what was to be written still waits.
+        Raises StoreError with nothing written; the changes stay uncommitted.
         """
         changes = {**self._changes, _POSITION: position}
         batch = WriteBatch(raw_mode=True)
@@ -130,44 +130,45 @@ class RocksStore:
         try:
             self._db.write(batch)
         except Exception as error:
-            told = f"the labels' store in {self.folder} cannot be written: {error}; free space there"
-            raise StoreError(told) from error
+            raise StoreError(f"the store in {self.folder} cannot be written: {error}; free space there") from error
         self._changes = {}  # only now, for other threads may be reading
         return changes
 
     def apply(self, changes: Changes, position: bytes | None = None) -> None:
-        """Take changes over that another store's `commit` returned; to be done before a joiner opens this one.
+        """Commit changes that another store's `commit` returned; before anything else reads from this store.
 
-        The position is theirs, or the one that is given.
+        The position is the given one, or else the one among the changes.
         """
         self._changes.update(changes)
         self.commit(position or changes.get(_POSITION) or self.position or b"")
 
     def flush(self) -> None:
-        """Bring all that is committed to the disk, so that it outlives the process."""
+        """Write all that is committed to the disk, so that it survives a kill of the process."""
         self._db.flush()
 
     def checkpoint(self, folder: Path) -> None:
-        """Write all that is committed to a new folder; files that do not change any more are shared by links."""
+        """Write all that is committed to a new folder; immutable files are shared by hard links."""
         try:
             Checkpoint(self._db).create_checkpoint(str(folder))
         except Exception as error:
-            raise StoreError(f"no checkpoint of the labels' store could be written to {folder}: {error}") from error
+            raise StoreError(
+                f"no checkpoint of the store in {self.folder} could be written to {folder}: {error}"
+            ) from error
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the files, and of what waits in memory to be written to them."""
+        """Bytes of the files, and of the memory tables that are not written to them yet."""
         tables: int | None = self._db.property_int_value("rocksdb.live-sst-files-size")
         waiting: int | None = self._db.property_int_value("rocksdb.cur-size-all-mem-tables")
         return (tables or 0) + (waiting or 0)
 
     def close(self) -> None:
-        """What is not committed is lost."""
+        """Close the store; uncommitted changes are lost."""
         self._db.close()
 
 
 def copy_of(source: Path, folder: Path) -> RocksStore:
-    """A store in `folder`, replacing what was there, with what a checkpoint in `source` holds, which stays as it is."""
+    """A store in `folder`, replacing what was there, from a checkpoint in `source`, which stays unchanged."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for file in source.iterdir():
@@ -178,7 +179,7 @@ def copy_of(source: Path, folder: Path) -> RocksStore:
 
 
 def _linked(file: Path, copy: Path) -> bool:
-    """Let a table, which RocksDB never changes, stand in a second place; False where the file system cannot."""
+    """Hard-link a table file, which RocksDB never changes; False where the file system cannot."""
     try:
         os.link(file, copy)
     except OSError:
@@ -198,8 +199,8 @@ def _options(cache_megabytes: int) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_megabytes * _MEGABYTE))
     blocks.set_block_size(16 * 1024)
-    # Filters stay in memory, 1.25 bytes a key: every new id asks them, and where they do not fit into the cache each
-    # question reads megabytes.
+    # Filters stay in memory, 1.25 bytes a key: every new id is looked up in them, and where they do not fit into the
+    # cache each look-up reads megabytes.
     blocks.set_bloom_filter(10, False)
     options.set_block_based_table_factory(blocks)
     return options

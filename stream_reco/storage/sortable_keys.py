@@ -1,4 +1,4 @@
-"""Keys whose bytes sort as the values that they are made of do."""
+"""Parts of keys whose bytes sort in the order of their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def number_at(key: bytes, at: int) -> int:
 
 
 def of_id(one: Id) -> bytes:
-    """An id of either kind; no id's bytes begin with all of another's."""
+    """The bytes of an integer or text id; none is a prefix of another's."""
     if isinstance(one, int):
         return b"\x01" + _ONE.pack(one + _BIAS)
     text = one.encode()
@@ -30,5 +30,5 @@ def of_id(one: Id) -> bytes:
 
 
 def end_of(prefix: bytes) -> bytes:
-    """The least key behind all that begin with `prefix`."""
+    """The least key after all that begin with `prefix`."""
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix[-1] < 255 else end_of(prefix[:-1])

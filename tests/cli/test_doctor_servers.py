@@ -59,9 +59,11 @@ def test_away_and_misspelt() -> None:
     status, output, complaint = stream_reco("doctor", STREAM_RECO_REDIS_URL="redis://127.0.0.1:9")
     assert (status, complaint) == (1, "stream-reco: 1 problem\n")
     assert "✗ Redis: Redis at redis://127.0.0.1:9/0 unreachable" in output
-    (bad,) = findings("redis://h/nothing")
-    assert (bad.state, bad.what) == ("bad", "Redis")
-    assert "number of a database" in bad.text
+    status, output, complaint = stream_reco("doctor", STREAM_RECO_REDIS_URL="redis://me:hush@h/nothing")
+    assert (status, complaint) == (1, "stream-reco: 1 problem\n")
+    assert "✗ settings" in output
+    assert "number of a database" in output
+    assert "hush" not in output
 
 
 @pytest.mark.parametrize(("version", "state"), [("6.0.16", "bad"), ("6.2.0", "good"), ("10.1", "good"), ("", "bad")])

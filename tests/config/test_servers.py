@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 from platformdirs import user_state_path
 
 from stream_reco.config import ConfigError, describe, load
+from stream_reco.config.servers import RedisSettings
 from stream_reco.experiments.replay.report import as_json
+from stream_reco.redis.address import parse_address
+from stream_reco.redis.connection import RedisLink
 
 HUSH = "hush-hush"
 
@@ -42,40 +47,95 @@ def test_an_address_that_is_none_is_named(bootstrap: str) -> None:
         _load(KAFKA_BOOTSTRAP=bootstrap)
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a connection is made from, not checked yet."""
+
+    url: str
+    password: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "redis://h",
+        "redis://127.0.0.1:65535/15",
         "rediss://user:pw@h:6380/2",
+        "rediss://h?ssl_ca_certs=/ca.pem&ssl_cert_reqs=none",
+        "redis://:p%40ss%2Fword@h",
+        "redis://me:p@ss:word@h",  # the last @ ends it
         "redis://[::1]:6379",
+        "redis+sentinel://a:1,b:2/shop",
         "redis+sentinel://a:1,b:2/shop/0",
+        "rediss+sentinel://a/shop/3",
         "redis+cluster://a:1,b:2",
+        "rediss+cluster://a:1/0",
         "unix:///folder/redis.sock",
         "unix://user:pw@/folder/redis.sock?db=2",
     ],
 )
-def test_addresses_of_redis(url: str) -> None:
-    assert load(None, {"STREAM_RECO_REDIS_URL": url}).settings.redis.url == url
+def test_settings_and_connection_accept_the_same_addresses(url: str) -> None:
+    redis = load(None, {"STREAM_RECO_REDIS_URL": url}).settings.redis
+    assert redis.url == url
+    with RedisLink.of(redis) as link, RedisLink(url) as direct:
+        assert link.address == direct.address == parse_address(url)
 
 
 @pytest.mark.parametrize(
-    ("url", "complaint"),
+    ("source", "complaint"),
     [
-        ("127.0.0.1:6379", "it begins with one of redis, rediss"),
-        ("http://h", "it begins with one of"),
-        ("redis://", "names no host"),
-        ("redis://:6379", "names no host"),
-        ("redis+sentinel://a:1,b:2", "names no service"),
-        ("unix://", "names no socket"),
-        ("unix:///", "names no socket"),
-        ("unix://folder/redis.sock", "names no socket"),
-        ("unix:/folder/redis.sock", "names no socket"),
-        ("redis://[::1", "no address of Redis"),
+        (Source("127.0.0.1:6379"), "it begins with one of redis, rediss"),
+        (Source("http://h"), "it begins with one of"),
+        (Source("REDIS://h"), "it begins with one of"),
+        (Source("unix:/folder/redis.sock"), "it begins with one of"),
+        (Source("redis://"), "must name a host"),
+        (Source("redis://:6379"), "must name a host"),
+        (Source("redis://h:"), "must name a host"),
+        (Source("redis://h:port"), "must name a host"),
+        (Source("redis://a:1,b:2,/0"), "must name a host"),
+        (Source("redis://h:0"), "port 0 must be 1 to 65535"),
+        (Source("redis://h:70000"), "port 70000 must be 1 to 65535"),
+        (Source("redis://h/first"), "the number of a database"),
+        (Source("redis://h/1/2"), "the number of a database"),
+        (Source("redis://h/-1"), "the number of a database"),
+        (Source("redis://h/0#part"), "must have it %-encoded"),
+        (Source("redis://h?db=1"), "may say nothing"),
+        (Source("redis://h?ssl_ca_certs=/ca.pem"), "may say nothing"),
+        (Source("rediss://h?timeout=3"), "may say ssl_ca_certs"),
+        (Source("rediss://h?ssl_cert_reqs=maybe"), "ssl_cert_reqs must be one of"),
+        (Source(f"redis://h/0?password={HUSH}&x=1"), "may say nothing"),
+        (Source(f"redis://me:{HUSH}@pw@h/@"), "must have it %-encoded"),
+        (Source(f"redis://me:{HUSH}/pw@h"), "must have it %-encoded"),
+        (Source(f"redis://me:{HUSH}?pw@h"), "must have it %-encoded"),
+        (Source(f"redis://me:{HUSH}#pw@h"), "must have it %-encoded"),
+        (Source(f"redis://me:{HUSH}"), "must name a host"),
+        (Source("redis+sentinel://a:1,b:2"), "sentinels are asked for a service"),
+        (Source("redis+sentinel://a:1,b:2/shop/last"), "the number of a database"),
+        (Source("redis+cluster://a:1,b:2/1"), "a cluster has only database 0"),
+        (Source("unix://"), "must name a socket"),
+        (Source("unix:///"), "must name a socket"),
+        (Source("unix://folder/redis.sock"), "must name a socket"),
+        (Source("unix:///r.sock?db=x"), "db must be the number of a database"),
+        (Source("redis://[::1"), "no address of Redis"),
+        (Source("redis://h", sentinel_password=HUSH), "url names no sentinels"),
+        (Source("redis+sentinel://h/s", sentinel_username="me"), "without sentinel_password"),
     ],
+    ids=lambda value: value.url if isinstance(value, Source) else "",
 )
-def test_an_address_of_redis_that_is_none_is_named(url: str, complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        _load(REDIS_URL=url)
+def test_settings_refuse_what_a_connection_refuses_in_the_same_words(source: Source, complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)) as connecting:
+        RedisLink.of(source)
+    with pytest.raises(ValueError, match=re.escape(complaint)) as setting:
+        RedisSettings(**asdict(source))
+    assert str(setting.value) == str(connecting.value)
+    given = {f"REDIS_{name.upper()}": value for name, value in asdict(source).items() if value is not None}
+    with pytest.raises(ConfigError) as loading:
+        _load(**given)
+    assert str(connecting.value) in str(loading.value)
+    assert HUSH not in str(loading.value)
+    assert not source.url.startswith("redis://me") or "me:" not in str(loading.value)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +181,7 @@ def test_what_fits_together_is_taken() -> None:
     assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(as_json(loaded.settings))
 
 
-@pytest.mark.parametrize("url", [f"redis://me:{HUSH}@h:1/0", f"redis://:{HUSH}@h", f"redis://h/0?password={HUSH}&x=1"])
+@pytest.mark.parametrize("url", [f"redis://me:{HUSH}@h:1/0", f"redis://:{HUSH}@h"])
 def test_the_password_in_an_address_is_never_shown(url: str) -> None:
     loaded = load(None, {"STREAM_RECO_REDIS_URL": url})
     assert loaded.settings.redis.url == url

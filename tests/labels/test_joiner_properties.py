@@ -190,9 +190,9 @@ def test_nothing_is_left_in_memory(log: list[Event], shifts: list[int], ticks: l
     joiner.advance(END + 2 * 86_400_000 + 3_600_000)
     memory = joiner._memory
     assert isinstance(memory, InMemory)
-    near = memory.near
-    assert not any((near.actions, near.retractions, memory.held, memory.open._users, near.waiting._users))
-    assert (len(memory.remembered), len(near.calendar), len(memory.groups)) == (0, 0, 0)
+    near = memory.unsettled
+    assert not any((near.actions, near.retractions, memory.retractable, memory.open._users, near.waiting._users))
+    assert (len(memory.deduplicator), len(near.calendar), len(memory.groups)) == (0, 0, 0)
     assert (joiner.pending, joiner.nbytes, joiner.oldest) == (0, 0, None)
 
 

@@ -1,46 +1,13 @@
-"""Ids of events and moments of actions: kept for as long as they may be asked for, and no longer."""
+"""Feature snapshots of actions: kept for as long as they may be asked for, and no longer."""
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from stream_reco.events import Action, Id
+from stream_reco.events import Action
 from stream_reco.labels import Example
-from stream_reco.learner.event_deduplication import SeenIds
 from stream_reco.learner.feature_snapshots import FeatureSnapshots
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
-ids = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1), st.text("ab", min_size=1, max_size=2))
-
-
-@settings(max_examples=100, deadline=None)
-@given(came=st.lists(st.tuples(ids, st.integers(0, 5 * HOUR)), max_size=200), cut=st.integers(0, 200))
-def test_an_id_is_known_for_a_day_at_least_and_for_less_than_two(came: list[tuple[Id, int]], cut: int) -> None:
-    seen, last, now = SeenIds(), dict[Id, int](), 0
-    for at, (event_id, passed) in enumerate(came):
-        now += passed
-        if at == cut:
-            seen = SeenIds.from_state(seen.state())
-        new = seen.add(event_id, now)
-        # 0 and 1 share a key: nobody counts in such ids and repeats them within a day.
-        if event_id in (0, 1):
-            continue
-        age = now - last[event_id] if event_id in last else 2 * DAY
-        assert not new or age > DAY
-        assert new or age < 2 * DAY
-        if new:
-            last[event_id] = now
-
-
-def test_many_ids_are_all_known() -> None:
-    seen = SeenIds()
-    assert all(seen.add(f"e{number}", number) for number in range(20_000))
-    assert not any(seen.add(f"e{number}", 20_000) for number in range(20_000))
-    assert len(seen) == 20_000
-    assert seen.add("late", 5 * DAY)
-    assert len(seen) == 1
 
 
 def _action(number: int) -> Action:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_reco.redis.address import parse_address
+from stream_reco.redis.address import parse_address, without_credentials
 
 SECRET = "pa55word"  # noqa: S105 - not one
 
@@ -75,6 +75,13 @@ def test_an_address_is_shown_as_it_was_given(url: str) -> None:
         ("redis+sentinel://a:1,/shop", "host:port"),
         ("redis+cluster://a:1/2", "only database 0"),
         (f"redis://:{SECRET}@[::1", "no address"),
+        (f"redis://:{SECRET}\u2100@h", "characters must be plain ones"),  # NFKC makes a/c of it
+        (f"redis://:{SECRET}", "host:port"),
+        (f"redis://app:{SECRET}", "host:port"),
+        (f"app:{SECRET}@h", "begins with one of"),
+        ("unix:///", "unix:///folder"),
+        ("unix:/run/redis.sock", "begins with one of"),
+        ("rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs must be one of"),
     ],
 )
 def test_a_wrong_address_is_refused_without_giving_anything_away(url: str, why: str) -> None:
@@ -82,6 +89,28 @@ def test_a_wrong_address_is_refused_without_giving_anything_away(url: str, why: 
         parse_address(url)
     assert why in str(wrong.value)
     assert SECRET not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("redis://h:1/3", "redis://h:1/3"),
+        (f"redis://app:{SECRET}@h:1/3", "redis://***@h:1/3"),
+        ("redis+sentinel://app@a:1,[::1]:2/shop/0", "redis+sentinel://***@a:1,[::1]:2/shop/0"),
+        (f"unix://app:{SECRET}@/run/r.sock?db=2", "unix://***@/run/r.sock?db=2"),
+        ("rediss://h?ssl_ca_certs=/ca.pem", "rediss://h?ssl_ca_certs=/ca.pem"),
+        (f"redis://h?password={SECRET}", "redis://h?***"),
+        (f"redis://:pa/{SECRET}@h", "redis://***"),
+        (f"redis://:pa#{SECRET}@h", "redis://***"),
+        (f"redis://h#{SECRET}", "redis://***"),
+        (f"redis://app:{SECRET}", "redis://***"),
+        (f"{SECRET.upper()}://h", "***://h"),
+        (SECRET.upper(), "***"),
+    ],
+)
+def test_what_of_an_address_is_shown(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
 
 
 def test_neither_name_nor_password_is_ever_shown() -> None:

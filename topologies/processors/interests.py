@@ -9,7 +9,7 @@ import msgspec
 
 from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
-from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
@@ -55,7 +55,7 @@ class InterestsProcessor:
         self._future_ms, self._vectors, self._store = future_ms, vectors, store
         data = store.get(_META)
         self._meta = _Meta(StreamProgress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
-        self._ids = IdsOnDisk(store, self._meta.progress, self._meta.expired)
+        self._ids = OnDiskEventDeduplicator(store, self._meta.progress, self._meta.expired)
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
         self._forgotten: set[Id] = set()
@@ -83,13 +83,13 @@ class InterestsProcessor:
     def _take(self, event: Event) -> None:
         if not isinstance(event, Action):
             return
-        if event.event_id is not None and self._ids.seen(event.event_id):
+        if event.event_id is not None and event.event_id in self._ids:
             return
         # First, for an id is kept for a day from the time that the stream has reached with it.
         progress = self._meta.progress
         progress.stream_time = max(progress.stream_time, event.timestamp)
         if event.event_id is not None:
-            self._ids.keep(event.event_id, event.timestamp, b"")
+            self._ids.keep(event.event_id, event.timestamp)
         self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
 
     def _act(self, user: Id, item: int, time: int) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from stream_reco.embedded.journal import records
-from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.embedded.journal.journal import Journal
 from stream_reco.events import Event, encode_batch
 from stream_reco.serve.service import Accepted, UnavailableError
@@ -56,7 +56,9 @@ class Arrival:
 class LogWriterThread:
     """Appends what is submitted, in order; whoever waits meanwhile shares the next commit."""
 
-    def __init__(self, journal: Journal, entrance: Entrance, committed: Callable[[list[Arrival]], None]) -> None:
+    def __init__(
+        self, journal: Journal, entrance: IngestDeduplicator, committed: Callable[[list[Arrival]], None]
+    ) -> None:
         self._journal = journal
         self._entrance = entrance
         self._committed = committed

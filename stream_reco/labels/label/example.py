@@ -1,4 +1,4 @@
-"""What the joiner gives: labelled examples, and what a later one takes back."""
+"""What the joiner returns: labelled examples, and what a later one undoes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Example(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def shown(self) -> ShownKey:
-        """What tells its impression from others."""
+        """What identifies its impression."""
         return self.user_id, self.item_id, self.request_id, self.event_time
 
     @property

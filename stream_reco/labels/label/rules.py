@@ -1,4 +1,4 @@
-"""How one impression's label changes: every step appends the example that tells of it.
+"""How one impression's label changes: every step appends the example that reports it.
 
 Within the window the strongest live action gives the label. Only where there is none may actions of the second window
 reverse the negative, and they are held until the deadline is past, whenever they come.

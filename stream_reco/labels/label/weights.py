@@ -1,4 +1,4 @@
-"""How much an action says, by its kind and its value."""
+"""The weight of an action, by its kind and its value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stream_reco.events import Action
 
 MOST_UNITS = 10.0
-"""One film that ran all night must not outweigh a month of evenings."""
+"""Upper bound of the factor by value: one very long view must not outweigh many ordinary ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The ids of events that were seen, each for as long as its repetition could do harm."""
+"""The ids of events that came, in the main memory, each for as long as its repetition could do harm."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from stream_reco.events import Id
 HOUR_MS = 3_600_000
 
 
-class Remembered:
-    """A set of event ids that forgets in steps of an hour of stream time."""
+class InMemoryEventDeduplicator:
+    """An `ExpiringEventDeduplicator` over a set of ids; steps of an hour."""
 
     def __init__(self) -> None:
         self._ids: set[Id] = set()
         self._until: dict[int, list[Id]] = {}
-        self._swept: int | None = None
+        """Ids by the hour (since the epoch) after which they are forgotten."""
+        self._expired: int | None = None
 
     def __contains__(self, event_id: Id) -> bool:
         return event_id in self._ids
@@ -21,8 +22,10 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def keep(self, event_id: Id, until: int) -> None:
-        """Remember an id until the watermark is past `until` (ms); to be called once an id."""
+    def add(self, event_id: Id, until: int) -> bool:
+        """Keep an id until the watermark has passed `until` (ms); False if it is known."""
+        if event_id in self._ids:
+            return False
         self._ids.add(event_id)
         hour = until // HOUR_MS
         ids = self._until.get(hour)
@@ -30,11 +33,13 @@ class Remembered:
             self._until[hour] = [event_id]
         else:
             ids.append(event_id)
+        return True
 
     def expire(self, watermark: int) -> None:
+        """Forget the ids of all hours before that of `watermark` (ms)."""
         hour = watermark // HOUR_MS
-        if self._swept is not None and hour <= self._swept:
+        if self._expired is not None and hour <= self._expired:
             return
-        self._swept = hour
-        for past in [h for h in self._until if h < hour]:
+        self._expired = hour
+        for past in [each for each in self._until if each < hour]:
             self._ids.difference_update(self._until.pop(past))

@@ -1,4 +1,4 @@
-"""Groups of impressions that tell on each other: a response to a later one says that the earlier ones were seen."""
+"""Groups of impressions: a response to a later one implies that the earlier ones were seen."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Group(Generic[M]):
         """Add a member; return (time, rank) of the earliest response from `since` on to a later one, if any."""
         self.alive += 1
         heappush(self.waiting, (rank, seq, member))
-        self.let_go(since)
+        self.forget_responses(since)
         at = bisect_right(self.ranks, rank)
         return (self.times[at], self.ranks[at]) if at < len(self.ranks) else None
 
     def respond(self, rank: int, time: int, since: int) -> bool:
         """Note a response; return whether it says anything that none from `since` on has said."""
-        self.let_go(since)
+        self.forget_responses(since)
         ranks, times = self.ranks, self.times
         at = bisect_left(ranks, rank)
         if at < len(ranks) and times[at] <= time:
@@ -80,9 +80,9 @@ class Group(Generic[M]):
         elif waiting and waiting[0][0] <= rank:
             self.waiting = [one for one in waiting if one[1] != seq]
             heapify(self.waiting)
-        self.let_go(before)
+        self.forget_responses(before)
 
-    def let_go(self, before: int) -> None:
+    def forget_responses(self, before: int) -> None:
         """Forget responses at times before `before`."""
         over = bisect_left(self.times, before)
         if over:

@@ -1,4 +1,4 @@
-"""Groups of impressions in a store; their members are told by time and seq."""
+"""Groups of impressions in a store; members are identified by time and seq."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Member = tuple[int, int]
 _MOST_SWEPT = 10_000
 
 
-class _Kept(msgspec.Struct, array_like=True):
-    """A group at rest; `members` are (end, seq), where `end` (ms) is when their labels can change no more; at `hour`
-    it is looked whether all are over."""
+class _StoredGroup(msgspec.Struct, array_like=True):
+    """A group in the store; `members` are (end, seq), where `end` (ms) is the last time at which their labels can
+    change; after `hour` it is checked whether all are over."""
 
     members: list[tuple[int, int]]
     hour: int
@@ -30,7 +30,7 @@ class _Kept(msgspec.Struct, array_like=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Kept)
+_DECODER = msgspec.msgpack.Decoder(_StoredGroup)
 
 
 def is_over(member: tuple[int, int], reached: Reached) -> bool:
@@ -38,10 +38,10 @@ def is_over(member: tuple[int, int], reached: Reached) -> bool:
     return (member[0], END, member[1]) < reached
 
 
-class _Known:
+class _LoadedGroup:
     """A group that is in use between two commits."""
 
-    def __init__(self, kept: _Kept | None, reached: Reached) -> None:
+    def __init__(self, kept: _StoredGroup | None, reached: Reached) -> None:
         self.group: Group[Member] = Group()
         self.members: list[tuple[int, int]] = []
         self.hour, self.changed = -(2**63), False
@@ -54,9 +54,9 @@ class _Known:
                 heapify(self.group.waiting)
                 self.group.ranks, self.group.times = kept.ranks, kept.times
 
-    def kept(self) -> _Kept:
+    def stored(self) -> _StoredGroup:
         group = self.group
-        return _Kept(self.members, self.hour, group.waiting, group.ranks, group.times)
+        return _StoredGroup(self.members, self.hour, group.waiting, group.ranks, group.times)
 
 
 class GroupsOnDisk:
@@ -67,13 +67,13 @@ class GroupsOnDisk:
         self.reached: Reached = (BEFORE_ALL, -1, -1)
         """What fell due before is done."""
         self._swept = b"y"
-        """Before this key are only those that have gone."""
-        self._known: dict[GroupKey, _Known] = {}
+        """All keys before this one are deleted."""
+        self._loaded: dict[GroupKey, _LoadedGroup] = {}
 
     def join(self, key: GroupKey, rank: int, shown: PendingImpression, end: int, since: int) -> tuple[int, int] | None:
         """Add an impression; return (time, rank) of the earliest response from `since` on to a later one, if any."""
         known = self._of(key)
-        # One that comes after its end has to be told to leave.
+        # A member that comes after its end leaves only by `leave`.
         past = is_over((end, shown.seq), self.reached)
         heappush(known.members, (NEVER if past else end, shown.seq))
         known.changed = True
@@ -105,16 +105,16 @@ class GroupsOnDisk:
 
     def save(self, before: int) -> None:
         """Write what has changed, without responses at times `before` the oldest that can still be remembered."""
-        for key, known in self._known.items():
+        for key, known in self._loaded.items():
             if known.changed:
                 self._save(of_group(key), known, before)
         self._sweep()
 
     def committed(self) -> None:
-        """What `save` has put is committed."""
-        self._known = {}
+        """To be called once what `save` wrote is committed."""
+        self._loaded = {}
 
-    def _save(self, at: bytes, known: _Known, before: int) -> None:
+    def _save(self, at: bytes, known: _LoadedGroup, before: int) -> None:
         if not known.members:
             self._store.delete(at)
             if known.hour >= self.reached[0] // HOUR_MS:
@@ -124,21 +124,21 @@ class GroupsOnDisk:
         if hour > known.hour:
             known.hour = hour
             self._store.put(_look_key(hour, at), b"")
-        known.group.let_go(before)
-        self._store.put(at, _ENCODER.encode(known.kept()))
+        known.group.forget_responses(before)
+        self._store.put(at, _ENCODER.encode(known.stored()))
 
-    def _of(self, key: GroupKey) -> _Known:
-        known = self._known.get(key)
+    def _of(self, key: GroupKey) -> _LoadedGroup:
+        known = self._loaded.get(key)
         if known is None:
             kept = self._store.get(of_group(key))
-            known = self._known[key] = _Known(None if kept is None else _DECODER.decode(kept), self.reached)
+            known = self._loaded[key] = _LoadedGroup(None if kept is None else _DECODER.decode(kept), self.reached)
         elif known.members and is_over(known.members[0], self.reached):
-            known = self._known[key] = _Known(known.kept(), self.reached)
+            known = self._loaded[key] = _LoadedGroup(known.stored(), self.reached)
             known.changed = True
         return known
 
-    def _hour_of(self, known: _Known) -> int:
-        """When to look whether all members are over; those that have to be told to leave have no time."""
+    def _hour_of(self, known: _LoadedGroup) -> int:
+        """When to look whether all members are over; those that leave only by `leave` have no time."""
         ends = (end for end, _ in known.members if end != NEVER)
         return max(max(ends, default=self.reached[0]), self.reached[0]) // HOUR_MS
 
@@ -148,7 +148,7 @@ class GroupsOnDisk:
         for count, (key, _) in enumerate(self._store.scan(self._swept, b"y" + number(now)), start=1):
             self._swept = key
             kept = self._store.get(key[9:])
-            known = None if kept is None else _Known(_DECODER.decode(kept), self.reached)
+            known = None if kept is None else _LoadedGroup(_DECODER.decode(kept), self.reached)
             if known is not None and known.members:
                 self._store.put(_look_key(max(self._hour_of(known), now + 1), key[9:]), b"")
             else:
@@ -159,5 +159,5 @@ class GroupsOnDisk:
 
 
 def _look_key(hour: int, at: bytes) -> bytes:
-    """Where it stands that a group is to be looked at after an hour."""
+    """The key under which a group is listed to be checked after an hour."""
     return b"y" + number(hour) + at

@@ -1,11 +1,11 @@
-"""Keys of the store: one letter for what it is, then parts whose bytes sort as their values do.
+"""Keys of the store: one letter for the kind of record, then parts whose bytes sort in the order of their values.
 
-`d` time seq: impressions of one time, as they were when they were committed; `s` time seq: one of them as it is now;
-`i` user item time seq: where to find it; `e` id: until when an event id is kept, and what it is of; `x` hour seq: what
-goes after that hour; `u` user seq: an action without impression; `g` group: its members and responses; `y` hour group:
-when to look whether a group is over; `n` kind time seq: what is settled within the lateness; `f` user request item:
-features that were served, and when; `z` hour seq: which of these go after that hour; `c`: how many commits had such;
-`m`: how far the stream has come.
+`d` time seq: impressions of one time as first committed; `s` time seq: the present state of one of them; `i` user item
+time seq: an index of impressions; `e` id: until when an event id is kept, and its reference; `x` hour seq: keys that
+expire after that hour; `u` user seq: an action without impression; `g` group: its members and responses; `y` hour
+group: when to check whether a group is over; `n` kind time seq: an unsettled action, retraction or response, or
+an entry of a late impression; `f` user request item: served features, and when; `z` hour seq: which of these expire
+after that hour; `c`: the number of commits with such; `m`: the progress of the stream (`Meta`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far the stream has come, in a store, and the settings that all else in it was laid out by."""
+"""The record of how far the stream has come, and of the settings that the store was begun with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from stream_reco.labels.memory.groups import Order
 from stream_reco.labels.memory.keys import META
-from stream_reco.labels.memory.protocol import BEFORE_ALL, Spans, StreamProgress
+from stream_reco.labels.memory.protocol import BEFORE_ALL, LabelWindows, StreamProgress
 from stream_reco.storage.rocksdb import RocksStore
 
 VERSION = 1
@@ -16,7 +16,7 @@ class Meta(msgspec.Struct, array_like=True):
     """One record; `reached` is the first entry that is not past, `ids_expired` an hour, `commits` a number of them."""
 
     version: int
-    spans: Spans
+    windows: LabelWindows
     order: Order
     progress: StreamProgress
     reached: tuple[int, int, int] = (BEFORE_ALL, -1, -1)
@@ -24,22 +24,22 @@ class Meta(msgspec.Struct, array_like=True):
     commits: int = 0
 
 
-def read_meta(store: RocksStore, spans: Spans, order: Order) -> Meta:
+def read_meta(store: RocksStore, windows: LabelWindows, order: Order) -> Meta:
     """What the store holds, or the beginning. Raises ValueError where it was begun otherwise."""
     data = store.get(META)
     if data is None:
-        return Meta(VERSION, spans, order, StreamProgress())
+        return Meta(VERSION, windows, order, StreamProgress())
     version = msgspec.msgpack.decode(data)[0]
     if version != VERSION:
         raise ValueError(
-            f"the labels' store in {store.folder} has version {version}, this release reads {VERSION}: use the release"
+            f"the label store in {store.folder} has version {version}, this release reads {VERSION}: use the release"
             " that wrote it, or remove the folder and replay the log"
         )
     meta = msgspec.msgpack.decode(data, type=Meta)
-    if (meta.spans, meta.order) != (spans, order):
+    if (meta.windows, meta.order) != (windows, order):
         raise ValueError(
-            f"the labels' store in {store.folder} was begun with {_told(meta.spans, meta.order)}, not with"
-            f" {_told(spans, order)}: deadlines are laid out by these; set them back, or begin a new folder"
+            f"the label store in {store.folder} was begun with {_description(meta.windows, meta.order)}, not with"
+            f" {_description(windows, order)}: deadlines are laid out by these; set them back, or begin a new folder"
         )
     return meta
 
@@ -48,6 +48,6 @@ def write_meta(store: RocksStore, meta: Meta) -> None:
     store.put(META, msgspec.msgpack.encode(meta))
 
 
-def _told(spans: Spans, order: Order) -> str:
-    presumed = "never" if spans.presume_ms is None else f"after {spans.presume_ms} ms"
-    return f"a window of {spans.window_ms} ms, order {order}, presumed negative {presumed}"
+def _description(windows: LabelWindows, order: Order) -> str:
+    presumed = "never" if windows.presume_ms is None else f"after {windows.presume_ms} ms"
+    return f"a window of {windows.window_ms} ms, order {order}, presumed negative {presumed}"

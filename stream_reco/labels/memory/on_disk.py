@@ -1,7 +1,7 @@
-"""The joiner's memory in a store on disk: as large as the disk, with what is in use at the moment as objects.
+"""The joiner's memory in a store on disk: as large as the disk, with what is in use as objects.
 
-What time alone has done to an impression (it was presumed negative, its deadline passed) is not written: it follows
-from its time and from how far the stream has come, and is made up for when the impression is read.
+What time alone does to an impression (it is presumed negative, its deadline passes) is not written: it follows from its
+time and from how far the stream has come, and is applied when the impression is read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from itertools import islice
 from stream_reco.events import Id
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
-from stream_reco.labels.memory.event_ids_on_disk import IdsOnDisk
+from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
 from stream_reco.labels.memory.keys import of_pair, timed
 from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
-from stream_reco.labels.memory.open_impressions import chosen
-from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, Reached, Spans, StreamProgress
+from stream_reco.labels.memory.open_impressions import matching_impression
+from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, LabelWindows, Reached, StreamProgress
 from stream_reco.labels.memory.timeline import Timeline
 from stream_reco.labels.memory.unsettled_on_disk import UnsettledActionsOnDisk
 from stream_reco.storage.rocksdb import Changes, RocksStore
@@ -30,26 +30,26 @@ _HOT = 20_000
 
 
 class OnDisk:
-    """Impressions, actions and ids in a `RocksStore` (see `memory.Memory`)."""
+    """Impressions, actions and ids in a `RocksStore` (see `protocol.Memory`)."""
 
-    def __init__(self, store: RocksStore, spans: Spans, order: Order) -> None:
-        """Raises ValueError where the store was begun with other spans or another order."""
-        self.spans, self.order, self.store = spans, order, store
-        meta = read_meta(store, spans, order)
+    def __init__(self, store: RocksStore, windows: LabelWindows, order: Order) -> None:
+        """Raises ValueError where the store was begun with other windows or another order."""
+        self.windows, self.order, self.store = windows, order, store
+        meta = read_meta(store, windows, order)
         self.progress: StreamProgress = meta.progress
         self._commits = meta.commits
         self._timeline = Timeline(store)
-        self._ids = IdsOnDisk(store, self.progress, meta.ids_expired)
+        self._ids = OnDiskEventDeduplicator(store, self.progress, meta.ids_expired)
         self._groups = GroupsOnDisk(store)
         self._reach(meta.reached)
         self._loaded: dict[int, PendingImpression] = {}
         self._changed: dict[int, PendingImpression] = {}
         self._overdue: dict[int, tuple[PendingImpression, int]] = {}
-        """Impressions that came too late for the timeline, with how much that is due of them is near."""
+        """Impressions that came too late for the timeline, with the number of their entries in `_unsettled`."""
         self._fresh: dict[bytes, list[PendingImpression]] = {}
         """New impressions by the key of their user and item."""
-        self._near = UnsettledActionsOnDisk(store, self.progress, max(1, spans.window_ms // 1024))
-        self._near.recall(self._recalled)
+        self._unsettled = UnsettledActionsOnDisk(store, self.progress, max(1, windows.window_ms // 1024))
+        self._unsettled.recall(self._recalled)
 
     @property
     def nbytes(self) -> int:
@@ -60,23 +60,23 @@ class OnDisk:
         return self.store.uncommitted + len(self._timeline.fresh) + len(self._changed)
 
     def seen(self, event_id: Id) -> bool:
-        return event_id in self._near.actions or self._ids.seen(event_id)
+        return event_id in self._unsettled.actions or event_id in self._ids
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:
-            self._ids.keep(event_id, until, b"")
+            self._ids.keep(event_id, until)
 
     def add(self, shown: PendingImpression) -> None:
         self._timeline.add(shown)
         self._fresh.setdefault(of_pair(shown.user_id, shown.item_id), []).append(shown)
-        for kind, span in self._spans():
+        for kind, span in self._due_after():
             entry = (shown.time + span, kind, shown.seq)
             if entry < self._reached:
                 self._owe(shown)
-                self._near.late(entry, shown)
+                self._unsettled.late(entry, shown)
 
     def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        return chosen(self._of_pair(user_id, item_id), request_id, time, 2 * self.spans.window_ms)
+        return matching_impression(self._of_pair(user_id, item_id), request_id, time, 2 * self.windows.window_ms)
 
     def changed(self, shown: PendingImpression) -> None:
         if shown.seq not in self._timeline.fresh:
@@ -88,17 +88,17 @@ class OnDisk:
     def remove(self, shown: PendingImpression) -> None:
         if shown.seq in self._overdue:
             self._leave_group(shown)
-        self._timeline.over(shown, self._reached, 2 * self.spans.window_ms)
+        self._timeline.over(shown, self._reached, 2 * self.windows.window_ms)
         self._drop(shown)
 
     def join(self, key: GroupKey, rank: int, shown: PendingImpression) -> tuple[int, int] | None:
-        return self._groups.join(key, rank, shown, self.spans.end_of(shown), self.spans.horizon(self.progress))
+        return self._groups.join(key, rank, shown, self.windows.end_of(shown), self.windows.horizon(self.progress))
 
     def respond(self, key: GroupKey, rank: int, time: int) -> bool:
-        return self._groups.respond(key, rank, time, self.spans.horizon(self.progress))
+        return self._groups.respond(key, rank, time, self.windows.horizon(self.progress))
 
     def response_falls_due(self, time: int, seq: int, key: GroupKey, rank: int) -> None:
-        self._near.response(time, seq, key, rank)
+        self._unsettled.response(time, seq, key, rank)
 
     def passed_over(self, key: GroupKey, rank: int) -> list[PendingImpression]:
         members = (self._get(time, seq) for time, seq in self._groups.passed_over(key, rank))
@@ -106,50 +106,50 @@ class OnDisk:
 
     def attribute(self, action: PendingAction, shown: PendingImpression) -> None:
         if action.event_id is not None:
-            self._ids.keep(action.event_id, self.spans.end_of(shown), timed(b"i", shown.time, shown.seq))
+            self._ids.keep(action.event_id, self.windows.end_of(shown), timed(b"i", shown.time, shown.seq))
 
     def taken(self, event_id: Id) -> PendingImpression | PendingAction | None:
-        if (waiting := self._near.actions.get(event_id)) is not None:
+        if (waiting := self._unsettled.actions.get(event_id)) is not None:
             return waiting
-        of_what = self._ids.of(event_id)
-        if of_what.startswith(b"i"):
-            return self._get(number_at(of_what, 1), number_at(of_what, 9))
-        action = self._ids.retractable(of_what) if of_what else None
-        return action if action is not None and self.spans.is_retractable(action, self.progress) else None
+        reference = self._ids.reference(event_id)
+        if reference.startswith(b"i"):
+            return self._get(number_at(reference, 1), number_at(reference, 9))
+        action = self._ids.retractable(reference) if reference else None
+        return action if action is not None and self.windows.is_retractable(action, self.progress) else None
 
     def wait(self, action: PendingAction) -> None:
-        self._near.wait(action)
+        self._unsettled.wait(action)
 
     def waited_for(self, shown: PendingImpression) -> list[PendingAction]:
-        return self._near.waited_for(shown, self.spans.end_of(shown))
+        return self._unsettled.waited_for(shown, self.windows.end_of(shown))
 
     def retract_waiting(self, action: PendingAction, time: int) -> None:
-        self._near.retract(action, time)
+        self._unsettled.retract(action, time)
 
     def keep_retractable(self, action: PendingAction) -> None:
-        self._ids.keep_retractable(action, action.time + self.spans.window_ms)
+        self._ids.keep_retractable(action, action.time + self.windows.window_ms)
 
     def forget(self, action: PendingAction) -> None:
         self._ids.drop_retractable(action)
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
-        self._near.hold_retraction(event_id, time, user_id, self.progress.seq)
+        self._unsettled.hold_retraction(event_id, time, user_id, self.progress.seq)
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
-        return self._near.take_retraction(event_id)
+        return self._unsettled.take_retraction(event_id)
 
     def due(self, watermark: int) -> Generator[Due, None, None]:
         if len(self._loaded) > 2 * _HOT:
             self._trim()
-        streams = [self._timeline.between(self._reached, watermark, kind, span) for kind, span in self._spans()]
+        streams = [self._timeline.between(self._reached, watermark, kind, span) for kind, span in self._due_after()]
         heads: list[tuple[Reached, int, Due]] = []
         for number, stream in enumerate(streams):
             if (entry := next(stream, None)) is not None:
                 heappush(heads, (entry[:3], number, entry))
         while True:
             limit = heads[0][0] if heads else (watermark, -1, -1)
-            while (near := self._near.calendar.pop_before(*limit)) is not None:
-                yield from self._near_due(near)
+            while (near := self._unsettled.calendar.pop_before(*limit)) is not None:
+                yield from self._unsettled_due(near)
             if not heads:
                 break
             _, number, entry = heappop(heads)
@@ -168,16 +168,16 @@ class OnDisk:
             self.progress.pending -= one.label is None
             for action in one.actions or ():
                 if action.event_id is not None:
-                    self._ids.let_go(action.event_id)
+                    self._ids.drop_reference(action.event_id)
             self._leave_group(one)
-            self._timeline.take_out(one, self._reached, 2 * self.spans.window_ms)
+            self._timeline.take_out(one, self._reached, 2 * self.windows.window_ms)
             self._drop(one)
         self._ids.forget_user(user_id)
-        for action in self._near.forget_user(user_id):
-            self.keep_id(action.event_id, action.time + self.spans.window_ms)
+        for action in self._unsettled.forget_user(user_id):
+            self.keep_id(action.event_id, action.time + self.windows.window_ms)
 
     def oldest(self) -> int | None:
-        return self._timeline.first(self._reached[0] - self.spans.window_ms)
+        return self._timeline.first(self._reached[0] - self.windows.window_ms)
 
     def prepare(self) -> Changes:
         """What the next commit will write, without its position."""
@@ -187,16 +187,16 @@ class OnDisk:
             for shown in same:
                 self.store.put(pair + timed(b"", shown.time, shown.seq), b"")
         self._timeline.save_fresh()
-        self._groups.save(self.spans.horizon(self.progress))
+        self._groups.save(self.windows.horizon(self.progress))
         self._ids.save(self._commits + 1)
         write_meta(
             self.store,
-            Meta(VERSION, self.spans, self.order, self.progress, self._reached, self._ids.expired, self._commits + 1),
+            Meta(VERSION, self.windows, self.order, self.progress, self._reached, self._ids.expired, self._commits + 1),
         )
         return self.store.changes
 
     def commit(self, position: bytes) -> Changes:
-        """Make everything last, together with `position`, and return what has changed.
+        """Write all changes, together with `position`, and return them.
 
         Raises StoreError with nothing lost: the next commit writes it all.
         """
@@ -204,7 +204,7 @@ class OnDisk:
         return self.commit_prepared(position)
 
     def commit_prepared(self, position: bytes) -> Changes:
-        """Make last what `prepare` told."""
+        """Commit what `prepare` returned."""
         changes = self.store.commit(position)
         self._commits += 1
         self._loaded.update((shown.seq, shown) for shown in self._timeline.committed())
@@ -215,26 +215,26 @@ class OnDisk:
         return changes
 
     def _trim(self) -> None:
-        """Let go of objects that have not changed, the oldest first."""
+        """Drop objects that have not changed, the oldest first."""
         for seq in list(islice(self._loaded, max(0, len(self._loaded) - _HOT))):
             if seq not in self._changed:
                 del self._loaded[seq]
 
-    def _spans(self) -> list[tuple[int, int]]:
-        presumed = [] if self.spans.presume_ms is None else [(PRESUMED, self.spans.presume_ms)]
-        return [*presumed, (DEADLINE, self.spans.window_ms), (END, 2 * self.spans.window_ms)]
+    def _due_after(self) -> list[tuple[int, int]]:
+        presumed = [] if self.windows.presume_ms is None else [(PRESUMED, self.windows.presume_ms)]
+        return [*presumed, (DEADLINE, self.windows.window_ms), (END, 2 * self.windows.window_ms)]
 
     def _reach(self, entry: Reached) -> None:
         self._reached: Reached = entry
         self._groups.reached = entry
 
-    def _near_due(self, entry: Due) -> Iterator[Due]:
+    def _unsettled_due(self, entry: Due) -> Iterator[Due]:
         time, kind, seq, what = entry
         self._reach(max(self._reached, (time, kind, seq)))
         if kind not in (PRESUMED, DEADLINE, END):
-            yield from self._near.due(entry)
+            yield from self._unsettled.due(entry)
             return
-        self._near.dropped(time, kind, seq)
+        self._unsettled.dropped(time, kind, seq)
         try:
             if not what.dropped:
                 yield entry
@@ -242,7 +242,7 @@ class OnDisk:
             self._settle_up(seq)
 
     def _as_now(self, entry: Due) -> Iterator[Due]:
-        """An entry of the timeline with its impression as it is now."""
+        """An entry of the timeline with its impression in its present state."""
         time, kind, seq, read = entry
         self._reach((time, kind, seq))
         shown = self._known(seq) or read
@@ -264,7 +264,7 @@ class OnDisk:
 
     def _leave_group(self, shown: PendingImpression) -> None:
         if (place := place_of(shown, self.order)) is not None:
-            self._groups.leave(*place, shown.seq, self.spans.horizon(self.progress))
+            self._groups.leave(*place, shown.seq, self.windows.horizon(self.progress))
 
     def _drop(self, shown: PendingImpression) -> None:
         pair = of_pair(shown.user_id, shown.item_id)
@@ -282,7 +282,7 @@ class OnDisk:
 
     def _get(self, time: int, seq: int) -> PendingImpression | None:
         """The impression, None if it is over."""
-        if (time + 2 * self.spans.window_ms, END, seq) < self._reached and seq not in self._overdue:
+        if (time + 2 * self.windows.window_ms, END, seq) < self._reached and seq not in self._overdue:
             return None
         shown = self._known(seq)
         if shown is None:
@@ -293,12 +293,12 @@ class OnDisk:
         return self._settled(shown)
 
     def _settled(self, shown: PendingImpression) -> PendingImpression:
-        """Do what time has done to an impression since it was written."""
-        deadline, seq = self.spans.deadline_of(shown), shown.seq
+        """Apply to an impression what time has done since it was written."""
+        deadline, seq = self.windows.deadline_of(shown), shown.seq
         if seq in self._overdue:
             return shown
-        if shown.label is None and self.spans.presume_ms is not None:
-            presumed = shown.time + self.spans.presume_ms
+        if shown.label is None and self.windows.presume_ms is not None:
+            presumed = shown.time + self.windows.presume_ms
             if (presumed, PRESUMED, seq) < self._reached:
                 rules.presume(shown, presumed, [])
         if not shown.matured and (deadline, DEADLINE, seq) < self._reached:

@@ -9,7 +9,9 @@ from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 
 
-def chosen(same: Sequence[PendingImpression], request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+def matching_impression(
+    same: Sequence[PendingImpression], request_id: Id | None, time: int, life: int
+) -> PendingImpression | None:
     """Of impressions of one item by one user, by time: the one that an action at `time` is about, `life` ms before it.
 
     With a request_id it is the one of that request, even where the clocks disagree about which came first. Without, it
@@ -51,7 +53,7 @@ class OpenImpressions:
         """The impression that an action at `time` is about, of those at most `life` ms before it."""
         items = self._users.get(user_id)
         same = items.get(item_id) if items is not None else None
-        return chosen(same, request_id, time, life) if same is not None else None
+        return matching_impression(same, request_id, time, life) if same is not None else None
 
     def remove(self, shown: PendingImpression) -> None:
         items = self._users[shown.user_id]

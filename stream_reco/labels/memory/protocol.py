@@ -1,4 +1,4 @@
-"""What the joiner asks of its memory, in whichever place that is kept."""
+"""The joiner's memory, as it needs it: in the main memory or on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stream_reco.labels.settings import DAY_MS
 
 BEFORE_ALL, NEVER = -(2**62), 2**63 - 1
 
-# What falls due at one time does so in this order: a response at the deadline still tells.
+# What falls due at one time does so in this order: a response at the deadline still counts.
 RESPONSE, PRESUMED, DEADLINE, END, WAITED, FORGET, ORPHAN = range(7)
 
 Reached = tuple[int, int, int]
@@ -40,8 +40,8 @@ class StreamProgress(Struct, array_like=True):
         return max(until, self.stream_time + DAY_MS, self.advanced + DAY_MS)
 
 
-class Spans(Struct, frozen=True, array_like=True):
-    """How long after its time an impression is presumed negative (None: never), how long its window is; ms."""
+class LabelWindows(Struct, frozen=True, array_like=True):
+    """Length of the label window, and time until an impression is presumed negative (None: never); ms."""
 
     window_ms: int
     presume_ms: int | None = None
@@ -66,11 +66,10 @@ class Spans(Struct, frozen=True, array_like=True):
 class Memory(Protocol):
     """Impressions, actions and ids, each until it can change nothing any more.
 
-    An impression that is handed out is the one object that stands for it until the next `commit`; who changes it says
-    so by `changed`.
+    A returned impression is the only object for it until the next `commit`; a caller that changes it calls `changed`.
     """
 
-    spans: Spans
+    windows: LabelWindows
     progress: StreamProgress
 
     def seen(self, event_id: Id) -> bool:
@@ -90,7 +89,7 @@ class Memory(Protocol):
         ...
 
     def changed(self, shown: PendingImpression) -> None:
-        """The label or the actions of an impression are others than before."""
+        """The label or the actions of an impression have changed."""
         ...
 
     def matured(self, shown: PendingImpression) -> None:
@@ -98,7 +97,7 @@ class Memory(Protocol):
         ...
 
     def remove(self, shown: PendingImpression) -> None:
-        """The label of an impression can change no more."""
+        """The label of an impression can no longer change."""
         ...
 
     def join(self, key: GroupKey, rank: int, shown: PendingImpression) -> tuple[int, int] | None:
@@ -142,7 +141,7 @@ class Memory(Protocol):
         ...
 
     def forget(self, action: PendingAction) -> None:
-        """It can be retracted no more."""
+        """It can no longer be retracted."""
         ...
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
@@ -161,7 +160,7 @@ class Memory(Protocol):
         ...
 
     def forget_user(self, user_id: Id) -> None:
-        """Drop all that is held about a user; the ids of events stay."""
+        """Delete everything about a user, except the ids of events."""
         ...
 
     def oldest(self) -> int | None:
@@ -170,7 +169,7 @@ class Memory(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes all that takes where it is kept."""
+        """About how many bytes it takes, in the main memory or on disk."""
         ...
 
     @property

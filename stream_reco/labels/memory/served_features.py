@@ -24,7 +24,7 @@ class ServedFeatures:
         self._store = store
         data = store.get(_COMMITS)
         self._commits = 0 if data is None else number_at(data, 0)
-        self._chunks = ExpiringKeys(store, b"z")
+        self._expiring = ExpiringKeys(store, b"z")
         self._oldest = BEFORE_ALL
         self._unmet: dict[bytes, None] = {}
         if watermark is not None:
@@ -39,7 +39,7 @@ class ServedFeatures:
             metrics.SERVED_FEATURES.labels("expired").inc()
         else:
             self._store.put(key, number(time) + features)
-            self._chunks.add(time // HOUR_MS, key)
+            self._expiring.add(time // HOUR_MS, key)
 
     def of(self, user_id: Id, request_id: Id, item_id: Id) -> bytes | None:
         """What an impression was served with."""
@@ -53,7 +53,7 @@ class ServedFeatures:
         return None
 
     def joined(self, user_id: Id, request_id: Id, item_id: Id) -> None:
-        """The impression has it now; it is not needed here any more."""
+        """The impression has its features now; delete them here."""
         metrics.SERVED_FEATURES.labels("joined").inc()
         self._store.delete(_key(user_id, request_id) + of_id(item_id))
 
@@ -62,25 +62,25 @@ class ServedFeatures:
             self._store.delete(key)
 
     def expire(self, watermark: int) -> None:
-        """Let go of what was served more than a day before `watermark` (ms); on disk as commits go by."""
+        """Forget what was served more than a day before `watermark` (ms); on disk as commits go by."""
         self._oldest = max(self._oldest, watermark - DAY_MS)
 
     def save(self) -> None:
         """Put what the next commit has to write."""
-        if self._chunks.fresh:
+        if self._expiring.fresh:
             self._store.put(_COMMITS, number(self._commits + 1))
-        self._chunks.save(self._commits + 1, self._oldest // HOUR_MS, self._is_over)
+        self._expiring.save(self._commits + 1, self._oldest // HOUR_MS, self._is_over)
 
     def committed(self) -> None:
-        """What `save` has put is committed."""
-        self._commits += self._chunks.fresh > 0
-        self._chunks.committed()
+        """To be called once what `save` wrote is committed."""
+        self._commits += self._expiring.fresh > 0
+        self._expiring.committed()
 
     def _is_old(self, time: int) -> bool:
         return time < self._oldest
 
     def _is_over(self, key: bytes) -> bool:
-        """Whether it is there still, and old: the same may have been served again."""
+        """Whether it is still there, and old: it may have been served again since."""
         value = self._store.get(key)
         if value is None or not self._is_old(number_at(value, 0)):
             return False

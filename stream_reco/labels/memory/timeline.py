@@ -29,11 +29,11 @@ class Timeline:
         self.fresh: dict[int, PendingImpression] = {}
         """By seq."""
         self._times: list[tuple[int, int]] = []
-        """Time and seq of the fresh ones, in order; some may be gone."""
+        """Time and seq of the fresh ones, in order; some may be deleted."""
         self._next: dict[int, int] = {}
         """By kind: no committed impression lies between what was read last and this time (ms)."""
         self._last_use: dict[int, list[bytes]] = {}
-        """Keys that go when the impression of this seq is over."""
+        """Keys to delete when the impression of this seq is over."""
 
     def add(self, shown: PendingImpression) -> None:
         self.fresh[shown.seq] = shown
@@ -66,11 +66,11 @@ class Timeline:
         return next((shown for shown in _CHUNK.decode(chunk) if shown.seq == seq), None)
 
     def save(self, shown: PendingImpression) -> None:
-        """A committed impression is another than it was."""
+        """Write a committed impression that has changed."""
         self._store.put(timed(b"s", shown.time, shown.seq), _ENCODER.encode(shown))
 
     def save_fresh(self) -> None:
-        """Put those that are new into the store: those of one time, which fall due together, side by side."""
+        """Put those that are new into the store: those of one time, which fall due together, in one record."""
         times: dict[int, list[PendingImpression]] = {}
         for shown in self.fresh.values():
             times.setdefault(shown.time, []).append(shown)
@@ -78,7 +78,7 @@ class Timeline:
             self._store.put(timed(b"d", time, chunk[0].seq), _ENCODER.encode(chunk))
 
     def committed(self) -> list[PendingImpression]:
-        """What `save_fresh` has put is committed; return it."""
+        """To be called once what `save_fresh` wrote is committed; returns it."""
         saved = list(self.fresh.values())
         if saved:
             earliest = min(shown.time for shown in saved)
@@ -87,7 +87,7 @@ class Timeline:
         return saved
 
     def over(self, shown: PendingImpression, reached: Reached, life: int) -> None:
-        """An impression is needed no more; to be told in the order of `between`."""
+        """Delete an impression that is over; to be called in the order of `between`."""
         if self.fresh.pop(shown.seq, None) is None:
             keys = self._last_use.pop(shown.seq, None)
             if keys is None:

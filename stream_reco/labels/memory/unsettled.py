@@ -1,4 +1,4 @@
-"""What is settled within the lateness, and so is little: actions and retractions that came before what they concern."""
+"""Actions and retractions that came before what they concern: few, since the lateness bounds their stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, St
 class UnsettledActions:
     """Waiting actions, retractions without an action, responses whose time is not past; in the main memory.
 
-    `noted` and `dropped` are called with (time, kind, seq) of what comes and goes, for who keeps a copy.
+    `noted` and `dropped` are called with (time, kind, seq) of what comes and goes, for a subclass that keeps a copy.
     """
 
     def __init__(self, progress: StreamProgress, width: int) -> None:
@@ -30,7 +30,7 @@ class UnsettledActions:
         """Time, seq and user by the id of the action."""
 
     def noted(self, time: int, kind: int, seq: int, what: object) -> None:
-        """Something is held, or another than before; `what` is Held, (event_id, user), or a group and a rank."""
+        """Something is held, or has changed; `what` is a PendingAction, (event_id, user), or a group and a rank."""
 
     def dropped(self, time: int, kind: int, seq: int) -> None:
         """Something is held no more."""

@@ -1,4 +1,4 @@
-"""What is settled within the lateness, with a copy in a store for the next start."""
+"""Unsettled actions and retractions, with a copy in a store for the next start."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at
 
 _ENCODER = msgspec.msgpack.Encoder()
-_HELD = msgspec.msgpack.Decoder(PendingAction)
+_ACTION = msgspec.msgpack.Decoder(PendingAction)
 _ORPHAN = msgspec.msgpack.Decoder(tuple[Id, Id | None])
 _RESPONSE = msgspec.msgpack.Decoder(tuple[GroupKey, int])
 
 
 class UnsettledActionsOnDisk(UnsettledActions):
-    """`UnsettledActions`, and of impressions that came after their deadline what is due of them."""
+    """`UnsettledActions`, and the due entries of impressions that came after their deadline."""
 
     def __init__(self, store: RocksStore, progress: StreamProgress, width: int) -> None:
         super().__init__(progress, width)
@@ -34,17 +34,17 @@ class UnsettledActionsOnDisk(UnsettledActions):
         self._store.delete(_key(time, kind, seq))
 
     def late(self, entry: tuple[int, int, int], shown: PendingImpression) -> None:
-        """Let an impression fall due although that time is past."""
+        """Schedule an entry of an impression although its time is past."""
         self.calendar.push(*entry, shown)
         self.noted(*entry, shown.time)
 
     def recall(self, impression: Callable[[int, int], PendingImpression | None]) -> None:
-        """Take up what the store holds; `impression` finds one by time and seq."""
+        """Restore what the store holds; `impression` finds one by time and seq."""
         # In the order in which they came, which is that of their seq.
         for key, value in sorted(self._store.scan(b"n", b"o"), key=lambda pair: number_at(pair[0], 10)):
             kind, time, seq = key[1], number_at(key, 2), number_at(key, 10)
             if kind == WAITED:
-                self.wait(_HELD.decode(value))
+                self.wait(_ACTION.decode(value))
             elif kind == ORPHAN:
                 event_id, user_id = _ORPHAN.decode(value)
                 self.hold_retraction(event_id, time, user_id, seq)

@@ -1,4 +1,4 @@
-"""A channel over Redis: one trainer's publications in a stream, their bytes in chunks beside it."""
+"""A channel over Redis: one trainer's publications in a stream, their bytes in chunks under keys of their own."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from stream_reco.sync.redis.scripts import BEGIN, COMMIT, LEAVE, READ, STATE
 from stream_reco.sync.wire import decode, encode
 
 _LOGGER = logging.getLogger(__name__)
-_RENEWED = 3
-"""Times that a position is noted within the time it holds, even where it stays the same."""
-_KEPT_SECONDS = 7 * 86_400
-"""Chunks stay no longer, so that nothing stays for ever where the stream itself was deleted or evicted."""
-_AT_ONCE = 64 * 1024 * 1024
-"""Bytes of publications that one `read` goes on reading up to."""
+_RENEWALS = 3
+"""A reader's position expires after `reader_seconds`; it is renewed this many times within them, changed or not."""
+_CHUNK_TTL_SECONDS = 7 * 86_400
+"""Chunks expire, so that none is left for ever where the stream itself was deleted or evicted."""
+_READ_BYTES = 64 * 1024 * 1024
+"""One `read` stops once its publications exceed this size."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much a channel keeps, whatever its readers do; the newest publication always stays."""
+    """Limits of a channel, whatever its readers do; the newest publication always stays."""
 
     publications: int = 1_000
     nbytes: int = 1 << 30
     chunk: int = CHUNK_BYTES
-    """Most bytes of one value in Redis."""
+    """Largest value in Redis, bytes."""
     reader_seconds: float = 60.0
-    """A replica that has not read for so long is not waited for any more."""
+    """A replica that has not read for longer is no longer waited for."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -53,10 +53,10 @@ class Bounds:
 class RedisChannel:
     """A Channel over Redis 6.2 or newer, for one trainer and any number of replicas on any machines.
 
-    A publication's id in the stream is its epoch and version, so that Redis itself refuses what comes after something
-    newer, and a cursor holds its meaning when the stream was lost and begins anew. What every registered replica has
-    read is let go of at the next `send`; one that falls behind the bounds sees a gap. Redis holds nothing that
-    cannot be published again: once it has lost what this channel sent, `snapshot_wanted` is true.
+    A publication's id in the stream is its epoch and version, so that Redis itself refuses one that is older than the
+    newest, and a cursor stays valid when the stream is lost and started again. Publications that every registered
+    replica has read are deleted at the next `send`; a replica that falls behind the bounds sees a gap. Redis holds
+    nothing that cannot be published again: once it has lost what this channel sent, `snapshot_wanted` is true.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class RedisChannel:
         self._stream, self._wanted, self._counter = f"{tag}:publications", f"{tag}:wanted", f"{tag}:blobs"
         self._replicas, self._positions, self._chunks = f"{tag}:replicas", f"{tag}:replica:", f"{tag}:chunk:"
         self._sent: bytes | None = None
-        self._noted: tuple[str, float] = ("", float("-inf"))
+        self._renewed: tuple[str, float] = ("", float("-inf"))
 
     def send(self, publication: Publication) -> None:
-        """Take the publication whole, or raise ChannelRefused or ChannelUnreachable.
+        """Send the whole publication, or raise ChannelRefused or ChannelUnreachable.
 
-        It is refused too where Redis has one of a later epoch: another trainer has taken over.
+        It is also refused where Redis has one of a later epoch: another trainer has taken over.
         """
         try:
             data = encode(publication)
@@ -90,17 +90,17 @@ class RedisChannel:
                 (number, *self._commit_arguments(publication, blob)),
             )
         except RedisRefused as error:
-            self._take_back(blob.name, blob.chunks)
+            self._remove(blob.name, blob.chunks)
             raise ChannelRefused(f"{_named(publication)} was not taken: {error}") from error
         except RedisFailure as error:
             raise ChannelUnreachable(f"whether {_named(publication)} was taken is unknown: {error}") from error
         self._sent = number.encode()
-        for gauge, value in zip(_KEPT, kept, strict=True):
+        for gauge, value in zip(_GAUGES, kept, strict=True):
             gauge.set(value)
 
     def _upload(self, publication: Publication, data: bytes) -> Blob:
         last, count = self._script(BEGIN, (self._stream, self._counter))
-        if last and _place(last) >= (publication.epoch, publication.version):
+        if last and _epoch_and_version(last) >= (publication.epoch, publication.version):
             raise ChannelRefused(
                 f"{_named(publication)} is not above {last.decode()}, which Redis has had: a trainer of a later epoch"
                 f" has taken over. If its state was deleted on purpose, delete {self._stream!r} too"
@@ -109,7 +109,7 @@ class RedisChannel:
         try:
             return write_chunks(self._link, self._chunks, name, data, size)
         except RedisFailure:
-            self._take_back(name, count_chunks(len(data), size))
+            self._remove(name, count_chunks(len(data), size))
             raise
 
     def _commit_arguments(self, publication: Publication, blob: Blob) -> tuple[Argument, ...]:
@@ -124,16 +124,16 @@ class RedisChannel:
             blob.sums,
             self._bounds.publications,
             self._bounds.nbytes,
-            _KEPT_SECONDS,
+            _CHUNK_TTL_SECONDS,
         )
 
-    def _take_back(self, name: str, count: int) -> None:
-        # Whatever stays leaves by itself.
+    def _remove(self, name: str, count: int) -> None:
+        # Chunks that remain expire by themselves.
         with suppress(RedisFailure):
             remove_chunks(self._link, self._chunks, name, count)
 
     def read(self, after: str, limit: int) -> list[Delivery]:
-        """At most `limit` entries that follow the cursor `after`, and no more than some 64 MiB beyond the first.
+        """At most `limit` entries after the cursor `after`, and no more than about 64 MiB beyond the first.
 
         Raises ChannelUnreachable where nothing could be read.
         """
@@ -144,11 +144,11 @@ class RedisChannel:
                 publication, nbytes = self._publication(number, content)
                 if isinstance(publication, BadPublication):
                     if not self._is_kept(number):
-                        continue  # it was let go of while it was read: a gap, no damage
+                        continue  # it was trimmed while it was read: a gap, no damage
                     _LOGGER.warning("publication %s cannot be used: %s", number.decode(), publication)
                 found.append(Delivery(number.decode(), publication))
                 taken += nbytes
-                if taken > _AT_ONCE:
+                if taken > _READ_BYTES:
                     break
         except RedisFailure as error:
             if not found:
@@ -157,24 +157,24 @@ class RedisChannel:
 
     def _entries(self, after: str, limit: int) -> list[tuple[bytes, list[bytes]]]:
         now = time.monotonic()
-        noted, at = self._noted
-        hold = self._bounds.reader_seconds
-        renews = bool(self._reader) and (noted != after or now - at > hold / _RENEWED)
+        position, renewed_at = self._renewed
+        ttl = self._bounds.reader_seconds
+        renews = bool(self._reader) and (position != after or now - renewed_at > ttl / _RENEWALS)
         keys = (self._stream, self._replicas, self._positions + self._reader)
         entries: list[tuple[bytes, list[bytes]]] = self._script(
-            READ, keys, (self._reader, int(renews), after, round(hold * 1000), limit)
+            READ, keys, (self._reader, int(renews), after, round(ttl * 1000), limit)
         )
         if renews:
-            self._noted = (after, now)
+            self._renewed = (after, now)
         return entries
 
     def _publication(self, number: bytes, content: list[bytes]) -> tuple[Publication | BadPublication, int]:
-        """What an entry of the stream stands for, and its bytes."""
+        """The publication of an entry of the stream, and its size in bytes."""
         try:
             blob = blob_of(dict(zip(content[::2], content[1::2], strict=False)))
             data = read_chunks(self._link, self._chunks, blob)
             publication = decode(data)
-            if (publication.epoch, publication.version) != _place(number):
+            if (publication.epoch, publication.version) != _epoch_and_version(number):
                 raise BadPublication("format", f"entry {number.decode()} holds {_named(publication)}")
         except BadPublication as error:
             return error, 0
@@ -184,7 +184,7 @@ class RedisChannel:
         return bool(self._link.call("XRANGE", self._stream, number, number))
 
     def ask_for_snapshot(self) -> None:
-        """Let `snapshot_wanted` be true until the next snapshot is taken. Raises ChannelUnreachable."""
+        """Make `snapshot_wanted` true until the next snapshot is sent. Raises ChannelUnreachable."""
         try:
             self._link.call("SET", self._wanted, 1)
         except RedisFailure as error:
@@ -202,17 +202,17 @@ class RedisChannel:
         return bool(wanted) or (self._sent is not None and last != self._sent)
 
     def leave(self) -> None:
-        """Take the reader out of those who are waited for, as far as Redis can be reached."""
+        """Deregister the reader, if Redis can be reached."""
         with suppress(RedisFailure):
             self._script(LEAVE, (self._replicas, self._positions + self._reader), (self._reader,))
-        self._noted = ("", float("-inf"))
+        self._renewed = ("", float("-inf"))
 
     def _script(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...] = ()) -> list[Any]:
         answer: list[Any] = self._link.call("EVAL", script, len(keys), *keys, *arguments)
         return answer
 
 
-_KEPT = (
+_GAUGES = (
     metrics.CHANNEL_PUBLICATIONS,
     metrics.CHANNEL_BYTES,
     metrics.CHANNEL_REPLICAS,
@@ -225,6 +225,6 @@ def _named(publication: Publication) -> str:
     return f"{kind} {publication.version} of epoch {publication.epoch} of model {publication.model!r}"
 
 
-def _place(number: bytes) -> tuple[int, int]:
+def _epoch_and_version(number: bytes) -> tuple[int, int]:
     epoch, _, version = number.partition(b"-")
     return int(epoch), int(version)

@@ -11,24 +11,24 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.publication import BadPublication
 
 CHUNK_BYTES = 4 * 1024 * 1024
-_SUM = 16
+_CHECKSUM_BYTES = 16
 _UPLOAD_SECONDS = 600
-"""Chunks that nobody has made visible for so long leave by themselves."""
+"""Chunks of an upload that is not committed within this time expire."""
 
 
 @dataclass(frozen=True)
 class Blob:
-    """What has to be known of a value to read it back."""
+    """What is needed to read a value back."""
 
     name: str
     chunks: int
     nbytes: int
     sums: bytes
-    """xxh3_128 of each chunk, one behind the other."""
+    """xxh3_128 of each chunk, concatenated."""
 
 
 def write_chunks(link: RedisLink, prefix: str, name: str, data: bytes, chunk_bytes: int) -> Blob:
-    """Write the value's chunks under `<prefix><name>:<number>`; they leave in ten minutes unless EXPIRE keeps them."""
+    """Write the value's chunks under `<prefix><name>:<number>`; they expire in ten minutes unless extended."""
     sums = []
     for number, part in enumerate(_parts(data, chunk_bytes)):
         sums.append(xxhash.xxh3_128_digest(part))
@@ -44,32 +44,34 @@ def read_chunks(link: RedisLink, prefix: str, blob: Blob) -> bytes:
         where = f"chunk {number} of {blob.chunks} of publication {blob.name}"
         if not isinstance(part, bytes):
             raise BadPublication("missing", f"{where} is not in Redis any more: it was trimmed, evicted or flushed")
-        if xxhash.xxh3_128_digest(part) != blob.sums[number * _SUM : (number + 1) * _SUM]:
+        if xxhash.xxh3_128_digest(part) != blob.sums[number * _CHECKSUM_BYTES : (number + 1) * _CHECKSUM_BYTES]:
             raise BadPublication("checksum", f"{where} does not match its checksum: damaged on its way or in Redis")
         parts.append(part)
     return b"".join(parts)
 
 
 def remove_chunks(link: RedisLink, prefix: str, name: str, count: int) -> None:
-    """Remove what `write_chunks` wrote, or began to."""
+    """Delete chunks that `write_chunks` wrote, all or some of them."""
     for number in range(count):
         link.call("UNLINK", f"{prefix}{name}:{number}")
 
 
 def count_chunks(nbytes: int, chunk_bytes: int) -> int:
-    """Chunks of a value of so many bytes."""
+    """Number of chunks of a value of `nbytes`."""
     return -(-nbytes // chunk_bytes)
 
 
 def blob_of(fields: dict[bytes, bytes]) -> Blob:
-    """What an entry of the stream says. Raises BadPublication "format" where it says something else."""
+    """The blob of an entry of the stream. Raises BadPublication "format" where the entry has none."""
     try:
         chunks, nbytes = int(fields[b"chunks"]), int(fields[b"bytes"])
         name, sums = fields[b"blob"].decode("ascii"), fields[b"sums"]
     except (KeyError, ValueError) as error:
         raise BadPublication("format", f"an entry of the stream is no publication: {error!r}") from None
-    if chunks < 1 or len(sums) != chunks * _SUM:
-        raise BadPublication("format", f"publication {name} has {chunks} chunks and {len(sums) // _SUM} checksums")
+    if chunks < 1 or len(sums) != chunks * _CHECKSUM_BYTES:
+        raise BadPublication(
+            "format", f"publication {name} has {chunks} chunks and {len(sums) // _CHECKSUM_BYTES} checksums"
+        )
     return Blob(name, chunks, nbytes, sums)
 
 

@@ -1,4 +1,4 @@
-"""What happens within Redis in one step each, as Lua. All keys of a channel share a hash tag, and so a cluster slot."""
+"""Atomic operations within Redis, as Lua scripts. All keys of a channel share a hash tag, and so a cluster slot."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ end
 """
 
 STATE = _LAST_ID + "return {redis.call('EXISTS', KEYS[2]), last_id(KEYS[1])}"
-"""KEYS: stream, wanted. Answers whether a snapshot is wanted, and the newest id ever sent, '' where there is none."""
+"""KEYS: stream, wanted. Returns whether a snapshot is wanted, and the newest id ever sent, '' where there is none."""
 
 BEGIN = _LAST_ID + "return {last_id(KEYS[1]), redis.call('INCR', KEYS[2])}"
-"""KEYS: stream, counter. Answers the newest id ever sent and a number for the chunks of the next publication."""
+"""KEYS: stream, counter. Returns the newest id ever sent and a number for the chunks of the next publication."""
 
 READ = """
 if ARGV[2] == '1' then
@@ -26,7 +26,7 @@ end
 return redis.call('XRANGE', KEYS[1], '(' .. ARGV[3], '+', 'COUNT', ARGV[5])
 """
 """KEYS: stream, replicas, this replica's position. ARGV: its name, whether to note the position ('1'), the position,
-for how many ms it holds, most entries. Answers the entries behind the position."""
+its TTL in ms, most entries. Returns the entries after the position."""
 
 LEAVE = "redis.call('SREM', KEYS[1], ARGV[1]) return redis.call('DEL', KEYS[2])"
 """KEYS: replicas, this replica's position. ARGV: its name."""
@@ -105,14 +105,14 @@ end
 return {#all - first + 1, bytes, replicas, unread}
 """
 )
-"""Make a publication visible whose chunks are all there, and let go of what nobody needs.
+"""Make a publication visible whose chunks are all there, and delete what no replica needs.
 
 KEYS: stream, wanted, replicas. ARGV: id, prefix of chunks, prefix of positions, blob, chunks, bytes, base version,
-model, checksums, most entries, most bytes, seconds that chunks stay at most. Answers entries and bytes kept, replicas,
+model, checksums, most entries, most bytes, TTL of chunks in seconds. Returns entries and bytes kept, replicas,
 entries the slowest of them has not read. XADD, the first write, refuses an id that is not above every earlier one: that
 fences a trainer of an earlier epoch.
 
-What is kept: never more than the most, save the newest publication; nothing before the newest snapshot; and of what
-every replica has read only the newest snapshot and what follows it, as long as that is no more than the snapshot: with
-it another replica can begin without troubling the trainer.
+Retention: at most `most entries` and `most bytes`, except that the newest publication stays; nothing before the newest
+snapshot; and of what every replica has read only the newest snapshot and the deltas after it, while these are no larger
+than the snapshot: with them another replica can start without a new snapshot of the trainer.
 """

@@ -14,7 +14,7 @@ import pytest
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.embedded.journal.deduplicate import Entrance
+from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.embedded.journal.journal import Journal
 from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
@@ -77,7 +77,7 @@ class Seen:
         self.ids: set[Id] = set()
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
-        self.entrance = Entrance(self.ids.__contains__, 300_000)
+        self.entrance = IngestDeduplicator(self.ids.__contains__, 300_000)
         self.writer = LogWriterThread(self.journal, self.entrance, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:

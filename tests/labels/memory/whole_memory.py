@@ -32,11 +32,11 @@ def whole_memory(joiner: LabelJoiner) -> _Whole:
 
 
 def _in_memory(memory: InMemory) -> _Whole:
-    shown = {one.seq: _told(one) for one in memory.open}
-    ids = {event_id: hour for hour, some in memory.remembered._until.items() for event_id in some}
+    shown = {one.seq: _values(one) for one in memory.open}
+    ids = {event_id: hour for hour, some in memory.deduplicator._until.items() for event_id in some}
     held = {
-        event_id: ("impression", one.seq) if isinstance(one, PendingImpression) else _told(one)
-        for event_id, one in memory.held.items()
+        event_id: ("impression", one.seq) if isinstance(one, PendingImpression) else _values(one)
+        for event_id, one in memory.retractable.items()
     }
     groups = {
         key: (
@@ -45,7 +45,7 @@ def _in_memory(memory: InMemory) -> _Whole:
         )
         for key, group in memory.groups._groups.items()
     }
-    return {"shown": shown, "ids": ids, "held": held, "groups": groups, **_near(memory.near)}
+    return {"shown": shown, "ids": ids, "held": held, "groups": groups, **_unsettled(memory.unsettled)}
 
 
 def _on_disk(memory: OnDisk) -> _Whole:
@@ -54,8 +54,8 @@ def _on_disk(memory: OnDisk) -> _Whole:
     for key, _ in store.scan(b"i", b"j"):
         one = memory._get(number_at(key, len(key) - 16), number_at(key, len(key) - 8))
         assert one is not None, "an impression that is found by its item is gone"
-        shown[one.seq] = _told(one)
-    return {"shown": shown, **_ids(memory), "groups": _groups(memory, set(shown)), **_near(memory._near)}
+        shown[one.seq] = _values(one)
+    return {"shown": shown, **_ids(memory), "groups": _groups(memory, set(shown)), **_unsettled(memory._unsettled)}
 
 
 def _ids(memory: OnDisk) -> _Whole:
@@ -69,8 +69,8 @@ def _ids(memory: OnDisk) -> _Whole:
             held[event_id] = ("impression", number_at(of_what, 9))
         elif of_what.startswith(b"u"):
             action = memory._ids.retractable(of_what)
-            if action is not None and memory.spans.is_retractable(action, memory.progress):
-                held[event_id] = _told(action)
+            if action is not None and memory.windows.is_retractable(action, memory.progress):
+                held[event_id] = _values(action)
     return {"ids": ids, "held": held}
 
 
@@ -86,23 +86,23 @@ def _groups(memory: OnDisk, remembered: set[int]) -> dict[tuple[Id, ...], object
 
 
 def _recent(memory: InMemory | OnDisk, ranks: list[int], times: list[int]) -> list[tuple[int, int]]:
-    since = memory.spans.horizon(memory.progress)
+    since = memory.windows.horizon(memory.progress)
     return [(rank, time) for rank, time in zip(ranks, times, strict=True) if time >= since]
 
 
-def _near(near: UnsettledActions) -> _Whole:
-    responses = sorted((time, seq, what) for time, kind, seq, what in near.calendar if kind == RESPONSE)
-    waiting = sorted(_told(action) for action in near.waiting)
-    return {"responses": responses, "waiting": waiting, "retractions": near.retractions}
+def _unsettled(unsettled: UnsettledActions) -> _Whole:
+    responses = sorted((time, seq, what) for time, kind, seq, what in unsettled.calendar if kind == RESPONSE)
+    waiting = sorted(_values(action) for action in unsettled.waiting)
+    return {"responses": responses, "waiting": waiting, "retractions": unsettled.retractions}
 
 
-def _told(one: PendingImpression | PendingAction) -> tuple[object, ...]:
+def _values(one: PendingImpression | PendingAction) -> tuple[object, ...]:
     values = structs.asdict(one)
     for name in ("within", "after"):
         if values.get(name) is not None:
-            values[name] = _told(values[name])
+            values[name] = _values(values[name])
     if values.get("actions") is not None:
-        values["actions"] = [_told(action) for action in values["actions"]]
+        values["actions"] = [_values(action) for action in values["actions"]]
     values.pop("dropped")
     return tuple(values.items())
 

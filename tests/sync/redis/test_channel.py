@@ -191,7 +191,7 @@ def test_a_read_ends_where_it_has_much_and_goes_on_next_time(
 ) -> None:
     channel = connect(redis_server)
     send_all(channel, toy, 1, 5)
-    monkeypatch.setattr("stream_reco.sync.redis.channel._AT_ONCE", 2 * len(encode(toy.publication(1, 0))) - 1)
+    monkeypatch.setattr("stream_reco.sync.redis.channel._READ_BYTES", 2 * len(encode(toy.publication(1, 0))) - 1)
     first = channel.read("", 100)
     assert versions(first) == [1, 2]
     assert versions(channel.read(first[-1].cursor, 100)) == [3, 4]
