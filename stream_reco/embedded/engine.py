@@ -32,6 +32,7 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status, replica_status, rows_by_table
 from stream_reco.signals.context import ContextValue
 from stream_reco.storage.checkpoint import CheckpointError
 
@@ -223,23 +224,22 @@ class Engine:
         """Candidates ranked so far, over all requests."""
         return self._scorer.candidates
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> Status:
         """Facts about the loop, ready for JSON."""
-        learner, replica = self.learner, self.publishing.served.replica
-        rows = {name: len(table) for name, table in learner.trainer.tables.items()}
-        staleness = replica.staleness(self._clock.now_ms())
+        learner = self.learner
+        tables = rows_by_table(learner.trainer.tables)
         return {
+            **replica_status(self.publishing.served.replica, self._clock.now_ms()),
             "events": learner.events,
             "examples": learner.examples,
-            "epoch": replica.epoch,
-            "version": replica.version,
-            "staleness_seconds": staleness if np.isfinite(staleness) else None,
-            "rows": rows,
+            "rows": sum(tables.values()),
+            "tables": tables,
             "items": len(learner.signals.catalogue),
             "users": len(learner.histories),
             "pending": learner.joiner.pending,
             "stream_time": learner.stream_time,
             "log_position": self.applied,
+            "state": "ready",
             "checkpoint_problem": self._checkpoint_problem,
         }
 

@@ -10,6 +10,7 @@ import msgspec
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -88,5 +89,5 @@ class Service(Protocol):
     def forget(self, user_id: Id) -> Awaitable[None]:
         """Delete what is known of the user; resolves once the deletion is durable."""
 
-    def status(self) -> Mapping[str, object]:
-        """JSON-ready facts: at least `events`, `examples`, `version`, `staleness_seconds`, `rows`."""
+    def status(self) -> Status:
+        """The loop in figures, ready for JSON."""

@@ -21,21 +21,13 @@ from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status, starting_status
 from stream_reco.storage.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
 _SWITCH_SECONDS = 5e-5
 """How long a thread may keep the interpreter from another one; Python's own 5 ms would add up within one request."""
 _LEAVE_SECONDS = 2.0
-_NOT_YET: Mapping[str, object] = {
-    "events": 0,
-    "examples": 0,
-    "epoch": 0,
-    "version": 0,
-    "staleness_seconds": None,
-    "rows": 0,
-    "tables": {},
-}
 
 
 class EngineService:
@@ -170,21 +162,16 @@ class EngineService:
         with self._courtesy.asking():
             return engine.interests(user_id)
 
-    def status(self) -> Mapping[str, object]:
+    def status(self) -> Status:
         """The engine's facts, and how far learning is behind what is durable."""
         if self._engine is None or self._parts is None:
             failed = self._opened.done() and self._opened.exception() is not None
-            return {**_NOT_YET, "state": "failed" if failed else "starting", "backlog": 0}
+            return {**starting_status(), "state": "failed" if failed else "starting"}
         learning = self._parts[1]
-        facts = self._engine.status()
-        tables = facts["rows"]
-        assert isinstance(tables, dict)
         return {
-            **facts,
+            **self._engine.status(),
             "events": learning.events,
-            "rows": sum(tables.values()),
-            "tables": tables,
-            "state": "ready" if learning.problem is None else "failed",
             "backlog": learning.backlog,
+            "state": "ready" if learning.problem is None else "failed",
             "problem": learning.problem,
         }

@@ -19,6 +19,7 @@ from stream_reco.serve.http.routes import (
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.status import Status
 
 Json = dict[str, Any]
 TITLE = "stream_reco"
@@ -39,17 +40,7 @@ class Error(msgspec.Struct, frozen=True):
     error: Problem
 
 
-class Status(msgspec.Struct, frozen=True):
-    """The loop in figures; there may be more than these."""
-
-    events: int
-    examples: int | None
-    version: int
-    staleness_seconds: float | None
-    rows: int
-
-
-STRUCTS: tuple[type[msgspec.Struct], ...] = (
+STRUCTS: tuple[type[Any], ...] = (
     Impression,
     Action,
     Retraction,
@@ -140,7 +131,7 @@ def _paths(settings: ServeSettings) -> Json:
     }
 
 
-def _ref(struct: type[msgspec.Struct]) -> Json:
+def _ref(struct: type[Any]) -> Json:
     return {"$ref": f"#/components/schemas/{struct.__name__}"}
 
 
@@ -154,7 +145,7 @@ def _id() -> Json:
 
 
 def _operation(
-    name: str, summary: str, answer: type[msgspec.Struct], errors: tuple[int, ...], parameters: list[Json] | None = None
+    name: str, summary: str, answer: type[Any], errors: tuple[int, ...], parameters: list[Json] | None = None
 ) -> Json:
     operation: Json = {"operationId": name, "summary": summary}
     if parameters:
@@ -163,7 +154,7 @@ def _operation(
     return operation
 
 
-def _post(name: str, summary: str, body: Json, answer: type[msgspec.Struct], *errors: int) -> Json:
+def _post(name: str, summary: str, body: Json, answer: type[Any], *errors: int) -> Json:
     operation = _operation(name, summary, answer, (*BODY_ERRORS, 401, 503, *errors))
     operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return operation

@@ -144,7 +144,8 @@ def test_its_slates_are_those_of_the_loop_in_one_process(scene: Scene) -> None:
     status = scene.client.get("/v1/status").json()
     assert status["items"] == len(scene.trainer.learner.signals.catalogue)
     assert status["stream_time"] == scene.trainer.learner.stream_time
-    assert status["rows"] == sum(map(len, scene.trainer.learner.trainer.tables.values()))
+    tables = {name: len(table) for name, table in scene.trainer.learner.trainer.tables.items()}
+    assert (status["rows"], status["tables"]) == (sum(tables.values()), tables)
     assert status["staleness_seconds"] < 60
 
 

@@ -23,6 +23,7 @@ from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.service import UnavailableError
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.event_log_errors import LogFull
+from tests.serve.status_shape import check_status
 
 NOW = 1_700_000_000_000
 PATIENCE = 60.0
@@ -247,6 +248,28 @@ def test_a_folder_in_use_is_told_by_opened(tmp_path: Path) -> None:
         assert not second.ready()
         assert second.status()["state"] == "failed"
         second.close()
+
+
+def test_the_status_has_one_shape_before_during_and_after_the_opening() -> None:
+    may_open = threading.Event()
+
+    def open_engine() -> Engine:
+        assert may_open.wait(PATIENCE)
+        return Engine()
+
+    service = EngineService(open_engine, sync_seconds=0.1)
+    service.start()
+    starting = service.status()
+    check_status(starting)
+    assert (starting["state"], starting["version"], starting["tables"]) == ("starting", 0, {})
+    may_open.set()
+    engine = service.opened.result(PATIENCE)
+    service.submit([click(1), click(2)]).result(PATIENCE)
+    wait_for(lambda: service.status()["backlog"] == 0)
+    for status in (service.status(), engine.status()):
+        check_status(status)
+        assert (status["state"], status["events"], status["log_position"]) == ("ready", 2, 1)
+    service.close()
 
 
 def test_an_interval_that_is_too_short_is_refused() -> None:

@@ -26,6 +26,7 @@ from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
 from tests.serve.small_shop import MODEL, NOW, SmallShop
+from tests.serve.status_shape import check_status
 from tests.waiting import until
 
 LATENESS = 60_000
@@ -110,6 +111,7 @@ class Scene:
 
     def status(self) -> dict[str, object]:
         facts: dict[str, object] = self.client.get("/v1/status").json()
+        check_status(facts)
         return facts
 
     def until_version(self, version: int) -> None:

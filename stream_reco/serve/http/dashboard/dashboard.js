@@ -112,13 +112,13 @@ function showSources() {
 
 function facts(status) {
   const { families } = scrapes.at(-1);
-  const list = Object.entries(status).filter(([, value]) => value === null || typeof value !== "object");
+  // Of null there is nothing to show; `tables` is an object.
+  const list = Object.entries(status).filter(([, value]) => typeof value !== "object");
   const named = list.map(([key, value]) => {
     const text = typeof value !== "number" ? String(value) : key.endsWith("_seconds") ? asSeconds(value) : asWhole(value);
     return [key.replace(/_seconds$/, "").replaceAll("_", " "), text];
   });
   const add = (name, value, format) => value !== null && named.push([name, format(value)]);
-  if (!("backlog" in status)) add("backlog", totalOf(families, "stream_reco_backlog_events"), asWhole);
   add("pending labels", totalOf(families, "stream_reco_pending_examples"), asWhole);
   add("repeated events", totalOf(families, "stream_reco_events_duplicate_total"), asWhole);
   for (const [reason, count] of sumBy(families, "stream_reco_events_rejected_total", "reason")) {
