@@ -37,11 +37,11 @@ class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=Tru
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on; the labels only where they have a store."""
     learner.commit_labels()
-    progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.intake, learner.lessons))
+    progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.state, learner.queue))
     return {
         "progress": msgspec.msgpack.encode(_EngineProgress(fixed=_fixed(learner.settings), **progress)),
         "interests": learner.interests.state(),
-        **checkpoint_parts.parts_of(learner.intake, learner.lessons),
+        **checkpoint_parts.parts_of(learner.state, learner.queue),
         **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
     }
 
@@ -55,7 +55,7 @@ def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: R
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
     learner.interests = Interests.from_state(settings.interests, checkpoint_parts.arrays(parts["interests"]))
-    checkpoint_parts.restore(learner.intake, learner.lessons, settings.signals, progress, parts)
+    checkpoint_parts.restore(learner.state, learner.queue, settings.signals, progress, parts)
     return learner
 
 

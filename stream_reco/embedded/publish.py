@@ -15,14 +15,14 @@ class Publishing:
     def __init__(
         self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None
     ) -> None:
-        self._collecting = PublicationContents(learner.intake, learner.lessons, settings.labels.lateness_ms)
+        self._contents = PublicationContents(learner.state, learner.queue, settings.labels.lateness_ms)
         self._publisher = Publisher(model, epoch)
         self._channel = InProcessChannel() if channel is None else channel
         self.served = ServingState(settings.model, settings.signals, model, settings.serve.row_precision)
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""
-        self._publisher.publish(self._channel, lambda snapshot: self._collecting.contents(snapshot, now))
+        self._publisher.publish(self._channel, lambda snapshot: self._contents.contents(snapshot, now))
         self.served.replica.poll(self._channel)
-        self._collecting.observe()
+        self._contents.observe()
         return self.served.replica.version

@@ -77,7 +77,7 @@ def test_the_precision_of_served_rows_may_change_and_nothing_that_is_learned_wit
             engine.sync()
             served = engine.publishing.served.replica.tables["item"]
             assert served.precision == precision
-            learned = engine.learner.trainer.tables["item"].snapshot()
+            learned = engine.learner.queue.trainer.tables["item"].snapshot()
             assert len(learned) > 1
             found[precision] = (learned.vectors.tobytes(), served.lookup(learned.keys).tobytes())
     assert len({learned for learned, _ in found.values()}) == 1

@@ -478,10 +478,10 @@ def test_a_positive_is_learned_from_when_its_window_is_over() -> None:
     with Engine(None, SHORT, observer=labels, clock=ManualClock(NOW)) as engine:
         engine.ingest(clicks([1], ["a"]))
         engine.sync()
-        before = engine.learner.examples
+        before = engine.learner.queue.examples
         engine.ingest([Impression(user_id="u", item_id="a", request_id="r", timestamp=START)])
         engine.ingest([Action(user_id="u", item_id="a", action="click", request_id="r", timestamp=START + 1)])
-        assert (engine.learner.examples, labels.seen) == (before + 1, []), "its label is there at once"
+        assert (engine.learner.queue.examples, labels.seen) == (before + 1, []), "its label is there at once"
         engine.tick(START + HOUR + MINUTE + 1)
         engine.tick(NOW)
         assert labels.seen == [1.0]
@@ -638,5 +638,5 @@ def test_an_item_in_the_place_of_one_that_left_is_not_taken_for_seen() -> None:
         assert engine.status()["items"] == 1
         engine.ingest(clicks(["v"], list("efg"), NOW - 4 * DAY))
         engine.sync()
-        assert engine.learner.signals.catalogue.size == 4, "the places of those that left are used again"
+        assert engine.learner.state.signals.catalogue.size == 4, "the places of those that left are used again"
         assert sorted(map(str, ids(engine.recommend("u", 10)))) == list("defg")

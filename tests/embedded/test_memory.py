@@ -85,8 +85,8 @@ def records_of(memory: OnDisk) -> dict[str, int]:
 
 def sizes_of(engine: Engine, folder: Path) -> Sizes:
     learner, memory = engine.learner, engine.learner.joiner._memory
-    signals, histories, replica = learner.signals, learner.histories, engine.publishing.served.replica
-    tables, log = learner.trainer.tables, engine.journal._log
+    signals, histories, replica = learner.state.signals, learner.state.histories, engine.publishing.served.replica
+    tables, log = learner.queue.trainer.tables, engine.journaled._journal._log
     assert log is not None
     assert isinstance(memory, OnDisk)
     gc.collect()
@@ -106,8 +106,8 @@ def sizes_of(engine: Engine, folder: Path) -> Sizes:
         "waiting actions": sum(1 for _ in memory._near.waiting),
         "near": len(memory._near.calendar),
         "retractions": len(memory._near.retractions),
-        "waiting examples": len(learner.waiting),
-        "entered": len(engine.entrance._entered),
+        "waiting examples": len(learner.queue.waiting),
+        "entered": len(engine.journaled.entrance._entered),
         "replica's items": engine.publishing.served.signals.catalogue.size,
         "records of the log": log.last - log.first + 1,
         "bytes of checkpoints": bytes_in(folder / "checkpoints"),

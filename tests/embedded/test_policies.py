@@ -38,7 +38,7 @@ def rows(events: Sequence[Event], **labels: object) -> list[Row]:
         # What falls due before an event does so first, as it would where more happens.
         learner.learn([UserEvent(user_id="z", timestamp=event.timestamp), event])
     learner.learn([UserEvent(user_id="z", timestamp=NOW + 3 * DAY)])
-    return [(one.label, one.weight, one.undone, Feedback(one.feedback), one.rate) for one in learner.waiting]
+    return [(one.label, one.weight, one.undone, Feedback(one.feedback), one.rate) for one in learner.queue.waiting]
 
 
 def shown(position: int, time: int = NOW, request: str = "r") -> Impression:
@@ -76,9 +76,9 @@ def test_conclusive_learns_from_what_is_shown_when_its_window_is_over() -> None:
     learner = Learner(Settings(labels=LabelSettings(window_days=1.0, lateness_seconds=0.0), training=WAITING))
     learner.learn([*SLATE, click(3, NOW + HOUR)])
     learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY)])
-    assert learner.waiting == []
+    assert learner.queue.waiting == []
     learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY + 1)])
-    assert [one.label for one in learner.waiting] == [1, 0, 0]
+    assert [one.label for one in learner.queue.waiting] == [1, 0, 0]
 
 
 def test_early_asks_later_positions_and_undoes_what_was_wrong() -> None:
@@ -141,16 +141,16 @@ def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with(tmp_path: Path)
         engine.checkpoint()
     with Engine(tmp_path, Settings(training=WAITING), clock=clock) as engine:
         engine.ingest([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
-        waiting = engine.learner.waiting
+        waiting = engine.learner.queue.waiting
         assert [Feedback(one.feedback) for one in waiting] == [Feedback.PRESUMED, Feedback.LATE]
 
 
 def test_of_a_deleted_user_nothing_waits_for_training() -> None:
     learner = Learner(Settings(labels=LabelSettings(policy="early"), training=WAITING))
     learner.learn([shown(1), click(1, NOW + 1), structs.replace(click(2, NOW + 2), user_id="v", event_id="v")])
-    assert len(learner.waiting) == 1
+    assert len(learner.queue.waiting) == 1
     learner.forget("u")
-    assert learner.waiting == []
+    assert learner.queue.waiting == []
 
 
 # --- those who measure
@@ -197,10 +197,10 @@ def test_with_an_oracle_training_knows_at_once() -> None:
     joiner = OracleJoiner(final_labels(LATE_TWICE, settings.labels), settings.labels)
     with Engine(None, settings, joiner=joiner) as engine:
         engine.ingest(SLATE)
-        assert [one.label for one in engine.learner.waiting] == [1, 0, 1]
+        assert [one.label for one in engine.learner.queue.waiting] == [1, 0, 1]
         engine.ingest(LATE_TWICE[3:])
         engine.finish()
-        assert engine.learner.examples == 3
+        assert engine.learner.queue.examples == 3
         assert engine.recommend_many([Request("u")])[0].items == []
 
 

@@ -79,7 +79,7 @@ class Seen:
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
         self.entrance = Entrance(self.ids.__contains__, 300_000)
-        self.writer = LogWriterThread(self.journal, self.entrance, self.arrivals.extend)
+        self.writer = LogWriterThread(self.journal.append_many, self.entrance, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
         return [
@@ -230,12 +230,12 @@ def test_a_restart_ends_where_an_undisturbed_replay_does(tmp_path: Path, monkeyp
 
 
 def assert_same(one: Engine, other: Engine) -> None:
-    for name, table in one.learner.trainer.tables.items():
-        ours, theirs = table.snapshot(), other.learner.trainer.tables[name].snapshot()
+    for name, table in one.learner.queue.trainer.tables.items():
+        ours, theirs = table.snapshot(), other.learner.queue.trainer.tables[name].snapshot()
         assert len(ours.keys) or name == "context"
         assert np.array_equal(ours.keys, theirs.keys)
         assert np.array_equal(ours.vectors, theirs.vectors)
-    mine, theirs_parts = one.learner.trainer.state(), other.learner.trainer.state()
+    mine, theirs_parts = one.learner.queue.trainer.state(), other.learner.queue.trainer.state()
     assert mine.keys() == theirs_parts.keys()
     assert all(np.array_equal(mine[name], theirs_parts[name]) for name in mine)
 
@@ -272,20 +272,33 @@ def test_the_status_has_one_shape_before_during_and_after_the_opening() -> None:
     service.close()
 
 
+def test_an_engine_whose_journal_is_followed_takes_nothing_by_itself() -> None:
+    service = started(None)
+    engine = service.opened.result(PATIENCE)
+    position = engine.journaled.position
+    for write in (lambda: engine.ingest([click(1)]), lambda: engine.forget(1), engine.finish):
+        with pytest.raises(RuntimeError, match="followed by threads"):
+            write()
+    assert engine.journaled.position == position
+    answer = service.submit([click(1)]).result(PATIENCE)
+    assert (answer.accepted, answer.duplicates) == (1, 0), "what was refused was not remembered"
+    service.close()
+
+
 def test_an_interval_that_is_too_short_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at least 0\.1"):
         EngineService(Engine, sync_seconds=0.01)
 
 
-def test_stepping_aside_waits_for_who_asks_but_not_for_ever() -> None:
-    courtesy = RequestPriority(most_seconds=0.05)
+def test_yielding_waits_for_requests_but_not_for_ever() -> None:
+    priority = RequestPriority(most_seconds=0.05)
     started_at = time.monotonic()
-    courtesy.yield_to_requests()
+    priority.yield_to_requests()
     assert time.monotonic() - started_at < 0.04
-    with courtesy.asking(), courtesy.asking():
+    with priority.serving(), priority.serving():
         started_at = time.monotonic()
-        courtesy.yield_to_requests()
+        priority.yield_to_requests()
         assert time.monotonic() - started_at >= 0.04
     started_at = time.monotonic()
-    courtesy.yield_to_requests()
+    priority.yield_to_requests()
     assert time.monotonic() - started_at < 0.04
