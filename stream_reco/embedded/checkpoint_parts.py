@@ -27,7 +27,7 @@ _FIXED = (
     "training.table_megabytes",
     "training.user_sightings",
 )
-"""Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
+"""Settings that a data folder is created with and keeps, because stored deadlines and rows depend on them."""
 
 
 class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
@@ -64,9 +64,9 @@ def _fixed(settings: Settings) -> dict[str, float | str]:
 
 
 def _kept(settings: Settings, fixed: Mapping[str, float | str]) -> Settings:
-    """The settings with those of the labels that the data folder was begun with."""
-    begun = (name.partition(".")[::2] for name in fixed)
-    labels: dict[str, Any] = {field: fixed[f"labels.{field}"] for room, field in begun if room == "labels"}
+    """The settings, with those of labels that the data folder was created with."""
+    created_with = (name.partition(".")[::2] for name in fixed)
+    labels: dict[str, Any] = {field: fixed[f"labels.{field}"] for room, field in created_with if room == "labels"}
     return replace(settings, labels=replace(settings.labels, **labels))
 
 
@@ -74,7 +74,7 @@ def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float
     for name, value in wanted.items():
         if kept.get(name, value) != value:
             _LOGGER.warning(
-                "%s is set to %r, but the data folder was begun with %r, which stays: start with a new data"
+                "%s is set to %r, but the data folder was created with %r, which stays in force: use a new data"
                 " folder to change it",
                 name,
                 value,

@@ -1,7 +1,7 @@
 """The learning half of the loop: events in, labels, signals, interests and training steps out of them.
 
-What it becomes is a function of the records it is given, in their order, and of nothing else: that is what lets a
-restart end with the very bits of a run that was never interrupted.
+Its state is a function of its records in their order, and of nothing else, so that a restart that replays the records
+ends with the same bits as a run that was never interrupted.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from stream_reco.storage.rocksdb import RocksStore, StoreError
 
 _LOGGER = logging.getLogger(__name__)
 _UNCOMMITTED = 5_000
-"""Records that the labels' store takes at once."""
+"""Records of the labels' store in one commit; more take memory, fewer take more writes."""
 _AT_ONCE = 10_000
-"""Deadlines that pass between two commits."""
+"""Deadlines that pass between two commits, so that a jump of time does not bring all of them into memory."""
 _NEGATIVES = 1
+"""Place, among an event's random numbers, of those that draw its negatives."""
 _PURPOSES = 4
+"""Random numbers of each event, as many as `ExampleQueue` has of each step."""
 
 
 class Learner:
     """Takes events through labels, signals, interests and the trainer."""
 
     def __init__(self, settings: Settings, store: RocksStore | None = None) -> None:
-        """`store` keeps what waits for a label; without one it is in memory."""
+        """`store` holds what waits for a label; without one it is in memory."""
         self.settings = settings
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
         self.state = StreamState(settings.signals, settings.training)
@@ -44,16 +46,16 @@ class Learner:
         self.interests = Interests(settings.interests)
         self._commit_at = _UNCOMMITTED
         self.on_impression: Callable[[Impression, bytes], None] | None = None
-        """Called with each new impression and its `Inputs`."""
+        """Called with each new impression and its `Inputs`, before it is learned from."""
         self._rng = PositionalRng(settings.training.seed)
 
     def label_by(self, joiner: LabelJoiner) -> None:
-        """Take other labels than the settings ask for; what they say is learned from at once."""
+        """Use another joiner than that of the settings; its examples are learned from at once."""
         self.joiner, self.queue.window_buffer = joiner, None
         self.queue.presumes = joiner.presume_ms is not None
 
     def learn(self, events: Sequence[Event], between: Callable[[], None] = lambda: None) -> None:
-        """Take events in, with a pause for others `between` them; how they are portioned changes nothing.
+        """Take events in, calling `between` after each; how they are split into calls changes nothing.
 
         The trainer learns from each full batch of examples; the rest waits for more, or for stream time to pass.
         """
@@ -86,12 +88,12 @@ class Learner:
         self.queue.flush()
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
-        # An event that was accepted must not stop those behind it, now or in any replay of the log.
+        # An event that was accepted must not stop later ones, now or in any replay of the log.
         try:
             self._take(event, rng)
         except Exception:
             metrics.EVENTS_REJECTED.labels("internal").inc()
-            _LOGGER.exception("an event could not be learned from and was passed over: %r", event)
+            _LOGGER.exception("an event could not be learned from and was skipped: %r", event)
 
     def _take(self, event: Event, rng: np.random.Generator) -> None:
         if event.event_id is not None and self.joiner.seen(event.event_id):
@@ -124,21 +126,21 @@ class Learner:
             self._cluster(event.user_id, row, event.timestamp, whole=whole)
 
     def _cluster(self, user_id: Id, row: int, now: int, *, whole: bool) -> None:
-        """Renew a user's interests; the whole history is looked at once a day, at the day's first action."""
-        if whole and self.state.histories.counts[row] > 1:
-            slots, times = self.state.histories.whole(row, now)
-            keys = self.state.signals.catalogue.keys[slots]
+        """Update a user's interests; the whole history is clustered once a day, at the day's first action."""
+        histories, item_keys = self.state.histories, self.state.signals.catalogue.keys
+        if whole and histories.counts[row] > 1:
+            slots, times = histories.whole(row, now)
+            keys = item_keys[slots]
             self.interests.recluster_all(user_id, keys, times, self._vectors(keys), now)
             return
-        known = self.state.histories.items[row] >= 0
-        keys = self.state.signals.catalogue.keys[self.state.histories.items[row][known]]
-        self.interests.observe(
-            user_id, keys, self.state.histories.times[row][known], self._vectors(keys), now, self._vectors
-        )
+        known = histories.items[row] >= 0
+        keys = item_keys[histories.items[row][known]]
+        self.interests.observe(user_id, keys, histories.times[row][known], self._vectors(keys), now, self._vectors)
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, tower_dim] of length 1, zeros for items that are not trained yet."""
-        return self.queue.trainer.ranker.directions_of(self.queue.trainer.tables["item"].lookup(keys))
+        trainer = self.queue.trainer
+        return trainer.ranker.directions_of(trainer.tables["item"].lookup(keys))
 
     def _show(self, event: Impression) -> None:
         slot, context = self.state.admit(event)
@@ -151,7 +153,7 @@ class Learner:
         self.state.show(slot, event.timestamp)
 
     def commit_labels(self) -> None:
-        """Bring what the labels remember to their store, where there is one. Raises StoreError with nothing lost."""
+        """Commit the labels' state to their store, where there is one. Raises StoreError with nothing lost."""
         if self.joiner.store is not None:
             self.joiner.commit(b"")
             self._commit_at = _UNCOMMITTED
@@ -160,7 +162,7 @@ class Learner:
         try:
             self.commit_labels()
         except StoreError as error:
-            # It stays in memory, and the log has all of it; the next try is as far away as this one was.
+            # It stays in memory, and the log has all of it; the next attempt is as far away as this one was.
             self._commit_at = self.joiner.uncommitted + _UNCOMMITTED
             _LOGGER.error("%s", error)
 
@@ -173,7 +175,7 @@ class Learner:
         self.queue.release(watermark, self.state.stream_time)
         self._label(self.joiner.advance(watermark, _AT_ONCE))
         while self.joiner.is_behind:
-            # Where time has jumped, all that has fallen due would not fit into memory at once.
+            # After a jump of time, everything that is due would not fit into memory at once.
             self._commit_some()
             self._label(self.joiner.advance(watermark, _AT_ONCE))
 

@@ -1,4 +1,4 @@
-"""From the learner to the replica that serves, within one process."""
+"""Publication of the learner's state to the replica that serves, within one process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stream_reco.sync import Channel, InProcessChannel, Publisher
 
 
 class Publishing:
-    """Publishes a learner's state, and follows it; over a channel within the process, unless another one is given."""
+    """Publishes a learner's state and applies it to a serving state, over a channel within the process by default."""
 
     def __init__(
         self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None

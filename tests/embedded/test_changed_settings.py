@@ -1,4 +1,4 @@
-"""A data folder that is opened with other settings than it was begun with."""
+"""A data folder that is opened with other settings than it was created with."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
         "training.user_sightings",
     ]
     assert "set to 3.0" in told[0]
-    assert "begun with 14.0" in told[0]
+    assert "created with 14.0" in told[0]
 
 
 def test_equal_settings_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

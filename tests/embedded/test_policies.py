@@ -206,5 +206,5 @@ def test_with_an_oracle_training_knows_at_once() -> None:
 
 def test_an_oracle_and_a_data_folder_do_not_go_together(tmp_path: object) -> None:
     joiner = OracleJoiner({}, replace(LabelSettings()))
-    with pytest.raises(ValueError, match="leave the folder out"):
+    with pytest.raises(ValueError, match="without `data_dir`"):
         Engine(str(tmp_path), joiner=joiner)

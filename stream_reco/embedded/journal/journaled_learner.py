@@ -24,7 +24,7 @@ class JournaledLearner:
     """A learner whose every record is in the journal before it is applied; it alone moves the position.
 
     There are two ways to use it. Without `follow`, the caller's thread appends and applies (`ingest`, `record`). After
-    `follow`, one thread appends (`append_many`), and another applies what comes back (`unapplied`, `apply`).
+    `follow`, one thread appends (`append_many`), and another reads and applies (`unapplied`, `apply`).
     """
 
     def __init__(self, storage: Storage | None, settings: Settings, joiner: LabelJoiner | None = None) -> None:
@@ -43,7 +43,7 @@ class JournaledLearner:
         self.epoch = 1 if storage is None else self._append(records.START, b"")
         """Of the publications of this learner: higher at every start."""
         self.entrance = Entrance(self.learner.joiner.seen, int(settings.serve.future_seconds * 1000))
-        """Sorts out events that came before."""
+        """Recognises repeated events."""
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem: str | None = None
 
@@ -86,7 +86,7 @@ class JournaledLearner:
     # --- append on one thread, apply on another
 
     def follow(self) -> None:
-        """Leave appending to `append_many` from now on, and applying to whoever reads `unapplied`."""
+        """From now on records come by `append_many`, and are applied by the thread that reads `unapplied`."""
         self._followed = True
         self._journal.follow()
 

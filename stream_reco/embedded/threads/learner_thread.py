@@ -80,8 +80,9 @@ class LearnerThread:
     def stop(self) -> None:
         """Learn for a few seconds from what is left, and end the thread; what remains is learned at the next start."""
         with self._changed:
-            self._stopping = True
+            # The thread reads both without the lock, the deadline second.
             self._deadline = time.monotonic() + _STOP_SECONDS
+            self._stopping = True
             self._changed.notify_all()
         self._thread.join()
 

@@ -53,7 +53,7 @@ class EngineService:
         self._opener = threading.Thread(target=self._open, name="opening", daemon=True)
 
     def start(self) -> None:
-        """Begin to get ready; `opened` is done when that has worked or failed."""
+        """Begin to open the engine; `opened` is done when that has worked or failed."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._opener.start()
 

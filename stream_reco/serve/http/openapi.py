@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the API, built from the very structs that the routes read and write."""
+"""The OpenAPI 3.1 description of the API, built from the structs that the routes read and write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True):
-    """Every answer that is an error looks like this."""
+    """The body of every error response."""
 
     error: Problem
 
@@ -58,17 +58,17 @@ STRUCTS: tuple[type[Any], ...] = (
     Error,
 )
 ERRORS = {
-    400: "What was sent cannot be understood or is out of bounds",
+    400: "The request is malformed or out of bounds",
     401: "A token is missing or unknown",
     403: "A page of another site made the request",
-    404: "There is no such thing here",
-    408: "The body took too long to arrive",
-    413: "The body is too long",
-    421: "The server does not answer to this name",
-    429: "Too many events wait to be learned from; Retry-After says when to come back",
+    404: "Unknown path or item",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    421: "The Host header names another server",
+    429: "Too many events wait to be learned from; Retry-After says when to try again",
     500: "The server failed",
-    501: "The server has no place for events; the message names the setting",
-    503: "The server is not ready; Retry-After says when to come back",
+    501: "The server cannot store events; the message names the setting",
+    503: "The server is not ready; Retry-After says when to try again",
 }
 ALWAYS = (403, 421, 500)
 BODY_ERRORS = (400, 408, 413)

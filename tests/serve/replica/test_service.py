@@ -298,7 +298,7 @@ def test_a_user_is_forgotten_by_the_sink_and_here(play: Play) -> None:
     assert scene.slate("ann") == [2]
     del scene.store["ann"]
     scene.users.away = True
-    scene.users._ask_again = float("inf")
+    scene.users._retry_at = float("inf")
     assert scene.slate("ann") == [2]
     assert scene.client.delete("/v1/users/ann").status_code == 200
     assert sink.forgotten == ["ann"]
