@@ -27,7 +27,7 @@ def begun(folder: Path) -> None:
         engine.checkpoint()
 
 
-def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_change_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     begun(tmp_path)
     other = replace(
         BEFORE,
@@ -35,8 +35,8 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
         training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0, table_megabytes=9.0, user_sightings=2),
     )
     with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
-        told = [record.getMessage() for record in caplog.records]
-    assert [message.split()[0] for message in told] == [
+        messages = [record.getMessage() for record in caplog.records]
+    assert [message.split()[0] for message in messages] == [
         "labels.window_days",
         "labels.policy",
         "labels.order",
@@ -46,8 +46,8 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
         "training.table_megabytes",
         "training.user_sightings",
     ]
-    assert "set to 3.0" in told[0]
-    assert "created with 14.0" in told[0]
+    assert "set to 3.0" in messages[0]
+    assert "created with 14.0" in messages[0]
 
 
 def test_equal_settings_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

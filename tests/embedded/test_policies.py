@@ -1,4 +1,4 @@
-"""What each policy of labels makes training take, what of it is kept, and what those who measure are told."""
+"""What each policy of labels makes training take, what of it is kept, and what sinks of predictions get."""
 
 from __future__ import annotations
 
@@ -157,39 +157,39 @@ def test_of_a_deleted_user_nothing_waits_for_training() -> None:
 
 
 class Seen:
-    """Keeps what a viewer is told."""
+    """Keeps what a viewer gets."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Impression, float]] = []
+        self.seen: list[tuple[Impression, float]] = []
 
     def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
-        self.told += zip(impressions, predictions.tolist(), strict=True)
+        self.seen += zip(impressions, predictions.tolist(), strict=True)
 
 
-def test_a_viewer_is_told_what_the_served_version_says_before_it_learns() -> None:
+def test_a_viewer_gets_what_the_served_version_predicts_before_it_learns() -> None:
     seen = Seen()
     settings = Settings(training=TrainSettings(batch=4))
     log: list[Event] = [click(number % 9, NOW + number, f"c{number}") for number in range(60)]
     with Engine(None, settings, viewer=seen) as engine:
         engine.ingest([shown(1, NOW - 1, "before")])
         engine.ingest(log)
-        assert seen.told == [], "no version was served yet"
+        assert seen.seen == [], "no version was served yet"
         engine.sync()
         asked = engine.score("u", ["item5"], now=NOW + 100)
         other: list[Event] = [click(5, NOW + 100, f"d{number}") for number in range(40)]
         repeated = shown(5, NOW + 100, "s")
         engine.ingest([repeated, *other, repeated])
-    assert [impression.event_id for impression, _ in seen.told] == ["s:5"]
-    assert seen.told[0][1] == pytest.approx(float(asked[0]), abs=1e-5)
+    assert [impression.event_id for impression, _ in seen.seen] == ["s:5"]
+    assert seen.seen[0][1] == pytest.approx(float(asked[0]), abs=1e-5)
 
 
-def test_more_than_a_batch_is_told_in_order() -> None:
+def test_more_than_a_batch_comes_in_order() -> None:
     seen = Seen()
     with Engine(None, Settings(training=TrainSettings(batch=512)), viewer=seen) as engine:
         engine.ingest([click(1, NOW)])
         engine.sync()
         engine.ingest([shown(number, NOW + 1, "many") for number in range(600)])
-    assert [impression.position for impression, _ in seen.told] == list(range(600))
+    assert [impression.position for impression, _ in seen.seen] == list(range(600))
 
 
 def test_with_an_oracle_training_knows_at_once() -> None:
