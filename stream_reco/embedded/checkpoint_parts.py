@@ -27,7 +27,7 @@ _FIXED = (
     "training.table_megabytes",
     "training.user_sightings",
 )
-"""Settings that a data folder is begun with and keeps: deadlines and rows are laid out by them."""
+"""Settings that a data folder is created with and keeps, because stored deadlines and rows depend on them."""
 
 
 class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
@@ -37,11 +37,11 @@ class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=Tru
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on; the labels only where they have a store."""
     learner.commit_labels()
-    progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.intake, learner.lessons))
+    progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.state, learner.queue))
     return {
         "progress": msgspec.msgpack.encode(_EngineProgress(fixed=_fixed(learner.settings), **progress)),
         "interests": learner.interests.state(),
-        **checkpoint_parts.parts_of(learner.intake, learner.lessons),
+        **checkpoint_parts.parts_of(learner.state, learner.queue),
         **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
     }
 
@@ -55,7 +55,7 @@ def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: R
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
     learner.interests = Interests.from_state(settings.interests, checkpoint_parts.arrays(parts["interests"]))
-    checkpoint_parts.restore(learner.intake, learner.lessons, settings.signals, progress, parts)
+    checkpoint_parts.restore(learner.state, learner.queue, settings.signals, progress, parts)
     return learner
 
 
@@ -64,9 +64,9 @@ def _fixed(settings: Settings) -> dict[str, float | str]:
 
 
 def _kept(settings: Settings, fixed: Mapping[str, float | str]) -> Settings:
-    """The settings with those of the labels that the data folder was begun with."""
-    begun = (name.partition(".")[::2] for name in fixed)
-    labels: dict[str, Any] = {field: fixed[f"labels.{field}"] for room, field in begun if room == "labels"}
+    """The settings, with those of labels that the data folder was created with."""
+    created_with = (name.partition(".")[::2] for name in fixed)
+    labels: dict[str, Any] = {field: fixed[f"labels.{field}"] for room, field in created_with if room == "labels"}
     return replace(settings, labels=replace(settings.labels, **labels))
 
 
@@ -74,7 +74,7 @@ def _warn_of_changes(kept: Mapping[str, float | str], wanted: Mapping[str, float
     for name, value in wanted.items():
         if kept.get(name, value) != value:
             _LOGGER.warning(
-                "%s is set to %r, but the data folder was begun with %r, which stays: start with a new data"
+                "%s is set to %r, but the data folder was created with %r, which stays in force: use a new data"
                 " folder to change it",
                 name,
                 value,

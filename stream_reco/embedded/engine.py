@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,12 +16,12 @@ from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.evaluation import EvaluationHooks, ImpressionSink
 from stream_reco.embedded.journal import records
-from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
-from stream_reco.embedded.journal.journal import Journal
-from stream_reco.embedded.journal.recovery import Storage, recover
+from stream_reco.embedded.journal.journaled_learner import JournaledLearner
+from stream_reco.embedded.journal.recovery import Storage
+from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
 from stream_reco.embedded.user_context import user_contexts
-from stream_reco.events import Event, Id, encode_batch
+from stream_reco.events import Event, Id
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import EvaluationSink
 from stream_reco.serve.service import Accepted
@@ -31,10 +30,9 @@ from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status, replica_status, rows_by_table
 from stream_reco.signals.context import ContextValue
-from stream_reco.storage.checkpoint import CheckpointError
 
-_LOGGER = logging.getLogger(__name__)
 Ingested = Accepted
 
 
@@ -42,8 +40,8 @@ class Engine:
     """Learns from events and answers requests; durable in `data_dir`, in memory without one.
 
     It learns on the thread that calls it; only slates of many requests are ranked by two threads of its own. One thread
-    at a time may write (`ingest`, `sync`, `tick`, `checkpoint`, …), any number may ask beside it. Opening a data folder
-    replays what its last checkpoint does not hold.
+    at a time may write (`ingest`, `sync`, `tick`, `checkpoint`, …), any number may read meanwhile (`recommend`,
+    `score`, …). Opening a data folder replays what its last checkpoint does not hold.
     """
 
     def __init__(
@@ -56,70 +54,58 @@ class Engine:
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`joiner` gives other labels than the settings ask for, to measure with; only in memory, else ValueError."""
+        """`observer` and `viewer` measure predictions; `joiner` makes other labels than the settings ask for.
+
+        Raises ValueError where `joiner` is given with a data folder; CheckpointError, LogError, StoreError or
+        ValueError where the folder cannot be opened.
+        """
         if joiner is not None and data_dir is not None:
-            raise ValueError("labels from elsewhere cannot be kept in a data folder: leave the folder out")
+            raise ValueError("a data folder cannot keep the labels of another joiner: give `joiner` without `data_dir`")
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
-        self._observer, self._viewer, self._joiner = observer, viewer, joiner
         torch.set_num_threads(self.settings.training.threads)
         self._open = ExitStack()
-        self._storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir))))
+        storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir))))
         try:
-            self._begin()
+            self._begin(JournaledLearner(storage, self.settings, joiner), observer, viewer)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self) -> None:
-        self.learner, self.applied = recover(self._storage, self.settings)
-        """What was learned, and the position in the journal up to which; for the threads of `service` too."""
-        if self._joiner is not None:
-            self.learner.label_by(self._joiner)
-        self.journal = Journal(None if self._storage is None else self._storage.log, self.applied)
-        epoch = 1 if self._storage is None else self._append(records.START, b"")
-        self._checkpointed = (self.learner.events, self.applied)
-        self._checkpoint_problem: str | None = None
-        self.entrance = IngestDeduplicator(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
-        self.publishing = Publishing(self.learner, self.settings, epoch)
-        seed = self.settings.training.seed
+    def _begin(
+        self, journaled: JournaledLearner, observer: EvaluationSink | None, viewer: ImpressionSink | None
+    ) -> None:
+        self.journaled = journaled
+        """Owns the learner, its journal and the position; the threads of `EngineService` use it too."""
+        learner, seed = journaled.learner, self.settings.training.seed
+        self.publishing = Publishing(learner, self.settings, journaled.epoch)
         self._scorer = Scorer(
             self.publishing.served,
-            user_contexts(lambda: self.learner, seed),
+            user_contexts(learner, seed),
             self.settings.retrieve,
             self.settings.slate,
             seed,
         )
         self._open.callback(self._scorer.close)
-        self._watching = EvaluationHooks(self.learner, self.publishing.served, self._observer, self._viewer)
-        if self.learner.events:
+        self._hooks = EvaluationHooks(learner, self.publishing.served, observer, viewer)
+        if learner.state.events:
             self.sync()
+
+    @property
+    def learner(self) -> Learner:
+        """What was learned, to look into; only the thread that writes may change it."""
+        return self.journaled.learner
 
     def ingest(self, events: Sequence[Event]) -> Ingested:
         """Take events; returns when they are durable and learned from.
 
-        A bad event is refused with its reason and a repeated one counted; neither stops the others. Raises LogFull
+        A bad event is rejected with its reason and a repeated one counted; neither stops the others. Raises LogFull
         where the disk has no room: none of the events is taken then.
         """
-        new, duplicates, rejected = self.entrance.admit(events, self._clock.now_ms())
-        try:
-            if new:
-                self._append(records.EVENTS, encode_batch(new))
-                self.entrance.took(new, duplicates)
-                self.learner.learn(new)
-                self._watching.settle()
-        finally:
-            self.entrance.learned_all(new)
-        self.checkpoint_if_due()
-        return Ingested(len(new), duplicates, rejected)
-
-    def _append(self, kind: str, payload: bytes) -> int:
-        self.applied = self.journal.append_many([(kind, payload)]).start
-        return self.applied
-
-    def _record(self, kind: str, payload: bytes = b"") -> None:
-        self._append(kind, payload)
-        records.apply(self.learner, kind, payload)
+        answer = self.journaled.ingest(events, self._clock.now_ms())
+        self._hooks.flush()
+        self.journaled.checkpoint_if_due()
+        return answer
 
     def recommend(
         self,
@@ -136,14 +122,14 @@ class Engine:
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
         """A slate for each request, all of one version."""
-        return self._scorer.recommend_many(requests, self.learner.stream_time)
+        return self._scorer.recommend_many(requests, self.stream_time)
 
     def recommend_async(self, requests: Sequence[Request]) -> PendingSlates:
-        """A slate for each request, as of now, made by threads beside the caller's: go on, and ask for them later.
+        """A slate for each request, as of now, made on other threads while the caller goes on.
 
         Only for the thread that writes.
         """
-        return self._scorer.recommend_async(requests, self.learner.stream_time)
+        return self._scorer.recommend_async(requests, self.stream_time)
 
     def score(
         self,
@@ -154,7 +140,7 @@ class Engine:
         context: Mapping[str, ContextValue] | None = None,
     ) -> NDArray[np.float32]:
         """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet."""
-        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self.learner.stream_time)
+        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self.stream_time)
 
     def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
         """The items nearest to an item by the towers' vectors; None if it is not served."""
@@ -162,88 +148,71 @@ class Engine:
 
     def interests(self, user_id: Id) -> list[Interest]:
         """The user's interests, most important first."""
-        with self.learner.user_lock:
-            medoids = self.learner.interests.medoids(user_id, self.learner.stream_time)
+        learner = self.journaled.learner
+        with learner.state.lock:
+            medoids = learner.interests.medoids(user_id, self.stream_time)
         return user_interests(self.publishing.served, medoids)
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user, durably."""
-        self._record(records.FORGET, msgspec.json.encode(user_id))
+        self.journaled.record(records.FORGET, msgspec.json.encode(user_id))
 
     def sync(self) -> int:
         """Publish what was learned and serve it; returns the version.
 
-        Nothing of what is learned depends on it: a few examples may go on waiting for a training step.
+        Nothing of what is learned depends on it: examples that are fewer than a batch go on waiting for their step.
         """
         self._scorer.settle()
-        self._watching.settle()
+        self._hooks.flush()
         return self.publishing.sync(self._clock.now_ms())
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event: deadlines pass, counters age."""
-        if now > self.learner.stream_time:
-            self._record(records.TICK, b"%d" % now)
+        if now > self.stream_time:
+            self.journaled.record(records.TICK, b"%d" % now)
 
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log that is replayed."""
-        self._record(records.FINISH)
+        self.journaled.record(records.FINISH)
 
     def checkpoint(self) -> None:
         """Write the whole state at the present log position, in one atomic step; nothing in memory.
 
         Raises CheckpointError where it cannot be written; what was acknowledged stays safe in the log.
         """
-        if self._storage is not None:
-            self._storage.checkpoint(self.learner, self.applied)
-        self._checkpointed = (self.learner.events, self.applied)
-        self._checkpoint_problem = None
-
-    def checkpoint_if_due(self) -> None:
-        """Write a checkpoint where the last one is far behind; a failure is told by `status`, and the loop goes on."""
-        most = self.settings.training.checkpoint_events
-        events, records_ = self._checkpointed
-        if self.learner.events - events < most and self.applied - records_ < most:
-            return
-        try:
-            self.checkpoint()
-        except CheckpointError as error:
-            # The log still holds everything: the next try is as far away as this one was.
-            self._checkpointed = (self.learner.events, self.applied)
-            self._checkpoint_problem = str(error)
-            _LOGGER.error("%s", error)
+        self.journaled.checkpoint()
 
     @property
     def stream_time(self) -> int:
         """The highest event time seen, ms; 0 before the first event."""
-        return self.learner.stream_time
+        return self.journaled.learner.state.stream_time
 
     @property
     def candidates_ranked(self) -> int:
         """Candidates ranked so far, over all requests."""
         return self._scorer.candidates
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> Status:
         """Facts about the loop, ready for JSON."""
-        learner, replica = self.learner, self.publishing.served.replica
-        rows = {name: len(table) for name, table in learner.trainer.tables.items()}
-        staleness = replica.staleness(self._clock.now_ms())
+        journaled, learner = self.journaled, self.journaled.learner
+        tables = rows_by_table(learner.queue.trainer.tables)
         return {
-            "events": learner.events,
-            "examples": learner.examples,
-            "epoch": replica.epoch,
-            "version": replica.version,
-            "staleness_seconds": staleness if np.isfinite(staleness) else None,
-            "rows": rows,
-            "items": len(learner.signals.catalogue),
-            "users": len(learner.histories),
+            **replica_status(self.publishing.served.replica, self._clock.now_ms()),
+            "events": learner.state.events,
+            "examples": learner.queue.examples,
+            "rows": sum(tables.values()),
+            "tables": tables,
+            "items": len(learner.state.signals.catalogue),
+            "users": len(learner.state.histories),
             "pending": learner.joiner.pending,
-            "stream_time": learner.stream_time,
-            "log_position": self.applied,
-            "checkpoint_problem": self._checkpoint_problem,
+            "stream_time": learner.state.stream_time,
+            "log_position": journaled.position,
+            "state": "ready",
+            "checkpoint_problem": journaled.checkpoint_problem,
         }
 
     def close(self) -> None:
-        """Give the data folder back; what was ingested is durable without it."""
+        """Release the data folder; what was ingested is durable already."""
         self._open.close()
 
     def __enter__(self) -> Self:

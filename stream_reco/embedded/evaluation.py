@@ -1,4 +1,4 @@
-"""What the version that is served predicts of what the learner sees, for those who measure it."""
+"""Progressive validation: what the served version predicts of impressions and examples before they are learned from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.trainer import predictions
 
-_AT_ONCE = 256
+_BATCH = 256
+"""Impressions that are predicted together: large enough for one matrix product, small enough to hold."""
 
 
 class ImpressionSink(Protocol):
-    """Measures what is shown as it is shown, before anybody has responded."""
+    """Measures predictions of impressions as these arrive, before any response."""
 
     def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
         """New impressions and the probabilities, float32[n], of the version that was served then."""
@@ -28,7 +29,7 @@ class ImpressionSink(Protocol):
 
 
 class EvaluationHooks:
-    """Stands between a learner and those who measure it; without a version that is served nothing is told."""
+    """Passes predictions of the served version from a learner to sinks; before the first version it passes nothing."""
 
     def __init__(
         self, learner: Learner, served: ServingState, observer: EvaluationSink | None, viewer: ImpressionSink | None
@@ -36,27 +37,24 @@ class EvaluationHooks:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []
         if observer is not None:
-            learner.lessons.watch = self._learns
+            learner.queue.watch = self._on_batch
         if viewer is not None:
-            learner.watch_shown = self._shows
+            learner.on_impression = self._on_impression
 
-    def settle(self) -> None:
-        """Tell what waits to be told: another version is about to be served."""
+    def flush(self) -> None:
+        """Predict for the impressions that wait; to be called before another version is served."""
         if self._waiting and self._viewer is not None:
             impressions = [impression for impression, _ in self._waiting]
             batch = training_batch([Labelled(inputs, 0, 1.0, 0, 0) for _, inputs in self._waiting])
             self._waiting = []
-            self._viewer.shown(impressions, self._predictions(batch))
+            self._viewer.shown(impressions, predictions(self._served.model, batch, self._served.replica.tables))
 
-    def _shows(self, impression: Impression, inputs: bytes) -> None:
+    def _on_impression(self, impression: Impression, inputs: bytes) -> None:
         if self._served.replica.version:
             self._waiting.append((impression, inputs))
-            if len(self._waiting) == _AT_ONCE:
-                self.settle()
+            if len(self._waiting) == _BATCH:
+                self.flush()
 
-    def _learns(self, batch: TrainingBatch) -> None:
+    def _on_batch(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
             evaluate_before_training(self._observer, batch, self._served.model, self._served.replica.tables)
-
-    def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
-        return predictions(self._served.model, batch, self._served.replica.tables)

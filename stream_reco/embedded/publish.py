@@ -1,4 +1,4 @@
-"""From the learner to the replica that serves, within one process."""
+"""Publication of the learner's state to the replica that serves, within one process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from stream_reco.sync import Channel, InProcessChannel
 
 
 class Publishing:
-    """Publishes a learner's state, and follows it; over a channel within the process, unless another one is given."""
+    """Publishes a learner's state and applies it to a serving state, over a channel within the process by default."""
 
     def __init__(self, learner: Learner, settings: Settings, epoch: int, channel: Channel | None = None) -> None:
-        self._collecting = PublicationContents(learner.intake, learner.lessons, settings.labels.lateness_ms)
-        self._publisher = self._collecting.publisher(epoch)
+        self._contents = PublicationContents(learner.state, learner.queue, settings.labels.lateness_ms)
+        self._publisher = self._contents.publisher(epoch)
         self._channel = InProcessChannel() if channel is None else channel
         self.served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""
-        self._publisher.publish(self._channel, lambda snapshot: self._collecting.contents(snapshot, now))
+        self._publisher.publish(self._channel, lambda snapshot: self._contents.contents(snapshot, now))
         self.served.replica.poll(self._channel)
-        self._collecting.observe()
+        self._contents.observe()
         return self.served.replica.version

@@ -1,4 +1,4 @@
-"""What is known of a user at this moment, read beside the thread that learns."""
+"""What is known of a user now, read under the lock that the learning thread holds while it changes it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _NO_SLOTS = np.empty(0, dtype=np.int32)
 _NO_KEYS = np.empty(0, dtype=np.int64)
 
 
-def user_contexts(learner: Callable[[], Learner], seed: int) -> Callable[[Id, int], UserContext]:
-    """A function that gives a user's moment; which medoids it draws depends on the seed and the calls before."""
+def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContext]:
+    """A function of user id and time (ms) that gives a user's context; it draws medoids by `seed` and earlier calls."""
     rng = np.random.default_rng(seed)
 
-    def moment(user_id: Id, now: int) -> UserContext:
-        source = learner()
+    def context_of(user_id: Id, now: int) -> UserContext:
+        state = learner.state
         key = key_of(user_id, "user")
-        with source.user_lock:
-            row = source.histories.row_of(user_id)
+        with state.lock:
+            histories = state.histories
+            row = histories.row_of(user_id)
             if row < 0:
                 return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS)
-            medoids = source.interests.sample(user_id, None, rng, now)
             return UserContext(
                 key,
-                source.histories.items[row].copy(),
-                source.histories.times[row].copy(),
-                source.histories.seen(row),
-                medoids,
+                histories.items[row].copy(),
+                histories.times[row].copy(),
+                histories.seen(row),
+                learner.interests.sample(user_id, None, rng, now),
             )
 
-    return moment
+    return context_of

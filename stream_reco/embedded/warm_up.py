@@ -1,4 +1,4 @@
-"""Compile and load what the loop runs, before anybody waits for it."""
+"""Compile and load all kernels before the first request or event needs them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from stream_reco.embedded.engine import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
 
 _START = 1_600_000_000_000
+"""Time of the first event, ms; any past time will do."""
 _STEP_MS = 1_000
 _EVENTS = 160
+"""Enough for ten batches of 16, so that every kernel of training runs."""
 
 
 def warm_up(settings: Settings) -> None:
-    """Drive a throw-away engine through every stage; to be called before anything is counted."""
+    """Run a temporary engine through every stage, then reset the counters of metrics."""
     with Engine(None, replace(settings, training=replace(settings.training, batch=16))) as engine:
         engine.ingest([_event(number) for number in range(_EVENTS)])
         engine.sync()

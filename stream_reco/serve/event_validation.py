@@ -1,4 +1,4 @@
-"""What is checked of every event before anything else becomes of it."""
+"""The checks that every event passes before anything else is done with it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from stream_reco.serve.service import Rejection
 
 
 def valid_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[list[Event], list[Rejection]]:
-    """The good ones in their order, and the bad ones, which are counted; `now` is the wall clock in ms.
+    """The valid events in their order, and rejections of the others, which are counted; `now` is the wall clock in ms.
 
-    Events further ahead of it than `future_ms` are bad.
+    Events further ahead of it than `future_ms` are rejected.
     """
     good: list[Event] = []
     rejected: list[Rejection] = []

@@ -1,4 +1,4 @@
-"""What the HTTP API asks of the loop behind it."""
+"""What the HTTP API needs of the loop behind it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import msgspec
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """An event that was not taken: its place in the batch, a short code, and a sentence for people."""
+    """An event that was rejected: its index in the batch, a short code, and a sentence for people."""
 
     index: int
     reason: str
@@ -21,7 +22,7 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What became of a batch: how many events are durable now, how many were known already, which were refused."""
+    """The result of a batch: how many events are durable now, how many were duplicates, which were rejected."""
 
     accepted: int
     duplicates: int
@@ -29,7 +30,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class RefusedError(ValueError):
-    """The service cannot do what was asked, and asking again will not help (HTTP 400)."""
+    """The request cannot be fulfilled, and repeating it will not help (HTTP 400)."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -37,7 +38,7 @@ class RefusedError(ValueError):
 
 
 class UnavailableError(RuntimeError):
-    """The service cannot do it now: a full disk, a server that is away (HTTP 503 with Retry-After)."""
+    """The service cannot do it now: a full disk, an unavailable server (HTTP 503 with Retry-After)."""
 
     def __init__(self, reason: str, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -46,7 +47,7 @@ class UnavailableError(RuntimeError):
 
 
 class NotSetUpError(RuntimeError):
-    """The service lacks a part that is a matter of settings (HTTP 501); the message names the setting."""
+    """The service lacks a part that a setting would add (HTTP 501); the message names the setting."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -88,5 +89,5 @@ class Service(Protocol):
     def forget(self, user_id: Id) -> Awaitable[None]:
         """Delete what is known of the user; resolves once the deletion is durable."""
 
-    def status(self) -> Mapping[str, object]:
-        """JSON-ready facts: at least `events`, `examples`, `version`, `staleness_seconds`, `rows`."""
+    def status(self) -> Status:
+        """The loop in figures, ready for JSON."""

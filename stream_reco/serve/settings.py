@@ -1,4 +1,4 @@
-"""Settings of what answers: the HTTP server, the rows it reads, and slates."""
+"""Settings of serving: the HTTP server, the precision of the rows that it reads, and slates."""
 
 from __future__ import annotations
 

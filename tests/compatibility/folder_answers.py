@@ -5,6 +5,7 @@ It uses public names alone, and those of the tables, so that both releases can r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def opened(folder: Path) -> Engine:
 
 def state_of(engine: Engine) -> dict[str, Any]:
     """Facts, and each table's keys with their rows as hexadecimal float32."""
-    status = engine.status()
+    status: Mapping[str, object] = engine.status()
     return {"facts": {name: status[name] for name in _FACTS}, "tables": _tables_of(engine)}
 
 
@@ -68,8 +69,10 @@ def continued(engine: Engine) -> dict[str, Any]:
 
 
 def _tables_of(engine: Engine) -> dict[str, dict[str, str]]:
+    # Release 0.1.0 kept the trainer in the learner itself.
+    holder: Any = getattr(engine.learner, "queue", engine.learner)
     found = {}
-    for name, table in engine.learner.trainer.tables.items():
+    for name, table in holder.trainer.tables.items():
         keys = np.sort(table.keys())
         rows = table.lookup(keys).astype("<f4")
         found[name] = {str(key): row.tobytes().hex() for key, row in zip(keys.tolist(), rows, strict=True)}

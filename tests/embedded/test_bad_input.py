@@ -134,10 +134,10 @@ def passed_over() -> float:
 
 def assert_sound(engine: Engine) -> None:
     """Nothing that is learned or answered is damaged."""
-    for table in engine.learner.trainer.tables.values():
+    for table in engine.learner.queue.trainer.tables.values():
         table.check_invariants()
         assert np.isfinite(table.snapshot().vectors).all()
-    assert all(np.isfinite(part).all() for part in engine.learner.trainer.state().values())
+    assert all(np.isfinite(part).all() for part in engine.learner.queue.trainer.state().values())
     engine.sync()
     for user in (1, "🦊", -(2**63)):
         slate = engine.recommend(user, 20)
@@ -165,7 +165,7 @@ def test_what_was_let_in_left_nothing_damaged_and_comes_back(engine: Engine) -> 
     """After the test above, which fills the engine."""
     assert_sound(engine)
     learned = whole_state(engine)
-    folder = engine.journal._log.path.parents[1] if engine.journal._log is not None else Path()
+    folder = engine.journaled._journal._log.path.parents[1] if engine.journaled._journal._log is not None else Path()
     engine.close()
     with Engine(folder, RARELY, clock=ManualClock(NOW)) as again:
         assert differences(whole_state(again), learned) == []

@@ -1,4 +1,4 @@
-"""A data folder that is opened with other settings than it was begun with."""
+"""A data folder that is opened with other settings than it was created with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def begun(folder: Path) -> None:
         engine.checkpoint()
 
 
-def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_change_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     begun(tmp_path)
     other = replace(
         BEFORE,
@@ -35,8 +35,8 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
         training=TrainSettings(row_learning_rate=0.01, row_idle_days=7.0, table_megabytes=9.0, user_sightings=2),
     )
     with caplog.at_level(logging.WARNING), Engine(tmp_path, other, clock=ManualClock(NOW)):
-        told = [record.getMessage() for record in caplog.records]
-    assert [message.split()[0] for message in told] == [
+        messages = [record.getMessage() for record in caplog.records]
+    assert [message.split()[0] for message in messages] == [
         "labels.window_days",
         "labels.policy",
         "labels.order",
@@ -46,8 +46,8 @@ def test_what_cannot_change_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
         "training.table_megabytes",
         "training.user_sightings",
     ]
-    assert "set to 3.0" in told[0]
-    assert "begun with 14.0" in told[0]
+    assert "set to 3.0" in messages[0]
+    assert "created with 14.0" in messages[0]
 
 
 def test_equal_settings_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,7 +77,7 @@ def test_the_precision_of_served_rows_may_change_and_nothing_that_is_learned_wit
             engine.sync()
             served = engine.publishing.served.replica.tables["item"]
             assert served.precision == precision
-            learned = engine.learner.trainer.tables["item"].snapshot()
+            learned = engine.learner.queue.trainer.tables["item"].snapshot()
             assert len(learned) > 1
             found[precision] = (learned.vectors.tobytes(), served.lookup(learned.keys).tobytes())
     assert len({learned for learned, _ in found.values()}) == 1

@@ -88,8 +88,8 @@ def records_of(memory: OnDisk) -> dict[str, int]:
 
 def sizes_of(engine: Engine, folder: Path) -> Sizes:
     learner, memory = engine.learner, engine.learner.joiner._memory
-    signals, histories, replica = learner.signals, learner.histories, engine.publishing.served.replica
-    tables, log = learner.trainer.tables, engine.journal._log
+    signals, histories, replica = learner.state.signals, learner.state.histories, engine.publishing.served.replica
+    tables, log = learner.queue.trainer.tables, engine.journaled._journal._log
     assert log is not None
     assert isinstance(memory, OnDisk)
     gc.collect()
@@ -109,8 +109,8 @@ def sizes_of(engine: Engine, folder: Path) -> Sizes:
         "waiting actions": sum(1 for _ in memory._unsettled.waiting),
         "near": len(memory._unsettled.calendar),
         "retractions": len(memory._unsettled.retractions),
-        "waiting examples": len(learner.waiting),
-        "accepted ids": len(engine.entrance._accepted),
+        "waiting examples": len(learner.queue.waiting),
+        "accepted ids": len(engine.journaled.deduplicator._accepted),
         "replica's items": engine.publishing.served.signals.catalogue.size,
         "records of the log": log.last - log.first + 1,
         "bytes of checkpoints": bytes_in(folder / "checkpoints"),

@@ -1,4 +1,4 @@
-"""What each policy of labels makes training take, what of it is kept, and what those who measure are told."""
+"""What each policy of labels makes training take, what of it is kept, and what sinks of predictions get."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(events: Sequence[Event], **labels: object) -> list[Row]:
         # What falls due before an event does so first, as it would where more happens.
         learner.learn([UserEvent(user_id="z", timestamp=event.timestamp), event])
     learner.learn([UserEvent(user_id="z", timestamp=NOW + 3 * DAY)])
-    return [(one.label, one.weight, one.undone, Feedback(one.feedback), one.rate) for one in learner.waiting]
+    return [(one.label, one.weight, one.undone, Feedback(one.feedback), one.rate) for one in learner.queue.waiting]
 
 
 def shown(position: int, time: int = NOW, request: str = "r") -> Impression:
@@ -76,9 +76,9 @@ def test_conclusive_learns_from_what_is_shown_when_its_window_is_over() -> None:
     learner = Learner(Settings(labels=LabelSettings(window_days=1.0, lateness_seconds=0.0), training=WAITING))
     learner.learn([*SLATE, click(3, NOW + HOUR)])
     learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY)])
-    assert learner.waiting == []
+    assert learner.queue.waiting == []
     learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY + 1)])
-    assert [one.label for one in learner.waiting] == [1, 0, 0]
+    assert [one.label for one in learner.queue.waiting] == [1, 0, 0]
 
 
 def test_early_asks_later_positions_and_undoes_what_was_wrong() -> None:
@@ -141,55 +141,55 @@ def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with(tmp_path: Path)
         engine.checkpoint()
     with Engine(tmp_path, Settings(training=WAITING), clock=clock) as engine:
         engine.ingest([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
-        waiting = engine.learner.waiting
+        waiting = engine.learner.queue.waiting
         assert [Feedback(one.feedback) for one in waiting] == [Feedback.PRESUMED, Feedback.LATE]
 
 
 def test_of_a_deleted_user_nothing_waits_for_training() -> None:
     learner = Learner(Settings(labels=LabelSettings(policy="early"), training=WAITING))
     learner.learn([shown(1), click(1, NOW + 1), structs.replace(click(2, NOW + 2), user_id="v", event_id="v")])
-    assert len(learner.waiting) == 1
+    assert len(learner.queue.waiting) == 1
     learner.forget("u")
-    assert learner.waiting == []
+    assert learner.queue.waiting == []
 
 
 # --- those who measure
 
 
 class Seen:
-    """Keeps what a viewer is told."""
+    """Keeps what a viewer gets."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Impression, float]] = []
+        self.seen: list[tuple[Impression, float]] = []
 
     def shown(self, impressions: Sequence[Impression], predictions: NDArray[np.float32]) -> None:
-        self.told += zip(impressions, predictions.tolist(), strict=True)
+        self.seen += zip(impressions, predictions.tolist(), strict=True)
 
 
-def test_a_viewer_is_told_what_the_served_version_says_before_it_learns() -> None:
+def test_a_viewer_gets_what_the_served_version_predicts_before_it_learns() -> None:
     seen = Seen()
     settings = Settings(training=TrainSettings(batch=4))
     log: list[Event] = [click(number % 9, NOW + number, f"c{number}") for number in range(60)]
     with Engine(None, settings, viewer=seen) as engine:
         engine.ingest([shown(1, NOW - 1, "before")])
         engine.ingest(log)
-        assert seen.told == [], "no version was served yet"
+        assert seen.seen == [], "no version was served yet"
         engine.sync()
         asked = engine.score("u", ["item5"], now=NOW + 100)
         other: list[Event] = [click(5, NOW + 100, f"d{number}") for number in range(40)]
         repeated = shown(5, NOW + 100, "s")
         engine.ingest([repeated, *other, repeated])
-    assert [impression.event_id for impression, _ in seen.told] == ["s:5"]
-    assert seen.told[0][1] == pytest.approx(float(asked[0]), abs=1e-5)
+    assert [impression.event_id for impression, _ in seen.seen] == ["s:5"]
+    assert seen.seen[0][1] == pytest.approx(float(asked[0]), abs=1e-5)
 
 
-def test_more_than_a_batch_is_told_in_order() -> None:
+def test_more_than_a_batch_comes_in_order() -> None:
     seen = Seen()
     with Engine(None, Settings(training=TrainSettings(batch=512)), viewer=seen) as engine:
         engine.ingest([click(1, NOW)])
         engine.sync()
         engine.ingest([shown(number, NOW + 1, "many") for number in range(600)])
-    assert [impression.position for impression, _ in seen.told] == list(range(600))
+    assert [impression.position for impression, _ in seen.seen] == list(range(600))
 
 
 def test_with_an_oracle_training_knows_at_once() -> None:
@@ -197,14 +197,14 @@ def test_with_an_oracle_training_knows_at_once() -> None:
     joiner = OracleJoiner(final_labels(LATE_TWICE, settings.labels), settings.labels)
     with Engine(None, settings, joiner=joiner) as engine:
         engine.ingest(SLATE)
-        assert [one.label for one in engine.learner.waiting] == [1, 0, 1]
+        assert [one.label for one in engine.learner.queue.waiting] == [1, 0, 1]
         engine.ingest(LATE_TWICE[3:])
         engine.finish()
-        assert engine.learner.examples == 3
+        assert engine.learner.queue.examples == 3
         assert engine.recommend_many([Request("u")])[0].items == []
 
 
 def test_an_oracle_and_a_data_folder_do_not_go_together(tmp_path: object) -> None:
     joiner = OracleJoiner({}, replace(LabelSettings()))
-    with pytest.raises(ValueError, match="leave the folder out"):
+    with pytest.raises(ValueError, match="without `data_dir`"):
         Engine(str(tmp_path), joiner=joiner)

@@ -35,9 +35,9 @@ def test_users_who_come_seldom_have_no_row_and_a_restart_changes_nothing(tmp_pat
     with Engine(tmp_path / "one", settings, clock=ManualClock(NOW)) as engine:
         engine.ingest(views(0, 100))
         engine.ingest(views(100, 100))
-        undisturbed = engine.learner.trainer.tables["user"]
+        undisturbed = engine.learner.queue.trainer.tables["user"]
         assert len(undisturbed) == 3
-        assert len(engine.learner.trainer.tables["item"]) == 8
+        assert len(engine.learner.queue.trainer.tables["item"]) == 8
     with Engine(tmp_path / "two", settings, clock=ManualClock(NOW)) as engine:
         engine.ingest(views(0, 100))
         engine.checkpoint()
@@ -46,9 +46,9 @@ def test_users_who_come_seldom_have_no_row_and_a_restart_changes_nothing(tmp_pat
         engine.sync()
         slate = engine.recommend(1003, 5, now=NOW + 300_000)
         assert len(slate.items) == 5
-        engine.learner.trainer.tables["user"].drain_touched()
+        engine.learner.queue.trainer.tables["user"].drain_touched()
         undisturbed.drain_touched()
-        restarted = engine.learner.trainer.tables["user"]
+        restarted = engine.learner.queue.trainer.tables["user"]
         for table, name in ((undisturbed, "undisturbed"), (restarted, "restarted")):
             table.save(tmp_path / name)
     assert (tmp_path / "undisturbed").read_bytes() == (tmp_path / "restarted").read_bytes()
@@ -57,7 +57,7 @@ def test_users_who_come_seldom_have_no_row_and_a_restart_changes_nothing(tmp_pat
 def test_refused_gradients_are_counted_for_those_who_watch() -> None:
     with Engine() as engine:
         engine.ingest(views(0, 200))
-        users = engine.learner.trainer.tables["user"]
+        users = engine.learner.queue.trainer.tables["user"]
         keys, counted = users.keys(), TABLE_REFUSED.labels("user")
         before = users.lookup(keys)
         engine.sync()

@@ -121,7 +121,7 @@ def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
     assert ingest.admit([event, nameless, event, nameless], NOW) == ([event, nameless, nameless], 1, [])
     assert ingest.admit([event], NOW) == ([], 1, [])
     learned.add("a", UNTIL)
-    ingest.learned_all([event, nameless])
+    ingest.release([event, nameless])
     assert ingest.admit([event], NOW) == ([], 1, [])
 
 
@@ -129,5 +129,5 @@ def test_what_could_not_be_made_durable_is_new_again() -> None:
     ingest = IngestDeduplicator(InMemoryEventDeduplicator().__contains__, future_ms=DAY)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     ingest.admit([event], NOW)
-    ingest.learned_all([event])
+    ingest.release([event])
     assert ingest.admit([event], NOW) == ([event], 0, [])

@@ -313,7 +313,7 @@ def test_a_source_that_is_left_out_leaves_training_as_it_was() -> None:
             engine.sync()
             engine.recommend_many([Request(user) for user in range(9)])
             shown.append(engine.candidates_ranked)
-            weights.append(engine.learner.trainer.state())
+            weights.append(engine.learner.queue.trainer.state())
     assert shown[1] < shown[0]
     assert weights[0].keys() == weights[1].keys()
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])

@@ -74,7 +74,7 @@ def test_slates_lie_in_kafka_with_the_features_of_their_moment(
         answers = [scorer.ask("POST", "/v1/recommend", {"user_id": "new", "k": 3 + more}) for more in range(3)]
         found = {slate.request_id: slate for slate in slates(kafka_settings, 3)}
     assert len(found) == 3
-    signals, present = learner.signals, learner.intake.present
+    signals, present = learner.state.signals, learner.state.present
     for status, answer in answers:
         assert status == 200
         assert isinstance(answer, dict)

@@ -167,22 +167,22 @@ def test_of_a_click_log_in_order_it_becomes_what_the_embedded_learner_becomes() 
     embedded, learner = Learner(settings), learner_of(settings)
     embedded.learn(log)
     feed(learner, woven(log, settings, 0))
-    assert learner.lessons.steps == embedded.lessons.steps > 30
-    for name, table in embedded.trainer.tables.items():
+    assert learner.lessons.steps == embedded.queue.steps > 30
+    for name, table in embedded.queue.trainer.tables.items():
         keys = np.sort(table.keys())
         assert np.array_equal(np.sort(learner.lessons.trainer.tables[name].keys()), keys)
         assert table.lookup(keys).tobytes() == learner.lessons.trainer.tables[name].lookup(keys).tobytes()
-    assert [one.inputs for one in learner.lessons.waiting] == [one.inputs for one in embedded.waiting]
+    assert [one.inputs for one in learner.lessons.waiting] == [one.inputs for one in embedded.queue.waiting]
 
 
 class Judge:
     """Asks two learners about each batch before the embedded one learns from it; the other has not seen it either."""
 
     def __init__(self, embedded: Learner, learner: DistributedLearner, rest: int) -> None:
-        self._learners = (embedded.lessons, learner.lessons)
+        self._learners = (embedded.queue, learner.lessons)
         self.found = (BinaryMetrics(), BinaryMetrics())
         self._rest = rest
-        embedded.lessons.watch = self
+        embedded.queue.watch = self
 
     def __call__(self, batch: TrainingBatch) -> None:
         self._rest -= 1
@@ -208,7 +208,7 @@ def judged(log: list[Event], settings: Settings, lag: int, *, travelling: bool) 
     embedded, learner = Learner(settings), learner_of(settings)
     judge = Judge(embedded, learner, rest=len(log) // 48)
     labelling, moments = Labelling(settings), dict[Id | None, bytes]()
-    embedded.watch_shown = lambda impression, inputs: moments.__setitem__(impression.event_id, inputs)
+    embedded.on_impression = lambda impression, inputs: moments.__setitem__(impression.event_id, inputs)
     made: list[list[Example]] = []
     for event in log:
         embedded.learn([event])

@@ -17,6 +17,7 @@ from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
+from stream_reco.serve.status import Status, starting_status
 
 NOW = 1_507_000_000_000
 
@@ -86,8 +87,15 @@ class ToyService:
         if self.fails:
             raise UnavailableError("disk", "no room", retry_after=9)
 
-    def status(self) -> Mapping[str, object]:
-        return {"events": len(self.events), "examples": 0, "version": 7, "staleness_seconds": 0.5, "rows": 2}
+    def status(self) -> Status:
+        return {
+            **starting_status(),
+            "events": len(self.events),
+            "version": 7,
+            "staleness_seconds": 0.5,
+            "rows": 2,
+            "tables": {"item": 2},
+        }
 
 
 Serving = Callable[..., httpx.Client]

@@ -1,4 +1,4 @@
-"""A client of a running server, which comes back when the server asks for time or is away for a while.
+"""A client of a running server, which retries when the server is busy or unavailable for a while.
 
 A request may be sent twice: events carry ids, so what the server has already counts as duplicates and changes nothing.
 """
@@ -19,16 +19,18 @@ from stream_reco.events import Event, encode
 from stream_reco.terminal.errors import Failure, Misuse
 
 MOST_BYTES = 8 * 1024 * 1024
-"""Of one batch; half of what a server takes by default."""
+"""Size of one batch; half of what a server accepts by default."""
 _LONGEST_WAIT = 10.0
+"""Seconds between two attempts, at most."""
 _REQUEST_SECONDS = 120.0
 _EXAMPLES = 5
-_COME_BACK = (429, 503)
+"""Rejections that are shown in words."""
+_RETRIED = (429, 503)
 
 
 @dataclass
 class Sent:
-    """What became of the events that were sent."""
+    """Counts of the events that were sent."""
 
     events: int = 0
     accepted: int = 0
@@ -77,24 +79,24 @@ class Client:
         self._timeout, self._sleep, self._clock = timeout, sleep, clock
 
     def post(self, route: str, body: bytes) -> Any:
-        """Post JSON to a route such as `/v1/events`; returns the decoded answer. Raises `Failure` if there is none."""
+        """Post JSON to a route such as `/v1/events`; returns the decoded answer. Raises `Failure` without one."""
         started = self._clock()
         wait = 0.1
         while True:
-            status, asked, answer = self._try(self._base + route, body)
+            status, retry_after, answer = self._try(self._base + route, body)
             if status == 200:
                 return answer
             problem = answer.get("message", answer) if isinstance(answer, dict) else answer
-            if status is not None and status not in _COME_BACK:
+            if status is not None and status not in _RETRIED:
                 raise Failure(f"{self._url} refused the request with status {status}: {problem}")
-            pause = min(_LONGEST_WAIT, max(wait, asked))
+            pause = min(_LONGEST_WAIT, max(wait, retry_after))
             if self._clock() + pause - started > self._timeout:
                 raise Failure(f"{self._url} did not answer within {self._timeout:g} s: {problem}")
             self._sleep(pause)
             wait *= 2
 
     def _try(self, target: str, body: bytes) -> tuple[int | None, float, Any]:
-        """Status, seconds that the server asks to wait, and answer; no status where the connection failed."""
+        """Status, seconds of Retry-After, and answer; no status where the connection failed."""
         try:
             self._connection.request("POST", target, body, self._headers)
             response = self._connection.getresponse()
@@ -105,12 +107,12 @@ class Client:
         try:
             answer = json.loads(data)
         except ValueError:
-            return response.status, 0.0, f"no JSON but {data[:80]!r}; is this a stream-reco server?"
+            return response.status, 0.0, f"not JSON: {data[:80]!r}; is this a stream-reco server?"
         answer = answer.get("error", answer) if response.status != 200 and isinstance(answer, dict) else answer
         return response.status, _seconds(response.getheader("retry-after")), answer
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._connection.close()
 
 

@@ -1,4 +1,4 @@
-"""A loop behind its HTTP API, from an open port to all given back; and the embedded loop in particular."""
+"""A service behind its HTTP API, from the open port to the shutdown; and the embedded loop as one."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _POLL_SECONDS = 0.2
 
 
 class Opening(Service, Protocol):
-    """A service that gets ready on a thread of its own."""
+    """A service that starts on a thread of its own."""
 
     @property
     def opened(self) -> Future[Any]:
-        """Done once it can answer; fails with what getting ready failed with."""
+        """Done once it can answer; fails with the error that kept it from starting."""
 
     def start(self) -> None:
-        """Begin to get ready."""
+        """Begin to start, and return."""
 
     def close(self) -> None:
-        """Stop, and give back what it holds."""
+        """Stop, and release what it holds."""
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that is up; `service` tells when the loop behind it is ready."""
+    """A server that listens; `service` may still be starting."""
 
     url: str
     service: Opening
 
     def wait_until_ready(self, stop: threading.Event) -> bool:
-        """Wait until it answers; False if it is to stop before that. Raises `Failure` where it cannot."""
+        """Wait until it is ready; False if `stop` is set before that. Raises `Failure` where it cannot start."""
         opened = self.service.opened
         while not opened.done() and not stop.wait(_POLL_SECONDS):
             pass
@@ -67,7 +67,7 @@ class RunningServer:
 
 @contextmanager
 def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[RunningServer]:
-    """Serve the loop whose state is in `data`; all that can be wrong is said before anything slow begins."""
+    """Serve the loop whose state is in `data`; raises Failure or Misuse for a wrong folder or setting at once."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     _check_folder(data)
     with answering(settings, EngineService(lambda: _open(data, settings), sync_seconds=sync_seconds)) as running:
@@ -76,7 +76,7 @@ def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[Run
 
 @contextmanager
 def answering(settings: Settings, service: Opening) -> Iterator[RunningServer]:
-    """Let a service get ready and answer over HTTP."""
+    """Start a service and its HTTP server; stop both at the end."""
     try:
         api = Api(service, SystemClock(), settings.serve)
         server = HttpServer(settings.serve.host, settings.serve.port)

@@ -1,4 +1,4 @@
-"""A scorer replica behind its HTTP API: it follows a trainer over Redis and keeps nothing on disk."""
+"""A scorer replica behind its HTTP API: it follows a trainer over Redis and stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from stream_reco.terminal.errors import Misuse
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""
 _SWITCH_SECONDS = 5e-5
-"""How long the thread that applies publications may keep the interpreter from a request."""
+"""Longest turn in the interpreter of the thread that applies publications, while a request waits."""
 
 
 class _Sink(EventSink, Protocol):
-    """A sink of slates too, where that is of use."""
+    """A sink that may take served slates too."""
 
     @property
     def watch(self) -> SlateListener | None: ...
@@ -40,60 +40,80 @@ class _Sink(EventSink, Protocol):
 
 @contextmanager
 def serve_replica(settings: Settings) -> Iterator[RunningServer]:
-    """Serve what the trainer publishes over `redis.url`; wrong settings are told before anything slow begins.
+    """Serve what the trainer publishes over `redis.url`; raises Misuse for wrong settings before anything slow begins.
 
-    Neither Redis nor the trainer need be there yet: the scorer is ready once a first version has come.
+    Redis and the trainer may come later: the scorer is ready once it has a first version.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    redis = settings.redis
     with ExitStack() as stack:
-        try:
-            link = stack.enter_context(RedisLink.of(redis))
-            soon = stack.enter_context(RedisLink.of(redis, timeout_seconds=_USER_SECONDS))
-        except ValueError as error:
-            raise Misuse(str(error)) from error
-        served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
-        seed = settings.training.seed
-        users = RemoteUserContexts(
-            served,
-            RedisUsers(soon, redis.prefix, redis.user_days),
-            settings.interests,
-            history_days=settings.signals.history_days,
-            seed=seed,
-        )
-        sink = _sink(settings, stack)
-        scorer = stack.enter_context(
-            closing(
-                Scorer(
-                    served,
-                    users,
-                    settings.retrieve,
-                    settings.slate,
-                    seed,
-                    name=f"{uuid4().hex[:8]}-",
-                    watch=None if sink is None else sink.watch,
-                )
-            )
-        )
-        channel = RedisChannel(link, redis.prefix, reader=f"{socket.gethostname()}-{os.getpid()}")
-        stack.callback(channel.leave)
+        service = _replica_service(settings, stack)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        service = ReplicaService(
-            served,
-            scorer,
-            users,
-            channel,
-            lateness_ms=settings.labels.lateness_ms,
-            now_ms=SystemClock().now_ms,
-            prepare=lambda: warm_up(settings),
-            sink=sink,
-        )
         with answering(settings, service) as running:
             yield running
 
 
+def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
+    """The service and everything that it uses, which `stack` closes."""
+    publications, users_link = _links(settings, stack)
+    served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
+    users = _users(settings, served, users_link)
+    sink = _sink(settings, stack)
+    scorer = _scorer(settings, served, users, None if sink is None else sink.watch, stack)
+    channel = RedisChannel(publications, settings.redis.prefix, reader=f"{socket.gethostname()}-{os.getpid()}")
+    stack.callback(channel.leave)
+    return ReplicaService(
+        served,
+        scorer,
+        users,
+        channel,
+        lateness_ms=settings.labels.lateness_ms,
+        now_ms=SystemClock().now_ms,
+        prepare=lambda: warm_up(settings),
+        sink=sink,
+    )
+
+
+def _links(settings: Settings, stack: ExitStack) -> tuple[RedisLink, RedisLink]:
+    """A link for publications, and one for users with a timeout that a request can wait for."""
+    try:
+        publications = stack.enter_context(RedisLink.of(settings.redis))
+        users = stack.enter_context(RedisLink.of(settings.redis, timeout_seconds=_USER_SECONDS))
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+    return publications, users
+
+
+def _users(settings: Settings, served: ServingState, link: RedisLink) -> RemoteUserContexts:
+    return RemoteUserContexts(
+        served,
+        RedisUsers(link, settings.redis.prefix, settings.redis.user_days),
+        settings.interests,
+        history_days=settings.signals.history_days,
+        seed=settings.training.seed,
+    )
+
+
+def _scorer(
+    settings: Settings,
+    served: ServingState,
+    users: RemoteUserContexts,
+    watch: SlateListener | None,
+    stack: ExitStack,
+) -> Scorer:
+    scorer = Scorer(
+        served,
+        users,
+        settings.retrieve,
+        settings.slate,
+        settings.training.seed,
+        name=f"{uuid4().hex[:8]}-",
+        watch=watch,
+    )
+    return stack.enter_context(closing(scorer))
+
+
 def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
-    """Where posted events go: into Kafka, where the settings say where that is."""
+    """The sink of posted events: Kafka, where the settings name its brokers."""
     if not settings.kafka.bootstrap:
         return None
     from topologies.gateway.sink_thread import SinkThread

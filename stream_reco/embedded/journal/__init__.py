@@ -1,1 +1,1 @@
-"""What was accepted, in order: deduplicated, appended, read again after a restart."""
+"""The journal of accepted events: deduplicated, appended, replayed after a restart."""

@@ -14,7 +14,7 @@ class IngestDeduplicator:
     """Sorts a batch into new, repeated and bad events: an `EventDeduplicator` of ids accepted and not yet learned.
 
     `learned` returns whether an event with this id was learned from. Ids that were accepted are kept in the main memory
-    until `learned_all`, for until then `learned` does not know them.
+    until `release`, for until then `learned` does not know them.
     """
 
     def __init__(self, learned: Callable[[Id], bool], future_ms: int) -> None:
@@ -26,7 +26,7 @@ class IngestDeduplicator:
         return event_id in self._accepted or self._learned(event_id)
 
     def add(self, event_id: Id, until: int) -> bool:  # noqa: ARG002 - kept until learned, however long that takes
-        """Keep an id until `learned_all`; False if it is known."""
+        """Keep an id until `release`; False if it is known."""
         if event_id in self:
             return False
         self._accepted.add(event_id)
@@ -38,11 +38,11 @@ class IngestDeduplicator:
         new = [event for event in valid if event.event_id is None or self.add(event.event_id, event.timestamp)]
         return new, len(valid) - len(new), rejected
 
-    def took(self, events: Sequence[Event], duplicates: int) -> None:
+    def count_durable(self, events: Sequence[Event], duplicates: int) -> None:
         """Count what is durable now."""
         count_accepted(events)
         metrics.EVENTS_DUPLICATE.inc(duplicates)
 
-    def learned_all(self, events: Sequence[Event]) -> None:
+    def release(self, events: Sequence[Event]) -> None:
         """Drop the ids of events that were learned from, so that `learned` knows them, or could not be made durable."""
         self._accepted.difference_update(event.event_id for event in events if event.event_id is not None)

@@ -1,4 +1,4 @@
-"""What happened, in order: on disk where there is a data folder, else in memory until it was followed."""
+"""The journal: records in order, on disk where there is a data folder, else in memory until they are read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stream_reco.storage.event_log import EventLog, LogRecord
 
 
 class Journal:
-    """One sequence of records with positions from 1; the positions behind `last` are still free.
+    """One sequence of records with positions from 1; the next record gets the position after `last`.
 
     In memory, records are kept from `follow` on, and only until `read` has gone past them.
     """
@@ -45,7 +45,7 @@ class Journal:
         self._follows = True
 
     def read(self, after: int, limit: int) -> list[LogRecord]:
-        """At most `limit` records behind `after`, in order; those up to `after` are needed no more."""
+        """At most `limit` records after `after`, in order; those up to `after` are not needed any more."""
         if self._log is not None:
             return list(self._log.read(after, limit))
         with self._lock:

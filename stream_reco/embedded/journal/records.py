@@ -1,4 +1,4 @@
-"""The kinds of records in the log, and what each makes the learner do."""
+"""The kinds of records in the log, and how each is applied to a learner."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TICK = "tick"
 FORGET = "forget"
 """A user is deleted; the payload is the id."""
 FINISH = "finish"
-"""The stream is over: all deadlines pass."""
+"""The stream has ended: all deadlines pass."""
 START = "start"
 """An engine began to write here; its position is the epoch of that engine's publications."""
 
 
 def apply(learner: Learner, kind: str, payload: bytes) -> None:
-    """Do what a record says. Raises ValueError for a kind that this release does not know."""
+    """Apply a record. Raises ValueError for a kind that this release does not know."""
     if kind == EVENTS:
         learner.learn(decode_batch(payload))
     elif kind == TICK:

@@ -1,4 +1,4 @@
-"""What a data folder holds, and how an engine comes back from it."""
+"""The contents of a data folder, and how a learner is restored from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Storage:
-    """The log, the checkpoints and the labels' store of one data folder, which is created if need be."""
+    """The log, the checkpoints and the labels' store of one data folder, which is created if missing."""
 
     def __init__(self, folder: Path) -> None:
         self.checkpoints = folder / "checkpoints"
@@ -27,7 +27,7 @@ class Storage:
         self._store: RocksStore | None = None
 
     def labels(self, checkpoint: Path | None) -> RocksStore:
-        """The labels' store as a checkpoint has it, or a new one; what an earlier run left is given up."""
+        """The labels' store as a checkpoint has it, or a new one; what an earlier run left is deleted."""
         if checkpoint is None:
             shutil.rmtree(self._labels, ignore_errors=True)
             self._store = RocksStore(self._labels)
@@ -36,7 +36,7 @@ class Storage:
         return self._store
 
     def checkpoint(self, learner: Learner, position: int) -> None:
-        """Write the learner's state, of log position `position`, and give up log records that no checkpoint needs."""
+        """Write the learner's state, of log position `position`, and delete log segments that no checkpoint needs."""
         try:
             parts = parts_of(learner)
         except StoreError as error:

@@ -1,1 +1,1 @@
-"""Ingestion and learning on threads, around requests."""
+"""Ingestion and learning on threads of their own, while requests are served."""

@@ -1,4 +1,4 @@
-"""The one thread that appends to the journal, so that its order is the order in which everything was asked for."""
+"""The one thread that appends to the journal, in the order of submission; what waits together shares a commit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from dataclasses import dataclass, field
 
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
-from stream_reco.embedded.journal.journal import Journal
 from stream_reco.events import Event, encode_batch
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull
 
 _LOGGER = logging.getLogger(__name__)
 MOST_EVENTS = 128
-"""Events of one record; a learner that is told to stop finishes the record at hand."""
+"""Events of one record; a learner that is stopped finishes its present record first, so it must be short."""
 
 _NOTHING = Accepted(0, 0)
 
 
 @dataclass(eq=False)
 class Append:
-    """Something on its way into the journal: events of one caller, or one record of another kind."""
+    """A submission that is to be appended: events of one caller, or one record of another kind."""
 
     events: Sequence[Event] = ()
     answer: Accepted = _NOTHING
@@ -35,18 +34,18 @@ class Append:
     arrived: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        """Whoever waits may go away; what was submitted is written all the same."""
+        """A caller that cancels its future does not take back what it submitted."""
         self.done.set_running_or_notify_cancel()
 
     @property
-    def leans(self) -> bool:
-        """Whether it holds events that an earlier ticket may hold too, and is as good only as that one."""
+    def depends_on_earlier(self) -> bool:
+        """Whether it has duplicates, perhaps of an earlier submission: if that one fails, so must this."""
         return self.answer.duplicates > 0
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """When the events of one ticket came (monotonic seconds), how many, and the position of their last record."""
+    """When the events of one submission came (monotonic seconds), how many, and the position of their last record."""
 
     position: int
     arrived: float
@@ -54,15 +53,19 @@ class Arrival:
 
 
 class LogWriterThread:
-    """Appends what is submitted, in order; whoever waits meanwhile shares the next commit."""
+    """Appends submissions in their order; those that come during a commit share the next one (group commit)."""
 
     def __init__(
-        self, journal: Journal, entrance: IngestDeduplicator, committed: Callable[[list[Arrival]], None]
+        self,
+        append_many: Callable[[Sequence[tuple[str, bytes]]], range],
+        deduplicator: IngestDeduplicator,
+        committed: Callable[[list[Arrival]], None],
     ) -> None:
-        self._journal = journal
-        self._entrance = entrance
+        """`append_many` makes (kind, payload) pairs durable, all or none; `committed` is called after that."""
+        self._append_many = append_many
+        self._deduplicator = deduplicator
         self._committed = committed
-        self._tickets: deque[Append] = deque()
+        self._pending: deque[Append] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -77,21 +80,21 @@ class LogWriterThread:
         """
         with self._changed:
             self._refuse_closing()
-            new, duplicates, rejected = self._entrance.admit(events, now)
-            ticket = Append(new, Accepted(len(new), duplicates, rejected))
-            self._put(ticket)
-        return ticket.done
+            new, duplicates, rejected = self._deduplicator.admit(events, now)
+            append = Append(new, Accepted(len(new), duplicates, rejected))
+            self._put(append)
+        return append.done
 
     def record(self, kind: str, payload: bytes = b"") -> Future[Accepted]:
         """Append one record of another kind than events."""
-        ticket = Append(record=(kind, payload))
+        append = Append(record=(kind, payload))
         with self._changed:
             self._refuse_closing()
-            self._put(ticket)
-        return ticket.done
+            self._put(append)
+        return append.done
 
     def close(self) -> None:
-        """Append what was submitted, and end."""
+        """Append what was submitted, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -101,89 +104,88 @@ class LogWriterThread:
         if self._closing:
             raise UnavailableError("stopping", "the server is stopping: send it again when it is back", retry_after=5)
 
-    def _put(self, ticket: Append) -> None:
-        self._tickets.append(ticket)
+    def _put(self, append: Append) -> None:
+        self._pending.append(append)
         self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._tickets and not self._closing:
+                while not self._pending and not self._closing:
                     self._changed.wait()
-                tickets = list(self._tickets)
-                self._tickets.clear()
-            if not tickets:
+                appends = list(self._pending)
+                self._pending.clear()
+            if not appends:
                 return
-            self._write(tickets)
+            self._write(appends)
 
-    def _write(self, tickets: list[Append]) -> None:
+    def _write(self, appends: list[Append]) -> None:
         try:
-            self._append(tickets)
+            self._append(appends)
         except LogFull as error:
-            if len(tickets) == 1:
-                self._fail(tickets, error)
+            if len(appends) == 1:
+                self._fail(appends, error)
                 return
-            # What is too much together may fit one by one; but what leans on a ticket that failed fails with it.
-            for index, ticket in enumerate(tickets):
-                if not ticket.done.done():
-                    self._write_alone(ticket, tickets[index + 1 :])
-        except Exception as error:  # the thread must outlive whatever the disk does
+            # What is too much together may fit one by one; what depends on one that failed fails with it.
+            for index, append in enumerate(appends):
+                if not append.done.done():
+                    self._write_alone(append, appends[index + 1 :])
+        except Exception as error:  # an error of the disk must not end the thread
             if not isinstance(error, LogError):
                 _LOGGER.exception("the journal failed")
-            self._fail(tickets, error)
+            self._fail(appends, error)
 
-    def _write_alone(self, ticket: Append, later: list[Append]) -> None:
+    def _write_alone(self, append: Append, later: list[Append]) -> None:
         try:
-            self._append([ticket])
+            self._append([append])
         except Exception as error:
-            self._fail([ticket, *(one for one in later if one.leans and not one.done.done())], error)
+            self._fail([append, *(one for one in later if one.depends_on_earlier and not one.done.done())], error)
 
-    def _append(self, tickets: list[Append]) -> None:
-        found, ends = _records_of(tickets)
-        first = self._journal.append_many(found).start
+    def _append(self, appends: list[Append]) -> None:
+        found, ends = _records_of(appends)
+        first = self._append_many(found).start
         arrivals = [
-            Arrival(first + end - 1, ticket.arrived, len(ticket.events))
-            for ticket, end in zip(tickets, ends, strict=True)
-            if ticket.events
+            Arrival(first + end - 1, append.arrived, len(append.events))
+            for append, end in zip(appends, ends, strict=True)
+            if append.events
         ]
-        for ticket in tickets:
-            self._entrance.took(ticket.events, ticket.answer.duplicates)
+        for append in appends:
+            self._deduplicator.count_durable(append.events, append.answer.duplicates)
         self._committed(arrivals)
-        for ticket in tickets:
-            ticket.done.set_result(ticket.answer)
+        for append in appends:
+            append.done.set_result(append.answer)
 
-    def _fail(self, tickets: list[Append], error: Exception) -> None:
+    def _fail(self, appends: list[Append], error: Exception) -> None:
         reason = "disk_full" if isinstance(error, LogFull) else "log"
         with self._changed:
-            leaning = [ticket for ticket in self._tickets if ticket.leans]
-            for ticket in leaning:
-                self._tickets.remove(ticket)
-            failed = [*tickets, *leaning]
-            for ticket in failed:
-                self._entrance.learned_all(ticket.events)
-        for ticket in failed:
-            ticket.done.set_exception(UnavailableError(reason, str(error), retry_after=5))
+            dependent = [one for one in self._pending if one.depends_on_earlier]
+            for append in dependent:
+                self._pending.remove(append)
+            failed = [*appends, *dependent]
+            for append in failed:
+                self._deduplicator.release(append.events)
+        for append in failed:
+            append.done.set_exception(UnavailableError(reason, str(error), retry_after=5))
 
 
-def _records_of(tickets: list[Append]) -> tuple[list[tuple[str, bytes]], list[int]]:
-    """The records of all tickets in order, and for each ticket how many records there are up to its end."""
+def _records_of(appends: list[Append]) -> tuple[list[tuple[str, bytes]], list[int]]:
+    """The records of all submissions in order, and for each how many records there are up to its end."""
     found: list[tuple[str, bytes]] = []
     ends: list[int] = []
-    gathered: list[Event] = []
+    batch: list[Event] = []
 
     def close() -> None:
         found.extend(
-            (records.EVENTS, encode_batch(gathered[at : at + MOST_EVENTS]))
-            for at in range(0, len(gathered), MOST_EVENTS)
+            (records.EVENTS, encode_batch(batch[at : at + MOST_EVENTS])) for at in range(0, len(batch), MOST_EVENTS)
         )
-        gathered.clear()
+        batch.clear()
 
-    for ticket in tickets:
-        gathered.extend(ticket.events)
-        if ticket.record is not None:
+    for append in appends:
+        batch.extend(append.events)
+        if append.record is not None:
             close()
-            found.append(ticket.record)
-        # While more may join it, the last record has no place in the list yet.
-        ends.append(len(found) + -(-len(gathered) // MOST_EVENTS))
+            found.append(append.record)
+        # The last record is not closed yet: the next submission may join it.
+        ends.append(len(found) + -(-len(batch) // MOST_EVENTS))
     close()
     return found, ends

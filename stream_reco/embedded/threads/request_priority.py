@@ -1,4 +1,4 @@
-"""Those who ask go before the thread that learns: they share one interpreter lock, and only one can wait."""
+"""Requests go before the thread that learns: they share one interpreter lock, and only the learning thread can wait."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from contextlib import contextmanager
 
 
 class RequestPriority:
-    """Lets a background thread step aside while somebody asks, for a bounded while."""
+    """Lets a background thread pause while requests are served, for a bounded time."""
 
     def __init__(self, most_seconds: float = 0.004) -> None:
+        """`most_seconds`: the longest pause of one `yield_to_requests`; about as long as a request takes."""
         self._most_seconds = most_seconds
-        self._asking = 0
-        self._quiet = threading.Event()
-        self._quiet.set()
+        self._requests = 0
+        self._idle = threading.Event()
+        self._idle.set()
         self._lock = threading.Lock()
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Mark a request."""
+    def serving(self) -> Iterator[None]:
+        """Mark a request while it is served."""
         with self._lock:
-            self._asking += 1
-            self._quiet.clear()
+            self._requests += 1
+            self._idle.clear()
         try:
             yield
         finally:
             with self._lock:
-                self._asking -= 1
-                if not self._asking:
-                    self._quiet.set()
+                self._requests -= 1
+                if not self._requests:
+                    self._idle.set()
 
     def yield_to_requests(self) -> None:
-        """Wait until nobody asks, but no longer than `most_seconds`: no busy server stops learning."""
-        if self._asking:
-            self._quiet.wait(self._most_seconds)
+        """Wait until no request is served, for `most_seconds` at most, so that a busy server goes on learning."""
+        if self._requests:
+            self._idle.wait(self._most_seconds)

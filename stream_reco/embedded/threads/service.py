@@ -1,4 +1,4 @@
-"""The engine behind the HTTP API: one thread writes, one learns, and whoever asks is answered beside them."""
+"""The engine behind the HTTP API: one thread writes the log, one learns, and requests are served on the caller's."""
 
 from __future__ import annotations
 
@@ -21,28 +21,21 @@ from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status, starting_status
 from stream_reco.storage.checkpoint import CheckpointError
 
 _LOGGER = logging.getLogger(__name__)
 _SWITCH_SECONDS = 5e-5
-"""How long a thread may keep the interpreter from another one; Python's own 5 ms would add up within one request."""
-_LEAVE_SECONDS = 2.0
-_NOT_YET: Mapping[str, object] = {
-    "events": 0,
-    "examples": 0,
-    "epoch": 0,
-    "version": 0,
-    "staleness_seconds": None,
-    "rows": 0,
-    "tables": {},
-}
+"""Longest turn of a thread in the interpreter; with Python's default of 5 ms a request would wait several of these."""
+_OPENING_SECONDS = 2.0
+"""How long `close` waits for an opening that is under way."""
 
 
 class EngineService:
-    """The embedded loop as a `serve.api_service.Service`.
+    """The embedded loop as a `serve.service.Service`.
 
-    `open_engine` is called on a thread of its own by `start`: a server can be up while kernels are compiled and a log
-    is replayed. `sync_seconds` of wall time lie between two publications, from 0.1.
+    `open_engine` is called on a thread of its own by `start`, so that a server answers `/health` while kernels are
+    compiled and a log is replayed. `sync_seconds` of wall time lie between two publications, from 0.1.
     """
 
     def __init__(
@@ -53,14 +46,14 @@ class EngineService:
         self._open_engine = open_engine
         self._sync_seconds = sync_seconds
         self._clock = clock or SystemClock()
-        self._courtesy = RequestPriority()
+        self._priority = RequestPriority()
         self._engine: Engine | None = None
         self._parts: tuple[LogWriterThread, LearnerThread] | None = None
         self._opened: Future[Engine] = Future()
         self._opener = threading.Thread(target=self._open, name="opening", daemon=True)
 
     def start(self) -> None:
-        """Begin to get ready; `opened` tells when and whether it worked."""
+        """Begin to open the engine; `opened` is done when that has worked or failed."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._opener.start()
 
@@ -74,9 +67,12 @@ class EngineService:
             engine = self._open_engine()
             if not engine.status()["version"]:
                 engine.sync()
-            engine.journal.follow()
-            writer = LogWriterThread(engine.journal, engine.entrance, lambda arrivals: learning.committed(arrivals))
-            learning = LearnerThread(engine, self._clock, self._sync_seconds, writer.record, self._courtesy)
+            journaled = engine.journaled
+            journaled.follow()
+            writer = LogWriterThread(journaled.append_many, journaled.deduplicator, lambda new: learning.committed(new))
+            learning = LearnerThread(
+                journaled, engine.sync, writer.record, self._clock, self._sync_seconds, self._priority
+            )
             writer.start()
             learning.start()
         except BaseException as error:
@@ -86,9 +82,9 @@ class EngineService:
         self._opened.set_result(engine)
 
     def close(self) -> None:
-        """Stop taking events, finish what is at hand within seconds, write a checkpoint, give the folder back."""
-        # Compiling kernels cannot be interrupted, and nothing is lost by leaving it.
-        self._opener.join(_LEAVE_SECONDS)
+        """Stop taking events, learn for a few seconds more, write a checkpoint, release the data folder."""
+        # The compilation of kernels cannot be interrupted; nothing is lost where it is abandoned.
+        self._opener.join(_OPENING_SECONDS)
         if self._engine is None or self._parts is None:
             return
         writer, learning = self._parts
@@ -98,7 +94,7 @@ class EngineService:
             if learning.problem is None:
                 self._engine.checkpoint()
         except CheckpointError as error:
-            _LOGGER.error("no checkpoint at the end, the next start replays the log instead: %s", error)
+            _LOGGER.error("no checkpoint was written at the end; the next start replays the log instead: %s", error)
         finally:
             self._engine.close()
 
@@ -113,7 +109,7 @@ class EngineService:
 
     def _running(self) -> tuple[Engine, LogWriterThread, LearnerThread]:
         if self._engine is None or self._parts is None:
-            raise UnavailableError("not_ready", "the server is still getting ready: ask again soon")
+            raise UnavailableError("not_ready", "the server is still starting: try again soon")
         return self._engine, *self._parts
 
     def submit(self, events: Sequence[Event]) -> Future[Accepted]:
@@ -146,7 +142,7 @@ class EngineService:
     ) -> Slate:
         """At most `k` items for the user."""
         engine, _, _ = self._running()
-        with self._courtesy.asking():
+        with self._priority.serving():
             return engine.recommend(user_id, k, context=context, exclude=exclude, filters=filters)
 
     def score(
@@ -154,37 +150,32 @@ class EngineService:
     ) -> Sequence[float]:
         """Probabilities, one for each of `item_ids`."""
         engine, _, _ = self._running()
-        with self._courtesy.asking():
+        with self._priority.serving():
             scores: list[float] = engine.score(user_id, item_ids, context=context).tolist()
         return scores
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""
         engine, _, _ = self._running()
-        with self._courtesy.asking():
+        with self._priority.serving():
             return engine.similar(item_id, k)
 
     def interests(self, user_id: Id) -> Sequence[Interest]:
         """The user's interests, most important first."""
         engine, _, _ = self._running()
-        with self._courtesy.asking():
+        with self._priority.serving():
             return engine.interests(user_id)
 
-    def status(self) -> Mapping[str, object]:
+    def status(self) -> Status:
         """The engine's facts, and how far learning is behind what is durable."""
         if self._engine is None or self._parts is None:
             failed = self._opened.done() and self._opened.exception() is not None
-            return {**_NOT_YET, "state": "failed" if failed else "starting", "backlog": 0}
+            return {**starting_status(), "state": "failed" if failed else "starting"}
         learning = self._parts[1]
-        facts = self._engine.status()
-        tables = facts["rows"]
-        assert isinstance(tables, dict)
         return {
-            **facts,
+            **self._engine.status(),
             "events": learning.events,
-            "rows": sum(tables.values()),
-            "tables": tables,
-            "state": "ready" if learning.problem is None else "failed",
             "backlog": learning.backlog,
+            "state": "ready" if learning.problem is None else "failed",
             "problem": learning.problem,
         }

@@ -65,8 +65,8 @@ class LearnRun:
         others = [VariantRun(variant, _trainer(settings, variant)) for variant in variants]
         first = ParallelTrainers(settings.model, settings.training, [run.trainer for run in others])
         self.runs = [VariantRun(Variant(None, own), first), *others]
-        self._learner.lessons.trainer = first
-        self._learner.lessons.watch = self._batch
+        self._learner.queue.trainer = first
+        self._learner.queue.watch = self._batch
         self._ids: dict[str, set[int]] = {name: set() for name in HASHED}
 
     def learn(self, log: Log, watch: Callable[[], None] = lambda: None) -> None:
@@ -86,7 +86,7 @@ class LearnRun:
             self.tally.dead_letters["internal"] += failed
 
     def _batch(self, batch: TrainingBatch) -> None:
-        inputs, events = batch.batch, self._learner.events
+        inputs, events = batch.batch, self._learner.state.events
         self._ids["user"].update(inputs.user_keys.tolist())
         self._ids["item"].update(inputs.item_keys[inputs.starts].tolist())
         window = min(WINDOWS - 1, max(0, events - 1) * WINDOWS // max(1, self._total))
@@ -105,7 +105,7 @@ class LearnRun:
             "evaluated": self.runs[0].quality.count,
             **self.runs[0].quality.as_dict(),
             "negatives": "sampled" if self.tally.sampled else "shown",
-            "examples": self._learner.examples,
+            "examples": self._learner.queue.examples,
             "window_ends": [int(log.times[end]) for end in ends] if len(log) else [],
             "variants": variants,
             "seconds": round(seconds, 3),

@@ -40,7 +40,7 @@ def replay_report(tally: ReplayTally, status: Mapping[str, object], settings: Se
         "ingest_per_second": round(speeds["ingest"], 1),
         "recommend_per_second": round(speeds["recommend"], 1) if tally.ranking.count else None,
         "train_examples_per_second": round(examples / learning, 1),
-        "rows": status["rows"],
+        "rows": status["tables"],
         "items": status.get("items"),
         "users": status.get("users"),
         "peak_rss_bytes": peak_rss_bytes(),

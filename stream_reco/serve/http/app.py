@@ -1,4 +1,4 @@
-"""The HTTP API as a raw ASGI application: routing, who may pass, metrics, and what happens when something fails."""
+"""The HTTP API as a raw ASGI application: routing, access, metrics, and errors."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Api:
         try:
             route, args = self._match(scope)
             template = route.template
-            self._let_in(scope, route)
+            self._check_access(scope, route)
             body = b""
             if route.method == "POST":
                 body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
@@ -99,7 +99,7 @@ class Api:
             response = await route.handler(HttpRequest(scope, args, body))
         except DisconnectedError:
             return
-        except Exception as problem:  # whatever fails, the client gets an answer and the server goes on
+        except Exception as problem:  # any error becomes an answer, and the server goes on
             response = error_response(_as_http_error(problem))
         await response.send(send)
         REQUESTS.labels(template, str(response.status)).inc()
@@ -113,21 +113,21 @@ class Api:
             args = (segments[3],)
             methods = self._paths.get((*segments[:3], VARIABLE, *segments[4:]))
         if methods is None:
-            raise HttpError(404, "route", f"there is no {scope['path']!r} here: /schema lists what there is")
+            raise HttpError(404, "route", f"unknown path {scope['path']!r}: /schema lists the paths")
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         route = methods.get(method)
         if route is None:
             allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
-            message = f"{scope['method']} does not go with {scope['path']!r}: use {allowed}"
+            message = f"{scope['path']!r} does not allow {scope['method']}: use {allowed}"
             raise HttpError(405, "method", message, ((b"allow", allowed.encode()),))
         return route, args
 
-    def _let_in(self, scope: Scope, route: Route) -> None:
+    def _check_access(self, scope: Scope, route: Route) -> None:
         self._guard.check_origin(header(scope, b"host"), header(scope, b"origin"))
         if not route.open:
             self._guard.check_token(header(scope, b"authorization"))
         if route.waits and not self._service.ready():
-            raise HttpError(503, "not_ready", "the server is still getting ready: ask again soon", RETRY_AFTER)
+            raise HttpError(503, "not_ready", "the server is still starting: try again soon", RETRY_AFTER)
 
     async def _live(self, _: HttpRequest) -> HttpResponse:
         return HttpResponse(b'{"live":true}')

@@ -1,8 +1,8 @@
-"""Who may call: bearer tokens, and what protects a server that has none from other people's web pages.
+"""Access control: bearer tokens, and protection of a server without one from requests by other sites' pages.
 
 A server on loopback needs no token, but every browser on the machine can reach it. Two checks keep foreign pages out:
 the Host header must be a loopback name (a page that rebinds its own name to 127.0.0.1 still sends its own name), and a
-request that carries an Origin must come from this very server.
+request that carries an Origin must come from this server itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class UnprotectedBindError(ValueError):
 
 
 class ForbiddenError(PermissionError):
-    """The request is not let in; `status` is the HTTP status, the text is for people."""
+    """The request is refused; `status` is the HTTP status, the text is for people."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def host_name(header: str) -> str:
 
 
 class Guard:
-    """Decides whether a request may pass."""
+    """Decides whether a request is allowed."""
 
     def __init__(self, settings: ServeSettings) -> None:
         self._hashes = tuple(_token_hashes(settings))
@@ -87,9 +87,9 @@ class Guard:
                 401, "token", "this server needs a token: send the header 'Authorization: Bearer <token>'"
             )
         digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        # Every hash is compared, so that the time does not tell which of them came close.
+        # Every hash is compared, so that the time taken does not reveal which of them nearly matched.
         if not sum(hmac.compare_digest(digest, known) for known in self._hashes):
-            raise ForbiddenError(401, "token", "this token is not known here: check it against the server's settings")
+            raise ForbiddenError(401, "token", "unknown token: compare it with the server's settings")
 
     def _known_host(self, name: str) -> bool:
         return is_loopback(name) or name.lower() in self._hosts

@@ -1,4 +1,4 @@
-"""The dashboard page: one document that asks no other host for anything."""
+"""The dashboard page: one document that loads nothing from other hosts."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 DRAINED_BYTES = 64 * 1024 * 1024
+"""Read and dropped of a body that is too long, before the connection is broken."""
 
 
 class HttpError(Exception):
@@ -33,7 +34,7 @@ class HttpError(Exception):
 
 
 class DisconnectedError(Exception):
-    """The client went away before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What goes back."""
+    """The response to one request."""
 
     body: bytes
     status: int = 200
@@ -111,8 +112,8 @@ async def _read_parts(message: Message, receive: Receive, limit: int, keep: bool
             parts.append(part)
         else:
             parts.clear()
-        # What is too long is still read, up to a point: clients that write it all before they read would else see a
-        # broken connection in place of the answer.
+        # A body that is too long is still read, up to a bound: clients that write all of it before they read would
+        # otherwise see a broken connection instead of the answer.
         if not message.get("more_body", False) or size > limit + DRAINED_BYTES:
             break
         message = await receive()

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the API, built from the very structs that the routes read and write."""
+"""The OpenAPI 3.1 description of the API, built from the structs that the routes read and write."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from stream_reco.serve.http.routes import (
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.slate import Slate
+from stream_reco.serve.status import Status
 
 Json = dict[str, Any]
 TITLE = "stream_reco"
@@ -34,22 +35,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True):
-    """Every answer that is an error looks like this."""
+    """The body of every error response."""
 
     error: Problem
 
 
-class Status(msgspec.Struct, frozen=True):
-    """The loop in figures; there may be more than these."""
-
-    events: int
-    examples: int | None
-    version: int
-    staleness_seconds: float | None
-    rows: int
-
-
-STRUCTS: tuple[type[msgspec.Struct], ...] = (
+STRUCTS: tuple[type[Any], ...] = (
     Impression,
     Action,
     Retraction,
@@ -67,17 +58,17 @@ STRUCTS: tuple[type[msgspec.Struct], ...] = (
     Error,
 )
 ERRORS = {
-    400: "What was sent cannot be understood or is out of bounds",
+    400: "The request is malformed or out of bounds",
     401: "A token is missing or unknown",
     403: "A page of another site made the request",
-    404: "There is no such thing here",
-    408: "The body took too long to arrive",
-    413: "The body is too long",
-    421: "The server does not answer to this name",
-    429: "Too many events wait to be learned from; Retry-After says when to come back",
+    404: "Unknown path or item",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    421: "The Host header names another server",
+    429: "Too many events wait to be learned from; Retry-After says when to try again",
     500: "The server failed",
-    501: "The server has no place for events; the message names the setting",
-    503: "The server is not ready; Retry-After says when to come back",
+    501: "The server cannot store events; the message names the setting",
+    503: "The server is not ready; Retry-After says when to try again",
 }
 ALWAYS = (403, 421, 500)
 BODY_ERRORS = (400, 408, 413)
@@ -140,7 +131,7 @@ def _paths(settings: ServeSettings) -> Json:
     }
 
 
-def _ref(struct: type[msgspec.Struct]) -> Json:
+def _ref(struct: type[Any]) -> Json:
     return {"$ref": f"#/components/schemas/{struct.__name__}"}
 
 
@@ -154,7 +145,7 @@ def _id() -> Json:
 
 
 def _operation(
-    name: str, summary: str, answer: type[msgspec.Struct], errors: tuple[int, ...], parameters: list[Json] | None = None
+    name: str, summary: str, answer: type[Any], errors: tuple[int, ...], parameters: list[Json] | None = None
 ) -> Json:
     operation: Json = {"operationId": name, "summary": summary}
     if parameters:
@@ -163,7 +154,7 @@ def _operation(
     return operation
 
 
-def _post(name: str, summary: str, body: Json, answer: type[msgspec.Struct], *errors: int) -> Json:
+def _post(name: str, summary: str, body: Json, answer: type[Any], *errors: int) -> Json:
     operation = _operation(name, summary, answer, (*BODY_ERRORS, 401, 503, *errors))
     operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return operation

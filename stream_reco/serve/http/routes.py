@@ -1,4 +1,4 @@
-"""What each route does: bytes in, the service asked, bytes out."""
+"""The handlers of the routes: they decode and check a request, call the service, and encode its answer."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ class Routes:
         self._future_ms = int(settings.future_seconds * 1000)
 
     async def post_events(self, request: HttpRequest) -> HttpResponse:
-        """`POST /v1/events`: good events are durable when this answers; bad ones are named by their place."""
+        """`POST /v1/events`: good events are durable when this answers; bad ones are reported by index."""
         self._check_backlog()
         now = self._clock.now_ms()
-        events, places, rejected = self._sort_out(self._decode_events(request.body, now), now)
+        events, places, rejected = self._validate(self._decode_events(request.body, now), now)
         taken = await self._service.accept(events) if events else Accepted(0, 0)
         rejected += [Rejection(places[r.index], r.reason, r.message) for r in taken.rejected]
         rejected.sort(key=lambda rejection: rejection.index)
@@ -95,19 +95,19 @@ class Routes:
 
     async def recommend(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/recommend`."""
-        asked = _decode(_RECOMMEND, request.body)
-        check_id(asked.user_id, "user_id")
-        self._check_k(asked.k)
-        self._check_ids(asked.exclude, "exclude")
-        slate = self._service.recommend(asked.user_id, asked.k, asked.context, asked.exclude, asked.filters)
+        wanted = _decode(_RECOMMEND, request.body)
+        check_id(wanted.user_id, "user_id")
+        self._check_k(wanted.k)
+        self._check_ids(wanted.exclude, "exclude")
+        slate = self._service.recommend(wanted.user_id, wanted.k, wanted.context, wanted.exclude, wanted.filters)
         return HttpResponse(_ENCODER.encode(slate))
 
     async def score(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/score`."""
-        asked = _decode(_SCORE, request.body)
-        check_id(asked.user_id, "user_id")
-        self._check_ids(asked.item_ids, "item_ids")
-        scores = self._service.score(asked.user_id, asked.item_ids, asked.context)
+        wanted = _decode(_SCORE, request.body)
+        check_id(wanted.user_id, "user_id")
+        self._check_ids(wanted.item_ids, "item_ids")
+        scores = self._service.score(wanted.user_id, wanted.item_ids, wanted.context)
         return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def similar(self, request: HttpRequest) -> HttpResponse:
@@ -117,7 +117,7 @@ class Routes:
         self._check_k(k)
         found = self._service.similar(item_id, k)
         if found is None:
-            raise HttpError(404, "item", f"the item {item_id!r} is not known: nobody has met it since the server began")
+            raise HttpError(404, "item", f"unknown item {item_id!r}: no event has mentioned it")
         return HttpResponse(_ENCODER.encode(SimilarItems(item_id, list(found))))
 
     async def interests(self, request: HttpRequest) -> HttpResponse:
@@ -138,7 +138,7 @@ class Routes:
     def _check_backlog(self) -> None:
         backlog = self._service.backlog
         if backlog >= self._settings.max_backlog:
-            message = f"{backlog} events wait to be learned from: send again after the time in Retry-After"
+            message = f"{backlog} events wait to be learned from: send again after the seconds in Retry-After"
             raise HttpError(429, "backlog", message, RETRY_AFTER)
 
     def _decode_events(self, body: bytes, now: int) -> Sequence[Event | BadEvent]:
@@ -152,7 +152,7 @@ class Routes:
             )
         return decoded
 
-    def _sort_out(
+    def _validate(
         self, decoded: Sequence[Event | BadEvent], now: int
     ) -> tuple[list[Event], list[int], list[Rejection]]:
         events: list[Event] = []

@@ -1,4 +1,4 @@
-"""The server that carries the API: uvicorn on a socket of ours, on a thread of its own."""
+"""The HTTP server: uvicorn on its own thread, over a socket that is bound beforehand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import uvicorn
 from stream_reco.serve.http.app import Api
 
 CONNECTIONS_WAITING = 2048
+"""Backlog of the listening socket; uvicorn's default."""
 KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s for which load balancers usually keep idle connections, so that they close first."""
 GRACE_SECONDS = 10
+"""For requests under way when the server stops."""
 START_SECONDS = 30.0
+"""How much longer a stop waits for a server that is still starting."""
 
 
 class CannotListenError(OSError):
@@ -28,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
     except OSError as problem:
         raise CannotListenError(
-            f"cannot listen on {host!r}: {problem.strerror}; set serve.host to an address of ours"
+            f"cannot listen on {host!r}: {problem.strerror}; set serve.host to an address of this machine"
         ) from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
         opened.close()
         fix = "check the setting serve.host"
         if problem.errno == errno.EADDRINUSE:
-            fix = "another program listens there: end it, or choose another port with --port (0 takes a free one)"
+            fix = "another program listens there: stop it, or choose another port with --port (0 takes a free one)"
         raise CannotListenError(f"cannot listen on {host}:{port}: {problem.strerror}; {fix}") from None
     return opened
 
@@ -46,8 +50,8 @@ def listen(host: str, port: int) -> socket.socket:
 class HttpServer:
     """Serves an API on an event loop of its own, on a thread, from `start` to `stop`; a context manager.
 
-    The constructor binds the socket, so that a port in use is known before anything else is started; connections that
-    come before `start` wait.
+    The constructor binds the socket, so that a port in use is reported before anything else is started; connections
+    made before `start` wait.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -60,7 +64,7 @@ class HttpServer:
     def start(self, api: Api) -> Self:
         """Answer requests from now on."""
         config = uvicorn.Config(
-            cast(Any, api),  # uvicorn's own type for applications spells every message out; ours are plain mappings.
+            cast(Any, api),  # uvicorn's type for applications names every message; ours are plain mappings
             lifespan="off",
             ws="none",
             log_config=None,
@@ -76,7 +80,7 @@ class HttpServer:
         return self
 
     def stop(self) -> None:
-        """Finish the requests at hand, for a while, and let go of the port; harmless when repeated."""
+        """Finish requests under way, for `GRACE_SECONDS` at most, and close the port. Idempotent."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(GRACE_SECONDS + START_SECONDS)

@@ -9,8 +9,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
-import numpy as np
-
 from stream_reco import metrics
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import FeatureValue, Scalar
@@ -22,12 +20,15 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.status import Status, replica_status, rows_by_table
 from stream_reco.sync import Channel
 
 _LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
+"""Between two reads of the channel; half of the shortest sync interval."""
 _AFTER_FAILURE_SECONDS = 1.0
-_LEAVE_SECONDS = 10.0
+_STOP_SECONDS = 10.0
+"""How long `close` waits for a publication that is being applied."""
 
 
 class EventSink(Protocol):
@@ -41,9 +42,9 @@ class EventSink(Protocol):
 
 
 class ReplicaService:
-    """A replica as a `serve.api_service.Service`; a thread brings it what the channel has, every `poll_seconds`.
+    """A replica as a `serve.service.Service`; a thread reads the channel every `poll_seconds`.
 
-    It is ready once it serves a version, and stays so: while the channel is away it serves what it has.
+    It is ready once it serves a version, and stays so: while the channel is unavailable it serves what it has.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class ReplicaService:
         sink: EventSink | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """`prepare` is called on the thread before anything else; `now_ms` tells the wall clock."""
+        """`prepare` is called on the thread before anything else; `now_ms` gives the wall clock, ms."""
         self._served = served
         self._scorer = scorer
         self._users = users
@@ -87,7 +88,7 @@ class ReplicaService:
     def close(self) -> None:
         """Stop following."""
         self._stop.set()
-        self._thread.join(_LEAVE_SECONDS)
+        self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -104,8 +105,10 @@ class ReplicaService:
         replica = self._served.replica
         try:
             applied = replica.poll(self._channel)
-        except Exception as error:  # what cannot be applied must not end the serving of what is there
-            _LOGGER.exception("a publication could not be applied; version %d is served on", replica.version)
+        except (
+            Exception
+        ) as error:  # a publication that cannot be applied must not end the serving of the present version
+            _LOGGER.exception("a publication could not be applied; version %d stays served", replica.version)
             self._problem = f"{type(error).__name__}: {error}"
             return False
         staleness = replica.staleness(self._now_ms())
@@ -129,7 +132,7 @@ class ReplicaService:
 
     @property
     def backlog(self) -> int:
-        """Nothing waits here."""
+        """None: events go on to the sink."""
         return 0
 
     def ready(self) -> bool:
@@ -138,20 +141,20 @@ class ReplicaService:
 
     def _check_ready(self) -> None:
         if not self.ready():
-            raise UnavailableError("not_ready", "no version has come from the trainer yet: ask again soon")
+            raise UnavailableError("not_ready", "no version has come from the trainer yet: try again soon")
 
-    def _to(self) -> EventSink:
+    def _event_sink(self) -> EventSink:
         if self._sink is None:
             raise NotSetUpError(
                 "kafka",
-                "this scorer follows a trainer and cannot keep events itself: set kafka.bootstrap to the"
-                " brokers that they are to go to, or send them to a server that runs the whole loop (serve --data)",
+                "this scorer follows a trainer and cannot store events: set kafka.bootstrap to the brokers that"
+                " take them, or send them to a server that runs the whole loop (serve --data)",
             )
         return self._sink
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Give events to the sink. Raises NotSetUpError where there is none."""
-        taken = self._to().accept(events)
+        taken = self._event_sink().accept(events)
 
         async def count() -> Accepted:
             answer = await taken
@@ -162,7 +165,7 @@ class ReplicaService:
 
     def forget(self, user_id: Id) -> Awaitable[None]:
         """Have a user forgotten by the sink, and here. Raises NotSetUpError where there is none."""
-        done = self._to().forget(user_id)
+        done = self._event_sink().forget(user_id)
 
         async def wait() -> None:
             await done
@@ -201,31 +204,24 @@ class ReplicaService:
         self._check_ready()
         return user_interests(self._served, self._users.interests(user_id, self.stream_time))
 
-    def status(self) -> Mapping[str, object]:
-        """What is served, how old it is, and what is away; `events` are those taken by this process.
-
-        `examples` are the trainer's as of the version served, None where it is of a release that does not say.
-        """
-        replica, catalogue = self._served.replica, self._served.signals.catalogue
-        staleness = replica.staleness(self._now_ms())
-        rows: dict[str, int] = {}
-        with suppress(RuntimeError):  # a first snapshot may just bring the tables
-            rows = {name: len(table) for name, table in replica.tables.items()}
+    def status(self) -> Status:
+        """What is served, how old it is, and what cannot be reached; `events` are those that this process accepted."""
+        replica = self._served.replica
+        tables: dict[str, int] = {}
+        with suppress(RuntimeError):  # the first snapshot may be adding the tables on another thread
+            tables = rows_by_table(replica.tables)
         failed = self._opened.done() and self._opened.exception() is not None
         return {
+            **replica_status(replica, self._now_ms()),
             "events": self._accepted,
             "examples": replica.examples,
-            "epoch": replica.epoch,
-            "version": replica.version,
-            "staleness_seconds": staleness if np.isfinite(staleness) else None,
-            "rows": sum(rows.values()),
-            "tables": rows,
-            "items": len(catalogue),
+            "rows": sum(tables.values()),
+            "tables": tables,
+            "items": len(self._served.signals.catalogue),
             "stream_time": self.stream_time,
             "state": "failed" if failed else "ready" if self.ready() else "starting",
+            "problem": self._problem,
             "channel_away": replica.away,
             "waits_for_snapshot": replica.waiting,
             "users_away": self._users.away,
-            "backlog": 0,
-            "problem": self._problem,
         }

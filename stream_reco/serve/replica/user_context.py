@@ -1,4 +1,4 @@
-"""What is known of a user at this moment where that is written by another process, and may be out of reach."""
+"""A user's context where another process writes the user's state into a store, which may be unavailable."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from stream_reco.signals.settings import DAY_MS, RECENT
 _LOGGER = logging.getLogger(__name__)
 _NO_SLOTS = np.empty(0, dtype=np.int32)
 _NO_KEYS = np.empty(0, dtype=np.int64)
-_NOTHING = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
+_NO_MEDOIDS = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
 
 
 class Users(Protocol):
-    """Where the states are, such as `sync.redis_users.RedisUsers`; its own timeout bounds how long a request waits."""
+    """A store of states, such as `redis.user_store.RedisUsers`; its own timeout bounds how long a request waits."""
 
     def get(self, user: Id) -> StoredUser: ...
 
 
 class RemoteUserContexts:
-    """Gives a user's moment in the slots that are served; safe to use from several threads, never raises.
+    """Gives a user's context in the slots that are served; safe to use from several threads, never raises.
 
-    While the store is away the state known last stands in, of at most `capacity` users, else the user is a stranger. No
-    request waits for a store that is known to be away: a thread asks it again every `retry_seconds`.
+    While the store is unavailable, the last known state is used, of at most `capacity` users; other users are unknown.
+    No request waits for a store that is known to be unavailable: a thread tries it again every `retry_seconds`.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class RemoteUserContexts:
         self._retry_seconds = retry_seconds
         self._elapsed = elapsed
         self._known: OrderedDict[Id, UserState] = OrderedDict()
-        self._ask_again = 0.0
+        self._retry_at = 0.0
         self._lock = threading.Lock()
         self.away = False
-        """Whether the store could not be reached when it was asked last."""
+        """Whether the store was unavailable at the last attempt."""
         self.newest = 0
-        """The newest action of any user that was asked for, ms."""
+        """Time of the newest action of any user that was requested, ms."""
 
     def __call__(self, user_id: Id, now: int) -> UserContext:
-        """The user's moment; to be called while nothing is applied, inside `replica.reading()`."""
+        """The user's context; to be called inside `replica.reading()`, while no publication is applied."""
         key = key_of(user_id, "user")
         state = self.state(user_id)
         recent, times = np.full(RECENT, -1, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
@@ -85,18 +85,18 @@ class RemoteUserContexts:
         return UserContext(key, recent, times, seen, medoids)
 
     def interests(self, user_id: Id, now: int) -> Medoids:
-        """The user's interests as of `now` (ms); of a stranger none."""
+        """The user's interests as of `now` (ms); none for an unknown user."""
         state = self.state(user_id)
-        return _NOTHING if state is None else state.interests(now, self._interests)
+        return _NO_MEDOIDS if state is None else state.interests(now, self._interests)
 
     def forget(self, user_id: Id) -> None:
-        """Drop what is remembered here of a user."""
+        """Drop the last known state of a user."""
         with self._lock:
             self._known.pop(user_id, None)
 
     def state(self, user_id: Id) -> UserState | None:
-        """The user's state as of now, else the one known last; None for a stranger."""
-        found = self._ask(user_id)
+        """The user's present state, else the last known one; None for an unknown user."""
+        found = self._read(user_id)
         if found is not None and (found.state is not None or found.complete):
             return self._take(user_id, found.state)
         with self._lock:
@@ -110,7 +110,7 @@ class RemoteUserContexts:
         try:
             state = None if data is None else UserState.from_bytes(data)
         except BadUserStateError as error:
-            _LOGGER.warning("the state of user %r is passed over: %s", user_id, error)
+            _LOGGER.warning("the state of user %r is ignored: %s", user_id, error)
             state = None
         metrics.USER_STATES.labels("nowhere" if state is None else "redis").inc()
         with self._lock:
@@ -122,29 +122,29 @@ class RemoteUserContexts:
                     self._known.popitem(last=False)
         return state
 
-    def _ask(self, user_id: Id) -> StoredUser | None:
-        """What the store says; None where it is away."""
+    def _read(self, user_id: Id) -> StoredUser | None:
+        """The store's answer; None where it is unavailable."""
         if self.away:
-            self._ask_beside(user_id)
+            self._retry_in_background(user_id)
             return None
         try:
             return self._users.get(user_id)
         except RedisFailure as error:
-            _LOGGER.warning("users are as they were known last: %s", error)
+            _LOGGER.warning("users are served from their last known states: %s", error)
             with self._lock:
-                self.away, self._ask_again = True, self._elapsed() + self._retry_seconds
+                self.away, self._retry_at = True, self._elapsed() + self._retry_seconds
             return None
 
-    def _ask_beside(self, user_id: Id) -> None:
-        """Ask on another thread whether the store is back, where that was not asked lately."""
+    def _retry_in_background(self, user_id: Id) -> None:
+        """Try on another thread whether the store is available again, at most once every `retry_seconds`."""
         with self._lock:
             now = self._elapsed()
-            if now < self._ask_again:
+            if now < self._retry_at:
                 return
-            self._ask_again = now + self._retry_seconds
-        threading.Thread(target=self._ask_now, args=(user_id,), name="users", daemon=True).start()
+            self._retry_at = now + self._retry_seconds
+        threading.Thread(target=self._retry, args=(user_id,), name="users", daemon=True).start()
 
-    def _ask_now(self, user_id: Id) -> None:
+    def _retry(self, user_id: Id) -> None:
         try:
             self._users.get(user_id)
         except RedisFailure:

@@ -1,4 +1,4 @@
-"""What a scorer knows of a user, as it travels: written wherever the user's actions are taken in, read for requests."""
+"""A user's state as it travels: written by the process that takes in the user's actions, read by scorers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
 class UserState:
     """The remembered actions of a user, and the user's interests as of `at` (ms).
 
-    Items are told by their keys in the embedding table, which mean the same everywhere, unlike slots.
+    Items are identified by their keys in the embedding table, which are the same in every process, unlike slots.
     """
 
     items: NDArray[np.int64]

@@ -128,7 +128,7 @@ def test_a_server_that_is_away_is_named(naps: Naps) -> None:
     ("answer", "complaint"),
     [
         ((401, {}, b'{"error":{"reason":"token","message":"no token"}}'), "status 401: no token"),
-        ((404, {}, b"<html>not here</html>"), "status 404: no JSON but b'<html>"),
+        ((404, {}, b"<html>not here</html>"), "status 404: not JSON: b'<html>"),
         ((400, {}, b"[]"), "status 400"),
     ],
 )

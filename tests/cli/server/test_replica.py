@@ -50,7 +50,7 @@ class Trainer:
         self.users = RedisUsers(self.link)
         self.publishing = Publishing(self.learner, self.settings, 1, RedisChannel(self.link))
         seed, served = self.settings.training.seed, self.publishing.served
-        users = user_contexts(lambda: self.learner, seed)
+        users = user_contexts(self.learner, seed)
         self.scorer = Scorer(served, users, self.settings.retrieve, self.settings.slate, seed)
         self._log = iter(log)
 
@@ -59,12 +59,14 @@ class Trainer:
 
     def write_users(self) -> None:
         """What the topology `interests` does."""
-        source, now = self.learner, self.learner.stream_time
+        learner, state = self.learner, self.learner.state
         states: dict[int | str, bytes] = {}
-        for user in source.histories.users():
-            slots, times = source.histories.whole(source.histories.row_of(user), now)
-            keys = source.signals.catalogue.keys[slots]
-            states[user] = UserState(keys, times, source.interests.medoids(user, now), now).to_bytes()
+        for user in state.histories.users():
+            slots, times = state.histories.whole(state.histories.row_of(user), state.stream_time)
+            keys = state.signals.catalogue.keys[slots]
+            states[user] = UserState(
+                keys, times, learner.interests.medoids(user, state.stream_time), state.stream_time
+            ).to_bytes()
         self.users.put_many(states)
         self.users.mark("0")
 
@@ -72,7 +74,7 @@ class Trainer:
         return self.publishing.sync(time.time_ns() // 1_000_000)  # noqa: TID251 - a test is at the edge
 
     def slate(self, request: Request) -> list[tuple[Id, str]]:
-        (slate,) = self.scorer.recommend_many([request], self.learner.stream_time)
+        (slate,) = self.scorer.recommend_many([request], self.learner.state.stream_time)
         return [(item.item_id, item.source) for item in slate.items]
 
 
@@ -134,16 +136,17 @@ def test_its_slates_are_those_of_the_loop_in_one_process(scene: Scene) -> None:
         scene.trainer.learn(500)
         scene.trainer.write_users()
         scene.follow()
-        users = [*scene.trainer.learner.histories.users()[:40], "stranger", -7]
+        users = [*scene.trainer.learner.state.histories.users()[:40], "stranger", -7]
         for user in users:
             trainers, ours = scene.both(user)
             assert len(ours) == 10
             assert ours == trainers, user
         assert len({str(scene.both(user)[1]) for user in users}) > 10
     status = scene.client.get("/v1/status").json()
-    assert status["items"] == len(scene.trainer.learner.signals.catalogue)
-    assert status["stream_time"] == scene.trainer.learner.stream_time
-    assert status["rows"] == sum(map(len, scene.trainer.learner.trainer.tables.values()))
+    assert status["items"] == len(scene.trainer.learner.state.signals.catalogue)
+    assert status["stream_time"] == scene.trainer.learner.state.stream_time
+    tables = {name: len(table) for name, table in scene.trainer.learner.queue.trainer.tables.items()}
+    assert (status["rows"], status["tables"]) == (sum(tables.values()), tables)
     assert status["staleness_seconds"] < 60
 
 
@@ -162,10 +165,10 @@ def test_a_users_last_action_counts_at_once_between_two_versions(scene: Scene) -
     seen = scene.both("stranger", 3)[1][0][0]
     user = "fresh face"
     version = scene.version()
-    source = scene.trainer.learner
-    keys = source.signals.catalogue.keys[[source.signals.catalogue.slot_of(seen)]]
-    nobody = source.interests.medoids(user, source.stream_time)
-    state = UserState(keys, keys * 0 + source.stream_time, nobody, source.stream_time)
+    learner, learned = scene.trainer.learner, scene.trainer.learner.state
+    keys = learned.signals.catalogue.keys[[learned.signals.catalogue.slot_of(seen)]]
+    nobody = learner.interests.medoids(user, learned.stream_time)
+    state = UserState(keys, keys * 0 + learned.stream_time, nobody, learned.stream_time)
     scene.trainer.users.put_many({user: state.to_bytes()})
     answer = scene.client.post("/v1/recommend", json={"user_id": user, "k": 60}).json()
     assert seen not in [item["item_id"] for item in answer["items"]]
@@ -174,7 +177,7 @@ def test_a_users_last_action_counts_at_once_between_two_versions(scene: Scene) -
 
 def test_no_request_fails_while_redis_is_away_and_all_goes_on_after(scene: Scene) -> None:
     scene.follow()
-    user = scene.trainer.learner.histories.users()[0]
+    user = scene.trainer.learner.state.histories.users()[0]
     trainers, ours = scene.both(user)
     assert ours == trainers
     problems: list[str] = []

@@ -123,7 +123,7 @@ def whole_state(engine: Engine) -> dict[str, Any]:
     parts: dict[str, Any] = {f"labels.{name}": value for name, value in remembered.items()}
     whole = compared(parts_of(engine.learner))
     parts |= {name: value for name, value in whole.items() if name.split(".")[-1] not in _PASSING}
-    for table in engine.learner.trainer.tables.values():
+    for table in engine.learner.queue.trainer.tables.values():
         parts[f"tables.{table.name}.head"][scalars.TOUCHED] = 0
         keys = table.keys()
         order = np.argsort(keys)

@@ -112,7 +112,7 @@ def test_a_torn_tail_of_the_log_loses_whole_batches_from_the_end(
         assert differences(whole_state(engine), states[-1]) == []
 
 
-def test_a_log_that_ends_before_its_checkpoint_is_told(tmp_path: Path, few: list[Step]) -> None:
+def test_a_log_that_ends_before_its_checkpoint_is_reported(tmp_path: Path, few: list[Step]) -> None:
     ingested(tmp_path, few[:4])
     shutil.copytree(tmp_path / "log", tmp_path / "old log")
     ingested(tmp_path, few[4:], (3,))
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     assert "damaged" not in caplog.text, "said once"
 
 
-def test_no_whole_checkpoint_is_told(tmp_path: Path, few: list[Step]) -> None:
+def test_no_whole_checkpoint_is_reported(tmp_path: Path, few: list[Step]) -> None:
     ingested(tmp_path, few, (4, 8))
     for path in (tmp_path / "checkpoints").iterdir():
         _flip(path / "signals.safetensors")
@@ -177,7 +177,7 @@ def test_no_whole_checkpoint_is_told(tmp_path: Path, few: list[Step]) -> None:
             opened(tmp_path)
 
 
-def test_a_checkpoint_of_another_format_is_told(tmp_path: Path, few: list[Step]) -> None:
+def test_a_checkpoint_of_another_format_is_reported(tmp_path: Path, few: list[Step]) -> None:
     ingested(tmp_path, few[:4], (4,))
     path = newest(tmp_path) / "manifest.json"
     manifest = msgspec.json.decode(path.read_bytes(), type=checkpoint._Manifest)
@@ -190,12 +190,12 @@ def test_a_checkpoint_of_another_format_is_told(tmp_path: Path, few: list[Step])
 
 
 @pytest.mark.parametrize("name", ["item_dim", "tower_dim", "user_dim", "context_dim", "cross_rank", "hidden"])
-def test_a_checkpoint_of_other_model_sizes_is_told(tmp_path: Path, few: list[Step], name: str) -> None:
+def test_a_checkpoint_of_other_model_sizes_is_reported(tmp_path: Path, few: list[Step], name: str) -> None:
     ingested(tmp_path, few[:2], (2,))
     sizes = SETTINGS.model.settings
     other = replace(SETTINGS.model, settings=replace(sizes, **{name: getattr(sizes, name) * 2}))
-    told = r"with other sizes.*: \S+ has shape \(.*\) instead of \(.*\).*; start with a new data folder, or restore"
-    with pytest.raises(ValueError, match=told):
+    expected = r"with other sizes.*: \S+ has shape \(.*\) instead of \(.*\).*; start with a new data folder, or restore"
+    with pytest.raises(ValueError, match=expected):
         opened(tmp_path, replace(SETTINGS, model=other))
     with opened(tmp_path) as engine:
         assert engine.status()["events"], "the folder was given back, and is as it was"
@@ -207,7 +207,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path, few: l
         opened(tmp_path, replace(SETTINGS, model=ModelSettings("bpr")))
 
 
-def test_a_checkpoint_of_other_widths_of_signals_is_told(tmp_path: Path, few: list[Step]) -> None:
+def test_a_checkpoint_of_other_widths_of_signals_is_reported(tmp_path: Path, few: list[Step]) -> None:
     ingested(tmp_path, few[:4], (4,))
     with pytest.raises(ValueError, match=r"other settings of the signals; take those"):
         opened(tmp_path, replace(SETTINGS, signals=replace(SETTINGS.signals, pair_width=7)))
@@ -223,7 +223,7 @@ def test_a_full_disk_stops_checkpoints_then_events_and_nothing_is_lost(on_small_
     assert printed.endswith("nothing is missing\n")
 
 
-def test_a_folder_in_use_by_another_process_is_told(tmp_path: Path, few: list[Step]) -> None:
+def test_a_folder_in_use_by_another_process_is_reported(tmp_path: Path, few: list[Step]) -> None:
     ingested(tmp_path, few[:2])
     hold = "import fcntl, os, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX); "
     hold += "f.truncate(0); f.write(str(os.getpid())); f.flush(); print('held', flush=True); sys.stdin.read()"

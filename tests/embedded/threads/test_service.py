@@ -23,9 +23,11 @@ from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.service import UnavailableError
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.event_log_errors import LogFull
+from tests.serve.status_shape import check_status
 
 NOW = 1_700_000_000_000
-PATIENCE = 60.0
+TIMEOUT = 60.0
+"""Seconds that a test waits for a thread, on a busy machine."""
 
 
 def click(number: int, *, user: Id | None = None, item: Id | None = None, at: int | None = None) -> Action:
@@ -39,16 +41,16 @@ def click(number: int, *, user: Id | None = None, item: Id | None = None, at: in
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
 def started(folder: Path | None, sync_seconds: float = 0.1) -> EngineService:
     service = EngineService(lambda: Engine(folder, Settings()), sync_seconds=sync_seconds)
     service.start()
-    service.opened.result(PATIENCE)
+    service.opened.result(TIMEOUT)
     return service
 
 
@@ -77,8 +79,8 @@ class Seen:
         self.ids: set[Id] = set()
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
-        self.entrance = IngestDeduplicator(self.ids.__contains__, 300_000)
-        self.writer = LogWriterThread(self.journal, self.entrance, self.arrivals.extend)
+        self.deduplicator = IngestDeduplicator(self.ids.__contains__, 300_000)
+        self.writer = LogWriterThread(self.journal.append_many, self.deduplicator, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
         return [
@@ -103,7 +105,7 @@ def test_the_log_has_what_was_submitted_in_its_order(log: FullLog) -> None:
         seen.writer.record("tick", b"5"),
     ]
     seen.writer.start()  # all of them share one commit
-    assert [one.result(PATIENCE).accepted for one in waiting] == [2, 0, 2 * MOST_EVENTS, 1, 0]
+    assert [one.result(TIMEOUT).accepted for one in waiting] == [2, 0, 2 * MOST_EVENTS, 1, 0]
     seen.writer.close()
     written = seen.written()
     assert [kind for kind, _ in written] == ["events", "finish", "events", "events", "events", "tick"]
@@ -114,7 +116,7 @@ def test_the_log_has_what_was_submitted_in_its_order(log: FullLog) -> None:
     assert [(one.position, one.events) for one in seen.arrivals] == [(1, 2), (4, 2 * MOST_EVENTS), (5, 1)]
 
 
-def test_a_full_disk_takes_nothing_and_what_leans_on_it_fails_too(log: FullLog) -> None:
+def test_a_full_disk_takes_nothing_and_what_depends_on_it_fails_too(log: FullLog) -> None:
     seen = Seen(log)
     log.room = 1500
     big = [click(number) for number in range(100)]
@@ -123,12 +125,12 @@ def test_a_full_disk_takes_nothing_and_what_leans_on_it_fails_too(log: FullLog) 
     seen.writer.start()
     for future in (refused, repeated):
         with pytest.raises(UnavailableError) as caught:
-            future.result(PATIENCE)
+            future.result(TIMEOUT)
         assert caught.value.reason == "disk_full"
-    assert small.result(PATIENCE).accepted == 1
+    assert small.result(TIMEOUT).accepted == 1
     log.room = 10**9
     # Their ids are free again: the same events are new, not duplicates that were never kept.
-    again = seen.writer.submit([*big, click(5), click(500)], NOW).result(PATIENCE)
+    again = seen.writer.submit([*big, click(5), click(500)], NOW).result(TIMEOUT)
     assert (again.accepted, again.duplicates) == (101, 1)
     seen.writer.close()
     ids = [one.event_id for _, events in seen.written() for one in events]
@@ -143,7 +145,7 @@ def test_a_duplicate_is_not_acknowledged_before_the_first(log: FullLog) -> None:
     assert not first.done()
     assert not second.done()
     seen.writer.start()
-    assert second.result(PATIENCE).duplicates == 1
+    assert second.result(TIMEOUT).duplicates == 1
     assert first.done()
     seen.writer.close()
 
@@ -156,7 +158,7 @@ def test_many_threads_at_once_lose_and_double_nothing(service: EngineService) ->
     def post(offset: int) -> None:
         for number in range(10):
             events = [click(100_000 + (offset * 5 + number) * 10 + each) for each in range(10)]
-            taken = service.submit(events).result(PATIENCE)
+            taken = service.submit(events).result(TIMEOUT)
             answers.append((taken.accepted, taken.duplicates))
 
     threads = [threading.Thread(target=post, args=(offset,)) for offset in range(4)]
@@ -173,7 +175,7 @@ def test_many_threads_at_once_lose_and_double_nothing(service: EngineService) ->
 
 def test_answers_change_within_the_sync_interval(service: EngineService) -> None:
     at = max(NOW + 20_000_000, int(str(service.status()["stream_time"])))
-    service.submit([click(number, at=at) for number in range(300_000, 300_300)]).result(PATIENCE)
+    service.submit([click(number, at=at) for number in range(300_000, 300_300)]).result(TIMEOUT)
     wait_for(lambda: service.backlog == 0)
     posted = time.monotonic()
     service.submit([click(400_000 + number, user=f"v{number}", item="new", at=at + 1) for number in range(20)])
@@ -204,7 +206,7 @@ def test_accept_and_forget_on_an_event_loop(service: EngineService) -> None:
 
 def test_negatives_mature_with_no_events_once_time_is_live(service: EngineService) -> None:
     now = SystemClock().now_ms()
-    service.submit([click(600_000, at=now - 10_000)]).result(PATIENCE)
+    service.submit([click(600_000, at=now - 10_000)]).result(TIMEOUT)
     wait_for(lambda: int(str(service.status()["stream_time"])) >= now)
 
 
@@ -212,7 +214,7 @@ def test_a_restart_ends_where_an_undisturbed_replay_does(tmp_path: Path, monkeyp
     service = started(tmp_path)
     acknowledged = 0
     for start in range(0, 400, 20):
-        acknowledged += service.submit([click(number) for number in range(start, start + 20)]).result(PATIENCE).accepted
+        acknowledged += service.submit([click(number) for number in range(start, start + 20)]).result(TIMEOUT).accepted
         time.sleep(0.01)
     wait_for(lambda: service.backlog == 0)
     engine = service.opened.result()
@@ -229,24 +231,59 @@ def test_a_restart_ends_where_an_undisturbed_replay_does(tmp_path: Path, monkeyp
 
 
 def assert_same(one: Engine, other: Engine) -> None:
-    for name, table in one.learner.trainer.tables.items():
-        ours, theirs = table.snapshot(), other.learner.trainer.tables[name].snapshot()
+    for name, table in one.learner.queue.trainer.tables.items():
+        ours, theirs = table.snapshot(), other.learner.queue.trainer.tables[name].snapshot()
         assert len(ours.keys) or name == "context"
         assert np.array_equal(ours.keys, theirs.keys)
         assert np.array_equal(ours.vectors, theirs.vectors)
-    mine, theirs_parts = one.learner.trainer.state(), other.learner.trainer.state()
+    mine, theirs_parts = one.learner.queue.trainer.state(), other.learner.queue.trainer.state()
     assert mine.keys() == theirs_parts.keys()
     assert all(np.array_equal(mine[name], theirs_parts[name]) for name in mine)
 
 
-def test_a_folder_in_use_is_told_by_opened(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_reported_by_opened(tmp_path: Path) -> None:
     with Engine(tmp_path, Settings()):
         second = EngineService(lambda: Engine(tmp_path, Settings()))
         second.start()
-        assert "in use" in str(second.opened.exception(PATIENCE))
+        assert "in use" in str(second.opened.exception(TIMEOUT))
         assert not second.ready()
         assert second.status()["state"] == "failed"
         second.close()
+
+
+def test_the_status_has_one_shape_before_during_and_after_the_opening() -> None:
+    may_open = threading.Event()
+
+    def open_engine() -> Engine:
+        assert may_open.wait(TIMEOUT)
+        return Engine()
+
+    service = EngineService(open_engine, sync_seconds=0.1)
+    service.start()
+    starting = service.status()
+    check_status(starting)
+    assert (starting["state"], starting["version"], starting["tables"]) == ("starting", 0, {})
+    may_open.set()
+    engine = service.opened.result(TIMEOUT)
+    service.submit([click(1), click(2)]).result(TIMEOUT)
+    wait_for(lambda: service.status()["backlog"] == 0)
+    for status in (service.status(), engine.status()):
+        check_status(status)
+        assert (status["state"], status["events"], status["log_position"]) == ("ready", 2, 1)
+    service.close()
+
+
+def test_an_engine_whose_journal_is_followed_takes_nothing_by_itself() -> None:
+    service = started(None)
+    engine = service.opened.result(TIMEOUT)
+    position = engine.journaled.position
+    for write in (lambda: engine.ingest([click(1)]), lambda: engine.forget(1), engine.finish):
+        with pytest.raises(RuntimeError, match="followed by threads"):
+            write()
+    assert engine.journaled.position == position
+    answer = service.submit([click(1)]).result(TIMEOUT)
+    assert (answer.accepted, answer.duplicates) == (1, 0), "what was refused was not remembered"
+    service.close()
 
 
 def test_an_interval_that_is_too_short_is_refused() -> None:
@@ -254,15 +291,15 @@ def test_an_interval_that_is_too_short_is_refused() -> None:
         EngineService(Engine, sync_seconds=0.01)
 
 
-def test_stepping_aside_waits_for_who_asks_but_not_for_ever() -> None:
-    courtesy = RequestPriority(most_seconds=0.05)
+def test_yielding_waits_for_requests_but_not_for_ever() -> None:
+    priority = RequestPriority(most_seconds=0.05)
     started_at = time.monotonic()
-    courtesy.yield_to_requests()
+    priority.yield_to_requests()
     assert time.monotonic() - started_at < 0.04
-    with courtesy.asking(), courtesy.asking():
+    with priority.serving(), priority.serving():
         started_at = time.monotonic()
-        courtesy.yield_to_requests()
+        priority.yield_to_requests()
         assert time.monotonic() - started_at >= 0.04
     started_at = time.monotonic()
-    courtesy.yield_to_requests()
+    priority.yield_to_requests()
     assert time.monotonic() - started_at < 0.04

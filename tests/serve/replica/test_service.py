@@ -26,6 +26,7 @@ from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
 from tests.serve.small_shop import MODEL, NOW, SmallShop
+from tests.serve.status_shape import check_status
 from tests.waiting import until
 
 LATENESS = 60_000
@@ -110,6 +111,7 @@ class Scene:
 
     def status(self) -> dict[str, object]:
         facts: dict[str, object] = self.client.get("/v1/status").json()
+        check_status(facts)
         return facts
 
     def until_version(self, version: int) -> None:
@@ -296,7 +298,7 @@ def test_a_user_is_forgotten_by_the_sink_and_here(play: Play) -> None:
     assert scene.slate("ann") == [2]
     del scene.store["ann"]
     scene.users.away = True
-    scene.users._ask_again = float("inf")
+    scene.users._retry_at = float("inf")
     assert scene.slate("ann") == [2]
     assert scene.client.delete("/v1/users/ann").status_code == 200
     assert sink.forgotten == ["ann"]

@@ -180,12 +180,12 @@ def test_only_so_many_are_remembered_those_asked_for_lately(shop: SmallShop) -> 
     assert [len(source(user, NOW).seen) for user in "abc"] == [1, 0, 1]
 
 
-def test_what_is_no_state_is_a_stranger(shop: SmallShop, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_state_is_an_unknown_user(shop: SmallShop, caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     source, _ = moments(shop, store)
     store.states["u"] = b"\xc1"
     assert source("u", NOW).seen.tolist() == []
-    assert "is passed over" in caplog.text
+    assert "is ignored" in caplog.text
 
 
 def test_where_states_came_from_is_counted(shop: SmallShop) -> None:

@@ -1,5 +1,5 @@
 // The page: polls /metrics and /v1/status each second and shows what changed. Text from the server is only ever set as
-// textContent, because item sources, reasons and settings may hold what strangers sent.
+// textContent, because item sources and reasons may hold text that clients sent.
 
 const EVERY_MS = 1000;
 const KEPT = 190;
@@ -33,14 +33,14 @@ const tiles = {
 const chart = (title, series, format, empty, top) => new Chart(page("charts"), { title, series, format, empty, top });
 const charts = {
   flow: chart("Throughput, per second", [{ key: "events", name: "events" }, { key: "examples", name: "trained examples" }], asCount, "No events yet: post some to /v1/events."),
-  freshness: chart("Freshness, from click to changed answer", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "Appears once a learned event has reached the scorer."),
+  freshness: chart("Freshness, from event to changed answer", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "No events have reached the scorer yet."),
   latency: chart("Request latency, /v1", [{ key: "latency50", name: "p50" }, { key: "latency99", name: "p99" }], asSeconds, "No requests yet."),
-  quality: chart("Quality, predicted before it was learned", [], asScore, "Appears once answers are measured."),
-  regret: chart("Regret against the oracle", [], asScore, "Only a simulated world knows its oracle."),
+  quality: chart("Quality, predicted before learning", [], asScore, "No predictions were measured yet."),
+  regret: chart("Regret against the oracle", [], asScore, "Known in the simulated world of the demo only."),
 };
 charts.regret.figure.hidden = true;
 
-// The oldest scrape that is not older than so many seconds.
+// The oldest scrape that is at most this old.
 function earlier(seconds) {
   const least = scrapes.at(-1).at - seconds * 1000 - EVERY_MS / 2;
   return scrapes.find((scrape) => scrape.at >= least);
@@ -69,7 +69,7 @@ function showTiles(row, status) {
   tiles.events(asCount(row.events), `${asWhole(status.events)} in all`);
   tiles.examples(asCount(row.examples), `${asWhole(status.examples)} labelled in all`);
   tiles.freshness(asSeconds(row.freshness50), `p99 ${asSeconds(row.freshness99)}`);
-  tiles.staleness(asSeconds(row.staleness), "age of what is served");
+  tiles.staleness(asSeconds(row.staleness), "age of the served publication");
   const behind = rows.find((old) => old.at >= row.at - 60_500);
   tiles.version(asWhole(row.version), `${asWhole(Math.max(0, row.version - behind.version))} in the last minute`);
   tiles.requests(asCount(row.requests), `p99 ${asSeconds(row.latency99)}`);
@@ -112,13 +112,13 @@ function showSources() {
 
 function facts(status) {
   const { families } = scrapes.at(-1);
-  const list = Object.entries(status).filter(([, value]) => value === null || typeof value !== "object");
+  // Of null there is nothing to show; `tables` is an object.
+  const list = Object.entries(status).filter(([, value]) => typeof value !== "object");
   const named = list.map(([key, value]) => {
     const text = typeof value !== "number" ? String(value) : key.endsWith("_seconds") ? asSeconds(value) : asWhole(value);
     return [key.replace(/_seconds$/, "").replaceAll("_", " "), text];
   });
   const add = (name, value, format) => value !== null && named.push([name, format(value)]);
-  if (!("backlog" in status)) add("backlog", totalOf(families, "stream_reco_backlog_events"), asWhole);
   add("pending labels", totalOf(families, "stream_reco_pending_examples"), asWhole);
   add("repeated events", totalOf(families, "stream_reco_events_duplicate_total"), asWhole);
   for (const [reason, count] of sumBy(families, "stream_reco_events_rejected_total", "reason")) {

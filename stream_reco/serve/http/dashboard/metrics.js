@@ -1,5 +1,5 @@
 "use strict";
-// Reads the Prometheus text format and answers questions about two scrapes of it.
+// Parses the Prometheus text format and computes rates and quantiles between two scrapes.
 
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
@@ -39,7 +39,7 @@ function sumBy(families, name, label) {
   return sums;
 }
 
-// A counter's growth between two scrapes. A server that started anew counts from nothing again.
+// A counter's growth between two scrapes. A restarted server counts from zero again.
 function growth(now, before) {
   if (now === null) return null;
   return before === null || now < before ? now : now - before;
