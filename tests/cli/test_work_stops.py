@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(180)
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
 STUBBORN = """
 import asyncio, sys
-from topologies.heartbeat import Heartbeat
-from topologies.hosting import host
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
 
 async def work(ending):
     print("works", flush=True)

@@ -208,7 +208,7 @@ def test_a_drive_that_is_killed_sends_nothing_twice(post: Post, tmp_path: Path) 
     for _ in range(9):
         process = subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(Path.cwd())})
         try:
-            process.wait(delay)
+            assert process.wait(delay) == 0
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
@@ -222,9 +222,9 @@ _DRIVE = """
 import asyncio
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
-from topologies import driving
-from topologies.letter_report import Choice, driven_letters
+from topologies.dead_letters import redrive
+from topologies.dead_letters.report import Choice, driven_letters
 
-driving._LETTERS_OF_A_TRANSACTION = 20
+redrive._LETTERS_OF_A_TRANSACTION = 20
 asyncio.run(driven_letters(Settings(kafka={kafka!r}), 20, Choice()))
 """
