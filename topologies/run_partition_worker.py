@@ -15,7 +15,7 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
-from topologies.client.outage_log import outages_told
+from topologies.client.outage_log import log_outages
 from topologies.partitions.assigned import Partitions
 from topologies.partitions.processor import WorkerSpec
 from topologies.partitions.state_folder import state_folder
@@ -88,5 +88,5 @@ async def _work_on(role: WorkerSpec, settings: Settings, ending: asyncio.Event) 
         if not await is_done_before(ending, check_topics(settings)):
             return
         clients = PartitionClients(settings.kafka, role.name)
-        async with outages_told(settings.kafka):
+        async with log_outages(settings.kafka):
             await Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds).run(ending)

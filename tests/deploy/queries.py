@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from stream_reco import metrics
 from topologies.run_partition_worker import ROLES
-from topologies.trainer.leader import NAME as TRAINING
+from topologies.trainer.dependencies import NAME as TRAINING
 
 ROOT = Path(__file__).parents[2]
 # What Prometheus itself adds to each series.

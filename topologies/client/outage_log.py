@@ -15,7 +15,7 @@ _LOOK_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def outages_told(kafka: KafkaSettings) -> AsyncIterator[None]:
+async def log_outages(kafka: KafkaSettings) -> AsyncIterator[None]:
     """Meanwhile it is logged when no broker answers any more, and when one does again."""
     looking = asyncio.create_task(_look(kafka))
     try:

@@ -27,7 +27,7 @@ from topologies.client import outage_log, read_to_end
 from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import KafkaUnavailableError, close, connect
-from topologies.client.outage_log import outages_told
+from topologies.client.outage_log import log_outages
 from topologies.partitions.assigned import Partitions
 from topologies.partitions.task import PartitionClients
 from topologies.partitions.transactions import Transactions
@@ -36,7 +36,7 @@ from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.ensure import check_topics
 from topologies.topics.report import topic_report
 from topologies.topics.validation import TopicsError
-from topologies.trainer import leader
+from topologies.trainer.dependencies import NAME
 
 pytestmark = pytest.mark.kafka
 
@@ -138,7 +138,7 @@ def test_what_a_leader_confirms_has_a_bound(own_kafka: KafkaServer, settings: Se
     kafka = settings.kafka
 
     async def confirm() -> float:
-        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, leader.NAME)))
+        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME)))
         await asyncio.to_thread(own_kafka.kill)
 
         async def send() -> None:
@@ -254,7 +254,7 @@ def test_outages_are_told_once(
     caplog.set_level(logging.WARNING, "topologies.client.connection")
 
     async def live() -> None:
-        async with outages_told(settings.kafka):
+        async with log_outages(settings.kafka):
             await asyncio.sleep(0.5)
             assert not caplog.records
             await asyncio.to_thread(own_kafka.kill)
