@@ -28,7 +28,7 @@ from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import KafkaUnavailableError, close, connect
 from topologies.client.outage_log import log_outages
-from topologies.partitions.assigned import Partitions
+from topologies.partitions.assigned import AssignedPartitions
 from topologies.partitions.task import PartitionClients
 from topologies.partitions.transactions import Transactions
 from topologies.run_partition_worker import labelling
@@ -60,10 +60,10 @@ class _Member:
     """A labelling worker in this process."""
 
     def __init__(self, settings: Settings, folder: Path, clients: PartitionClients | None = None) -> None:
-        role = labelling(settings, declared_topics(settings.kafka, events_key(settings.labels)), ExitStack())
+        spec = labelling(settings, declared_topics(settings.kafka, events_key(settings.labels)), ExitStack())
         clients = clients or PartitionClients(settings.kafka, "labelling")
         self.ending = asyncio.Event()
-        self._partitions = Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds)
+        self._partitions = AssignedPartitions(spec, folder, clients, SystemClock(), settings.kafka.session_seconds)
         self.working = asyncio.create_task(self._partitions.run(self.ending))
 
     def works_on(self) -> list[int]:
