@@ -67,7 +67,7 @@ class StoredLetter:
     letter: DeadLetter | None
 
 
-async def filed_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[StoredLetter]:
+async def stored_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[StoredLetter]:
     """All that lie in the topic now, oldest first in each partition."""
     async for records in read_to_end(kafka, topic):
         for record in records:
