@@ -1,4 +1,4 @@
-"""Dead letters sent again to the topics they came from, each at most once in its life."""
+"""Redrive: dead letters are sent again to the topics they came from, each at most once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LETTERS_OF_A_TRANSACTION = 500
 
 @dataclass
 class RedriveResult:
-    """What became of the letters: by topic how many were sent again, and how many were left where they are."""
+    """The number of letters sent again, by topic, and of those skipped."""
 
     sent: Counter[str] = field(default_factory=Counter)
     before: int = 0
-    """Had been sent again already."""
+    """Letters sent again before."""
     not_chosen: int = 0
     unreadable: int = 0
-    """Are no dead letters, or hold neither key nor value."""
+    """Messages that are not dead letters, or have neither key nor value."""
 
 
 async def redrive(
@@ -46,7 +46,7 @@ async def redrive(
     topics = await required(kafka, events_key, timeout, "dead_letters", "registry")
     producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), timeout)
     try:
-        # Only now: whoever was driving is fenced off, and can note nothing any more.
+        # Only now: an earlier redrive is fenced, and can write no notes any more.
         notes = defaultdict(Ranges, await redriven_offsets(kafka, topics.registry.name))
         outcome, letters, undone = RedriveResult(), [], defaultdict[int, set[int]](set)
         async for stored in stored_letters(kafka, topics.dead_letters.name):
@@ -65,12 +65,12 @@ async def redrive(
 
 
 def _is_next(
-    stored: StoredLetter, driven: Ranges, chosen: Callable[[StoredLetter, DeadLetter], bool], outcome: RedriveResult
+    stored: StoredLetter, redriven: Ranges, chosen: Callable[[StoredLetter, DeadLetter], bool], outcome: RedriveResult
 ) -> bool:
     letter = stored.letter
     if letter is None or (letter.key is None and letter.value is None):
         outcome.unreadable += 1
-    elif stored.offset in driven:
+    elif stored.offset in redriven:
         outcome.before += 1
     elif not chosen(stored, letter):
         outcome.not_chosen += 1
@@ -122,12 +122,12 @@ async def _send(
         for partition in {stored.partition for stored in part}:
             key, value = redrive_note(partition, notes[partition])
             sending.append(await producer.send(topics.registry.name, value, key, partition=0))
-        # The client commits whatever became of the messages, so what failed must be raised before.
+        # The client commits even where a message failed, so failures must be raised before.
         for each in sending:
             await each
-        # For those who look at lag: the oldest letter that was not sent again.
+        # So that monitoring of consumer lag shows the oldest letter that was not sent again.
         offsets = {
-            TopicPartition(topics.dead_letters.name, partition): driven.first_missing(0)
-            for partition, driven in notes.items()
+            TopicPartition(topics.dead_letters.name, partition): redriven.first_missing(0)
+            for partition, redriven in notes.items()
         }
         await producer.send_offsets_to_transaction(offsets, f"{kafka.prefix}.{GROUP}")

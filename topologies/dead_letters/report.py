@@ -1,4 +1,4 @@
-"""The dead letters as people look at them, and choose among them."""
+"""Lists and redrives the dead letters that a user selects by reason or offset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from topologies.topics.validation import required
 
 @dataclass(frozen=True)
 class Choice:
-    """Which letters are meant: of one `reason`, at some `offsets` of the topic of dead letters; None: all."""
+    """A selection of letters: of one `reason`, at some `offsets` of the dead letters topic; None: all."""
 
     reason: str | None = None
     offsets: Ranges | None = None

@@ -61,7 +61,7 @@ class UserRecords:
         self._store = store
 
     def of(self, user_id: Id) -> UserRecord:
-        """The user's record; an empty one for a stranger."""
+        """The user's record; an empty one for an unknown user."""
         data = self._store.get(_USERS + of_id(user_id))
         nothing = np.empty(0, dtype=np.int64)
         return UserRecord(user_id, nothing, nothing) if data is None else _record(data)

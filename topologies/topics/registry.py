@@ -1,7 +1,7 @@
-"""Notes about the topics that Kafka itself does not keep: by which field each is keyed, which dead letters were driven.
+"""Notes about topics that Kafka itself does not keep: the field that is the key, the dead letters sent again.
 
-They stand in a compacted topic of one partition, the newest note of each kind for ever. Offsets that a group commits
-are no place for them: brokers forget those a week after the group's last sign of life.
+They are kept in a compacted topic of one partition. Offsets that a group commits would not do: brokers delete those a
+week after the group's last activity.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def redriven_offsets(kafka: KafkaSettings, registry: str) -> dict[int, Ran
 
 
 def redrive_note(partition: int, driven: Ranges) -> tuple[bytes, bytes]:
-    """Key and value of the note, for whoever writes it in a transaction."""
+    """Key and value of the note, to be written in the transaction that sends the letters."""
     return f"{_REDRIVEN}{partition}".encode(), msgspec.json.encode(RedrivenOffsets(str(driven)))
 
 

@@ -186,5 +186,5 @@ async def _needed_by_group(kafka: KafkaSettings) -> None:
 def test_more_copies_than_brokers_are_refused(kafka_settings: KafkaSettings) -> None:
     with pytest.raises(TopicsError, match=r"kafka\.replication is 3, but there are 1 brokers: start more, or"):
         create(replace(kafka_settings, replication=3))
-    with pytest.raises(TopicsError, match=r"\.events could not be made"):
+    with pytest.raises(TopicsError, match=r"\.events could not be created"):
         create(replace(kafka_settings, prefix="x" * 250))
