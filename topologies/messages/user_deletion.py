@@ -1,4 +1,4 @@
-"""The message on the events topic that deletes a user's data, and its decoding beside that of events."""
+"""The message on the events topic that deletes a user's data, and the decoding of that topic."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class UserRecords:
         return gone
 
     def since(self, time: int) -> Iterator[UserRecord]:
-        """Committed records of users who acted on the day of `time` (ms) or later; may be read beside the writer."""
+        """Committed records of users who acted on the day of `time` (ms) or later; safe while another thread writes."""
         for key, _ in self._store.scan(_day(time), end_of(_DAYS)):
             data = self._store.get(_USERS + key[9:])
             if data is not None:

@@ -95,11 +95,11 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
     """
     count = partitions or kafka.partitions
     setting = f"kafka.partitions is {kafka.partitions}"
-    beside = f"it is read beside {kafka.prefix}.events, which has as many"
+    co_partitioned = f"it is co-partitioned with {kafka.prefix}.events"
     events_ms, examples_ms = round(kafka.events_days * DAY_MS), round(kafka.examples_days * DAY_MS)
 
     def state(name: str) -> Topic:
-        return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, beside, with_events=True)
+        return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, co_partitioned, with_events=True)
 
     def single(name: str, key: str, retention_ms: int | None, why: str) -> Topic:
         return Topic(f"{kafka.prefix}.{name}", 1, key, retention_ms, why)
@@ -111,7 +111,7 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
         examples=Topic(f"{kafka.prefix}.examples", kafka.partitions, "user_id", examples_ms, setting),
         labelling_state=state("labelling-state"),
         interests_state=state("interests-state"),
-        served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, beside, with_events=True),
+        served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, co_partitioned, with_events=True),
         dead_letters=single(
             "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * DAY_MS, "they are read in one order"
         ),

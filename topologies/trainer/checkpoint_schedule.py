@@ -1,4 +1,4 @@
-"""When the leader writes a checkpoint: after so many records or seconds, or where dead letters wait for it."""
+"""When the leader writes a checkpoint: by records, by seconds, and by dead letters that wait."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def _kept(kafka: KafkaSettings, topic: Topic) -> str:
 
 
 def test_every_key_in_redis_is_described() -> None:
-    sources = (ROOT / "stream_reco" / "sync").glob("redis_*.py")
+    package = ROOT / "stream_reco"
+    sources = [source for room in ("sync/redis", "redis") for source in (package / room).glob("*.py")]
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     written = set(re.findall(r'f"(?:\{tag\}|\{prefix\}|\{\{\{prefix\}\}\}):(\w+)[:"]', text))
     assert len(written) > 5

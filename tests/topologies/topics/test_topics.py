@@ -111,8 +111,8 @@ def test_other_counts_of_partitions_are_named_with_the_reason(kafka_settings: Ka
         " kafka.partitions to 4, or"
     )
     assert state.startswith(
-        f"topic {prefix}.labelling-state has 3 partitions, this setting needs 4, because it is read beside"
-        f" {prefix}.events, which has as many"
+        f"topic {prefix}.labelling-state has 3 partitions, this setting needs 4, because it is"
+        f" co-partitioned with {prefix}.events"
     )
     assert leader.startswith(f"topic {prefix}.trainer-leader has 2 partitions, this setting needs 1, because who holds")
 
