@@ -24,7 +24,7 @@ _ADDRESS = "127.0.0.1:8080"
 _SERVER = re.compile(r"stream-reco (serve|demo)(?!.*--seconds)")
 _READY_SECONDS = 240
 _END_SECONDS = 60
-_PATIENCE_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _VARIES = frozenset({"request_id", "version", "score", "scores", "importance", "source"})
 
 
@@ -75,7 +75,7 @@ class PageShell:
 
         A block that begins with `sleep` waits for the loop, and may have to wait longer on a busy machine.
         """
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _TIMEOUT_SECONDS
         while essence(printed) != essence(shown.text) and asked.text.startswith("sleep ") and time.monotonic() < end:
             printed = self.run(asked)
         assert essence(printed) == essence(shown.text), f"line {shown.line}; the answer was {printed}"

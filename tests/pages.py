@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +60,18 @@ class Page:
         """The links to files of the project, without the place in them."""
         return [link.partition("#")[0] for link in _LINK.findall(self.prose) if "://" not in link]
 
+    @property
+    def anchors(self) -> set[str]:
+        """What links may name within the page: its headings, in GitHub's spelling."""
+        headings = re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The links into a page: the file, "" for this one, and the heading."""
+        parts = [link.partition("#") for link in _LINK.findall(self.prose) if "://" not in link]
+        return [(file, anchor) for file, mark, anchor in parts if mark]
+
     def table(self, first: str) -> list[list[str]]:
         """The rows of the table whose first heading is `first`, as cells."""
         lines = iter(self.prose.splitlines())
@@ -84,8 +97,9 @@ def bare(cell: str) -> str:
     return cell.strip("`")
 
 
+@cache
 def page(name: str) -> Page:
-    """A page by its path from the root."""
+    """A page by its path from the root; the same object each time, so that tests may ask which one they have."""
     return Page(name, (ROOT / name).read_text(encoding="utf-8"))
 
 

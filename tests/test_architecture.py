@@ -1,4 +1,4 @@
-"""The walls between the rooms: who may import whom, who may look at the clock, and how large a thing may grow."""
+"""The walls between the rooms: who may import whom, who may read the clock, how large a file may grow, unique names."""
 
 from __future__ import annotations
 
@@ -255,6 +255,18 @@ def too_large(modules: list[Module]) -> Iterator[str]:
                 yield f"{where}: {function.name} has {lines} lines, at most {MOST_FUNCTION_LINES}"
 
 
+def names_of_two_classes(modules: list[Module]) -> Iterator[str]:
+    """Public classes that share a name: whoever searches for it would open the wrong file."""
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(f"{module.path}:{node.lineno}")
+    for name, found in places.items():
+        if len(found) > 1:
+            yield f"{len(found)} classes are called {name}: {', '.join(found)}"
+
+
 def nameless(modules: list[Module]) -> Iterator[str]:
     """Modules named after nothing."""
     for module in modules:
@@ -307,6 +319,7 @@ RULES: tuple[Rule, ...] = (
     cycles,
     cycles_of_rooms,
     too_large,
+    names_of_two_classes,
     nameless,
     hidden_inputs,
 )
@@ -392,6 +405,11 @@ BAD: list[tuple[Rule, dict[str, str], str]] = [
     ),
     (too_large, {"stream_reco/sync/a.py": "x = 1\n" * 351}, "351 lines"),
     (too_large, {"stream_reco/sync/a.py": "class A:\n    async def f():\n" + "        x = 1\n" * 50}, "f has 51 lines"),
+    (
+        names_of_two_classes,
+        {"stream_reco/sync/a.py": "class Rows: ...", "topologies/b.py": "x = 1\nclass Rows: ..."},
+        "topologies/b.py:2",
+    ),
     (nameless, {"stream_reco/sync/utils.py": ""}, "utils"),
     (nameless, {"stream_reco/helpers/sync.py": ""}, "helpers"),
     (hidden_inputs, {"stream_reco/sync/a.py": "import time\ntime.time()"}, "a.py:2"),
@@ -414,7 +432,8 @@ GOOD = {
     "stream_reco/config/a.py": "from stream_reco.labels.settings import LabelSettings",
     "stream_reco/embedded/__init__.py": "from stream_reco.embedded.a import Engine",
     "stream_reco/embedded/a.py": "from stream_reco import clock, config, serve",
-    "stream_reco/train/a.py": "import numpy as np\nnp.random.default_rng(7)",
+    "stream_reco/train/a.py": "import numpy as np\nnp.random.default_rng(7)\nclass A: ...\nclass _Part: ...",
+    "stream_reco/train/b.py": "class _Part: ...\nclass B:\n    class A: ...",
     "stream_reco/cli/a.py": "from stream_reco.embedded import Engine\ndef f():\n    from topologies import app",
     "topologies/app.py": "import faust\nfrom stream_reco import clock, config, storage, learner, serve",
     "topologies/random_walk.py": "from topologies import app",

@@ -49,7 +49,6 @@ def labelling(settings: Settings, topics: Topics, _: ExitStack) -> WorkerSpec:
 def interests(settings: Settings, topics: Topics, stack: ExitStack) -> WorkerSpec:
     """Actions become users' histories and interests; what it opens is closed with `stack`."""
     # These bring PyTorch with them: three seconds and half a gigabyte that labelling can do without.
-    from stream_reco.serve.slate.serving_state import MODEL_NAME
     from topologies.processors.interests import InterestsProcessor
     from topologies.processors.item_vectors import ItemVectors
 
@@ -58,7 +57,7 @@ def interests(settings: Settings, topics: Topics, stack: ExitStack) -> WorkerSpe
     link = stack.enter_context(RedisLink.of(redis))
     reader = f"interests-{socket.gethostname()}-{os.getpid()}"
     channel = RedisChannel(link, redis.prefix, reader=reader)
-    vectors = stack.enter_context(closing(ItemVectors(settings.model, MODEL_NAME, channel)))
+    vectors = stack.enter_context(closing(ItemVectors(settings.model, channel)))
     vectors.wait(_VECTORS_SECONDS)
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)

@@ -1,4 +1,4 @@
-"""The command `stream-reco`. Nothing heavy is imported before a command needs it, so that help comes at once."""
+"""The command `stream-reco`. Commands import heavy packages themselves, so that help is quick."""
 
 from stream_reco.cli.process import run
 

@@ -1,4 +1,4 @@
-"""The command line as a process of its own, from its first import to its exit status."""
+"""The command line as a process: signals during the imports, and the exit status."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from functools import partial
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SERVICES = frozenset({"serve", "work"})
-"""Commands that run until they are stopped, so that being stopped is no failure. They see to signals themselves once
-they have begun something that has to be ended."""
+"""Commands that run until they are stopped, so that a signal is no failure. They install their own handlers once there
+is something to shut down."""
 
 
 def main() -> None:
-    """Run the command line; all that it needs is imported here."""
+    """Run the command line; its imports come after the signal handlers."""
     is_service = not _SERVICES.isdisjoint(sys.argv[1:2])
-    # Whoever told us to ignore a signal, as a shell does for what runs in the background, is obeyed.
+    # An ignored signal stays ignored: shells ignore SIGINT for processes in the background.
     before = {number: signal.getsignal(number) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
     for number in before:
         signal.signal(number, partial(_leave, is_service))
@@ -31,16 +31,16 @@ def main() -> None:
 
 
 def _leave(is_service: bool, number: int, _: object) -> None:
-    """End at once and without a word: nothing has begun."""
+    """Exit at once and silently: nothing has started yet."""
     os._exit(0 if is_service else 128 + number)
 
 
 def run() -> None:
-    """Run the command line and end the process.
+    """Run the command line and exit the process.
 
-    Commands close what they opened before they return. Threads that may be left then, such as one that compiles
-    kernels, are inside native code that cannot be interrupted; Python would wait for them, or unwind them through C++
-    frames, which aborts the process with signal 6 after all has gone well.
+    Commands close what they opened before they return. Threads that are still running then, such as one that compiles
+    kernels, are in native code that cannot be interrupted; Python would wait for them, or unwind them through C++
+    frames, which aborts the process with signal 6 after a successful run.
     """
     try:
         main()
@@ -54,7 +54,7 @@ def _leave_if_threads_are_left(end: SystemExit) -> None:
         return
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        # Whoever read our output may be gone.
+        # The reader of the output may have closed it.
         if stream is not None and not stream.closed:
             try:
                 stream.flush()

@@ -1,4 +1,4 @@
-"""Settings: one frozen tree, from a TOML file, the environment and flags, with every problem told at once."""
+"""Settings: one frozen tree, from a TOML file, the environment and flags, with all problems reported at once."""
 
 from stream_reco.config.describe import Line, describe
 from stream_reco.config.load import ConfigError, Loaded, load, load_tree

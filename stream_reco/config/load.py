@@ -1,9 +1,9 @@
-"""From sources to the tree: what comes later wins, everything is checked, and every problem is told at once."""
+"""From sources to the tree: later sources override, everything is checked, all problems are reported at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -12,12 +12,13 @@ from stream_reco.config.secret import visible_text
 from stream_reco.config.sources import from_environment, from_file, from_flags
 from stream_reco.config.tree import Settings
 from stream_reco.config.values import convert
+from stream_reco.model.settings import ModelSections
 
 T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """The settings cannot be used; `problems` has one sentence for each thing to put right."""
+    """The settings cannot be used; `problems` has one sentence for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
@@ -27,7 +28,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """The settings, and by `section.name` where each of them came from."""
+    """The settings, and the origin of each by `section.name`."""
 
     settings: T
     origins: Mapping[str, Origin]
@@ -39,7 +40,7 @@ def load(
     overrides: Mapping[str, object] | None = None,
 ) -> Loaded[Settings]:
     """The settings from a TOML file, the environment and flags (`{"serve.port": 8080}`). Raises `ConfigError`."""
-    return load_tree(Settings, config, environ, overrides)
+    return load_tree(Settings, config, environ, overrides, ModelSections())
 
 
 def load_tree(
@@ -47,23 +48,58 @@ def load_tree(
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
+    within: Mapping[str, type[Any]] | None = None,
 ) -> Loaded[T]:
-    """The same for any frozen dataclass whose fields are frozen dataclasses."""
+    """The same for any frozen dataclass whose fields are frozen dataclasses.
+
+    within: types of sections inside a section, by names such as `model.bpr`. What is given for the one that the
+    section's `name` chooses becomes its `settings`; the others are checked alone.
+    """
     sections: dict[str, type[Any]] = get_type_hints(tree)
-    names = {section: [field.name for field in fields(room)] for section, room in sections.items()}
+    inner: Mapping[str, type[Any]] = within or {}
+    names = _Names(sections, inner)
     problems: list[str] = []
     given = from_file(config, names, problems) if config is not None else []
     given += from_environment(environ or {}, names, problems)
     given += from_flags(overrides or {}, names, problems)
-    origins = {f"{section}.{name}": DEFAULT for section in names for name in names[section]}
-    rooms = {}
-    for section, room in sections.items():
+    origins = {f"{section}.{name}": DEFAULT for section in sections for name in names[section]}
+    rooms: dict[str, Any] = {}
+    used = dict.fromkeys(each.section for each in given if each.section in inner)
+    for section, room in {**sections, **{name: inner[name] for name in used}}.items():
         chosen = _typed([each for each in given if each.section == section], room, problems)
         rooms[section] = _built(room, chosen, problems)
         origins |= {each.key: each.origin for each, _ in chosen.values()}
     if problems:
         raise ConfigError(problems)
-    return Loaded(tree(**rooms), origins)
+    return Loaded(tree(**{section: _whole(section, rooms) for section in sections}), origins)
+
+
+class _Names(Mapping[str, list[str]]):
+    """The names of the settings of each section; those of inner sections are looked up when they are asked for."""
+
+    def __init__(self, sections: Mapping[str, type[Any]], inner: Mapping[str, type[Any]]) -> None:
+        self._sections, self._inner = sections, inner
+
+    def __getitem__(self, section: str) -> list[str]:
+        room = self._sections[section] if section in self._sections else self._inner[section]
+        has_inner = any(name.startswith(f"{section}.") for name in self._inner)
+        return [field.name for field in fields(room) if not (has_inner and field.name == "settings")]
+
+    def __contains__(self, section: object) -> bool:
+        return section in self._sections or section in self._inner
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._sections, *self._inner])
+
+    def __len__(self) -> int:
+        return len(self._sections) + len(self._inner)
+
+
+def _whole(section: str, rooms: Mapping[str, Any]) -> Any:
+    """A section's settings with those of the inner section that its `name` chooses."""
+    room = rooms[section]
+    inner = rooms.get(f"{section}.{getattr(room, 'name', '')}")
+    return room if inner is None else replace(room, settings=inner)
 
 
 Typed = dict[str, tuple[Given, object]]

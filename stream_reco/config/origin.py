@@ -32,5 +32,5 @@ class Given:
 
     @property
     def key(self) -> str:
-        """As people write it: `section.name`."""
+        """The spelling in files and messages: `section.name`."""
         return f"{self.section}.{self.name}"

@@ -1,4 +1,4 @@
-"""What of a setting may be seen, by people and in reports."""
+"""Redaction of secret settings in output and reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def visible_text(field: Field[Any], value: object) -> str:
 
 
 def without_password(address: object) -> object:
-    """An address as text without the user's name and password; anything that is no text is hidden whole."""
+    """An address as text without the user's name and password; anything but text is hidden entirely."""
     if not isinstance(address, str):
         return HIDDEN
     named = re.sub(r"//.*@", "//***@", address, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The sources of settings, weakest first: a TOML file, the environment, flags. Each is read whole, problems and all."""
+"""The sources of settings, weakest first: a TOML file, the environment, flags. Each collects all its problems."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stream_reco.config.deprecated import renamed
 from stream_reco.config.origin import Given, Origin
 
 PREFIX = "STREAM_RECO_"
@@ -15,7 +16,7 @@ Names = Mapping[str, Iterable[str]]
 
 
 def from_file(path: Path, names: Names, problems: list[str]) -> list[Given]:
-    """What a TOML file gives."""
+    """The values in a TOML file."""
     origin = Origin("file", str(path))
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -34,8 +35,20 @@ def from_file(path: Path, names: Names, problems: list[str]) -> list[Given]:
                 f"{section} is {table!r} ({origin}): it is a section; write [{section}] and settings below it"
             )
         else:
-            given += [Given(section, name, value, origin) for name, value in table.items()]
+            given += _of_table(section, table, names, origin)
     return known(given, names, problems)
+
+
+def _of_table(section: str, table: Mapping[str, object], names: Names, origin: Origin) -> list[Given]:
+    """What one section of a file gives, and the sections within it."""
+    given: list[Given] = []
+    for name, value in table.items():
+        within = f"{section}.{name}"
+        if isinstance(value, dict) and within in names:
+            given += [Given(within, one, each, origin) for one, each in value.items()]
+        else:
+            given.append(Given(section, name, value, origin))
+    return given
 
 
 def from_environment(environ: Mapping[str, str], names: Names, problems: list[str]) -> list[Given]:
@@ -44,13 +57,14 @@ def from_environment(environ: Mapping[str, str], names: Names, problems: list[st
     The prefix is not ours alone (tests and deployments have variables of their own), so a variable of no section is
     only a problem where it looks like a slip of one that exists.
     """
-    every = [variable(section, name) for section in names for name in names[section]]
+    # Sections within sections are left out: their names need imports that cost seconds.
+    every = [variable(section, name) for section in names if "." not in section for name in names[section]]
     given: list[Given] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or not environ[name]:
             continue
         rest = name.removeprefix(PREFIX).lower()
-        sections = [section for section in names if rest.startswith(section + "_")]
+        sections = [section for section in names if rest.startswith(_in_variable(section) + "_")]
         if sections:
             section = max(sections, key=len)
             given.append(
@@ -62,10 +76,10 @@ def from_environment(environ: Mapping[str, str], names: Names, problems: list[st
 
 
 def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str]) -> list[Given]:
-    """What flags give, by `section.name`; None stands for a flag that was not used, text is taken as in a variable."""
+    """The values of flags, by `section.name`; None is a flag that was not used, text is parsed as in a variable."""
     given: list[Given] = []
     for key, value in overrides.items():
-        section, _, name = key.partition(".")
+        section, _, name = key.rpartition(".")
         if value is None:
             continue
         if section in names:
@@ -76,9 +90,9 @@ def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str
 
 
 def known(given: list[Given], names: Names, problems: list[str]) -> list[Given]:
-    """Those that name a setting; the others become problems that suggest the nearest name."""
+    """The given values whose names are settings; the others become problems that suggest the closest name."""
     found: list[Given] = []
-    for each in given:
+    for each in map(renamed, given):
         if each.name in names[each.section]:
             found.append(each)
             continue
@@ -91,7 +105,11 @@ def known(given: list[Given], names: Names, problems: list[str]) -> list[Given]:
 
 def variable(section: str, name: str) -> str:
     """The environment variable of a setting."""
-    return f"{PREFIX}{section}_{name}".upper()
+    return f"{PREFIX}{_in_variable(section)}_{name}".upper()
+
+
+def _in_variable(section: str) -> str:
+    return section.replace(".", "_")
 
 
 def _instead(word: str, candidates: Iterable[str], prefix: str = "") -> str:
@@ -99,4 +117,4 @@ def _instead(word: str, candidates: Iterable[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f": did you mean {prefix}{close[0]}?"
-    return f": there are {', '.join(prefix + name for name in names)}"
+    return f"; choose from {', '.join(prefix + name for name in names)}"

@@ -1,4 +1,4 @@
-"""The tree: one section a room, each defined by the room itself, and one for each server beside us."""
+"""The tree: one section a room, each defined by the room itself, and one for each external server."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ from stream_reco.config.origin import Given
 
 
 def convert(given: Given, hint: Any) -> object:
-    """The value as `hint`, a type perhaps annotated with `msgspec.Meta`; raises ValueError with a text for people."""
+    """The value as `hint`, a type perhaps annotated with `msgspec.Meta`; raises ValueError with a message for users."""
     value = given.value
     if given.text and isinstance(value, str):
         value = _parsed(value, _container(hint))
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise ValueError(f"it must be one of {', '.join(map(repr, get_args(hint)))}")
-    # Only text may stand for a number: a string in a TOML file or from Python where a number belongs is a slip.
+    # Only text may stand for a number: a string in a TOML file or from Python where a number belongs is a mistake.
     converted: object = msgspec.convert(value, hint, strict=not given.text)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError("it must be a finite number")

@@ -1,4 +1,4 @@
-"""Logs of the world as events: known public ones, any table, and our own schema; what is no event is a dead letter."""
+"""Logs as events: known public ones, any table, and our own schema; invalid rows become dead letters."""
 
 from stream_reco.datasets.dead_letters import DeadLetters, RejectedRow
 from stream_reco.datasets.errors import DatasetError

@@ -1,4 +1,4 @@
-"""Columns of Arrow, of which there are many kinds, as arrays of the few kinds that the readers know."""
+"""Arrow columns of any type as arrays of the few types that the readers handle."""
 
 from __future__ import annotations
 

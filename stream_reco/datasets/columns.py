@@ -1,4 +1,4 @@
-"""Columns of ids, numbers, text and context: checked all rows at once, made Python values on demand."""
+"""Columns of ids, numbers, text and context: checked vectorised, converted to Python values on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXACT_FLOAT = 2.0**53
 
 
 class ColumnTypeError(ValueError):
-    """A column of a type that cannot hold what it was named for."""
+    """A column of a type that does not fit its role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Column:
         return Column(self.values[rows], self.words)
 
     def pick(self, rows: NDArray[Any]) -> list[Any]:
-        """Return the Python values of these rows; None where there is none."""
+        """Return the Python values of these rows; None for empty cells."""
         picked: list[Any] = self.values[rows].tolist()
         words = self.words
         return picked if words is None else [words[code] if code >= 0 else None for code in picked]
@@ -87,7 +87,7 @@ def ids(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
 
 
 def optional_ids(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
-    """Return ids as `ids` does, but an empty cell is none rather than bad."""
+    """Return ids as `ids` does, but an empty cell is None rather than bad."""
     column, bad = ids(array, typed=typed)
     empty = _empty(array, typed=typed)
     if column.words is not None:
@@ -199,7 +199,7 @@ def _decoded(word: str | bytes | None) -> str | None:
 
 
 def to_float(word: str) -> float:
-    """Return the number that a text is, NaN if it is none; Python's own 1_000 is none in files."""
+    """Return the number that a text spells, NaN if it spells none; Python's 1_000 is no number in files."""
     try:
         return float(word) if "_" not in word else float("nan")
     except ValueError:

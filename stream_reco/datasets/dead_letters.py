@@ -1,4 +1,4 @@
-"""Rows of a file that are no events: counted by reason, with the first few of each kept for people to see."""
+"""Invalid rows of a file: counted by reason, with the first few of each kept as examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES_PER_REASON = 5
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """One bad row: a short reason code, `<file name>:<row>` and a text for people."""
+    """One bad row: a short reason code, `<file name>:<row>` and a message."""
 
     reason: str
     where: str

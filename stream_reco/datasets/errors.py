@@ -1,4 +1,4 @@
-"""The error of a file that cannot be read as the log it was said to be."""
+"""The error of a file that cannot be read in the given format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of what is known of items and users, as events that announce them."""
+"""Tables of item and user features, as item and user events."""
 
 from __future__ import annotations
 

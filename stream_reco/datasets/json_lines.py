@@ -41,7 +41,7 @@ class LineRows:
 
 
 def load(path: Path, bound: Bound) -> Log:
-    """Every line as the event it is; a line that is none becomes a dead letter with the reason of `BadEvent`."""
+    """Each line as an event; an invalid line becomes a dead letter with the reason of `BadEvent`."""
     data = read_bytes(path).removeprefix(_BOM)
     dead = DeadLetters()
     spans, times, first_error = [], [], ""

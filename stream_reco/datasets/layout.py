@@ -1,4 +1,4 @@
-"""Which columns of a file mean what, and the pass that checks all rows at once and sorts out the bad ones."""
+"""Which columns of a file mean what, and the vectorised check that separates invalid rows."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def times_of(frame: Frame, column: str, unit: str | None) -> NDArray[np.int64]:
     try:
         return to_milliseconds(frame.columns[column], unit)
     except TimeUnitError as error:
-        fix = "Say the unit with --time-unit s|ms|us|iso, or name another column."
+        fix = "Give the unit with --time-unit s|ms|us|iso, or name another column."
         raise DatasetError(frame.path, f"cannot read {column!r} as times", str(error), fix) from error
 
 

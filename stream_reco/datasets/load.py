@@ -1,4 +1,4 @@
-"""The one entry: a path and a format become a log."""
+"""Load a log: from a path and a format."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def load(
 ) -> Log:
     """Read a log of one of `FORMATS` as events in time order; bad rows become its `dead_letters`.
 
-    `columns` (role → column, see `parse_columns`) and `time_unit` (s, ms, us, ns, iso; told from the values when None)
-    are for `table` alone. Rows later than `now_ms + future_ms` are bad; `now_ms=None` leaves the future open. Raises
+    `columns` (role → column, see `parse_columns`) and `time_unit` (s, ms, us, ns, iso; None: inferred from the values)
+    are for `table` only. Rows later than `now_ms + future_ms` are bad; `now_ms=None` leaves the future open. Raises
     `DatasetError` for a file that is not such a log, `ValueError` for arguments that make no sense.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""A log as a sequence of events in time order, whose events are made when they are asked for.
+"""A log as a sequence of events in time order, which are created lazily.
 
 Times and columns stay in arrays; a million and a half clicks need no million and a half structs at once.
 """
@@ -29,7 +29,7 @@ class LogRows(Protocol):
 
 
 class Log(Sequence[Event]):
-    """Events by time, oldest first; those of one moment stay in the order of the file.
+    """Events by time, oldest first; those of the same time stay in the order of the file.
 
     `name`: the file. `dead_letters`: its bad rows. A slice is a `Log` that shares the arrays, so `log[:1000]` is free.
     """

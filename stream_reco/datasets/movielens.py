@@ -1,7 +1,7 @@
 """Film ratings of MovieLens: ratings of films on a scale of stars, with genres of films and features of people.
 
 Get it at https://grouplens.org/datasets/movielens/. Read are `ratings.csv` with `items.csv` or `movies.csv` and
-`users.csv` beside it (each also under gzip, with columns such as `user_id` or `userId`), or the oldest set's `u.data`.
+`users.csv` in one folder (each also under gzip, with columns such as `user_id` or `userId`), or `u.data` of 100k.
 """
 
 from __future__ import annotations

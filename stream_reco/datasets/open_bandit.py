@@ -1,7 +1,7 @@
 """Fashion items shown by two policies whose propensities are known, and the clicks on them (ZOZO, November 2019).
 
 Get it at https://research.zozo.com/data.html. Expected are `impressions.parquet`, which holds the rows of one or
-more of the owner's files with columns `policy` and `campaign` added, and beside it `item_context_<campaign>.csv[.gz]`.
+more of the owner's files with columns `policy` and `campaign` added, and next to it `item_context_<campaign>.csv[.gz]`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LAYOUT = Layout(
 def load(path: Path, bound: Bound) -> Log:
     """Every row as an impression with position and propensity under a request of its own, a click as an action on it.
 
-    The log has no user ids: a user is whoever shares all four hashed features. Campaigns number their items alike, so
+    The log has no user ids: the four hashed features stand for the user. Campaigns number their items alike, so
     an item's id is `<campaign>-<number>`. Clicks have no time of their own and take their impression's.
     """
     file = path / "impressions.parquet" if path.is_dir() else path

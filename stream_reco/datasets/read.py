@@ -1,6 +1,6 @@
 """Files of named columns (Parquet, and text with a separator, both also under gzip) as Arrow columns.
 
-What a file is, is told by its first bytes; a name that says otherwise is an error rather than a guess.
+The kind of a file is read from its first bytes; a name that contradicts them is an error.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def _chosen(path: Path, wanted: Sequence[str], there: Sequence[str], *, rest: bo
     missing = [name for name in wanted if name not in there]
     if missing:
         why = f"there is no column {', '.join(map(repr, missing))}"
-        raise DatasetError(path, "cannot read the log", why, f"Columns there are: {', '.join(map(repr, there[:60]))}.")
+        raise DatasetError(path, "cannot read the log", why, f"Its columns are: {', '.join(map(repr, there[:60]))}.")
     chosen = list(dict.fromkeys([*wanted, *(there if rest else ())]))
     twice = [name for name in chosen if list(there).count(name) > 1]
     if twice:

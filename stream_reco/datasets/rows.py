@@ -15,7 +15,7 @@ from stream_reco.events import Action, Event, Impression
 class ActionRows:
     """Every row is one action; `kind` names it where the file has no column for that.
 
-    `suffix` tells the generated event ids `<file name>:<row><suffix>` of two events of one row apart.
+    `suffix` distinguishes the generated event ids `<file name>:<row><suffix>` of two events of one row.
     """
 
     def __init__(self, checked: Checked, kind: str, *, suffix: str = "") -> None:

@@ -15,7 +15,7 @@ from stream_reco.datasets.times import Bound
 
 REQUIRED = ("user", "item", "timestamp")
 OPTIONAL = ("action", "value", "request_id", "event_id", "group_id", "context")
-_ASK = "Say --columns user=U,item=I,timestamp=T[,action=A,value=V,context=B+C]"
+_ASK = "Give --columns user=U,item=I,timestamp=T[,action=A,value=V,context=B+C]"
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def check_roles(columns: Mapping[str, str]) -> None:
     unknown = [role for role in columns if role not in (*REQUIRED, *OPTIONAL)]
     if unknown:
         roles = ", ".join((*REQUIRED, *OPTIONAL))
-        raise ValueError(f"--columns: unknown role {unknown[0]!r}; there are {roles}. {_ASK}")
+        raise ValueError(f"--columns: unknown role {unknown[0]!r}; choose from {roles}. {_ASK}")
     missing = [role for role in REQUIRED if role not in columns]
     if missing:
         raise ValueError(f"--columns: no column for {', '.join(missing)}. {_ASK}")
@@ -49,12 +49,12 @@ def load(path: Path, bound: Bound, columns: Mapping[str, str] | None, time_unit:
     `columns` maps roles to columns; several columns of `context` are joined by `+`. Raises `DatasetError`.
     """
     if columns is None:
-        fix = f"{_ASK}; there are {', '.join(map(repr, columns_of(path)[:60]))}."
-        raise DatasetError(path, "cannot read the table", "nobody said which columns mean what", fix)
+        fix = f"{_ASK}; its columns are {', '.join(map(repr, columns_of(path)[:60]))}."
+        raise DatasetError(path, "cannot read the table", "the roles of its columns are not given", fix)
     try:
         check_roles(columns)
     except ValueError as error:
-        fix = f"Columns there are: {', '.join(map(repr, columns_of(path)[:60]))}."
+        fix = f"Its columns are: {', '.join(map(repr, columns_of(path)[:60]))}."
         raise DatasetError(path, "cannot read the table", str(error).rstrip("."), fix) from error
     layout = _layout(columns, time_unit)
     dead = DeadLetters()

@@ -25,7 +25,7 @@ _NO_TIME: Final = np.iinfo(np.int64).min
 
 
 class TimeUnitError(ValueError):
-    """The unit of a time column was not given and cannot be told from its values."""
+    """The unit of a time column was not given and cannot be inferred from its values."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Bound:
 
 
 def to_milliseconds(column: Any, unit: str | None) -> NDArray[np.int64]:
-    """Return int64[n] ms of an Arrow column of n times; what is no time is the lowest int64.
+    """Return int64[n] ms of an Arrow column of n times; values that are no times become the lowest int64.
 
     Columns that Arrow types as timestamps or dates know their unit. Numbers and text are read in `unit`; if it is
-    None it is told from the values, or `TimeUnitError` says why it cannot be.
+    None it is inferred from the values, or `TimeUnitError` says why it cannot be.
     """
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -53,7 +53,7 @@ def to_milliseconds(column: Any, unit: str | None) -> NDArray[np.int64]:
         return _filled(column.cast(to, safe=False).cast(pa.int64()), _NO_TIME)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         if unit == "iso":
-            raise TimeUnitError(f"it holds numbers ({kind}), which are not ISO texts; say s, ms, us or ns")
+            raise TimeUnitError(f"it holds numbers ({kind}), which are not ISO texts; give s, ms, us or ns")
         return _from_numbers(_numbers(column), unit)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
         raise TimeUnitError(f"it is of type {kind}, which holds no times")
@@ -113,7 +113,7 @@ def _from_numbers(numbers: NDArray[Any], unit: str | None) -> NDArray[np.int64]:
 
 
 def _guess(numbers: NDArray[Any]) -> str:
-    """Tell the unit: the one in which most values lie between 1990 and 2100; the units' ranges do not overlap."""
+    """Infer the unit: the one in which most values lie between 1990 and 2100; the units' ranges do not overlap."""
     values = numbers[np.isfinite(numbers)] if numbers.dtype != np.int64 else numbers[numbers != _NO_TIME]
     hits = {
         unit: int(((values * scale >= EARLIEST_MS) & (values * scale < _LATEST_GUESS_MS)).sum())

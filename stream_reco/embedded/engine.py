@@ -29,7 +29,6 @@ from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.signals.context import ContextValue
@@ -82,7 +81,7 @@ class Engine:
         self._checkpointed = (self.learner.events, self.applied)
         self._checkpoint_problem: str | None = None
         self.entrance = Entrance(self.learner.joiner.seen, int(self.settings.serve.future_seconds * 1000))
-        self.publishing = Publishing(self.learner, self.settings, MODEL_NAME, epoch)
+        self.publishing = Publishing(self.learner, self.settings, epoch)
         seed = self.settings.training.seed
         self._scorer = Scorer(
             self.publishing.served,

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
 from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_before_training
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.trainer import predictions
 
 _AT_ONCE = 256
@@ -55,7 +56,7 @@ class EvaluationHooks:
 
     def _learns(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
-            evaluate_before_training(self._observer, batch, self._served.ranker, self._served.replica.tables)
+            evaluate_before_training(self._observer, batch, self._served.model, self._served.replica.tables)
 
     def _predictions(self, batch: TrainingBatch) -> NDArray[np.float32]:
-        return predictions(self._served.ranker, batch, self._served.replica.tables)
+        return predictions(self._served.model, batch, self._served.replica.tables)

@@ -21,6 +21,7 @@ from stream_reco.labels import Example, LabelJoiner, observe_pending
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.stream_state import StreamState
+from stream_reco.model.item_directions import item_directions
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.signals.signals import Signals
@@ -44,8 +45,8 @@ class Learner:
         """`store` keeps what waits for a label; without one it is in memory."""
         self.settings = settings
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
-        self.intake = StreamState(settings.signals, settings.training)
         self.lessons = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
+        self.intake = StreamState(settings.signals, settings.training, self.lessons.trainer.model.needs)
         self.interests = Interests(settings.interests)
         self._commit_at = _UNCOMMITTED
         self.watch_shown: Callable[[Impression, bytes], None] | None = None
@@ -177,8 +178,8 @@ class Learner:
         self.interests.observe(user_id, keys, self.histories.times[row][known], self._vectors(keys), now, self._vectors)
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32[n, tower_dim] of length 1, zeros for items that are not trained yet."""
-        return self.trainer.ranker.directions_of(self.trainer.tables["item"].lookup(keys))
+        """float32[n, vector_dim] of length 1, zeros for items that are not trained yet."""
+        return item_directions(self.trainer.model, self.trainer.tables, keys)
 
     def _show(self, event: Impression) -> None:
         slot, context = self.intake.admit(event)

@@ -6,19 +6,17 @@ from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
 from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.sync import Channel, InProcessChannel, Publisher
+from stream_reco.sync import Channel, InProcessChannel
 
 
 class Publishing:
     """Publishes a learner's state, and follows it; over a channel within the process, unless another one is given."""
 
-    def __init__(
-        self, learner: Learner, settings: Settings, model: str, epoch: int, channel: Channel | None = None
-    ) -> None:
+    def __init__(self, learner: Learner, settings: Settings, epoch: int, channel: Channel | None = None) -> None:
         self._collecting = PublicationContents(learner.intake, learner.lessons, settings.labels.lateness_ms)
-        self._publisher = Publisher(model, epoch)
+        self._publisher = self._collecting.publisher(epoch)
         self._channel = InProcessChannel() if channel is None else channel
-        self.served = ServingState(settings.model, settings.signals, model, settings.serve.row_precision)
+        self.served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""

@@ -1,4 +1,4 @@
-"""The one error of the edge: an event that cannot be accepted, with a short code for counting and a text for people."""
+"""The error of an event that cannot be accepted: a short code for counting, and a message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BadEvent(ValueError):  # noqa: N818 - the name is part of the public contr
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: short and shallow, whatever strangers have sent."""
+    """A value as an error message shows it: short and shallow, whatever the input."""
     if isinstance(value, bytes):
         value = value[:80]  # before it is quoted: nobody copies ten megabytes to complain about them
     try:

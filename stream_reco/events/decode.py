@@ -1,4 +1,4 @@
-"""The edge: bytes from strangers become events, or a BadEvent that says what is wrong.
+"""Decoding of untrusted bytes into events, or a BadEvent that says what is wrong.
 
 The good path is one pass in C. Only what fails is read again, slowly, to find the reason.
 """

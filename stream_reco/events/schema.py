@@ -1,4 +1,4 @@
-"""What travels: five kinds of events as frozen structs, told apart by the field `type`."""
+"""The events: five kinds of events as frozen structs, distinguished by the field `type`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as bytes: JSON for people and Kafka, MessagePack for the local log."""
+"""Events as bytes: JSON for HTTP, files and Kafka, MessagePack for the local log."""
 
 from __future__ import annotations
 

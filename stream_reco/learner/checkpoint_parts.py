@@ -12,7 +12,7 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
-from stream_reco.model.rows import TABLES
+from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
@@ -32,6 +32,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     day: int
     # The name that folders of earlier releases know it by.
     window_buffer: tuple[int, list[Example]] | None = msgspec.field(name="patience")
+    model: str = DEFAULT
+    """The model's name; folders of earlier releases, which had only one, do not say it."""
 
 
 def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
@@ -44,6 +46,7 @@ def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
         lessons.steps,
         intake.day,
         None if lessons.window_buffer is None else lessons.window_buffer.state(),
+        lessons.trainer.model.name,
     )
 
 
@@ -52,8 +55,8 @@ def parts_of(intake: StreamState, lessons: ExampleQueue) -> dict[str, Part]:
 
     def tables(folder: Path) -> None:
         folder.mkdir()
-        for name in TABLES:
-            lessons.trainer.tables[name].save(_table_file(folder, name))
+        for name, table in lessons.trainer.tables.items():
+            table.save(_table_file(folder, name))
 
     return {
         "signals": intake.signals.state(),
@@ -71,6 +74,12 @@ def restore(
     parts: Mapping[str, RestoredPart],
 ) -> None:
     """Go on from what `progress_of` and `parts_of` gave. Raises ValueError where the settings do not fit the parts."""
+    name = lessons.trainer.model.name
+    if progress.model != name:
+        raise ValueError(
+            f"what was learned is of the model {progress.model!r}, and the settings name {name!r}:"
+            f' set model.name to "{progress.model}", or start with a new data folder'
+        )
     lessons.waiting, lessons.waiting_since = progress.waiting, progress.waiting_since
     lessons.examples, lessons.steps = progress.examples, progress.steps
     if lessons.window_buffer is not None and progress.window_buffer is not None:
@@ -83,7 +92,7 @@ def restore(
     folder = parts["tables"]
     assert isinstance(folder, Path)
     # Not mapped: a checkpoint may lie on a disk of the network, where whoever leads removes it.
-    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in TABLES}
+    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in lessons.trainer.tables}
     lessons.trainer.restore(arrays(parts["trainer"]), tables)
 
 

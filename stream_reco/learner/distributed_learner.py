@@ -46,8 +46,8 @@ class DistributedLearner:
         self, labels: LabelSettings, signals: SignalSettings, model: ModelSettings, training: TrainSettings
     ) -> None:
         self._labels, self._signals = labels, signals
-        self.intake = StreamState(signals, training)
         self.lessons = ExampleQueue(labels, model, training, self._features)
+        self.intake = StreamState(signals, training, self.lessons.trainer.model.needs)
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0

@@ -11,7 +11,8 @@ from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.window_buffer import WindowBuffer
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
-from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
+from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
@@ -92,7 +93,7 @@ class ExampleQueue:
 
     def _labelled(self, example: Example, share: ExampleWeight, now: int) -> Labelled:
         features = example.features
-        if features is None:
+        if features is None or not self._suffices(features):
             features = self._features(example, now)
         position = 0 if example.position is None else example.position + 1
         return Labelled(
@@ -106,9 +107,14 @@ class ExampleQueue:
             share.rate,
         )
 
+    def _suffices(self, features: bytes) -> bool:
+        """Whether inputs hold what the model needs; those that were made for another model may not."""
+        return "features" not in self.trainer.model.needs or Inputs.from_bytes(features).dense.shape[1] > 0
+
     def _step(self) -> None:
         examples, self.waiting = self.waiting, []
-        batch = training_batch(examples, self._randomness.at(self.steps * _PURPOSES + _STEPPING))
+        rng = self._randomness.at(self.steps * _PURPOSES + _STEPPING)
+        batch = training_batch(examples, rng, self.trainer.model.needs)
         if self.watch is not None:
             self.watch(batch)
         self.trainer.step(batch)

@@ -12,10 +12,11 @@ from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.example_queue import Watcher
 from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.spec import Model
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights
-from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.sync import Publication
-from stream_reco.train.batch import TrainingBatch, is_finite
+from stream_reco.train.batch import is_finite
 from stream_reco.train.trainer import predictions
 
 
@@ -33,7 +34,7 @@ class EvaluationSink(Protocol):
 
 
 def evaluate_before_training(
-    observer: EvaluationSink, batch: TrainingBatch, ranker: Ranker, tables: Mapping[str, Lookup]
+    observer: EvaluationSink, batch: TrainingBatch, model: Model, tables: Mapping[str, Lookup]
 ) -> None:
     """Tell the observer what this model predicts of a batch that is about to be learned from.
 
@@ -45,7 +46,7 @@ def evaluate_before_training(
     # Of negatives drawn for an action, or of those shown.
     fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
     sampled = fewer or len(batch.labels) > len(batch.weights)
-    observer.examples(batch.labels.numpy(), predictions(ranker, batch, tables), weights, sampled)
+    observer.examples(batch.labels.numpy(), predictions(model, batch, tables), weights, sampled)
 
 
 class PublishedModel:
@@ -60,7 +61,7 @@ class PublishedModel:
     ) -> None:
         """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
         self._observer, self._every, self._precision = observer, every, precision
-        self._ranker = Ranker(model).eval()
+        self._model = model.build()
         self._tables: dict[str, ReplicaTable] = {}
         self._version = self._batches = 0
 
@@ -73,7 +74,7 @@ class PublishedModel:
                 self._tables[delta.name] = ReplicaTable(delta.dim, name=delta.name, precision=self._precision)
             self._tables[delta.name].apply_delta(delta)
         if publication.dense:
-            load_weights(self._ranker, publication.dense)
+            load_weights(self._model.network, publication.dense)
         self._version = publication.version
 
     @property
@@ -84,4 +85,4 @@ class PublishedModel:
     def _learns(self, batch: TrainingBatch) -> None:
         self._batches += 1
         if self._version and self._batches % self._every == 0:
-            evaluate_before_training(self._observer, batch, self._ranker, self._tables)
+            evaluate_before_training(self._observer, batch, self._model, self._tables)

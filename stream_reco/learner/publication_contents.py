@@ -5,8 +5,9 @@ from __future__ import annotations
 from stream_reco import metrics
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
+from stream_reco.model.spec import settings_digest
 from stream_reco.model.weights import weights_of
-from stream_reco.sync import PublicationDraft, drain_tables
+from stream_reco.sync import PublicationDraft, Publisher, drain_tables
 
 
 class PublicationContents:
@@ -20,6 +21,11 @@ class PublicationContents:
         # Those of earlier processes, which the tables still count, are not this one's to tell.
         self._counted = {name: (table.evicted_for_budget, table.rejected_gradients) for name, table in tables.items()}
 
+    def publisher(self, epoch: int) -> Publisher:
+        """Numbers the publications of the learner's model in a new epoch."""
+        model = self._lessons.trainer.model
+        return Publisher(model.name, epoch, settings_digest(model))
+
     def contents(self, snapshot: bool, created: int) -> PublicationDraft:
         """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
         signals, lessons = self._intake.signals, self._lessons
@@ -28,7 +34,7 @@ class PublicationContents:
         drained, steps = parts, self._collected_steps
         if snapshot:
             parts, catalogue = signals.snapshot()
-        dense = weights_of(lessons.trainer.averaged) if snapshot or lessons.steps != steps else {}
+        dense = weights_of(lessons.trainer.averaged.network) if snapshot or lessons.steps != steps else {}
         self._collected_steps = lessons.steps
 
         def restore() -> None:

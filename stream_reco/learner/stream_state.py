@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from stream_reco.events import Action, Id, Impression, ItemEvent
+from stream_reco.model.spec import Need
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS, SignalSettings
@@ -18,7 +19,8 @@ from stream_reco.train.settings import TrainSettings
 class StreamState:
     """What the learner sees of the world: the items' signals, the users' histories, and how far time has come."""
 
-    def __init__(self, signals: SignalSettings, training: TrainSettings) -> None:
+    def __init__(self, signals: SignalSettings, training: TrainSettings, needs: frozenset[Need]) -> None:
+        """`needs`: what the model reads of a request."""
         self.stream_time = 0
         """The highest time seen, ms."""
         self.events = 0
@@ -26,13 +28,13 @@ class StreamState:
         self.day = -1
         self.lock = threading.Lock()
         """Held while a user's history changes, for those who read beside the thread that learns."""
-        self._training = training
+        self._training, self._needs = training, needs
         self.connect(Signals(signals), Histories(signals))
 
     def connect(self, signals: Signals, histories: Histories) -> None:
         """Take signals and histories over from a checkpoint."""
         self.signals, self.histories = signals, histories
-        self.present = FeatureBuilder(signals, histories, NegativeSampler(self._training))
+        self.present = FeatureBuilder(signals, histories, NegativeSampler(self._training), self._needs)
 
     def pass_time(self, now: int) -> bool:
         """Let time reach `now` (ms), and what has become too old leave; returns whether a day has begun."""

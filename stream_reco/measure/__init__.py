@@ -1,4 +1,4 @@
-"""What the loop is worth: metrics of ranking, probabilities and freshness, and of policies never served."""
+"""Metrics of ranking, probabilities and freshness; off-policy estimates."""
 
 from stream_reco.measure.binary import BinaryMetrics, RollingBinaryMetrics
 from stream_reco.measure.calibration import ReliabilityBin, expected_calibration_error, reliability

@@ -64,7 +64,7 @@ def doubly_robust(
 ) -> Estimate:
     """Model plus correction, mean of q_π + w·(r − q) (Dudík, Langford and Li 2011): right if model or propensities are.
 
-    Beside the arguments of `ips`: float[n] `predicted` q(x, a), the model's reward of the logged choice, and
+    Besides the arguments of `ips`: float[n] `predicted` q(x, a), the model's reward of the logged choice, and
     `predicted_target` q_π(x) = Σ_a π(a|x)·q(x, a), its mean reward under the target policy.
     """
     reward, weight = _weighted(rewards, propensities, targets, clip)

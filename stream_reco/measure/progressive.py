@@ -1,6 +1,6 @@
 """Rolling quality of what is served, for dashboards: predicted first, learned from after.
 
-The version that predicts is the one that is served at that moment, in one process; in a trainer over Kafka it is the
+The version that predicts is the one that is being served, in one process; in a trainer over Kafka it is the
 one that it has published last.
 """
 

@@ -1,4 +1,4 @@
-"""How long after an event's own time each stage has it."""
+"""Latency from an event's own time to each stage."""
 
 from __future__ import annotations
 

@@ -13,6 +13,12 @@ from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 NO_KEY = np.int64(0)
 """Stands where there is no key; its use is masked."""
+NO_CANDIDATES = (
+    np.empty(0, dtype=np.int64),
+    np.empty((0, len(FEATURES)), dtype=np.float32),
+    np.empty(0, dtype=np.float32),
+)
+"""`item_keys`, `dense` and `rates` of a request whose candidates are not known yet."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Inputs:
     item_keys: NDArray[np.int64]
     """int64[n]."""
     dense: NDArray[np.float32]
-    """float32[n, len(FEATURES)]."""
+    """float32[n, len(FEATURES)], or float32[n, 0] for a model that needs no features."""
     rates: NDArray[np.float32]
     """float32[n]: expected number of times that sampling includes the candidate; 1 where nothing was sampled."""
 
@@ -57,14 +63,16 @@ class Inputs:
             np.frombuffer(history, np.int64),
             np.frombuffer(ages, np.float32),
             np.frombuffer(items, np.int64),
-            np.frombuffer(dense, np.float32).reshape(-1, len(FEATURES)),
+            np.frombuffer(dense, np.float32).reshape(len(items) // 8, -1) if items else NO_CANDIDATES[1],
             np.frombuffer(rates, np.float32),
         )
 
     def fits_this_release(self) -> bool:
-        """Whether every part has the length that the model of this release reads."""
+        """Whether every part has the length that models of this release read."""
         parts = self.context_keys, self.history_keys, self.history_ages, self.dense, self.rates
         n = len(self.item_keys)
+        if self.dense.shape[1] not in (0, len(FEATURES)):
+            return False
         return n > 0 and [len(part) for part in parts] == [CONTEXT_FIELDS, RECENT, RECENT, n, n]
 
 

@@ -1,24 +1,55 @@
-"""Settings of the model room."""
+"""Settings of the model room: which model, and what that model takes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stream_reco.model.registry import DEFAULT, MODELS, UnknownModelError, build_model, model_class
+
+if TYPE_CHECKING:
+    from stream_reco.model.spec import Model
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Sizes of the model. Changing one makes a checkpoint unreadable; the error says so."""
+    """The model that is trained and served, by its name in the registry."""
 
-    item_dim: int = 32
-    """Part of an item's row that the ranker reads."""
-    tower_dim: int = 32
-    """Part of an item's row that says what it is near to, and as much again that says what it leads to."""
-    user_dim: int = 8
-    context_dim: int = 8
-    request_dim: int = 16
-    """What the ranker reads of user and context together."""
-    cross_layers: int = 2
-    cross_rank: int = 32
-    hidden: int = 128
-    without: tuple[str, ...] = ()
-    """Feature families that the model must not see, for ablations."""
+    name: str = DEFAULT
+    """Which model; `stream-reco models` lists them."""
+    settings: Any = None
+    """Settings of that model, of its own type (`[model.NAME]`); None: its defaults."""
+
+    def __post_init__(self) -> None:
+        if self.name not in MODELS:
+            raise UnknownModelError(self.name)
+
+    def build(self) -> Model:
+        """The model, untrained. Raises ValueError where `settings` are another model's."""
+        return build_model(self.name, self.settings)
+
+    @property
+    def resolved(self) -> Any:
+        """The settings of the model, its defaults where none are given."""
+        return model_class(self.name).Settings() if self.settings is None else self.settings
+
+
+class ModelSections(Mapping[str, type[Any]]):
+    """The settings types of the models by section, `model.NAME`; a model is imported when its type is asked for."""
+
+    def __getitem__(self, section: str) -> type[Any]:
+        room, _, name = section.partition(".")
+        if room != "model" or name not in MODELS:
+            raise KeyError(section)
+        settings: type[Any] = model_class(name).Settings
+        return settings
+
+    def __contains__(self, section: object) -> bool:
+        return section in set(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"model.{name}" for name in MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)

@@ -1,37 +1,39 @@
-"""Dense weights of a ranker as named arrays."""
+"""Dense weights of a network as named arrays."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
-from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 
 
-def weights_of(ranker: Ranker) -> Parts:
-    """Copies of the weights under their names."""
-    return {name: value.detach().numpy().copy() for name, value in ranker.state_dict().items()}
+def weights_of(network: nn.Module | None) -> Parts:
+    """Copies of the weights under their names; none where a model has no network."""
+    if network is None:
+        return {}
+    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
 
 
 class FollowedWeights:
-    """A ranker whose weights are those of the publication applied last; a `sync` replica tells it of each."""
+    """A network whose weights are those of the publication applied last; a `sync` replica calls it for each."""
 
-    def __init__(self, ranker: Ranker) -> None:
-        self._ranker = ranker
+    def __init__(self, network: nn.Module | None) -> None:
+        self._network = network
 
     def reset(self, parts: Parts) -> None:
         """Take the weights of a snapshot. Raises ValueError as `load_weights` does."""
-        load_weights(self._ranker, parts)
+        load_weights(self._network, parts)
 
     def apply(self, parts: Parts) -> None:
         """Take those of a delta, which are whole too."""
-        load_weights(self._ranker, parts)
+        load_weights(self._network, parts)
 
 
-def load_weights(ranker: Ranker, weights: Parts) -> None:
-    """Copy weights by name into a ranker; raises ValueError if one is missing or has another shape."""
-    wanted = {name: tuple(value.shape) for name, value in ranker.state_dict().items()}
+def load_weights(network: nn.Module | None, weights: Parts) -> None:
+    """Copy weights by name into a network; raises ValueError if one is missing or has another shape."""
+    wanted = {} if network is None else {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: value.shape for name, value in weights.items()}
     differ = [name for name in [*wanted, *(given.keys() - wanted.keys())] if given.get(name) != wanted.get(name)]
     if differ:
@@ -41,4 +43,5 @@ def load_weights(ranker: Ranker, weights: Parts) -> None:
             f"these weights are of a model with other sizes, or of another version: {first}{rest}; start with a new"
             " data folder, or restore the model settings that they were trained with"
         )
-    ranker.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+    if network is not None:
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})

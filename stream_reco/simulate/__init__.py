@@ -1,4 +1,4 @@
-"""A world whose tastes are known, for demonstrations, regret and tests."""
+"""A simulated world whose tastes are known, for the demo, for regret and for tests."""
 
 from stream_reco.simulate.arrivals import Visit
 from stream_reco.simulate.delays import Delay

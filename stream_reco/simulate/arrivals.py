@@ -1,4 +1,4 @@
-"""Who comes when: a Poisson process of requests, some users far more often than others."""
+"""Arrivals: a Poisson process of requests, in which some users come far more often than others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Visit:
 
 
 class Arrivals:
-    """Requests at `per_second` from `start_ms` on, drawn tick by tick: how often one asks changes nothing."""
+    """Requests at `per_second` from `start_ms` on, drawn tick by tick: the number of calls does not matter."""
 
     def __init__(self, seed: int, users: int, per_second: float, start_ms: int) -> None:
         self._seed, self._users, self._per_tick, self._start = seed, users, per_second * _TICK_MS / 1000.0, start_ms

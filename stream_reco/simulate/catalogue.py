@@ -46,17 +46,17 @@ class SimulatedCatalogue:
         self._lives: Ints = np.maximum(2, rng.uniform(0.5, 1.5, items) * life_ms).astype(np.int64)
         self._offsets: Ints = (rng.random(items) * self._lives).astype(np.int64)
         self.item = lru_cache(maxsize=4 * items)(self._draw_item)
-        self._shelf: LivingItems | None = None
+        self._alive: LivingItems | None = None
 
     def shelf(self, time: int) -> LivingItems:
         """Return what is alive at `time`, ms."""
         ids = self._generations(time) * self._items + np.arange(self._items)
-        if self._shelf is None or not np.array_equal(ids, self._shelf.ids):
+        if self._alive is None or not np.array_equal(ids, self._alive.ids):
             items = [self.item(id_) for id_ in ids.tolist()]
             births = np.array([self.birth(id_) for id_ in ids.tolist()], dtype=np.int64)
             vectors = np.stack([item.vector for item in items])
-            self._shelf = LivingItems(ids, births, vectors, np.array([item.quality for item in items]))
-        return self._shelf
+            self._alive = LivingItems(ids, births, vectors, np.array([item.quality for item in items]))
+        return self._alive
 
     def birth(self, item: int) -> int:
         """Return when an item was or will be born, ms; it may be before the world's start."""

@@ -1,4 +1,4 @@
-"""How long people take to respond."""
+"""Delays of responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Delay:
     most_ms: int
 
     def __post_init__(self) -> None:
-        """Refuse delays that would make responses come before what they respond to."""
+        """Raise ValueError for delays that could be negative."""
         if not (self.median_ms > 0 and self.sigma >= 0 and self.most_ms >= 1):
             raise ValueError(f"{self}: the median must be above 0, sigma at least 0 and the most at least 1 ms")
 

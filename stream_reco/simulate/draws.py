@@ -1,4 +1,4 @@
-"""Random numbers that are a function of what they are for, not of what was drawn before."""
+"""Random numbers that are a function of their purpose, not of earlier draws."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORD = (1 << 64) - 1
 
 
 class Draw(IntEnum):
-    """What a generator is for; streams of different kinds never meet."""
+    """The purpose of a generator; different kinds are independent streams."""
 
     TOPICS = 1
     USER = 2

@@ -1,4 +1,4 @@
-"""A stream whose clicks take minutes to weeks, with the true probability of each, to tell there what delays cost."""
+"""A stream whose clicks take minutes to weeks, with their true probabilities, to measure the cost of delays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def late_clicks(
 
 
 def _hour(world: World, slate: int, since: int | None, until: int) -> Iterator[tuple[Event, float | None]]:
-    """What is shown in since < time ≤ until with its probabilities, and what comes of it, whenever it comes."""
+    """Impressions in since < time ≤ until with their probabilities, and their clicks, however late."""
     for event in world.item_events(since, world.start_ms if since is None else until):
         yield event, None
     looked = world.examination(slate).tolist()
@@ -78,7 +78,7 @@ def _hour(world: World, slate: int, since: int | None, until: int) -> Iterator[t
 def _by_time(
     shown: list[tuple[Event, float | None]], later: list[tuple[int, int, Event]], until: int
 ) -> Iterator[tuple[Event, float | None]]:
-    """Impressions in their order, and between them what falls due up to `until`."""
+    """Impressions in their order, merged with the clicks that are due up to `until`."""
     for event, chance in shown:
         while later and later[0][0] <= event.timestamp:
             yield heapq.heappop(later)[2], None

@@ -1,4 +1,4 @@
-"""What people like: several interests each, which drift from topic to topic as time goes by.
+"""Users' tastes: several interests each, which drift from topic to topic as time goes by.
 
 Everything here is a function of (seed, user, time): nothing has to be stepped forward, and asking changes nothing.
 """
@@ -59,7 +59,7 @@ class Tastes:
     def _interest(self, user: int, number: int, lives: float) -> Floats:
         life = int(np.floor(lives))
         part = lives - life
-        # Smoothstep: an interest rests at its anchors and hurries between them.
+        # Smoothstep: an interest moves slowly near its anchors and fast between them.
         moved = part * part * (3.0 - 2.0 * part)
         _, start, strength = self._anchor(user, number, life)
         _, end, later = self._anchor(user, number, life + 1)

@@ -1,4 +1,4 @@
-"""A world whose tastes are known: what a recommender earns there can be held against the best that was possible.
+"""A world whose tastes are known, so that a recommender can be compared with the best possible one.
 
 The click model is that of examination (Richardson, Dominowska and Ragno 2007; Craswell et al. 2008): a user looks at a
 position with a probability that falls with it, and clicks what is looked at with a probability that only user, item and
@@ -28,7 +28,7 @@ _PRICES = (5.0, 50.0)
 
 
 class World:
-    """People and items from `start_ms` on; deterministic by `seed` and the calls made, without a clock of its own.
+    """Users and items from `start_ms` on; deterministic by `seed` and the calls made, without a clock of its own.
 
     Times are ms since the epoch, ids integers from 0. A user clicks an item at most once. `position_bias` is the power
     of 1 / position with which a position (from 1) is looked at; `purchase_rate` of clicks become a purchase, after
@@ -87,7 +87,7 @@ class World:
         return [self._announcement(item, at, born, vectors=vectors) for at, item, born in changes]
 
     def user_event(self, user: int, now: int) -> UserEvent:
-        """Return what is known of a user beforehand: the topic that one of their interests began with."""
+        """Return the features of a user: the topic that one of their interests began with."""
         topic = self._tastes.main_topic(self._known(user))
         return UserEvent(
             user_id=user, timestamp=now, event_id=f"user-{user}-{now}", features={"segment": f"topic-{topic}"}
@@ -98,11 +98,11 @@ class World:
         return float(self._probabilities(user, [item], now)[0])
 
     def expected_clicks(self, user: int, slate: Sequence[Id], now: int) -> float:
-        """Return the true mean number of clicks on a slate; what stands in it twice counts where it stands first."""
+        """Return the true mean number of clicks on a slate; a repeated item counts at its first position only."""
         return float(self._probabilities(user, slate, now) @ self.examination(len(slate)))
 
     def examination(self, length: int) -> Floats:
-        """Return float64[length]: the chance that each position, from the top, is looked at; 1 for the first."""
+        """Return float64[length]: the chance that each position, from the top, is examined; 1 for the first."""
         looked: Floats = np.arange(1, length + 1, dtype=np.float64) ** -self._position_bias
         return looked
 

@@ -35,6 +35,7 @@ class Publication:
     dense, signals, catalogue: numeric arrays, in a delta those that changed, for the replica's followers.
     watermark: event time (ms) up to which labels had matured. created: the time (ms) at which it was collected.
     examples: how many labelled examples the trainer had taken by then; None where it does not say.
+    settings: a digest of the settings that shape the model; None where the trainer does not say.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Publication:
     watermark: int
     created: int
     examples: int | None = None
+    settings: str | None = None
 
     def __post_init__(self) -> None:
         if self.base_version not in (0, self.version - 1) or self.version < 1:
@@ -79,7 +81,10 @@ class Publication:
 
 def same(one: Publication, other: Publication) -> bool:
     """Whether two publications say the same, bit for bit (arrays have no plain ==)."""
-    heads = [(p.model, p.epoch, p.version, p.base_version, p.watermark, p.created, p.examples) for p in (one, other)]
+    heads = [
+        (p.model, p.settings, p.epoch, p.version, p.base_version, p.watermark, p.created, p.examples)
+        for p in (one, other)
+    ]
     tables = [[(d.name, d.dim, d.default is None) for d in p.tables] for p in (one, other)]
     if heads[0] != heads[1] or tables[0] != tables[1]:
         return False

@@ -34,9 +34,11 @@ class Publisher:
     the channel with other contents, so it is given up and a snapshot follows, which any replica can apply.
     """
 
-    def __init__(self, model: str, epoch: int) -> None:
+    def __init__(self, model: str, epoch: int, settings: str | None = None) -> None:
+        """settings: a digest of the settings that shape the model, which replicas compare with theirs."""
         self.model = model
         self.epoch = epoch
+        self._settings = settings
         self.version = 0
         """Newest version that a channel accepted; 0 before the first."""
         self._tried = 0
@@ -84,6 +86,7 @@ class Publisher:
             watermark=contents.watermark,
             created=contents.created,
             examples=contents.examples,
+            settings=self._settings,
         )
 
     def _send(self, channel: Channel, publication: Publication) -> None:

@@ -1,5 +1,6 @@
 """The scorer's end: follows one model's publications, and always serves exactly one published version."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from stream_reco.sync.read_write_lock import ReadersWriterLock
 _BATCH = 16
 # These come from a late or doubled message: what the replica has is newer, a snapshot would help nobody.
 _HARMLESS = frozenset({"repeated", "epoch"})
+_FOR_PEOPLE = frozenset({"model", "schema"})
+_LOGGER = logging.getLogger(__name__)
 
 
 class Follower(Protocol):
@@ -52,15 +55,20 @@ class Replica:
         followers: Mapping[str, Follower] | None = None,
         applied: Callable[[Publication], None] = lambda _: None,
         precision: Precision = "float32",
+        *,
+        settings: str | None = None,
+        former_names: frozenset[str] = frozenset(),
     ) -> None:
         """`applied` is called after each publication with the new tables in place, while no request reads.
 
-        precision: what the rows of all tables are kept in.
+        precision: what the rows of all tables are kept in. settings: a digest of the settings that shape the model;
+        publications that carry another are refused. former_names: what earlier releases called the model.
         """
         unknown = set(followers or ()) - set(FOLLOWED)
         if unknown:
             raise ValueError(f"followers of {sorted(unknown)}: a publication has only the parts {FOLLOWED}")
         self.model = model
+        self._settings, self._former_names = settings, former_names
         self.epoch = 0
         self.version = 0
         """Version served, 0 before the first."""
@@ -78,6 +86,7 @@ class Replica:
         self._applied = applied
         self._precision = precision
         self._tables: dict[str, ReplicaTable] = {}
+        self._complaint = ""
         self._cursor = ""
         self._ahead = (0, 0)
         self._lock = ReadersWriterLock()
@@ -130,6 +139,7 @@ class Replica:
             self._apply(publication)
         except BadPublication as error:
             metrics.REPLICA_REFUSED.labels(error.reason).inc()
+            self._warn(error)
             self.waiting = self.waiting or error.reason not in _HARMLESS
             return False
         except BaseException:
@@ -142,8 +152,7 @@ class Replica:
     def _check(self, publication: Publication) -> None:
         """Raise BadPublication unless the publication follows from what is served; change nothing of that."""
         have, come = (self.epoch, self.version), (publication.epoch, publication.version)
-        if publication.model != self.model:
-            raise BadPublication("model", f"publication is of model {publication.model!r}, replica of {self.model!r}")
+        self._check_model(publication)
         if publication.epoch < self.epoch:
             raise BadPublication("epoch", f"epoch {publication.epoch} is over, {self.epoch} is served")
         if come <= have:
@@ -158,6 +167,23 @@ class Replica:
         for place, follower in self._followers.items():
             if isinstance(follower, CarefulFollower):
                 follower.check(publication.parts[place], publication.snapshot)
+
+    def _warn(self, error: BadPublication) -> None:
+        """Log what only people can put right, once for each sentence; everything else a snapshot puts right."""
+        if error.reason in _FOR_PEOPLE and str(error) != self._complaint:
+            self._complaint = str(error)
+            _LOGGER.warning("%s; version %d is served on", error, self.version)
+
+    def _check_model(self, publication: Publication) -> None:
+        if publication.model != self.model and publication.model not in self._former_names:
+            raise BadPublication("model", f"publication is of model {publication.model!r}, replica of {self.model!r}")
+        theirs = publication.settings
+        if None not in (theirs, self._settings) and theirs != self._settings:
+            raise BadPublication(
+                "model",
+                f"publication is of model {publication.model!r} with other settings ({theirs} instead of"
+                f" {self._settings}): give trainer and scorers the same settings in [model.{self.model}]",
+            )
 
     def _apply(self, publication: Publication) -> None:
         # New tables are built, and rows packed, before requests have to wait.

@@ -41,6 +41,8 @@ class Header(msgspec.Struct, frozen=True):
     tables: list[Table]
     examples: int | None = None
     """Releases before this field neither write nor mind it."""
+    settings: str | None = None
+    """Likewise."""
 
 
 def encode(publication: Publication) -> bytes:
@@ -54,6 +56,7 @@ def encode(publication: Publication) -> bytes:
         created=publication.created,
         tables=[Table(delta.name, delta.dim, delta.default is not None) for delta in publication.tables],
         examples=publication.examples,
+        settings=publication.settings,
     )
     arrays = {name: _plain(name, array) for name, array in arrays_of(publication).items()}
     body = tensors.save(arrays, metadata={"publication": msgspec.json.encode(header).decode()})
@@ -121,6 +124,7 @@ def _assemble(header: Header, arrays: Parts) -> Publication:
         watermark=header.watermark,
         created=header.created,
         examples=header.examples,
+        settings=header.settings,
     )
 
 

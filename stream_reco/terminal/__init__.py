@@ -1,1 +1,1 @@
-"""What the commands share: options, settings, errors, signals, files of figures."""
+"""What commands share: options, settings, errors, signals, JSON files."""

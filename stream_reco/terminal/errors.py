@@ -1,10 +1,10 @@
-"""Why a command could not do what it was asked."""
+"""The errors that end a command with a message for its user and no traceback."""
 
 from __future__ import annotations
 
 
-class Failure(Exception):  # noqa: N818 - it is one, not an error of the program
-    """Ends the command; its text is for people and says what to do. `status` is the exit status: 1, or 2 for usage."""
+class Failure(Exception):  # noqa: N818 - a failure of the command, not an error of the program
+    """Ends the command; the message says what to do. `status` is the exit status: 1, or 2 for wrong usage."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -12,7 +12,7 @@ class Failure(Exception):  # noqa: N818 - it is one, not an error of the program
 
 
 class Misuse(Failure):
-    """The command was called with what makes no sense."""
+    """Wrong usage: options, arguments or settings that are invalid or contradict each other."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, status=2)

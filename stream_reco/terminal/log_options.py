@@ -1,4 +1,4 @@
-"""How commands are told which log to read, and the reading."""
+"""The options that choose a log, and its loading."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ class TimeUnit(StrEnum):
     iso = "iso"
 
 
-LogPath = Annotated[Path, typer.Argument(help="The log: a file, or a folder where the format is one.", metavar="PATH")]
-FormatOption = Annotated[Format, typer.Option("--format", help="What the log is.")]
+LogPath = Annotated[
+    Path, typer.Argument(help="The log: a file, or a folder for formats of several files.", metavar="PATH")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="Log format.")]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
@@ -45,9 +47,14 @@ ColumnsOption = Annotated[
     ),
 ]
 TimeUnitOption = Annotated[
-    TimeUnit | None, typer.Option(help="For --format table: unit of the times; told from the values if not given.")
+    TimeUnit | None, typer.Option(help="For --format table: unit of the times; inferred from the values if not given.")
 ]
-ConfigOption = Annotated[Path | None, typer.Option(help="Settings in TOML.", metavar="FILE")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")]
+WarmUpOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Events to learn from without evaluation; a third by default.", metavar="N"),
+]
+ConfigOption = Annotated[Path | None, typer.Option(help="Settings file (TOML).", metavar="FILE")]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class LogChoice:
         if self.format is Format.table and columns is None:
             raise Misuse("--format table needs --columns user=U,item=I,timestamp=T[,action=A,value=V]")
         if self.format is not Format.table and (columns is not None or self.time_unit is not None):
-            raise Misuse(f"--columns and --time-unit are for --format table; {self.format} has its own")
+            raise Misuse(f"--columns and --time-unit are for --format table; {self.format} has fixed columns")
         try:
             log = load(
                 self.path,
@@ -88,12 +95,12 @@ class LogChoice:
         except DatasetError as error:
             raise Failure(str(error)) from error
         if not len(log):
-            raise Failure(_nothing_in(log))
+            raise Failure(_no_events(log))
         return log
 
 
-def _nothing_in(log: Log) -> str:
+def _no_events(log: Log) -> str:
     dead = log.dead_letters
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dead.counts.most_common())
     first = "; ".join(f"{letter.where}: {letter.text}" for letter in dead.examples[:1])
-    return f"{log.name}: nothing in it is an event ({reasons or 'it is empty'}); the first: {first or 'none'}"
+    return f"{log.name}: no valid events ({reasons or 'it is empty'}); the first problem: {first or 'none'}"

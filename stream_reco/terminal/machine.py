@@ -1,4 +1,4 @@
-"""What figures depend on besides the code."""
+"""The machine that figures were measured on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGES = ("numpy", "numba", "torch", "hnswlib", "pyarrow")
 
 
 def machine() -> dict[str, str]:
-    """This machine, for people: processor, cores this process may use, system, Python and the packages that count."""
+    """Processor, usable cores, system, Python, and the versions of the packages that speed depends on."""
     return {
         "processor": _processor(),
         "cores": str(cores()),

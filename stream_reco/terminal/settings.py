@@ -1,4 +1,4 @@
-"""The settings of one run of a command."""
+"""The settings of one command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def settings_of(config: Path | None, flags: Mapping[str, object] | None = None) -> Loaded[Settings]:
-    """Defaults, then the file, then the environment, then `flags` (`{"slate.keep_seen": True}`; None is not given)."""
+    """Defaults, overridden by the file, the environment and `flags` (`{"slate.keep_seen": True}`; None: not given).
+
+    Raises `Misuse` with all problems at once.
+    """
     from stream_reco.config import ConfigError, load
 
     try:
@@ -25,7 +28,7 @@ def settings_of(config: Path | None, flags: Mapping[str, object] | None = None) 
 
 
 def loop_settings(config: Path | None, flags: dict[str, object], format_: Format) -> Settings:
-    """The settings for a log of this kind: of films, a good rating is what is positive."""
+    """The settings for a log of this format: in MovieLens only good ratings are positive."""
     from stream_reco.datasets.movielens import POSITIVE_FROM
 
     loaded = settings_of(config, flags)

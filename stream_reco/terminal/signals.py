@@ -1,4 +1,4 @@
-"""How long-running commands end: Ctrl-C and SIGTERM alike, quietly, with status 0."""
+"""Graceful shutdown of long-running commands, on Ctrl-C and SIGTERM alike."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130
-"""The status of a command that was stopped before it had its answer, as shells have it for SIGINT."""
+"""Exit status of a command that was stopped before it had a result: that of shells for SIGINT."""
 
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """Set the event on the first SIGINT or SIGTERM; a second one interrupts, for those who cannot wait."""
-    asked = threading.Event()
+    """Set the event on the first SIGINT or SIGTERM; the second one raises KeyboardInterrupt."""
+    stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, _: object) -> None:
-        asked.set()
+    def handle(number: int, _: object) -> None:
+        stop.set()
         signal.signal(number, signal.default_int_handler)
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, handle)
     try:
-        yield asked
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

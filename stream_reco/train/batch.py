@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from stream_reco.model.inputs import Batch, Inputs, collate
-from stream_reco.model.zoo.two_tower_dcn import POSITIONS
+from stream_reco.model.inputs import Inputs, collate
+from stream_reco.model.spec import Need
+from stream_reco.model.training_batch import TrainingBatch
 
 _UNKNOWN_SHARE = 0.1
-
-
+"""Positions hidden while training, so that the model also learns what it scores by when serving."""
 _LARGEST = 1e6
 """Features are logarithms and weights are small: a number beyond this is damage, and one batch of it would spoil the
 running averages and weights for good."""
@@ -42,36 +40,21 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     """The share of negatives like it that was kept."""
 
 
-@dataclass(frozen=True)
-class TrainingBatch:
-    """A batch as tensors, ready for the model."""
-
-    batch: Batch
-    labels: Tensor
-    """float32[n]"""
-    weights: Tensor
-    """float32[g]"""
-    positions: Tensor
-    """int64[n]"""
-    log_rates: Tensor
-    """float32[n]"""
-    undone: Tensor
-    """float32[g]"""
-    feedback: NDArray[np.int64]
-    """int64[g]"""
-    now: int
-
-
-def training_batch(examples: Sequence[Labelled], rng: np.random.Generator | None = None) -> TrainingBatch:
+def training_batch(
+    examples: Sequence[Labelled], rng: np.random.Generator | None = None, needs: frozenset[Need] | None = None
+) -> TrainingBatch:
     """Collate examples; with `rng` a tenth of the positions is hidden, as the model will not know them when serving.
 
-    An example whose label is 0 stands for its first candidate alone: the sampled others tell nothing beside it.
+    An example whose label is 0 stands for its first candidate alone: the sampled others add nothing to it. Features
+    that a model does not need are left out; by default all are kept.
     """
     inputs = [_trimmed(Inputs.from_bytes(one.inputs), one.label) for one in examples]
+    if needs is not None and "features" not in needs:
+        inputs = [replace(one, dense=one.dense[:, :0]) for one in inputs]
     batch = collate(inputs)
     labels = np.zeros(len(batch.item_keys), dtype=np.float32)
     labels[batch.starts] = [one.label for one in examples]
-    positions = np.array([min(one.position, POSITIONS - 1) for one in examples], dtype=np.int64)
+    positions = np.array([one.position for one in examples], dtype=np.int64)
     if rng is not None:
         positions[rng.random(len(positions)) < _UNKNOWN_SHARE] = 0
     rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
@@ -98,5 +81,5 @@ def is_finite(batch: TrainingBatch) -> bool:
     inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
     numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)
     # A NaN becomes the smallest and the largest of its array, and fails the comparison.
-    small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers)
+    small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers if one.size)
     return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0 and undone.min() >= 0.0)

@@ -1,4 +1,4 @@
-"""What the model would read at this moment, put together by the trainer's side of the loop."""
+"""What the model reads of a present event, put together by the trainer's side of the loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id, key_of
-from stream_reco.model.features.kernels import feature_matrix
-from stream_reco.model.inputs import Inputs, history_inputs
+from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
+from stream_reco.model.spec import Need
 from stream_reco.signals.context import Context
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT
@@ -19,12 +19,15 @@ NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
 
 
 class FeatureBuilder:
-    """Reads the trainer's own signals and histories as they are now."""
+    """Reads the trainer's own signals and histories as they are now, as far as the model `needs` them."""
 
-    def __init__(self, signals: Signals, histories: Histories, sampler: NegativeSampler) -> None:
+    def __init__(
+        self, signals: Signals, histories: Histories, sampler: NegativeSampler, needs: frozenset[Need]
+    ) -> None:
         self._signals = signals
         self._histories = histories
         self._sampler = sampler
+        self._needs = needs
 
     def recent(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The newest actions of a user's row, copied: slots int32[RECENT] and times int64[RECENT] in ms."""
@@ -36,8 +39,8 @@ class FeatureBuilder:
         """`Inputs` of one shown item; with `before` (ms) as if the user had done nothing from then on."""
         row = self._histories.row_of(user_id)
         recent, times = self.recent(row) if before is None else _newest(*self._histories.before(row, before))
-        slots = np.array([slot], dtype=np.int32)
-        return self._inputs(user_id, slots, np.ones(1, dtype=np.float32), recent, times, context, now)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now)
+        return self._inputs(state, np.array([slot], dtype=np.int32), None)
 
     def action(
         self, user_id: Id, slot: int, context: Context, now: int, rng: np.random.Generator, before: int | None = None
@@ -52,25 +55,15 @@ class FeatureBuilder:
         else:
             seen, all_times = self._histories.before(row, before)
             recent, times = _newest(seen, all_times)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now)
+        if "sampled_negatives" not in self._needs:
+            return self._inputs(state, np.array([slot], dtype=np.int32), None)
         slots, rates = self._sampler.sample(self._signals, slot, recent, seen, context, rng)
-        return self._inputs(user_id, slots, rates, recent, times, context, now)
+        return self._inputs(state, slots, rates)
 
-    def _inputs(
-        self,
-        user_id: Id,
-        slots: NDArray[np.int32],
-        rates: NDArray[np.float32],
-        recent: NDArray[np.int32],
-        times: NDArray[np.int64],
-        context: Context,
-        now: int,
-    ) -> bytes:
-        keys = self._signals.catalogue.keys
-        history_keys, history_ages = history_inputs(keys, recent, times, now)
-        dense = feature_matrix(self._signals, recent, times, context, now, slots)
-        return Inputs(
-            key_of(user_id, "user"), context.keys, history_keys, history_ages, keys[slots], dense, rates
-        ).to_bytes()
+    def _inputs(self, state: RequestState, slots: NDArray[np.int32], rates: NDArray[np.float32] | None) -> bytes:
+        request = request_inputs(self._signals, state)
+        return with_candidates(request, self._signals, state, slots, self._needs, rates).to_bytes()
 
 
 def _newest(slots: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -27,9 +27,6 @@ class TrainSettings:
     """Negatives drawn from the candidates that the signals propose for the same request."""
     popular_negatives: int = 20
     """Negatives drawn from all active items, with probability ∝ √activity."""
-    odds_weight: float = 0.3
-    """Weight of the pointwise loss, which calibrates, beside the listwise one, which ranks."""
-    tower_weight: float = 0.2
     correction: Correction = "undo"
     """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
     was presumed (policy `immediate`) and undo the rest, `none` does nothing."""

@@ -10,27 +10,26 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
-from stream_reco.model.rows import Lookup, Rows, gather, table_dims
+from stream_reco.model.fields import TableSpec
+from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.spec import Model
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
-from stream_reco.train.batch import (
-    TrainingBatch,
-    is_finite,
-)
+from stream_reco.train.batch import is_finite
 from stream_reco.train.delayed_feedback import LateShare, corrected
-from stream_reco.train.losses import list_loss, opposite_loss
 from stream_reco.train.settings import TrainSettings
 
-_ROW_RANGE = 0.05
+_FIRST_ACCUMULATOR = 0.1
+"""Adagrad's sum of squares before the first step (TensorFlow's default), so that the first step is not the longest."""
 _IDLE_A_STEP = 1000
+"""Idle rows that leave a table in one step, so that no step waits for many."""
 
 
 class Trainer:
@@ -44,28 +43,14 @@ class Trainer:
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.ranker = Ranker(model)
-        optimizer = Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=0.1)
-        budget = int(settings.table_megabytes * 1e6) or None
-        seldom = after(settings.user_sightings) if settings.user_sightings > 1 else None
-        self.tables = {
-            name: EmbeddingTable(
-                dim,
-                optimizer,
-                seldom if name == "user" else None,
-                int(settings.row_idle_days * DAY_MS),
-                name=name,
-                init_scale=_ROW_RANGE,
-                seed=settings.seed,
-                budget_bytes=budget,
-            )
-            for name, dim in table_dims(model).items()
-        }
-        self._optimizer = torch.optim.Adam(self.ranker.parameters(), lr=settings.learning_rate, fused=True)
-        self.averaged = deepcopy(self.ranker)
-        """The ranker to publish: its weights are averages over the last steps, which are less noisy than the last."""
-        self._weights = list(zip(self.averaged.parameters(), self.ranker.parameters(), strict=True))
-        self._buffers = list(zip(self.averaged.buffers(), self.ranker.buffers(), strict=True))
+            self.model = model.build()
+        self.tables = {spec.name: _table(spec, settings) for spec in self.model.tables}
+        weights = [] if self.model.network is None else list(self.model.network.parameters())
+        self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
+        self.averaged = deepcopy(self.model)
+        """The model to publish: its weights are averages over the last steps, which are less noisy than the last."""
+        self._weights = list(zip(_parameters(self.averaged), _parameters(self.model), strict=True))
+        self._buffers = list(zip(_buffers(self.averaged), _buffers(self.model), strict=True))
         self._steps = 0
         self._late = LateShare()
         self.examples = 0
@@ -83,37 +68,39 @@ class Trainer:
             return self._step(batch)
 
     def _step(self, batch: TrainingBatch) -> float:
-        self.ranker.train()
+        if self.model.network is not None:
+            self.model.network.train()
         self._admit(batch)
-        # A few at a time, so that no step waits for many.
         self.evict(batch.now, _IDLE_A_STEP)
-        rows = gather(batch.batch, self.tables, training=True)
-        users = self.ranker.user_vectors(batch.batch, rows)
-        logits = self.ranker(batch.batch, rows, users, batch.positions)
-        loss = self._loss(self._corrected(batch, logits), rows, users, logits - batch.log_rates)
-        self._optimizer.zero_grad(set_to_none=True)
+        rows = gather(self.model.fields, batch.batch, self.tables, training=True)
+        self._late.add(batch.feedback, batch.weights.numpy())
+        loss = self.model.loss(replace(batch, correction=self._correct), rows)
+        if self._optimizer is not None:
+            self._optimizer.zero_grad(set_to_none=True)
         # A step that did not wait for a full batch must not weigh each of its examples more.
         (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        if self._optimizer is not None:
+            self._optimizer.step()
         self._average()
-        for name, gathered in rows.by_table().items():
+        for gathered in rows.gathered():
             if gathered.rows.grad is not None:
-                self.tables[name].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
+                self.tables[gathered.table].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
+        return self._count(batch, float(loss.detach()))
+
+    def _count(self, batch: TrainingBatch, loss: float) -> float:
         count = len(batch.weights)
-        mean = float(loss.detach()) / count
+        mean = loss / count
         self.examples += count
         metrics.TRAINED_EXAMPLES.labels("labelled").inc(count)
         metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
         metrics.TRAIN_LOSS.labels("ranker").set(mean)
         return mean
 
-    def _corrected(self, batch: TrainingBatch, logits: Tensor) -> TrainingBatch:
-        """The batch with the weights that feedback which is late gives it."""
-        self._late.add(batch.feedback, batch.weights.numpy())
-        first = logits[torch.from_numpy(batch.batch.starts)]
-        correction = self.settings.correction
-        weights, undone = corrected(correction, batch.feedback, batch.weights, batch.undone, first, self._late.value)
-        return replace(batch, weights=weights, undone=undone)
+    def _correct(self, batch: TrainingBatch, log_odds: Tensor) -> tuple[Tensor, Tensor]:
+        """The weights that delayed feedback gives a batch."""
+        return corrected(
+            self.settings.correction, batch.feedback, batch.weights, batch.undone, log_odds, self._late.value
+        )
 
     def _average(self) -> None:
         self._steps += 1
@@ -126,34 +113,11 @@ class Trainer:
                 copy.copy_(value)
 
     def _admit(self, batch: TrainingBatch) -> None:
-        """Give rows to what acted and what was acted on; a sampled negative alone earns no row."""
-        self.tables["user"].train_rows(batch.batch.user_keys, batch.now)
-        self.tables["item"].train_rows(batch.batch.item_keys[batch.batch.starts], batch.now)
-        contexts = batch.batch.context_keys
-        self.tables["context"].train_rows(contexts[contexts != 0], batch.now)
-
-    def _loss(self, batch: TrainingBatch, rows: Rows, users: Tensor, logits: Tensor) -> Tensor:
-        settings = self.settings
-        owners = torch.from_numpy(batch.batch.owners)
-        pointwise = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
-        pointwise = pointwise * batch.weights[owners]
-        sampled = torch.from_numpy(np.bincount(batch.batch.owners) > 1)
-        listwise = (list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
-        # Beside a list the pointwise loss only calibrates; where there is no list it is all there is.
-        alone = pointwise[~sampled[owners]].sum()
-        loss = listwise + settings.odds_weight * pointwise.sum() + (1.0 - settings.odds_weight) * alone
-        if bool(batch.undone.any()):
-            loss = loss - (opposite_loss(batch, logits) * batch.undone)[~sampled].sum()
-        return loss + settings.tower_weight * self._tower_loss(batch, rows, users)
-
-    def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
-        """Softmax of each positive against all candidates of the batch."""
-        positive = batch.labels[batch.batch.starts] == 1
-        if not bool(positive.any()):
-            return torch.zeros(())
-        targets = self.ranker.targets(rows.items.rows[rows.items.places[: len(batch.labels)]])
-        losses = functional.cross_entropy(users @ targets.T, torch.from_numpy(batch.batch.starts), reduction="none")
-        return (losses * batch.weights)[positive].sum()
+        """Give rows to the keys that the model's fields admit."""
+        for field in self.model.fields:
+            keys = field.admits(batch)
+            if len(keys):
+                self.tables[field.table].train_rows(keys, batch.now)
 
     def evict(self, now: int, limit: int | None = None) -> None:
         """Let the rows go that were idle for too long, at most `limit` of each table."""
@@ -162,33 +126,59 @@ class Trainer:
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""
-        parts = {f"weights.{name}": value for name, value in weights_of(self.ranker).items()}
-        parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged).items()}
-        for number, entry in self._optimizer.state_dict()["state"].items():
+        parts = {f"weights.{name}": value for name, value in weights_of(self.model.network).items()}
+        parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged.network).items()}
+        optimizer = {} if self._optimizer is None else self._optimizer.state_dict()["state"]
+        for number, entry in optimizer.items():
             parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
         progress = np.array([self.examples, self._steps], dtype=np.int64)
         return parts | {"progress": progress, "late": self._late.counts.copy()}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
-        for prefix, ranker in (("weights.", self.ranker), ("averaged.", self.averaged)):
-            load_weights(
-                ranker, {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
-            )
+        for prefix, model in (("weights.", self.model), ("averaged.", self.averaged)):
+            weights = {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
+            load_weights(model.network, weights)
         _check_tables(tables, self.tables)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.items():
             if name.startswith("adam."):
                 _, number, field = name.split(".")
                 state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        if self._optimizer is not None:
+            self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
 
 
+def _table(spec: TableSpec, settings: TrainSettings) -> EmbeddingTable:
+    optimizer = spec.optimizer or Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=_FIRST_ACCUMULATOR)
+    admission = spec.admission
+    if admission is None and spec.per_user and settings.user_sightings > 1:
+        admission = after(settings.user_sightings)
+    return EmbeddingTable(
+        spec.dim,
+        optimizer,
+        admission,
+        int(settings.row_idle_days * DAY_MS) if spec.ttl_ms is None else spec.ttl_ms,
+        name=spec.name,
+        init_scale=spec.init_scale,
+        seed=settings.seed,
+        budget_bytes=int(settings.table_megabytes * 1e6) or None,
+    )
+
+
+def _parameters(model: Model) -> list[nn.Parameter]:
+    return [] if model.network is None else list(model.network.parameters())
+
+
+def _buffers(model: Model) -> list[Tensor]:
+    return [] if model.network is None else list(model.network.buffers())
+
+
 def _check_tables(given: Mapping[str, EmbeddingTable], wanted: Mapping[str, EmbeddingTable]) -> None:
-    """Raise ValueError where tables are not those of the settings; other learning rates are not told."""
+    """Raise ValueError where tables are not those of the settings; other learning rates are not reported."""
     for name, table in wanted.items():
         ours, other = _kind(table), _kind(given[name]) if name in given else "none"
         if ours != other:
@@ -202,14 +192,15 @@ def _kind(table: EmbeddingTable) -> str:
     return f"{table.name!r} with dim {table.dim} and {table.optimizer.name}"
 
 
-def predictions(ranker: Ranker, batch: TrainingBatch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
+def predictions(model: Model, batch: TrainingBatch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
     """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
 
     Where negatives were sampled they are the probabilities of the labels in the sample, to compare with those.
     """
-    ranker.eval()
+    if model.network is not None:
+        model.network.eval()
     with torch.no_grad():
-        rows = gather(batch.batch, tables, training=False)
-        logits = ranker(batch.batch, rows, ranker.user_vectors(batch.batch, rows)) - batch.log_rates
+        rows = gather(model.fields, batch.batch, tables, training=False)
+        logits = model.score(batch.batch, rows) - batch.log_rates
         result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
     return result

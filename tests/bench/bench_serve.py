@@ -62,7 +62,7 @@ def bench_engine(loaded: int) -> dict[str, object]:
 def bench_score(engine: Engine, repeats: int = 300) -> dict[str, float]:
     """CPU seconds of `score`, over those of the same model's bare forward pass on the same batch."""
     items = np.random.default_rng(2).choice(ITEMS, SCORED, replace=False).tolist()
-    ranker = engine.publishing.served.ranker
+    ranker: Any = engine.publishing.served.model.network
     passed: list[tuple[Any, ...]] = []
     hook = ranker.register_forward_pre_hook(lambda _, arguments: passed.append(arguments))
     engine.score(1, items, context=CONTEXT)

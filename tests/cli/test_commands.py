@@ -14,10 +14,10 @@ import pytest
 
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.bench import folder_of, names_in
-from stream_reco.cli.doctor.machine import compiler, data_folder, packages, port
+from stream_reco.cli.doctor.machine import check_compiler, check_data_folder, check_packages, check_port
 from stream_reco.config import Settings
 from stream_reco.datasets import FORMATS
-from stream_reco.experiments.replay.report import commit_of, passed_over, plain
+from stream_reco.experiments.replay.report import PACKAGE, as_json, commit_of, failed_events
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.terminal.errors import Failure
@@ -70,7 +70,7 @@ def test_formats_are_those_of_the_loader() -> None:
         (["replay", "x", "--format", "globo", "--sync-interval", "0"], 2, "--sync-interval is '0'"),
         (["replay", "x", "--format", "globo", "--sync-interval", "nan"], 2, "--sync-interval is 'nan'"),
         (["replay", "x", "--format", "globo", "--limit", "0"], 2, "--limit"),
-        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "there are context, covisits"),
+        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "choose from context, covisits"),
         (["replay", "x", "--format", "globo", "--without-features", "luck"], 2, "popularity"),
         (["replay", "x", "--format", "globo", "--json", "/nowhere/out.json"], 1, "cannot write /nowhere/out.json"),
         (["replay", "/nowhere.parquet", "--format", "globo"], 1, "there is no such file"),
@@ -107,8 +107,8 @@ def test_no_traceback_reaches_people() -> None:
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ("1,2,2024-03-01T12:00:00Z\n", "nothing in it is an event (1 timestamp); the first: log.csv:0: t is b'2024-"),
-        (",2,5\n1,,5\n1,2,6\n", "nothing in it is an event (2 id, 1 timestamp); the first: log.csv:0: u is b''"),
+        ("1,2,2024-03-01T12:00:00Z\n", "no valid events (1 timestamp); the first problem: log.csv:0: t is b'2024-"),
+        (",2,5\n1,,5\n1,2,6\n", "no valid events (2 id, 1 timestamp); the first problem: log.csv:0: u is b''"),
         ("", "it has no rows"),
     ],
 )
@@ -161,19 +161,19 @@ def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_checks_tell_good_from_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data_folder(tmp_path / "new" / "folder").state == "good"
-    assert all(finding.state == "good" for finding in packages())
+    assert check_data_folder(tmp_path / "new" / "folder").state == "good"
+    assert all(finding.state == "good" for finding in check_packages())
     import socket
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        assert port("127.0.0.1", number).state == "warning"
-        assert str(number) in port("127.0.0.1", number).text
-    assert port("127.0.0.1", 0).state == "good"
+        assert check_port("127.0.0.1", number).state == "warning"
+        assert str(number) in check_port("127.0.0.1", number).text
+    assert check_port("127.0.0.1", 0).state == "good"
     monkeypatch.setenv("PATH", "")
-    assert compiler().state == "warning"
+    assert check_compiler().state == "warning"
 
 
 def test_benchmarks_are_those_of_the_checkout_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_benchmarks_are_found_by_name() -> None:
 
 
 def test_settings_become_plain_and_lose_their_secrets() -> None:
-    tree = plain(Settings(serve=ServeSettings(token=SECRET)))
+    tree = as_json(Settings(serve=ServeSettings(token=SECRET)))
     assert isinstance(tree, dict)
     assert SECRET not in str(tree)
     assert tree["labels"]["window_days"] == 14.0
@@ -201,18 +201,18 @@ def test_settings_become_plain_and_lose_their_secrets() -> None:
 
 
 def test_events_that_could_not_be_learned_from_are_counted() -> None:
-    before = passed_over()
+    before = failed_events()
     EVENTS_REJECTED.labels("internal").inc(3)
     EVENTS_REJECTED.labels("value").inc(5)
-    assert passed_over() - before == 3
+    assert failed_events() - before == 3
 
 
 def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> None:
     assert commit_of(tmp_path) == {"git_commit": None, "git_changed": None}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    package = tmp_path / "package" / "cli"
-    package.mkdir(parents=True)
-    (package / "replay_report.py").write_text("")
+    package = tmp_path / "package"
+    (package / "room").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
     subprocess.run([*git, "init", "-q"], check=True)
     assert commit_of(package)["git_commit"] is None  # not committed yet
     subprocess.run([*git, "add", "."], check=True)
@@ -220,8 +220,16 @@ def test_the_commit_is_that_of_the_checkout_if_there_is_one(tmp_path: Path) -> N
     found = commit_of(package)
     assert len(str(found["git_commit"])) == 40
     assert found["git_changed"] is False
-    (package.parent / "other.py").write_text("")
+    (tmp_path / "other.py").write_text("")
+    assert commit_of(package)["git_changed"] is False
+    (package / "room" / "other.py").write_text("")
     assert commit_of(package)["git_changed"] is True
+
+
+def test_reports_know_their_own_commit() -> None:
+    head = subprocess.run(["git", "-C", str(PACKAGE), "rev-parse", "HEAD"], check=False, capture_output=True, text=True)
+    assert (PACKAGE / "__init__.py").exists()
+    assert commit_of(PACKAGE)["git_commit"] == (head.stdout.strip() or None)
 
 
 def write_log(path: Path, rows: int = 240) -> None:

@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 
 
 def findings(url: str, password: str | None = None) -> list[Finding]:
-    return servers.redis(Settings(redis=RedisSettings(url=url, password=password)))
+    return servers.check_redis(Settings(redis=RedisSettings(url=url, password=password)))
 
 
 @pytest.mark.redis

@@ -45,7 +45,7 @@ def test_a_log_goes_into_the_topic_with_the_ids_of_its_rows(kafka_settings: Kafk
 
     status, output, complaint = stream_reco(*arguments(log), "--kafka", "--batch", 700, **environ)
     assert (status, complaint) == (0, "")
-    assert output == "2,500 events sent to Kafka; 1 rows of the file were no events\n"
+    assert output == "2,500 events sent to Kafka; 1 invalid rows in the file\n"
     records = asyncio.run(_lying(kafka_settings))
     events = [decode(record.value) for record in records]
     assert {event.event_id for event in events} == {f"clicks.csv:{row}" for row in range(ROWS)}
@@ -60,7 +60,7 @@ def test_a_log_goes_into_the_topic_with_the_ids_of_its_rows(kafka_settings: Kafk
 def test_one_way_is_enough(log: Path) -> None:
     status, _, complaint = stream_reco(*arguments(log), "--kafka", "--url", "http://127.0.0.1:1")
     assert status == 2
-    assert "--url and --kafka: choose one" in complaint
+    assert "--url and --kafka exclude each other" in complaint
     status, _, complaint = stream_reco(*arguments(log), "--kafka", STREAM_RECO_KAFKA_BOOTSTRAP="")
     assert status == 2
     assert "kafka.bootstrap is not set" in complaint
@@ -70,5 +70,5 @@ def test_a_broker_that_is_away_ends_the_patience(log: Path) -> None:
     environ = {"STREAM_RECO_KAFKA_BOOTSTRAP": "127.0.0.1:9"}
     status, output, complaint = stream_reco(*arguments(log), "--kafka", "--patience", 1, **environ)
     assert status == 1
-    assert output == "0 events sent to Kafka; 1 rows of the file were no events\n"
+    assert output == "0 events sent to Kafka; 1 invalid rows in the file\n"
     assert "does not answer: Connection refused" in complaint

@@ -8,7 +8,7 @@ import pytest
 from platformdirs import user_state_path
 
 from stream_reco.config import ConfigError, describe, load
-from stream_reco.experiments.replay.report import plain
+from stream_reco.experiments.replay.report import as_json
 
 HUSH = "hush-hush"
 
@@ -105,7 +105,7 @@ def test_the_password_of_sentinels_is_never_shown() -> None:
     url = "redis+sentinel://h/shop"
     loaded = load(None, {"STREAM_RECO_REDIS_URL": url, "STREAM_RECO_REDIS_SENTINEL_PASSWORD": HUSH})
     assert loaded.settings.redis.sentinel_password == HUSH
-    assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(plain(loaded.settings))
+    assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(as_json(loaded.settings))
 
 
 def test_what_fits_together_is_taken() -> None:
@@ -118,7 +118,7 @@ def test_what_fits_together_is_taken() -> None:
     }
     loaded = load(None, environ)
     assert loaded.settings.kafka.sasl_password == HUSH
-    assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(plain(loaded.settings))
+    assert HUSH not in str(describe(loaded)) + repr(loaded.settings) + str(as_json(loaded.settings))
 
 
 @pytest.mark.parametrize("url", [f"redis://me:{HUSH}@h:1/0", f"redis://:{HUSH}@h", f"redis://h/0?password={HUSH}&x=1"])
@@ -128,7 +128,7 @@ def test_the_password_in_an_address_is_never_shown(url: str) -> None:
     shown = {line.key: line.value for line in describe(loaded)}["redis.url"]
     assert "***" in shown
     assert "redis://" in shown
-    assert HUSH not in shown + repr(loaded.settings) + str(plain(loaded.settings))
+    assert HUSH not in shown + repr(loaded.settings) + str(as_json(loaded.settings))
 
 
 @pytest.mark.parametrize("url", [f"http://me:{HUSH}@h", f"redis://:{HUSH}/x@h", f"redis+sentinel://:{HUSH}@h:1"])

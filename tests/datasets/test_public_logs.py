@@ -68,7 +68,7 @@ def test_globo_clicks_carry_what_was_known_before_and_nothing_of_the_future(tmp_
 
 def test_globo_needs_its_columns(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{"user_id": 1, "article": 2}]), tmp_path / "clicks.parquet")
-    with pytest.raises(DatasetError, match=r"'click_article_id'.*Columns there are: 'user_id', 'article'"):
+    with pytest.raises(DatasetError, match=r"'click_article_id'.*Its columns are: 'user_id', 'article'"):
         load(tmp_path / "clicks.parquet", "globo")
 
 

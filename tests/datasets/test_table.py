@@ -260,7 +260,7 @@ def test_rows_with_missing_or_surplus_cells_are_dead_and_the_others_keep_their_n
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"u,i,t\n", "no rows"),
-        ("a.csv", b"user,item,ts\n1,2,3\n", "Columns there are: 'user', 'item', 'ts'"),
+        ("a.csv", b"user,item,ts\n1,2,3\n", "Its columns are: 'user', 'item', 'ts'"),
         ("a.parquet", b"u,i,t\n1,2,3\n", "not Parquet"),
         ("a.csv.gz", b"u,i,t\n1,2,3\n", "not gzip"),
         ("a.csv.gz", gzip.compress(b"u,i,t\n" + b"1,2,3\n" * 9999, mtime=0)[:60], "truncated"),

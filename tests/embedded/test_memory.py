@@ -19,6 +19,7 @@ from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
 
@@ -32,7 +33,9 @@ SHORT = Settings(
     labels=LabelSettings(window_days=0.2),
     signals=SignalSettings(item_idle_days=1.5, user_idle_days=1.5, history_days=1.5, history_length=30),
     interests=InterestSettings(history_days=1.5),
-    model=ModelSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8),
+    model=ModelSettings(
+        settings=TwoTowerDcnSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8)
+    ),
     training=TrainSettings(row_idle_days=1.5, checkpoint_events=300),
 )
 Sizes = dict[str, float]

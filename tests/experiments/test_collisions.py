@@ -25,15 +25,16 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.events import Action
 from stream_reco.experiments.collisions.hash import PAPER_IDS, PAPER_ROWS, Sharing, bucket_of, sharing
 from stream_reco.experiments.collisions.hashed_table import HashedTable
-from stream_reco.experiments.collisions.page import Shelves, figures_of, page_of
-from stream_reco.experiments.collisions.plan import FILMS, SHELVES, WINDOWS, power
-from stream_reco.experiments.collisions.plot import _COLOURS, plot_of
+from stream_reco.experiments.collisions.page import CollisionResults, collisions_figures, collisions_page
+from stream_reco.experiments.collisions.plan import COLLISION_LOGS, FILMS, WINDOWS, power
+from stream_reco.experiments.collisions.plot import _COLOURS, collisions_plot
 from stream_reco.experiments.collisions.train_variants import LearnRun
 from stream_reco.experiments.pages.tables import ExperimentResults
 from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, config_text
 from stream_reco.experiments.runs.result_store import Result
 from stream_reco.model.features.names import FAMILIES
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.settings import TrainSettings
 from tests.experiments.test_reproduce import told, write_log
@@ -170,7 +171,7 @@ def learned(log: Log, *bits: int, seeds: tuple[int, ...] = (), idle_days: float 
         wait_seconds=1e6,
         row_idle_days=idle_days,
     )
-    chosen = Settings(model=ModelSettings(without=tuple(FAMILIES)), training=training)
+    chosen = Settings(model=ModelSettings(settings=TwoTowerDcnSettings(without=tuple(FAMILIES))), training=training)
     run = LearnRun(chosen, len(log), len(log) // 3, list(bits), list(seeds))
     run.learn(log)
     return run.report(log)
@@ -226,7 +227,7 @@ def test_others_change_nothing_for_the_first() -> None:
 
 
 def test_the_runs_and_what_is_compared() -> None:
-    for shelf in SHELVES:
+    for shelf in COLLISION_LOGS:
         command = command_of(shelf.run, "x", shelf.size(None, None), shelf.log_format)
         assert command[0] == "learn"
         assert "--warm-up" not in command
@@ -242,13 +243,13 @@ def test_the_runs_and_what_is_compared() -> None:
 
 
 def test_limits_that_are_asked_for_hold_for_both_logs() -> None:
-    assert [shelf.size(70, 30) for shelf in SHELVES] == [Size(70, 30)] * 2
-    assert SHELVES[0].size(None, None) == Size(None, None)
+    assert [shelf.size(70, 30) for shelf in COLLISION_LOGS] == [Size(70, 30)] * 2
+    assert COLLISION_LOGS[0].size(None, None) == Size(None, None)
 
 
 def test_the_options_are_those_of_learn() -> None:
     names = {f"--{name.replace('_', '-')}" for name in learn.__annotations__}
-    for shelf in SHELVES:
+    for shelf in COLLISION_LOGS:
         assert set(shelf.run.options[::2]) == {"--hash-bits", "--other-seed"} <= names
 
 
@@ -295,7 +296,7 @@ def test_a_log_that_is_missing_is_told(
 
     status, errors = complaint("collisions")
     assert status == 1
-    assert f"{tmp_path / FILMS} is no folder" in errors
+    assert f"{tmp_path / FILMS} is not a folder" in errors
     assert "https://grouplens.org/" in errors
     (tmp_path / FILMS).mkdir()
     assert "there are no ratings in it" in complaint("collisions")[1]
@@ -311,10 +312,10 @@ def test_a_log_that_is_missing_is_told(
 # --- what is written
 
 
-def made_up() -> Shelves:
+def made_up() -> CollisionResults:
     """Figures that fall with the size of the table."""
     found = {}
-    for shelf in SHELVES:
+    for shelf in COLLISION_LOGS:
         results = {}
         for place, run in enumerate(shelf.experiment.everything):
             is_hashed = run.group == "hashed"
@@ -346,12 +347,12 @@ def made_up() -> Shelves:
 
 
 @pytest.fixture
-def found() -> Shelves:
+def found() -> CollisionResults:
     return made_up()
 
 
-def test_differences_are_to_the_collisionless_table(found: Shelves) -> None:
-    page = Page("docs/results/collisions.md", page_of(found, None))
+def test_differences_are_to_the_collisionless_table(found: CollisionResults) -> None:
+    page = Page("docs/results/collisions.md", collisions_page(found, None))
     rows = {row[0]: row[1:] for row in page.table("rows for each")}
     assert rows["collisionless"] == ["0.0%", "0.0%", "900 + 900", "3.0", "0.8000", "", "0.3000", "", "1.000"]
     assert rows["2¹²"][:6] == ["15.0%", "15.0%", "900 + 900", "3.0", "0.7900", "≈ −0.0100"]
@@ -361,32 +362,32 @@ def test_differences_are_to_the_collisionless_table(found: Shelves) -> None:
     paper = {row[0]: row[1:] for row in page.table("ids")}
     assert paper["users"] == ["162,541", "149,970", "24,463 (15.1%)"]
     assert paper["films"][:2] == ["59,047", "57,361"]
-    for shelf in SHELVES:
+    for shelf in COLLISION_LOGS:
         assert page.text.count(f"stream-reco learn x --format {shelf.log_format}") == 1
 
 
-def test_the_page_keeps_the_rules_of_pages(found: Shelves) -> None:
-    page = Page("docs/results/collisions.md", page_of(found, None))
+def test_the_page_keeps_the_rules_of_pages(found: CollisionResults) -> None:
+    page = Page("docs/results/collisions.md", collisions_page(found, None))
     assert page.text.endswith("\n")
     assert not page.blocks
     for rule in rules.OF_EVERY_PAGE:
         rule(page)
 
 
-def test_plot_and_figures_are_the_same_each_time(found: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = plot_of(found)
+def test_plot_and_figures_are_the_same_each_time(found: CollisionResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = collisions_plot(found)
     assert picture is not None
-    assert picture == plot_of(made_up())
+    assert picture == collisions_plot(made_up())
     text = picture.decode()
     assert "<dc:date>" not in text
-    for shelf in SHELVES:
+    for shelf in COLLISION_LOGS:
         assert shelf.heading in text
         for bits in shelf.bits:
             assert power(bits) in text
             assert power(bits) in _COLOURS
-    figures = json.loads(json.dumps(figures_of(found)))
-    assert set(figures["logs"]["globo"]["variants"]) == {run.title for run in SHELVES[1].experiment.everything}
+    figures = json.loads(json.dumps(collisions_figures(found)))
+    assert set(figures["logs"]["globo"]["variants"]) == {run.title for run in COLLISION_LOGS[1].experiment.everything}
     assert figures["logs"]["globo"]["variants"]["2⁸"]["windows"][3]["count"] == 10
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert plot_of(found) is None
-    assert "svg" not in page_of(found, None)
+    assert collisions_plot(found) is None
+    assert "svg" not in collisions_page(found, None)

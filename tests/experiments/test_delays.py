@@ -18,13 +18,13 @@ from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Impression, decode
 from stream_reco.experiments.delays import simulated_log
-from stream_reco.experiments.delays.lead_times import Leads, leads_of
-from stream_reco.experiments.delays.page import page_of
+from stream_reco.experiments.delays.lead_times import LeadTimes, measure_leads
+from stream_reco.experiments.delays.page import delays_page
 from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, DelayWorld
-from stream_reco.experiments.delays.plot import plot_of
-from stream_reco.experiments.delays.results import DelayResults, json_of
-from stream_reco.experiments.delays.simulated_log import true_chances, world_log
-from stream_reco.experiments.delays.spread import Spread, rows_of
+from stream_reco.experiments.delays.plot import delays_plot
+from stream_reco.experiments.delays.results import DelayResults, delays_figures
+from stream_reco.experiments.delays.simulated_log import simulated_log_of, true_probabilities
+from stream_reco.experiments.delays.spread import Spread, compare_over_worlds
 from stream_reco.experiments.runs.plan import Run, config_text
 from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.labels import LabelSettings
@@ -81,15 +81,15 @@ def test_the_command_of_a_run_names_its_log(tmp_path: Path) -> None:
 
 def test_the_simulated_log_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
-    path = world_log(WORLDS[0], tmp_path / "work")
+    path = simulated_log_of(WORLDS[0], tmp_path / "work")
     events = [decode(line) for line in path.read_bytes().splitlines()]
-    assert len(true_chances(path)) == sum(isinstance(event, Impression) for event in events) > 100
+    assert len(true_probabilities(path)) == sum(isinstance(event, Impression) for event in events) > 100
     written = path.stat().st_mtime_ns
-    assert world_log(WORLDS[0], tmp_path / "work").stat().st_mtime_ns == written
-    assert world_log(WORLDS[0], tmp_path / "work", fresh=True).stat().st_mtime_ns > written
-    again = world_log(WORLDS[0], tmp_path / "other")
+    assert simulated_log_of(WORLDS[0], tmp_path / "work").stat().st_mtime_ns == written
+    assert simulated_log_of(WORLDS[0], tmp_path / "work", fresh=True).stat().st_mtime_ns > written
+    again = simulated_log_of(WORLDS[0], tmp_path / "other")
     assert again.read_bytes() == path.read_bytes()
-    assert world_log(MORE_WORLDS[0], tmp_path / "work").read_bytes() != path.read_bytes()
+    assert simulated_log_of(MORE_WORLDS[0], tmp_path / "work").read_bytes() != path.read_bytes()
 
 
 # --- labels in time
@@ -129,7 +129,7 @@ def test_leads_are_counted_as_by_hand() -> None:
         click("a", 1, 3 * DAY_MS),
         shown("z", 1, 9 * DAY_MS),
     ]
-    leads = leads_of(Log("x", [ListedRows(log)], DeadLetters()), LabelSettings(window_days=4.0))
+    leads = measure_leads(Log("x", [ListedRows(log)], DeadLetters()), LabelSettings(window_days=4.0))
     # a2 is passed over after a day rather than four, a4, b1, y1 and z1 wait; a1 is passed over too, wrongly.
     assert (leads.negatives, leads.earlier, leads.inferred, leads.wrong, leads.later) == (5, 1, 2, 1, 0)
     assert (leads.earlier_median, leads.earlier_p90) == (3.0, 3.0)
@@ -139,8 +139,8 @@ def test_leads_are_counted_as_by_hand() -> None:
 
 def test_without_slates_nothing_is_sooner() -> None:
     log: list[Event] = [shown("a", 1, 0), shown("b", 1, 5), click("b", 1, 9)]
-    leads = leads_of(Log("x", [ListedRows(log)], DeadLetters()), LabelSettings(window_days=1.0))
-    assert leads == Leads(1, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
+    leads = measure_leads(Log("x", [ListedRows(log)], DeadLetters()), LabelSettings(window_days=1.0))
+    assert leads == LeadTimes(1, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 
 
 # --- what is written
@@ -169,12 +169,12 @@ def result_of(run: Run, place: int) -> Result:
 
 
 def made_up() -> list[DelayResults]:
-    leads = Leads(1000, 100, 0.0, 2.0, 13.5, 13.9, 110, 11, 0)
+    leads = LeadTimes(1000, 100, 0.0, 2.0, 13.5, 13.9, 110, 11, 0)
     found = []
     for world in WORLDS:
         results = {run: result_of(run, place) for place, run in enumerate(world.runs)}
         ceiling = results[world.runs[0]].report["impressions"] if world is WORLDS[0] else None
-        none = Leads(1000, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
+        none = LeadTimes(1000, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
         found.append(DelayResults(world, results, leads if ceiling else none, ceiling))
     return found
 
@@ -189,7 +189,7 @@ def more_made_up() -> list[DelayResults]:
 
 def test_over_worlds_each_run_is_compared_with_its_own_oracle() -> None:
     first = DelayResults(WORLDS[0], {run: result_of(run, place) for place, run in enumerate(WORLDS[0].compared)})
-    oracle, none, *_ = rows_of([first, *more_made_up()])
+    oracle, none, *_ = compare_over_worlds([first, *more_made_up()])
     assert (oracle.title, oracle.auc, oracle.relative) == ("oracle", Spread(0.0, 0.0), Spread(1.0, 0.0))
     assert none.title == "immediate none"
     changes = np.arange(1, len(MORE_WORLDS) + 2) / -100
@@ -213,7 +213,7 @@ def test_worlds_and_their_models_have_seeds_of_their_own(tmp_path: Path) -> None
 
 
 def test_the_page_compares_with_the_oracle_and_keeps_the_rules() -> None:
-    page = Page("docs/results/labels.md", page_of(made_up(), more_made_up(), None))
+    page = Page("docs/results/labels.md", delays_page(made_up(), more_made_up(), None))
     rows = {row[0]: row[1:] for row in page.table("policy")}
     assert rows["oracle"][:5] == ["0.9000", "0.10000", "1.100", "0.9000", "+0.0000"]
     assert rows["conclusive"][4] == "−0.0100"
@@ -229,11 +229,11 @@ def test_the_page_compares_with_the_oracle_and_keeps_the_rules() -> None:
 
 
 def test_the_plot_and_the_figures_are_the_same_bytes_each_time() -> None:
-    picture = plot_of(made_up())
+    picture = delays_plot(made_up())
     assert picture is not None
-    assert picture == plot_of(made_up())
+    assert picture == delays_plot(made_up())
     assert "immediate undo" in picture.decode()
-    told = json.loads(json.dumps(json_of(made_up())))
+    told = json.loads(json.dumps(delays_figures(made_up())))
     assert told["worlds"]["simulated"]["runs"]["conclusive"]["impressions"]["auc"] == 0.89
     assert told["worlds"]["simulated"]["leads"]["wrong"] == 11
     assert told["worlds"]["talkingdata"]["ceiling"] is None
@@ -241,7 +241,7 @@ def test_the_plot_and_the_figures_are_the_same_bytes_each_time() -> None:
 
 def test_without_matplotlib_there_is_a_page_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert plot_of(made_up()) is None
+    assert delays_plot(made_up()) is None
 
 
 def test_a_log_that_is_not_there_is_told(

@@ -15,7 +15,7 @@ from stream_reco.cli.app import main
 from stream_reco.datasets import DeadLetters, Log
 from stream_reco.datasets.rows import ListedRows
 from stream_reco.events import Action, Event, Id, Impression, encode
-from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
+from stream_reco.experiments.replay.shown_quality import ShownQuality, final_labels_of
 from stream_reco.labels import Final, LabelSettings
 from stream_reco.simulate.late_clicks import late_clicks
 
@@ -106,4 +106,4 @@ def test_figures_are_those_of_a_library() -> None:
 
 def test_a_log_of_clicks_alone_has_no_such_figures() -> None:
     clicks = [Action(user_id=1, item_id=2, action="click", timestamp=T + n, event_id=f"c{n}") for n in range(9)]
-    assert finals_of(Log("clicks", [ListedRows(clicks)], DeadLetters()), LabelSettings()) == {}
+    assert final_labels_of(Log("clicks", [ListedRows(clicks)], DeadLetters()), LabelSettings()) == {}

@@ -21,12 +21,12 @@ import pytest
 import tests.test_docs as rules
 from stream_reco.cli.app import main
 from stream_reco.cli.commands.replay import replay
-from stream_reco.cli.commands.reproduce import write
+from stream_reco.cli.commands.reproduce import write_experiment_page
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action
-from stream_reco.experiments.pages.plot import plot_of
-from stream_reco.experiments.pages.tables import ExperimentResults, figures_of, page_of
+from stream_reco.experiments.pages.plot import experiment_plot
+from stream_reco.experiments.pages.tables import ExperimentResults, experiment_figures, experiment_page
 from stream_reco.experiments.runs.plan import FULL, LOG, SEEDS, Experiment, Run, Size, ablations, sync
 from stream_reco.experiments.runs.process_pool import environment
 from stream_reco.experiments.runs.result_store import Result, ResultStore
@@ -135,7 +135,7 @@ def test_what_is_finished_is_not_run_again(tmp_path: Path, capsys: pytest.Captur
     assert "started" not in output
     assert store.find(FULL) == full
 
-    files = write(SMALL, store, tmp_path)
+    files = write_experiment_page(SMALL, store, tmp_path)
     assert [file.name for file in files] == ["sync.md", "sync.json", "sync.svg"]
     assert json.loads(files[1].read_bytes())["runs"]["sync 60"]["hr@10"] == full.report["hr@10"]
     assert f"{full.report['hr@10']:.4f}" in files[0].read_text()
@@ -179,7 +179,7 @@ def test_interrupted_it_leaves_no_replay_behind(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "the same command resumes from there" in errors
     assert "Traceback" not in errors
     assert not psutil.wait_procs(children, timeout=5)[1]
     assert not list((tmp_path / "o").iterdir())
@@ -239,13 +239,13 @@ EXPERIMENTS = [made_up(sync(), {"sync 60": 0.7}), made_up(ablations(), ABLATED)]
 
 
 def test_differences_are_to_the_full_loop_and_chance_is_marked() -> None:
-    page = Page("docs/results/ablations.md", page_of(EXPERIMENTS[1], None))
+    page = Page("docs/results/ablations.md", experiment_page(EXPERIMENTS[1], None))
     rows = {row[0]: row[1:5] for row in page.table("without")}
     assert rows["– (full loop)"] == ["0.7000", "", "0.3500", ""]
     assert rows["fresh"] == ["0.7100", "≈ +0.0100", "0.3550", "≈ +0.0050"]
     assert rows["tower"] == ["0.6800", "−0.0200", "0.3400", "−0.0100"]
     same = made_up(ablations(), ABLATED | {"without source tower": 0.7})
-    assert {row[0]: row[2] for row in Page("x.md", page_of(same, None)).table("without")}["tower"] == "="
+    assert {row[0]: row[2] for row in Page("x.md", experiment_page(same, None)).table("without")}["tower"] == "="
     assert list(rows)[-1] == "fresh"  # the most important part comes first
     assert "seeds 0, 1, 2" in page.text
     assert "HR@10 from 0.6950 to 0.7100 and NDCG@10 from 0.3475 to 0.3550" in page.text
@@ -253,21 +253,21 @@ def test_differences_are_to_the_full_loop_and_chance_is_marked() -> None:
 
 
 def test_intervals_are_listed_in_their_order() -> None:
-    rows = Page("docs/results/sync.md", page_of(EXPERIMENTS[0], "sync.svg")).table("sync every")
+    rows = Page("docs/results/sync.md", experiment_page(EXPERIMENTS[0], "sync.svg")).table("sync every")
     assert [row[0] for row in rows] == ["10 s", "60 s", "600 s", "3600 s", "never"]
     assert rows[0][5:] == ["–", "0.1000", "1.000", "512", "160"]
 
 
 def test_runs_of_several_commits_are_told() -> None:
     found = EXPERIMENTS[0]
-    assert "Not all runs are of one commit" not in page_of(found, None)
+    assert "Not all runs are of one commit" not in experiment_page(found, None)
     mixed = dict(found.results) | {FULL: result_of(FULL, 0.7, commit="d" * 40)}
-    assert "Not all runs are of one commit" in page_of(ExperimentResults(found.experiment, mixed), None)
+    assert "Not all runs are of one commit" in experiment_page(ExperimentResults(found.experiment, mixed), None)
 
 
 @pytest.mark.parametrize("found", EXPERIMENTS, ids=lambda found: found.experiment.name)
 def test_pages_keep_the_rules_of_pages(found: ExperimentResults) -> None:
-    page = Page(f"docs/results/{found.experiment.name}.md", page_of(found, None))
+    page = Page(f"docs/results/{found.experiment.name}.md", experiment_page(found, None))
     assert page.text.endswith("\n")
     assert not page.blocks
     for rule in rules.OF_EVERY_PAGE:
@@ -276,16 +276,16 @@ def test_pages_keep_the_rules_of_pages(found: ExperimentResults) -> None:
 
 @pytest.mark.parametrize("found", EXPERIMENTS, ids=lambda found: found.experiment.name)
 def test_plots_and_figures_are_the_same_bytes_each_time(found: ExperimentResults) -> None:
-    picture = plot_of(found)
+    picture = experiment_plot(found)
     assert picture is not None
-    assert picture == plot_of(found)
+    assert picture == experiment_plot(found)
     text = picture.decode()
     assert "NDCG@10" in text
     assert "<dc:date>" not in text
     for run in found.experiment.runs:
         if run != FULL:
             assert (run.options[-1] if found.experiment.name == "sync" else run.title) in text
-    figures = json.loads(json.dumps(figures_of(found)))
+    figures = json.loads(json.dumps(experiment_figures(found)))
     assert set(figures["runs"]) == {run.title for run in found.experiment.everything}
     assert figures["runs"]["sync 60"]["hr@10"] == 0.7
     assert figures["settings_of_full"] == {"training": {"seed": 0}}
@@ -293,8 +293,8 @@ def test_plots_and_figures_are_the_same_bytes_each_time(found: ExperimentResults
 
 def test_without_matplotlib_there_is_a_page_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert plot_of(EXPERIMENTS[0]) is None
-    assert "svg" not in page_of(EXPERIMENTS[0], None)
+    assert experiment_plot(EXPERIMENTS[0]) is None
+    assert "svg" not in experiment_page(EXPERIMENTS[0], None)
 
 
 def test_a_source_that_is_left_out_leaves_training_as_it_was() -> None:

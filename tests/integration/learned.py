@@ -83,10 +83,10 @@ def auc(learner: DistributedLearner, pairs: Sequence[Pair]) -> float:
         Inputs.from_bytes(present.impression(user, signals.catalogue.slot_of(item), context, now))
         for user, item, _ in pairs
     ]
-    ranker, tables = learner.lessons.trainer.ranker, learner.lessons.trainer.tables
-    ranker.eval()
+    model, tables = learner.lessons.trainer.model, learner.lessons.trainer.tables
+    if model.network is not None:
+        model.network.eval()
     with torch.no_grad():
         batch = collate(inputs)
-        rows = gather(batch, tables, training=False)
-        scores = ranker(batch, rows, ranker.user_vectors(batch, rows)).numpy()
+        scores = model.score(batch, gather(model.fields, batch, tables, training=False)).numpy()
     return float(roc_auc_score([label for *_, label in pairs], scores))

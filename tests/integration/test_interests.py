@@ -14,10 +14,8 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedding import Delta
 from stream_reco.events import Action, Event, key_of
 from stream_reco.interests import InterestSettings
-from stream_reco.model.rows import table_dims
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
@@ -65,12 +63,13 @@ def users_of(redis: RedisServer, kafka: KafkaSettings) -> RedisUsers:
 def publish_items(redis: RedisServer, kafka: KafkaSettings, log: Sequence[Event]) -> None:
     """A version in which every item has a vector."""
     keys = np.unique([key_of(event.item_id, "item") for event in log if isinstance(event, Action)])
-    dim = table_dims(ModelSettings())["item"]
+    model = ModelSettings().build()
+    dim = next(table.dim for table in model.tables if table.name == "item")
     vectors = np.random.default_rng(0).standard_normal((len(keys), dim)).astype(np.float32)
     item = Delta("item", dim, keys, vectors, np.empty(0, dtype=np.int64))
-    weights = weights_of(Ranker(ModelSettings()))
+    weights = weights_of(model.network)
     RedisChannel(RedisLink(redis.url), kafka.prefix).send(
-        Publication("stream-reco", 1, 1, 0, (item,), weights, {}, {}, watermark=0, created=0)
+        Publication(model.name, 1, 1, 0, (item,), weights, {}, {}, watermark=0, created=0)
     )
 
 

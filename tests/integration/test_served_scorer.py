@@ -19,7 +19,6 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
 from stream_reco.redis.connection import RedisLink
-from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync.redis.channel import RedisChannel
 from tests.integration import kafka_log
@@ -50,7 +49,7 @@ def slates(kafka: KafkaSettings, count: int) -> list[ServedSlate]:
 def scorer_of(learner: Learner, redis: RedisServer, folder: Path, kafka: KafkaSettings) -> Iterator[ScorerProcess]:
     """A scorer that serves what was learned."""
     with closing(RedisLink(redis.url)) as link:
-        publishing = Publishing(learner, Settings(), MODEL_NAME, 1, RedisChannel(link))
+        publishing = Publishing(learner, Settings(), 1, RedisChannel(link))
         publishing.sync(time.time_ns() // 1_000_000)  # noqa: TID251 - a test is at the edge
         scorer = ScorerProcess(redis.url, folder, {}, kafka)
         try:

@@ -22,7 +22,7 @@ from stream_reco.events import Action, Event, encode
 from stream_reco.labels import Example
 from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.redis.connection import RedisLink
-from stream_reco.serve.slate.serving_state import MODEL_NAME, ServingState
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import Publication
 from stream_reco.sync.redis.channel import RedisChannel
 from tests.embedded.journal.recovery_world import SETTINGS
@@ -163,7 +163,7 @@ def assert_equal(found: DistributedLearner, wanted: DistributedLearner) -> None:
 
 def following(redis: RedisServer, kafka: KafkaSettings) -> tuple[ServingState, RedisChannel]:
     channel = RedisChannel(RedisLink(redis.url), kafka.prefix)
-    return ServingState(SMALL.model, SMALL.signals, MODEL_NAME), channel
+    return ServingState(SMALL.model, SMALL.signals), channel
 
 
 async def served(

@@ -20,8 +20,9 @@ from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
-from stream_reco.train.batch import TrainingBatch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import predictions
 from tests.embedded.journal.recovery_world import SETTINGS as SMALL
@@ -197,7 +198,9 @@ class Judge:
         return embedded, other
 
 
-SIZES = ModelSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=4, cross_rank=8, hidden=16)
+SIZES = ModelSettings(
+    settings=TwoTowerDcnSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=4, cross_rank=8, hidden=16)
+)
 
 
 def judged(log: list[Event], settings: Settings, lag: int, *, travelling: bool) -> tuple[float, float]:

@@ -15,9 +15,10 @@ from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.model.inputs import Inputs
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.sync import InProcessChannel, Precision, Publication, Publisher
-from stream_reco.train.batch import Labelled, TrainingBatch, training_batch
+from stream_reco.sync import InProcessChannel, Precision, Publication
+from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.trainer import predictions
 from tests.embedded.journal.recovery_world import SETTINGS
 from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
@@ -49,8 +50,8 @@ class World:
     def __init__(self, precision: Precision = "float32") -> None:
         self.learner = learner_of(SMALL)
         self.collecting = PublicationContents(self.learner.intake, self.learner.lessons, 0)
-        self.publisher, self.channel = Publisher("shop", 1), InProcessChannel()
-        self.served = ServingState(SMALL.model, SMALL.signals, "shop", precision)
+        self.publisher, self.channel = self.collecting.publisher(1), InProcessChannel()
+        self.served = ServingState(SMALL.model, SMALL.signals, precision)
 
     def publish(self) -> Publication:
         publication = self.publisher.publish(self.channel, lambda whole: self.collecting.contents(whole, 1))
@@ -74,7 +75,7 @@ class World:
             nonlocal batches
             batches += 1
             if self.served.replica.version and batches % every == 0:
-                predicted = predictions(self.served.ranker, batch, self.served.replica.tables)
+                predicted = predictions(self.served.model, batch, self.served.replica.tables)
                 told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
 
         return watch

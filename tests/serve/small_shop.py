@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.events import Id, key_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import UserContext
@@ -25,7 +26,9 @@ from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
 NOW = 1_600_000_000_000
-MODEL = ModelSettings(item_dim=4, tower_dim=4, user_dim=2, context_dim=2, cross_rank=4, hidden=8)
+MODEL = ModelSettings(
+    settings=TwoTowerDcnSettings(item_dim=4, tower_dim=4, user_dim=2, context_dim=2, cross_rank=4, hidden=8)
+)
 NOTHING = np.empty(0, dtype=np.int32)
 
 
@@ -40,8 +43,8 @@ class SmallShop:
         """What publications say of it."""
         self.medoids: dict[Id, list[int]] = {}
         self.channel = InProcessChannel()
-        self.publisher = Publisher("shop", 3)
-        self.served = ServingState(MODEL, SignalSettings(), "shop")
+        self.publisher = Publisher("two_tower_dcn", 3)
+        self.served = ServingState(MODEL, SignalSettings())
         self.scorer = Scorer(self.served, self.moment, retrieve or RetrieveSettings(), slate or SlateSettings(), 0)
 
     def act(self, user: Id, item: Id, now: int = NOW, context: Mapping[str, ContextValue] | None = None) -> None:
@@ -79,7 +82,7 @@ class SmallShop:
         if snapshot:
             signals, catalogue = self.signals.snapshot()
         return PublicationDraft(
-            tables, weights_of(self.trainer.ranker), signals, catalogue, NOW, NOW, restore, self.examples
+            tables, weights_of(self.trainer.model.network), signals, catalogue, NOW, NOW, restore, self.examples
         )
 
     def slots(self, items: list[Id]) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import POSITIONS
+from stream_reco.model.zoo.two_tower_dcn import POSITIONS, Ranker
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
-from tests.train.toy_examples import MODEL, SETTINGS, chances, example, learn, two_groups
+from tests.train.toy_examples import MODEL, SETTINGS, SIZES, chances, example, learn, two_groups
 
 REFUSED = "stream_reco_train_refused_batches_total"
 
@@ -47,7 +48,7 @@ def saved(trainer: Trainer, folder: Path) -> None:
 
 def restored(trainer: Trainer) -> Trainer:
     """Another trainer that goes on from a checkpoint of this one."""
-    other = Trainer(trainer.ranker.settings, replace(trainer.settings))
+    other = Trainer(MODEL, replace(trainer.settings))
     parts = {name: np.array(array) for name, array in trainer.state().items()}
     with TemporaryDirectory() as folder:
         saved(trainer, Path(folder))
@@ -148,7 +149,9 @@ def test_positions_teach_but_are_not_asked_for() -> None:
         clicked = rng.random() < (0.5 if position == 1 else 0.1)
         log.append(example(int(rng.integers(50)), [0], int(clicked), position=position))
     learn(trainer, log)
-    bias = trainer.ranker.position_bias.weight.detach().numpy()[:, 0]
+    network = trainer.model.network
+    assert isinstance(network, Ranker)
+    bias = network.position_bias.weight.detach().numpy()[:, 0]
     assert bias[1] - bias[5] > 1.0
     first, fifth, unknown = (chances(trainer, [example(1, [0], position=place)])[0] for place in (1, 5, 0))
     assert first == fifth == unknown
@@ -157,10 +160,18 @@ def test_positions_teach_but_are_not_asked_for() -> None:
 
 def test_positions_are_hidden_a_tenth_of_the_time() -> None:
     examples = [example(0, [0, 1], position=7)] * 4_000 + [example(0, [0], position=10**9)]
-    assert set(training_batch(examples).positions.tolist()) == {7, POSITIONS - 1}
+    assert set(training_batch(examples).positions.tolist()) == {7, 10**9}
     hidden = training_batch(examples, np.random.default_rng(0)).positions.numpy()[:-1].reshape(-1, 2) == 0
     assert np.array_equal(hidden[:, 0], hidden[:, 1]), "a request's candidates share its position"
     assert hidden[:, 0].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_positions_beyond_the_last_share_its_bias() -> None:
+    start = learn_some()
+    last, beyond = restored(start), restored(start)
+    last.step(training_batch([example(3, [1], position=POSITIONS - 1)]))
+    beyond.step(training_batch([example(3, [1], position=10**9)]))
+    assert fingerprint(last) == fingerprint(beyond)
 
 
 def test_a_retracted_sample_speaks_of_its_first_candidate_alone() -> None:
@@ -211,12 +222,12 @@ def test_a_restored_trainer_goes_on_by_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    "model",
-    [replace(MODEL, hidden=8), replace(MODEL, user_dim=4), replace(MODEL, cross_layers=1), replace(MODEL, tower_dim=9)],
+    "sizes",
+    [{"hidden": 8}, {"user_dim": 4}, {"cross_layers": 1}, {"tower_dim": 9}],
 )
-def test_weights_of_another_size_are_refused(model: ModelSettings) -> None:
+def test_weights_of_another_size_are_refused(sizes: dict[str, Any]) -> None:
     trainer = learn_some()
-    other = Trainer(model, SETTINGS)
+    other = Trainer(ModelSettings(settings=replace(SIZES, **sizes)), SETTINGS)
     with pytest.raises(ValueError, match=r"a model with other sizes.*model settings"):
         other.restore(trainer.state(), trainer.tables)
 
@@ -225,8 +236,8 @@ def test_weights_of_another_size_are_refused(model: ModelSettings) -> None:
     ("table", "told"),
     [
         (EmbeddingTable(6, name="user"), r"'user' with dim 6 and adagrad instead of 'user' with dim \d+ and adagrad"),
-        (EmbeddingTable(MODEL.user_dim, "adam", name="user"), "and adam instead of"),
-        (EmbeddingTable(MODEL.user_dim, name="item"), "'item' with"),
+        (EmbeddingTable(SIZES.user_dim, "adam", name="user"), "and adam instead of"),
+        (EmbeddingTable(SIZES.user_dim, name="item"), "'item' with"),
         (None, "is none instead of"),
     ],
 )
@@ -289,12 +300,13 @@ def test_what_is_published_is_the_average_of_the_last_steps() -> None:
     for step, one in enumerate(two_groups(12, np.random.default_rng(4)), start=1):
         learn(trainer, [one])
         share = max(1 / step, 1 / 4)
-        mean = (1 - share) * mean + share * weights_of(trainer.ranker)[name].astype(np.float64)
-        assert weights_of(trainer.averaged)[name] == pytest.approx(mean, rel=1e-4, abs=1e-6)
+        mean = (1 - share) * mean + share * weights_of(trainer.model.network)[name].astype(np.float64)
+        assert weights_of(trainer.averaged.network)[name] == pytest.approx(mean, rel=1e-4, abs=1e-6)
         assert np.array_equal(
-            weights_of(trainer.averaged)["standardise.mean"], weights_of(trainer.ranker)["standardise.mean"]
+            weights_of(trainer.averaged.network)["standardise.mean"],
+            weights_of(trainer.model.network)["standardise.mean"],
         )
-    assert not np.array_equal(mean, weights_of(trainer.ranker)[name])
+    assert not np.array_equal(mean, weights_of(trainer.model.network)[name])
 
 
 def test_an_example_weighs_the_same_in_a_short_step() -> None:
@@ -306,7 +318,7 @@ def test_an_example_weighs_the_same_in_a_short_step() -> None:
         before = trainer.tables["item"].lookup(np.zeros(1, dtype=np.int64)).copy()
         trainer.step(training_batch(shown))
         rows.append(trainer.tables["item"].lookup(np.zeros(1, dtype=np.int64)) - before)
-    ranker_part = slice(0, MODEL.item_dim)
+    ranker_part = slice(0, SIZES.item_dim)
     assert np.abs(rows[0][0, ranker_part]).max() > 0
     assert rows[0][0, ranker_part] == pytest.approx(rows[1][0, ranker_part], rel=0.05)
 

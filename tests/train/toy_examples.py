@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer, predictions
 
 NOW = 1_600_000_000_000
-MODEL = ModelSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=2, cross_rank=8, hidden=16)
+SIZES = TwoTowerDcnSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=2, cross_rank=8, hidden=16)
+MODEL = ModelSettings(settings=SIZES)
 SETTINGS = TrainSettings(learning_rate=5e-3, row_learning_rate=0.2)
 
 
@@ -59,7 +61,7 @@ def learn(trainer: Trainer, examples: Sequence[Labelled], batch: int = 64, seed:
 
 def chances(trainer: Trainer, examples: Sequence[Labelled]) -> NDArray[np.float32]:
     """float32[candidates] of all examples, as they would be served."""
-    return predictions(trainer.ranker, training_batch(examples), trainer.tables)
+    return predictions(trainer.model, training_batch(examples), trainer.tables)
 
 
 def two_groups(count: int, rng: np.random.Generator) -> list[Labelled]:

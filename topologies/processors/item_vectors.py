@@ -8,22 +8,22 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_reco.model.item_directions import item_directions
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.weights import FollowedWeights
-from stream_reco.model.zoo.two_tower_dcn import Ranker
-from stream_reco.sync import Channel, Replica
+from stream_reco.retrieve.model_replica import model_replica
+from stream_reco.sync import Channel
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
+"""How often publications are looked for: clusters may lag behind the vectors by so much."""
 
 
 class ItemVectors:
     """Follows a trainer's publications, as far as items' vectors need them, on a thread of its own."""
 
-    def __init__(self, settings: ModelSettings, model_name: str, channel: Channel) -> None:
-        self._dim = settings.tower_dim
-        self._ranker = Ranker(settings).eval()
-        self._replica = Replica(model_name, {"dense": FollowedWeights(self._ranker)})
+    def __init__(self, settings: ModelSettings, channel: Channel) -> None:
+        self._model = settings.build()
+        self._replica = model_replica(self._model)
         self._channel = channel
         self._ending, self._came = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="vectors", daemon=True)
@@ -32,13 +32,10 @@ class ItemVectors:
     def of(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, d] of length 1; zeros for items that were not published."""
         with self._replica.reading() as replica:
-            table = replica.tables.get("item")
-            if table is None or not len(keys):
-                return np.zeros((len(keys), self._dim), dtype=np.float32)
-            return self._ranker.directions_of(table.lookup(keys))
+            return item_directions(self._model, replica.tables, keys)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the first version; whether it has come within so long."""
+        """Wait for the first version; whether it has come within so many seconds."""
         return self._came.wait(seconds)
 
     @property
@@ -57,5 +54,5 @@ class ItemVectors:
                 if self._replica.poll(self._channel):
                     self._came.set()
             except Exception:
-                _LOGGER.exception("a publication could not be applied; a snapshot was asked for")
+                _LOGGER.exception("a publication could not be applied; a snapshot was requested")
             self._ending.wait(_POLL_SECONDS)

@@ -8,8 +8,7 @@ from stream_reco.learner.progressive_evaluation import PublishedModel
 from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import observe_stage
-from stream_reco.serve.slate.serving_state import MODEL_NAME
-from stream_reco.sync import ChannelRefused, ChannelUnreachable, Publisher
+from stream_reco.sync import ChannelRefused, ChannelUnreachable
 from topologies.trainer.dependencies import TrainerDependencies
 from topologies.trainer.standby import LearnerAtOffsets
 
@@ -29,7 +28,7 @@ class ModelPublisher:
         self._has_failed = False
         settings = dependencies.settings
         self._contents = PublicationContents(self._learner.intake, self._learner.lessons, settings.labels.lateness_ms)
-        self._publisher = Publisher(MODEL_NAME, epoch)
+        self._publisher = self._contents.publisher(epoch)
         self._published = PublishedModel(
             settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream_reco.terminal.errors import Failure, Misuse
-from stream_reco.terminal.json_file import check_writable, write_json
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,17 +18,17 @@ _PREFIX = "bench_"
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="Which; without a name they are listed.", metavar="[NAME]")] = "",
-    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+    name: Annotated[str, typer.Argument(help="The benchmark; without one they are listed.", metavar="[NAME]")] = "",
+    json: JsonOption = None,
 ) -> None:
-    """Measure one part of the loop, beside what it is compared with."""
+    """Measure one part of the loop against its baseline."""
     folder = folder_of(Path.cwd())
     names = names_in(folder)
     if not name:
         typer.echo("\n".join(names))
         return
     if name not in names:
-        raise Misuse(f"there is no benchmark {name!r}; there are {', '.join(names)}")
+        raise Misuse(f"there is no benchmark {name!r}; choose from {', '.join(names)}")
     if json is not None:
         check_writable(json)
     figures = _measure(folder / f"{_PREFIX}{name}.py")()
@@ -38,9 +38,9 @@ def bench(
 
 
 def folder_of(here: Path) -> Path:
-    """The benchmarks of the checkout that this is a part of, or else of the one that `here` is in.
+    """The benchmarks of the checkout that this file belongs to, or else of the one that contains `here`.
 
-    Raises `Failure` where it is in none.
+    Raises `Failure` where neither has any.
     """
     for root in (Path(__file__).parents[3], here, *here.parents):
         if names_in(root / "tests" / "bench"):
@@ -49,7 +49,7 @@ def folder_of(here: Path) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The benchmarks there, by the names that people give."""
+    """The names of the benchmarks in a folder."""
     return sorted(path.stem.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*.py"))
 
 

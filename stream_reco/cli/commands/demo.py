@@ -27,18 +27,18 @@ def demo(
     host: HostOption = None,
     port: PortOption = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="End after so long; else Ctrl-C ends it.", metavar="N")
+        float | None, typer.Option(min=0, help="Stop after this many seconds; else at Ctrl-C.", metavar="N")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another world for another seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated world.")] = 0,
     sync_interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two versions of what is served.", metavar="S")
+        float, typer.Option(min=0.1, help="Seconds between two served versions.", metavar="S")
     ] = 1.0,
     config: ConfigOption = None,
 ) -> None:
     """Run the whole loop on a simulated world, with its API and a live dashboard.
 
-    People with several drifting interests ask for slates and click; items are born and die. Their true click
-    probabilities are known, so what is served can be held against the best that was possible.
+    Users with several drifting interests request slates and click; items appear and vanish. The true click
+    probabilities are known, so that slates can be compared with the best possible ones.
     """
     from stream_reco.cli.demo.simulated_users import SETTINGS
 
@@ -57,10 +57,10 @@ def demo(
     ):
         console.print(f"Listening at {running.url}. Getting ready; the first start compiles for up to a minute …")
         if running.wait_until_ready(stop):
-            _live(running, settings, seed, seconds, stop, console)
+            _simulate(running, settings, seed, seconds, stop, console)
 
 
-def _live(
+def _simulate(
     running: RunningServer,
     settings: Settings,
     seed: int,
@@ -68,26 +68,26 @@ def _live(
     stop: threading.Event,
     console: Console,
 ) -> None:
-    """Let the people of the world live until it is time."""
-    from stream_reco.cli.demo.simulated_users import People, world_of
+    """Simulate the users until `seconds` have passed or a signal comes."""
+    from stream_reco.cli.demo.simulated_users import SimulatedUsers, demo_world
     from stream_reco.cli.demo.view import DemoView
     from stream_reco.cli.server.client import Client
     from stream_reco.clock import SystemClock
 
     clock = SystemClock()
     client = Client(running.url, settings.serve.token)
-    people = People(world_of(seed, clock.now_ms()), client)
+    users = SimulatedUsers(demo_world(seed, clock.now_ms()), client)
     started = time.monotonic()
     console.print(f"Ready. Dashboard at {running.url}/dashboard")
     with DemoView(console, running.url) as view:
         while not stop.wait(_STEP_SECONDS) and (seconds is None or time.monotonic() - started < seconds):
-            people.step(clock.now_ms())
-            view.update(time.monotonic() - started, people.score, running.service.status())
+            users.step(clock.now_ms())
+            view.update(time.monotonic() - started, users.score, running.service.status())
     client.close()
-    served, by_chance, best = people.score.means()
+    served, by_chance, best = users.score.means()
     console.print(
-        f"{people.score.requests:,} slates, {people.sent.accepted:,} events. Expected clicks of the last slates:"
-        f" {served:.3f} served, {by_chance:.3f} by chance, {best:.3f} at best.",
+        f"{users.score.requests:,} slates, {users.sent.accepted:,} events. Expected clicks of the last slates:"
+        f" {served:.3f} served, {by_chance:.3f} at random, {best:.3f} best possible.",
         highlight=False,
         soft_wrap=True,
     )

@@ -19,17 +19,17 @@ _MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": 
 
 def doctor(
     settings: Annotated[bool, typer.Option("--settings", help="Print each setting and where it came from.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Check this data folder too.", metavar="DIR")] = None,
+    data: Annotated[Path | None, typer.Option(help="Also check this data folder.", metavar="DIR")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check this machine, and say what to do about each problem."""
+    """Check this machine, and suggest a fix for each problem."""
     if settings:
         _print_settings(config)
         return
     from stream_reco.cli.doctor import machine
 
-    findings = [machine.python(), machine.compiler(), *machine.packages(), machine.cores()]
-    findings += [machine.cache_folder(), *([] if data is None else [machine.data_folder(data)])]
+    findings = [machine.check_python(), machine.check_compiler(), *machine.check_packages(), machine.check_cores()]
+    findings += [machine.check_cache_folder(), *([] if data is None else [machine.check_data_folder(data)])]
     findings += _checked_settings(config)
     _print_findings(findings)
     problems = sum(finding.state == "bad" for finding in findings)
@@ -44,11 +44,14 @@ def _checked_settings(config: Path | None) -> list[Finding]:
         loaded = _settings(config)
     except Misuse as misuse:
         return [machine.Finding("bad", "settings", str(misuse))]
-    findings = [machine.Finding("good", "settings", "make sense"), machine.port(loaded.serve.host, loaded.serve.port)]
+    findings = [
+        machine.Finding("good", "settings", "are valid"),
+        machine.check_port(loaded.serve.host, loaded.serve.port),
+    ]
     if loaded.kafka.bootstrap:
-        findings += servers.kafka(loaded)
+        findings += servers.check_kafka(loaded)
     if loaded.redis.url:
-        findings += servers.redis(loaded)
+        findings += servers.check_redis(loaded)
     return findings
 
 

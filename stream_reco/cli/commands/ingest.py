@@ -13,6 +13,7 @@ from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     FormatOption,
+    LimitOption,
     LogChoice,
     LogPath,
     TimeUnitOption,
@@ -32,28 +33,34 @@ def ingest(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    url: Annotated[str | None, typer.Option(help="The server; by default that of the settings.", metavar="URL")] = None,
+    limit: LimitOption = None,
+    url: Annotated[
+        str | None, typer.Option(help="Server address; that of the settings by default.", metavar="URL")
+    ] = None,
     kafka: Annotated[
-        bool, typer.Option("--kafka", help="Send to the events topic of the Kafka of the settings, not to a server.")
+        bool, typer.Option("--kafka", help="Send to the events topic of Kafka instead of a server.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one request.")] = 1000,
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", "--patience", min=0, help="Seconds to retry while the server is busy or away.", metavar="S"
+            "--timeout",
+            "--patience",
+            min=0,
+            help="Seconds to retry while the server is busy or unavailable.",
+            metavar="S",
         ),
     ] = 60.0,
     config: ConfigOption = None,
 ) -> None:
     """Send a log to a running server, or to Kafka. Sending it twice changes nothing.
 
-    A server that asks for a token gets that of STREAM_RECO_SERVE_TOKEN.
+    The token of the server is read from STREAM_RECO_SERVE_TOKEN.
     """
     choice = LogChoice(path, format, columns, time_unit)
     if kafka:
         if url is not None:
-            raise Misuse("--url and --kafka: choose one, a log goes to a server or into Kafka")
+            raise Misuse("--url and --kafka exclude each other: a log goes to a server or into Kafka")
         _into_kafka(settings_with_kafka(config), choice, limit, batch, timeout)
     else:
         _to_server(settings_of(config).settings, choice, limit, url, batch, timeout)
@@ -77,7 +84,7 @@ def _to_server(
                 progress.update(task, completed=sent.events)
     finally:
         client.close()
-        _tell(console, sent, log.dead_letters.counts.total())
+        _print_summary(console, sent, log.dead_letters.counts.total())
 
 
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, timeout: float) -> None:
@@ -98,8 +105,8 @@ def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch:
             run(send(settings, log, batch, timeout, count))
     finally:
         dead = log.dead_letters.counts.total()
-        told = f"{total:,} events sent to Kafka; {dead:,} rows of the file were no events"
-        console.print(told, highlight=False, soft_wrap=True)
+        summary = f"{total:,} events sent to Kafka; {dead:,} invalid rows in the file"
+        console.print(summary, highlight=False, soft_wrap=True)
 
 
 def _console() -> Console:
@@ -114,10 +121,10 @@ def _progress(console: Console) -> Progress:
     return Progress(console=console, disable=not console.is_terminal)
 
 
-def _tell(console: Console, sent: Sent, dead: int) -> None:
+def _print_summary(console: Console, sent: Sent, dead: int) -> None:
     console.print(
         f"{sent.events:,} events sent: {sent.accepted:,} accepted, {sent.duplicates:,} duplicates,"
-        f" {sent.rejected.total():,} rejected; {dead:,} rows of the file were no events",
+        f" {sent.rejected.total():,} rejected; {dead:,} invalid rows in the file",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,18 +1,17 @@
-"""`stream-reco learn`: a real log predicted first and learned from after, with no serving beside it.
+"""`stream-reco learn`: a real log, evaluated and learned from, without serving.
 
 It is what `stream-reco reproduce collisions` runs, once for each log.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_reco.clock import SystemClock
-from stream_reco.terminal.json_file import check_writable, write_json
-from stream_reco.terminal.log_options import ConfigOption, FormatOption, LogChoice, LogPath
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
+from stream_reco.terminal.log_options import ConfigOption, FormatOption, LimitOption, LogChoice, LogPath, WarmUpOption
 from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
@@ -26,24 +25,22 @@ if TYPE_CHECKING:
 def learn(
     path: LogPath,
     format: FormatOption,  # noqa: A002 - the option's name
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    warm_up: Annotated[
-        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
-    ] = None,
+    limit: LimitOption = None,
+    warm_up: WarmUpOption = None,
     hash_bits: Annotated[
         list[int] | None,
-        typer.Option(min=0, max=62, help="Beside it: users and items hashed into 2^N rows each.", metavar="N"),
+        typer.Option(min=0, max=62, help="Also train with users and items hashed into 2^N rows each.", metavar="N"),
     ] = None,
     other_seed: Annotated[
-        list[int] | None, typer.Option(help="Beside it: other weights and rows at first.", metavar="N")
+        list[int] | None, typer.Option(help="Also train from another seed of weights and rows.", metavar="N")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
+    json: JsonOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the learning half of the loop; nothing is served.
 
-    Each batch of examples is predicted with what was learned up to it, and learned from after. Several models may
-    learn side by side, from the very same batches.
+    Each batch of examples is predicted by the model so far, and learned from after. Several models can be trained in
+    parallel, on the same batches.
     """
     if json is not None:
         check_writable(json)
@@ -52,9 +49,9 @@ def learn(
         log = LogChoice(path, format).read(SystemClock().now_ms(), settings.serve.future_seconds)[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, hash_bits or [], other_seed or [], stop)
-    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first}
+    arguments = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first}
     if json is not None:
-        write_json(json, asked | figures)
+        write_json(json, arguments | figures)
 
 
 def _run(
@@ -63,10 +60,10 @@ def _run(
     from rich.console import Console
 
     from stream_reco.experiments.collisions.train_variants import LearnRun
-    from stream_reco.experiments.replay.view import view_of
+    from stream_reco.experiments.replay.view import replay_view
 
     run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
-    with view_of(Console(), run.tally, len(log)) as view:
+    with replay_view(Console(), run.tally, len(log)) as view:
 
         def watch() -> None:
             view.update()

@@ -1,23 +1,25 @@
-"""`stream-reco replay`: a real log through the whole loop, predicted first and learned from after."""
+"""`stream-reco replay`: a real log through the whole loop, each event evaluated before it is learned from."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_reco.clock import SystemClock
+from stream_reco.model.registry import DEFAULT
 from stream_reco.terminal.errors import Misuse
-from stream_reco.terminal.json_file import check_writable, write_json
+from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
     FormatOption,
+    LimitOption,
     LogChoice,
     LogPath,
     TimeUnitOption,
+    WarmUpOption,
 )
 from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
@@ -32,16 +34,30 @@ if TYPE_CHECKING:
     from stream_reco.experiments.replay.tally import ReplayTally
 
 NEVER = "never"
-"""As shells know a program that was interrupted."""
+"""The interval of a replay that publishes once, at the end of the warm-up."""
 
 
 class Labels(StrEnum):
-    """Policies of labels, and one that knows the future."""
+    """Policies of labels, and the oracle, which knows the final labels."""
 
     conclusive = "conclusive"
     early = "early"
     immediate = "immediate"
     oracle = "oracle"
+
+
+KeepSeenOption = Annotated[bool, typer.Option("--keep-seen", help="Keep items the user has already interacted with.")]
+SyncIntervalOption = Annotated[str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")]
+WithoutSourceOption = Annotated[
+    list[str] | None, typer.Option(help="Disable a candidate source; may be repeated.", metavar="NAME")
+]
+WithoutFeaturesOption = Annotated[
+    list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
+]
+ModelOption = Annotated[str | None, typer.Option(help="Model name; `stream-reco models` lists them.", metavar="NAME")]
+LabelsOption = Annotated[
+    Labels | None, typer.Option(help="Label policy; oracle knows each final label at once, as an upper bound.")
+]
 
 
 def _interval(text: str) -> int | None:
@@ -62,29 +78,20 @@ def replay(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Leave in what the user has acted on.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N events by time.", metavar="N")] = None,
-    warm_up: Annotated[
-        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
-    ] = None,
-    sync_interval: Annotated[
-        str, typer.Option(help="Seconds of event time between syncs, or never.", metavar="S")
-    ] = "60",
-    json: Annotated[Path | None, typer.Option(help="Write the figures there.", metavar="OUT")] = None,
-    without_source: Annotated[
-        list[str] | None, typer.Option(help="Leave a candidate source out; may be repeated.", metavar="NAME")
-    ] = None,
-    without_features: Annotated[
-        list[str] | None, typer.Option(help="Hide a feature family from the model; may be repeated.", metavar="FAMILY")
-    ] = None,
-    labels: Annotated[
-        Labels | None, typer.Option(help="When what was shown is a negative; oracle knows at once, to compare with.")
-    ] = None,
+    keep_seen: KeepSeenOption = False,
+    limit: LimitOption = None,
+    warm_up: WarmUpOption = None,
+    sync_interval: SyncIntervalOption = "60",
+    json: JsonOption = None,
+    without_source: WithoutSourceOption = None,
+    without_features: WithoutFeaturesOption = None,
+    model: ModelOption = None,
+    labels: LabelsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
 
-    Quality is that of what was served, before the event was learned from.
+    The metrics are those of the slates that were served, before the event was learned from.
     """
     interval = _interval(sync_interval)
     _check_names(without_source or [], without_features or [])
@@ -94,19 +101,22 @@ def replay(
         "slate.keep_seen": keep_seen or None,
         "slate.exploration": 0.0,
         "retrieve.without": without_source or None,
-        "model.without": without_features or None,
+        "model.name": model,
+        "model.two_tower_dcn.without": without_features or None,
         "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
     with stopping() as stop:
         settings = loop_settings(config, flags, format)
+        if without_features and settings.model.name != DEFAULT:
+            raise Misuse(f"--without-features is for the model {DEFAULT}, and this one is {settings.model.name}")
         choice = LogChoice(path, format, columns, time_unit)
         log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
         log = log[:limit]
         first = len(log) // 3 if warm_up is None else warm_up
         figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
-    asked = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
+    flags = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
     if json is not None:
-        write_json(json, asked | {"labels": labels or settings.labels.policy} | figures)
+        write_json(json, flags | {"labels": labels or settings.labels.policy} | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
@@ -121,7 +131,7 @@ def _check_names(sources: list[str], families: list[str]) -> None:
     ):
         for name in given:
             if name not in known:
-                raise Misuse(f"{flag} {name}: there is none of this name; there are {', '.join(known)}")
+                raise Misuse(f"{flag} {name}: unknown name; choose from {', '.join(known)}")
 
 
 def _run(
@@ -138,22 +148,22 @@ def _run(
 
     from stream_reco.embedded import Engine
     from stream_reco.experiments.replay.protocol import Plan, Replay
-    from stream_reco.experiments.replay.report import passed_over, report_of
-    from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
+    from stream_reco.experiments.replay.report import failed_events, replay_report
+    from stream_reco.experiments.replay.shown_quality import ShownQuality, final_labels_of
     from stream_reco.experiments.replay.tally import ReplayTally
-    from stream_reco.experiments.replay.view import view_of
+    from stream_reco.experiments.replay.view import replay_view
     from stream_reco.labels import OracleJoiner
 
     labels = settings.labels
     console = Console()
-    finals = finals_of(log, labels)
+    finals = final_labels_of(log, labels)
     shown = ShownQuality(finals)
     tally = ReplayTally()
     tally.dead_letters.update(log.dead_letters.counts)
-    failed_before = passed_over()
+    failed_before = failed_events()
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
-        with view_of(console, tally, len(log)) as view:
+        with replay_view(console, tally, len(log)) as view:
 
             def watch() -> None:
                 view.update()
@@ -162,17 +172,17 @@ def _run(
 
             watch()
             Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, watch).run(log)
-        if failed := passed_over() - failed_before:
+        if failed := failed_events() - failed_before:
             tally.dead_letters["internal"] += failed
-        report = report_of(tally, engine.status(), settings)
+        report = replay_report(tally, engine.status(), settings)
         report["impressions"] = shown.as_dict() if finals else None
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
-    _tell(console, tally, log)
+    _print_summary(console, tally, log)
     return report
 
 
-def _tell(console: Console, tally: ReplayTally, log: Log) -> None:
+def _print_summary(console: Console, tally: ReplayTally, log: Log) -> None:
     console.print(
         f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",

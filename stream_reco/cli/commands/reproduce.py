@@ -12,12 +12,13 @@ from stream_reco.experiments.collisions import experiment as collisions
 from stream_reco.experiments.collisions.plan import FILMS, CollisionLog
 from stream_reco.experiments.delays import experiment as delays
 from stream_reco.experiments.delays.plan import TALKINGDATA
-from stream_reco.experiments.pages.tables import ExperimentResults, figures_of, page_of
+from stream_reco.experiments.pages.tables import ExperimentResults, experiment_figures, experiment_page
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Size, checked_size
 from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.terminal.errors import Failure, Misuse
+from stream_reco.terminal.log_options import WarmUpOption
 
 ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
 LIMIT = 300_000
@@ -25,7 +26,7 @@ Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, ALL])  # type: ignore[
 
 
 def reproduce(
-    name: Annotated[Name, typer.Argument(help="Which experiment.")],
+    name: Annotated[Name, typer.Argument(help="The experiment.")],
     data: Annotated[
         Path | None,
         typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}.", metavar="DIR"),
@@ -33,36 +34,38 @@ def reproduce(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help=f"Only the first N events by time; {LIMIT:,}, of collisions what its page says."
+            min=1,
+            metavar="N",
+            help=f"Only the first N events by time; {LIMIT:,} by default, other limits for collisions.",
         ),
     ] = None,
-    warm_up: Annotated[
-        int | None, typer.Option(min=0, help="Events that are learned but not evaluated; a third.", metavar="N")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Replays at a time.", metavar="N")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the pages.", metavar="DIR")] = Path("docs/results"),
+    warm_up: WarmUpOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Replays in parallel.", metavar="N")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder to write the pages to.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
-        Path | None, typer.Option(help="Keeps finished replays; in the cache folder by default.", metavar="DIR")
+        Path | None, typer.Option(help="Folder of finished replays; in the cache folder by default.", metavar="DIR")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is kept from an earlier time.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore finished replays and run all again.")] = False,
 ) -> None:
-    """Run the replays of an experiment and write what they found: a page, its figures, a plot.
+    """Run the replays of an experiment and write its page of results, the figures and a plot.
 
-    Those that are finished are kept, so the same command goes on where it stopped. --limit and --warm-up are not for
-    `delays`, which takes its logs whole.
+    Finished replays are kept, so the same command resumes where it stopped. --limit and --warm-up do not apply to
+    `delays`, which replays whole logs.
     """
     folder = _work_folder(work)
     hashed = {}
     if name in (COLLISIONS, ALL):
-        # Before the hours of the others, so that a log that is missing is told at once.
-        hashed = collisions.stores_of(_folder(data, LOG), folder, limit, warm_up)
+        # Before the hours of the others, so that a missing log is reported at once.
+        hashed = collisions.collision_stores(_data_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
         chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
-        _of_clicks(chosen, ResultStore(folder, _folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh)
+        _reproduce_replays(
+            chosen, ResultStore(folder, _data_folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh
+        )
     if hashed:
-        _collisions(hashed, out, jobs, fresh=fresh)
+        _reproduce_collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
-        _delays(_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+        _reproduce_delays(_data_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
 
 
 def _size(limit: int | None, warm_up: int | None) -> Size:
@@ -70,47 +73,53 @@ def _size(limit: int | None, warm_up: int | None) -> Size:
     return checked_size(Size(most, most // 3 if warm_up is None else warm_up))
 
 
-def _of_clicks(chosen: list[Experiment], store: ResultStore, out: Path, jobs: int, *, fresh: bool) -> None:
-    _make(out)
+def _reproduce_replays(chosen: list[Experiment], store: ResultStore, out: Path, jobs: int, *, fresh: bool) -> None:
+    _create_folder(out)
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
-        for path in write(one, store, out):
+        for path in write_experiment_page(one, store, out):
             typer.echo(f"wrote {path}")
 
 
-def _collisions(stores: dict[CollisionLog, ResultStore], out: Path, jobs: int, *, fresh: bool) -> None:
-    _make(out)
-    for shelf, store in stores.items():
-        run_all(store, [shelf.run], jobs, fresh=fresh)
-    for path in collisions.write(stores, out):
+def _reproduce_collisions(stores: dict[CollisionLog, ResultStore], out: Path, jobs: int, *, fresh: bool) -> None:
+    _create_folder(out)
+    for source, store in stores.items():
+        run_all(store, [source.run], jobs, fresh=fresh)
+    for path in collisions.write_collisions_page(stores, out):
         typer.echo(f"wrote {path}")
 
 
-def _delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
-    _make(out)
-    stores = delays.stores_of(data, _work_folder(work), fresh=fresh)
+def _reproduce_delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
+    _create_folder(out)
+    stores = delays.delay_stores(data, _work_folder(work), fresh=fresh)
     for world, store in stores.items():
-        run_all(store, list(delays.runs_of(world)), jobs, fresh=fresh)
-    for path in delays.write(stores, out):
+        run_all(store, list(delays.published_runs(world)), jobs, fresh=fresh)
+    for path in delays.write_delays_page(stores, out):
         typer.echo(f"wrote {path}")
 
 
-def write(experiment: Experiment, store: ResultStore, out: Path) -> list[Path]:
+def write_experiment_page(experiment: Experiment, store: ResultStore, out: Path) -> list[Path]:
     """Write the page of an experiment whose runs are all in the store, its figures and its plot; returns the files."""
     found = ExperimentResults(experiment, {run: store.finished(run) for run in experiment.everything})
-    from stream_reco.experiments.pages.plot import plot_of
+    from stream_reco.experiments.pages.plot import experiment_plot
 
-    return write_page(out, experiment.name, lambda picture: page_of(found, picture), figures_of(found), plot_of(found))
+    return write_page(
+        out,
+        experiment.name,
+        lambda picture: experiment_page(found, picture),
+        experiment_figures(found),
+        experiment_plot(found),
+    )
 
 
-def _folder(data: Path | None, log: str) -> Path:
+def _data_folder(data: Path | None, log: str) -> Path:
     """The folder with a log, by the name that it has there."""
     from stream_reco.datasets import globo, talkingdata
 
     if data is None:
         source = globo if log == LOG else talkingdata
         where = (source.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
-        raise Misuse(f"say with --data or STREAM_RECO_DATA which folder holds {log}; the clicks are at {where}")
+        raise Misuse(f"set --data or STREAM_RECO_DATA to the folder that holds {log}; the clicks are at {where}")
     return data
 
 
@@ -120,8 +129,8 @@ def _work_folder(work: Path | None) -> Path:
     return (work or user_cache_path("stream-reco") / "reproduce").absolute()
 
 
-def _make(out: Path) -> None:
+def _create_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f"cannot make {out}: {error.strerror}; name another folder with --out") from error
+        raise Failure(f"cannot create {out}: {error.strerror}; name another folder with --out") from error

@@ -24,32 +24,30 @@ PortOption = Annotated[
 
 
 def serve(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that keeps everything; made if need be.", metavar="DIR")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="State directory (created if missing).", metavar="DIR")] = None,
     redis: Annotated[
-        str | None, typer.Option(help="Follow the trainer that publishes over this Redis instead.", metavar="URL")
+        str | None, typer.Option(help="Follow a trainer that publishes over this Redis.", metavar="URL")
     ] = None,
     host: HostOption = None,
     port: PortOption = None,
     sync_interval: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds between two versions of what is served; 1 by default.", metavar="S"),
+        typer.Option(min=0.1, help="Seconds between two served versions; 1 by default.", metavar="S"),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Take events, learn from them and answer over HTTP, until Ctrl-C.
+    """Accept events, learn from them and answer over HTTP, until Ctrl-C.
 
-    What was acknowledged survives every crash. The dashboard is at /dashboard. With --redis it is a scorer replica: it
-    answers from what a trainer elsewhere publishes, and keeps nothing.
+    Acknowledged events survive crashes. The dashboard is at /dashboard. With --redis it is a scorer replica: it answers
+    from what a trainer elsewhere publishes, and keeps no state.
     """
     settings = settings_of(config, {"serve.host": host, "serve.port": port, "redis.url": redis}).settings
     if data is not None and redis is not None:
-        raise Misuse("--data keeps the whole loop here, --redis follows a trainer elsewhere: give one of them")
+        raise Misuse("--data runs the whole loop here, --redis follows a trainer elsewhere: give only one of them")
     if data is None and not settings.redis.url:
         raise Misuse("give --data DIR for the whole loop, or --redis URL (the setting redis.url) to follow a trainer")
     if data is None and sync_interval is not None:
-        raise Misuse("--sync-interval goes with --data: with --redis the trainer decides how often it publishes")
+        raise Misuse("--sync-interval needs --data: with --redis the trainer decides how often it publishes")
     from stream_reco.terminal.signals import stopping
 
     started = time.monotonic()

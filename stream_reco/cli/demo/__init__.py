@@ -1,1 +1,1 @@
-"""The people of the demo, and what its terminal shows."""
+"""The simulated users of `demo`, and its terminal output."""

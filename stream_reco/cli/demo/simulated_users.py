@@ -1,4 +1,4 @@
-"""The people of a simulated world, who use the server as real ones would: over HTTP, in real time."""
+"""Simulated users, who use the server as real ones would: over HTTP, in real time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SETTINGS: dict[str, object] = {
     "labels.lateness_seconds": 2.0,
     "slate.exploration": 0.05,
 }
-"""A day lasts two minutes here, so that one sees tastes drift, items come and go, and labels mature in half an hour."""
+"""A day lasts two minutes here, so that tastes drift, items come and go, and labels mature within half an hour."""
 
 
-def world_of(seed: int, now: int) -> World:
-    """A small and quick world that begins at `now` (ms): few topics, so that what few people do tells something."""
+def demo_world(seed: int, now: int) -> World:
+    """A small, fast world that begins at `now` (ms); it has few topics, so that few users suffice to learn them."""
     return World(
         seed,
         users=300,
@@ -42,8 +42,8 @@ def world_of(seed: int, now: int) -> World:
     )
 
 
-class Score:
-    """Expected clicks a slate over the last requests: of what was served, of chance, and the most that was possible."""
+class DemoScore:
+    """Expected clicks per slate over the last requests: of served, random and the best possible slates."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -68,34 +68,34 @@ class Score:
         PROGRESSIVE.labels("regret_of_chance").set(best - by_chance)
 
 
-class People:
-    """Everybody in the world; `step` lets them do all that was due since the step before."""
+class SimulatedUsers:
+    """All simulated users; `step` performs everything that was due since the previous step."""
 
     def __init__(self, world: World, client: Client) -> None:
-        self.score = Score()
+        self.score = DemoScore()
         self.sent = Sent()
         self._world, self._client = world, client
-        self._looked: int | None = None
-        self._later: list[tuple[int, int, Event]] = []
+        self._stepped: int | None = None
+        self._scheduled: list[tuple[int, int, Event]] = []
         self._order = count()
 
     def step(self, now: int) -> None:
-        """Items appear and go, people ask and look, and those who clicked earlier get round to it; `now` in ms."""
-        events = self._world.item_events(self._looked, now)
-        self._looked = now
+        """Send changed items, request slates, send their impressions, and send the clicks that are due; `now` in ms."""
+        events = self._world.item_events(self._stepped, now)
+        self._stepped = now
         for request in self._world.step(now):
-            events += self._ask(request)
-        while self._later and self._later[0][0] <= now:
-            events.append(heapq.heappop(self._later)[2])
+            events += self._request_slate(request)
+        while self._scheduled and self._scheduled[0][0] <= now:
+            events.append(heapq.heappop(self._scheduled)[2])
         for size, body in bodies(events, 1_000):
             self.sent.add(size, self._client.post("/v1/events", body))
         self.score.show()
 
-    def _ask(self, request: Visit) -> list[Event]:
-        """Ask for a slate; returns its impressions and keeps the responses for later."""
+    def _request_slate(self, request: Visit) -> list[Event]:
+        """Request a slate; returns its impressions and schedules the responses."""
         user, at, world = request.user_id, request.timestamp, self._world
-        asked = {"user_id": user, "k": SLATE, "context": request.context}
-        slate = self._client.post("/v1/recommend", json.dumps(asked).encode())
+        body = {"user_id": user, "k": SLATE, "context": request.context}
+        slate = self._client.post("/v1/recommend", json.dumps(body).encode())
         items = [item["item_id"] for item in slate["items"]]
         self.score.add(
             world.expected_clicks(user, items, at),
@@ -107,5 +107,5 @@ class People:
             user, items, at, request_id=slate["request_id"], propensities=propensities, context=request.context
         )
         for event in events[len(items) :]:
-            heapq.heappush(self._later, (event.timestamp, next(self._order), event))
+            heapq.heappush(self._scheduled, (event.timestamp, next(self._order), event))
         return events[: len(items)]

@@ -1,4 +1,4 @@
-"""How the demo shows itself: a live table on a terminal, a line every few seconds elsewhere."""
+"""The output of the demo: a live table on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from stream_reco.cli.demo.simulated_users import RECENT, Score
+from stream_reco.cli.demo.simulated_users import RECENT, DemoScore
 
 _LINE_SECONDS = 5.0
 
 
 class DemoView:
-    """Shows the score and the server's status; a context manager."""
+    """Shows the score and the status of the server; a context manager."""
 
     def __init__(self, console: Console, url: str) -> None:
         self._console, self._url = console, url
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown = -_LINE_SECONDS
 
-    def update(self, seconds: float, score: Score, status: Mapping[str, object]) -> None:
-        """Show how things are after so many seconds."""
+    def update(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> None:
+        """Show the state after `seconds`."""
         if self._live is not None:
             self._live.update(self._table(seconds, score, status), refresh=True)
         elif seconds - self._shown >= _LINE_SECONDS:
             self._shown = seconds
             self._console.print(self._line(seconds, score, status), highlight=False, soft_wrap=True)
 
-    def _table(self, seconds: float, score: Score, status: Mapping[str, object]) -> Table:
+    def _table(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> Table:
         served, by_chance, best = score.means()
         table = Table("", "", box=None, show_header=False, pad_edge=False)
         table.add_row("time", f"{seconds:,.0f} s")
         for name in ("events", "examples", "version", "rows"):
             table.add_row(name, f"{status[name]:,}")
-        table.add_row("slates asked for", f"{score.requests:,}")
-        table.add_row(f"expected clicks a slate, last {RECENT:,}", "")
-        for name, value in (("  served", served), ("  by chance", by_chance), ("  the best possible", best)):
+        table.add_row("slates", f"{score.requests:,}")
+        table.add_row(f"expected clicks per slate, last {RECENT:,}", "")
+        for name, value in (("  served", served), ("  random", by_chance), ("  best possible", best)):
             table.add_row(name, f"{value:.3f}  {_bar(value, best)}")
         table.add_row("dashboard", f"{self._url}/dashboard")
-        table.add_row("", "Ctrl-C ends it")
+        table.add_row("", "Ctrl-C to stop")
         return table
 
-    def _line(self, seconds: float, score: Score, status: Mapping[str, object]) -> str:
+    def _line(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> str:
         served, by_chance, best = score.means()
         return (
             f"{seconds:,.0f} s: {status['events']:,} events, {status['examples']:,} examples, version"
-            f" {status['version']}, {score.requests:,} slates; expected clicks a slate: {served:.3f} served,"
-            f" {by_chance:.3f} by chance, {best:.3f} at best"
+            f" {status['version']}, {score.requests:,} slates; expected clicks per slate: {served:.3f} served,"
+            f" {by_chance:.3f} at random, {best:.3f} best possible"
         )
 
     def __enter__(self) -> DemoView:

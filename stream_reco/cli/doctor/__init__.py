@@ -1,1 +1,1 @@
-"""What `doctor` looks at: this machine, and the servers that the settings name."""
+"""The checks of `doctor`: this machine, and the servers that the settings name."""

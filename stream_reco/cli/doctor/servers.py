@@ -1,4 +1,4 @@
-"""Kafka and Redis, looked at from this machine, where the settings name them."""
+"""Checks of Kafka and Redis, where the settings name them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OLDEST_REDIS = (6, 2)
 
 
-def kafka(settings: Settings) -> list[Finding]:
+def check_kafka(settings: Settings) -> list[Finding]:
     """Whether a broker answers, which release it is, and whether the topics are as declared."""
     from topologies.client.broker_release import OLDEST, release_of
     from topologies.client.connection import probe
@@ -37,11 +37,11 @@ def kafka(settings: Settings) -> list[Finding]:
     return findings if len(findings) > 1 else [*findings, Finding("good", "topics", "are as declared")]
 
 
-def redis(settings: Settings) -> list[Finding]:
-    """Whether Redis answers, is new enough, and keeps what was not given a time to leave."""
+def check_redis(settings: Settings) -> list[Finding]:
+    """Whether Redis answers, is recent enough, and does not evict keys without a TTL."""
     from stream_reco.redis.connection import RedisFailure, RedisLink
 
-    # What it would log is what people are told.
+    # The finding says what would be logged.
     logging.getLogger("stream_reco.redis.connection").setLevel(logging.CRITICAL)
     try:
         with RedisLink.of(settings.redis, timeout_seconds=3.0) as link:
@@ -55,7 +55,9 @@ def _redis_version(link: RedisLink) -> Finding:
     version = str(answer.get("redis_version", "")) if isinstance(answer, dict) else ""
     oldest = ".".join(map(str, _OLDEST_REDIS))
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST_REDIS:
-        return Finding("bad", "Redis", f"{link.address} is {version or 'of no version'}: {oldest} or newer is needed")
+        return Finding(
+            "bad", "Redis", f"{link.address} is {version or 'of unknown version'}: {oldest} or newer is needed"
+        )
     return Finding("good", "Redis", f"{version} at {link.address}")
 
 
@@ -64,11 +66,11 @@ def _redis_policy(link: RedisLink) -> list[Finding]:
 
     try:
         answer = link.call("CONFIG GET", "maxmemory-policy")
-    except RedisRefused:  # whoever rents it may not be allowed to ask
+    except RedisRefused:  # managed services may forbid the command
         return []
     policy = str(answer.get("maxmemory-policy", "")) if isinstance(answer, dict) else ""
     if policy.startswith("allkeys"):
         fix = "set maxmemory-policy noeviction or volatile-ttl"
-        text = f"{policy} may drop publications that replicas still wait for: they ask for snapshots then; {fix}"
+        text = f"{policy} may evict publications that replicas have not read, so that they need snapshots; {fix}"
         return [Finding("warning", "Redis memory", text)]
     return [Finding("good", "Redis memory", f"maxmemory-policy {policy}")] if policy else []

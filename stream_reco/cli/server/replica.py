@@ -20,7 +20,7 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import MODEL_NAME, ServingState
+from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate_features import SlateListener
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
@@ -52,7 +52,7 @@ def serve_replica(settings: Settings) -> Iterator[RunningServer]:
             soon = stack.enter_context(RedisLink.of(redis, timeout_seconds=_USER_SECONDS))
         except ValueError as error:
             raise Misuse(str(error)) from error
-        served = ServingState(settings.model, settings.signals, MODEL_NAME, settings.serve.row_precision)
+        served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
         seed = settings.training.seed
         users = RemoteUserContexts(
             served,

@@ -11,12 +11,12 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.experiments.collisions.hash import bucket_of
 from stream_reco.model.settings import ModelSettings
-from stream_reco.train.batch import TrainingBatch
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
 HASHED = ("user", "item")
-"""Tables of ids. Contexts have a few dozen values, which nobody would hash."""
+"""Tables of ids. Contexts have a few dozen values, which need no hashing."""
 
 
 class HashedTable(EmbeddingTable):
@@ -69,13 +69,13 @@ class HashedTable(EmbeddingTable):
 
 
 def hash_ids(trainer: Trainer, bits: int) -> None:
-    """Let a trainer that has not begun keep its users and items in 2^`bits` rows each."""
+    """Make an untrained trainer keep its users and items in 2^`bits` rows each."""
     for name in HASHED:
         trainer.tables[name] = HashedTable(trainer.tables[name], bits)
 
 
 class ParallelTrainers(Trainer):
-    """A trainer with `others` beside it, which are given all that it is given."""
+    """A trainer that passes every batch and eviction on to `others` as well."""
 
     def __init__(self, model: ModelSettings, settings: TrainSettings, others: Sequence[Trainer]) -> None:
         super().__init__(model, settings)
@@ -88,7 +88,7 @@ class ParallelTrainers(Trainer):
         return super().step(batch)
 
     def evict(self, now: int, limit: int | None = None) -> None:
-        """Let the rows of all go that were idle for too long, at most `limit` of each table."""
+        """Evict rows that were idle for too long from the tables of all trainers, at most `limit` of each table."""
         for other in self._others:
             other.evict(now, limit)
         super().evict(now, limit)

@@ -10,8 +10,7 @@ FILMS = "ml100k"
 WINDOWS = 20
 """Equal parts of the events, whose figures are those over time."""
 SETTINGS = ("training.hard_negatives = 8", "training.popular_negatives = 8", "training.wait_seconds = 3600")
-"""A quarter of the negatives and only full steps: three times as many positives in the same time, and it is those that
-are rare."""
+"""A quarter of the negatives, and only full steps: three times as many positives, the rare ones, in the same time."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class CollisionLog:
 
     @property
     def run(self) -> Run:
-        """The one pass over the log in which all tables learn side by side."""
+        """The one pass over the log in which all tables are trained in parallel."""
         hashed = (option for bits in self.bits for option in ("--hash-bits", str(bits)))
         seeds = (option for seed in SEEDS for option in ("--other-seed", str(seed)))
         return Run(f"collisions {self.name}", (*hashed, *seeds), settings=SETTINGS, command="learn")
@@ -42,7 +41,7 @@ class CollisionLog:
         return Experiment(self.name, full, (full, *hashed), tuple(seeds))
 
     def size(self, limit: int | None, warm_up: int | None) -> Size:
-        """How much is run where people ask for these, None being their leaving it to us.
+        """How much is run, with the flags `limit` and `warm_up` (None: not given).
 
         Raises `Misuse` where that leaves nothing to evaluate.
         """
@@ -50,11 +49,11 @@ class CollisionLog:
 
 
 def power(bits: int) -> str:
-    """2ⁿ, as typography has it."""
+    """2ⁿ, with a superscript."""
     return "2" + str(bits).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-SHELVES = (
+COLLISION_LOGS = (
     CollisionLog("ml100k", "MovieLens 100k", "movielens", FILMS, (12, 10, 8, 6), None),
     CollisionLog("globo", "News clicks", "globo", LOG, (16, 14, 12, 10, 8), 180_000),
 )

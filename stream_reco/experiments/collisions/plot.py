@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from stream_reco.experiments.collisions.page import Shelves
+from stream_reco.experiments.collisions.page import CollisionResults
 from stream_reco.experiments.collisions.plan import WINDOWS
 from stream_reco.experiments.pages.plot import STYLE
 from stream_reco.experiments.pages.tables import ExperimentResults
@@ -20,7 +20,7 @@ LEFT_OUT = 3
 """Windows at the beginning that are not drawn: before much is learned logloss is so high that the rest is flat."""
 
 
-def plot_of(found: Shelves) -> bytes | None:
+def collisions_plot(found: CollisionResults) -> bytes | None:
     """The picture as SVG; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl
@@ -30,13 +30,13 @@ def plot_of(found: Shelves) -> bytes | None:
         return None
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 3.4 * len(found)), layout="constrained")
-        for (shelf, one), panels in zip(found.items(), figure.subplots(len(found), 4, squeeze=False), strict=True):
+        for (source, one), panels in zip(found.items(), figure.subplots(len(found), 4, squeeze=False), strict=True):
             for at, (name, label) in enumerate(_METRICS.items()):
                 _draw(panels[2 * at], one, name)
                 panels[2 * at].set_title(label)
                 _draw(panels[2 * at + 1], one, name, minus_full=True)
                 panels[2 * at + 1].set_title(f"{label}, minus the collisionless")
-            panels[0].set_ylabel(shelf.heading)
+            panels[0].set_ylabel(source.heading)
             handles, labels = panels[0].get_legend_handles_labels()
             panels[-1].legend(handles, labels, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         picture = BytesIO()

@@ -1,10 +1,9 @@
-"""A log through the learning half of the loop: each batch is predicted, counted, and learned from after, by several."""
+"""A log through the learning half of the loop: each batch is evaluated, then learned from, by several trainers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,23 +15,23 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.experiments.collisions.hash import sharing
 from stream_reco.experiments.collisions.hashed_table import HASHED, ParallelTrainers, hash_ids
 from stream_reco.experiments.collisions.plan import WINDOWS
-from stream_reco.experiments.replay.report import commit_of, passed_over, peak_rss_bytes, plain
+from stream_reco.experiments.replay.report import PACKAGE, as_json, commit_of, failed_events, peak_rss_bytes
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
-from stream_reco.train.batch import TrainingBatch
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.trainer import Trainer
 
 _CHUNK = 8192
 _BINS = 1 << 16
-"""Of scores: what is compared differs by less than the thousandth that fewer would cost."""
+"""Of scores: the differences compared are smaller than the error of about 0.001 that fewer bins would have."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is learned beside the others: users and items in 2^`hash_bits` rows each (None: a row each), from `seed`.
+    """One of several trainers: users and items in 2^`hash_bits` rows each (None: a row for each id).
 
-    The seed is of weights and rows at first; negatives are drawn once, for all.
+    `seed` is that of initial weights and rows; negatives are drawn once, for all trainers.
     """
 
     hash_bits: int | None
@@ -41,7 +40,7 @@ class Variant:
 
 @dataclass
 class VariantRun:
-    """One trainer and how good its predictions were, over all that counts and in each of `WINDOWS` parts."""
+    """One trainer and the quality of its predictions, in all and in each of `WINDOWS` parts of the log."""
 
     variant: Variant
     trainer: Trainer
@@ -50,13 +49,13 @@ class VariantRun:
 
 
 class LearnRun:
-    """One pass in which all trainers are given the very same batches.
+    """One pass over a log in which all trainers get the same batches.
 
-    Predictions of what is learned in the first `warm_up` of `total` events count in their windows alone.
+    Predictions within the first `warm_up` of `total` events count in their windows only.
     """
 
     def __init__(self, settings: Settings, total: int, warm_up: int, hash_bits: list[int], seeds: list[int]) -> None:
-        """Beside the collisionless one of the settings: hashed ones of these sizes, collisionless ones of `seeds`."""
+        """Trains the model of the settings, hashed ones of 2^`hash_bits` rows each, and unhashed ones of `seeds`."""
         torch.set_num_threads(settings.training.threads)
         self.tally = ReplayTally()
         self._learner = Learner(settings)
@@ -64,8 +63,8 @@ class LearnRun:
         own = settings.training.seed
         variants = [*(Variant(bits, own) for bits in hash_bits), *(Variant(None, seed) for seed in seeds)]
         others = [VariantRun(variant, _trainer(settings, variant)) for variant in variants]
-        first = ParallelTrainers(settings.model, settings.training, [pupil.trainer for pupil in others])
-        self.pupils = [VariantRun(Variant(None, own), first), *others]
+        first = ParallelTrainers(settings.model, settings.training, [run.trainer for run in others])
+        self.runs = [VariantRun(Variant(None, own), first), *others]
         self._learner.lessons.trainer = first
         self._learner.lessons.watch = self._batch
         self._ids: dict[str, set[int]] = {name: set() for name in HASHED}
@@ -77,13 +76,13 @@ class LearnRun:
             self.tally.events += 1
             watch()
 
-        failed_before = passed_over()
+        failed_before = failed_events()
         for events in log.batches(_CHUNK):
             with self.tally.stage("ingest"):
                 self._learner.learn(events, between)
         self._learner.finish()
         self.tally.dead_letters.update(log.dead_letters.counts)
-        if failed := passed_over() - failed_before:
+        if failed := failed_events() - failed_before:
             self.tally.dead_letters["internal"] += failed
 
     def _batch(self, batch: TrainingBatch) -> None:
@@ -91,20 +90,20 @@ class LearnRun:
         self._ids["user"].update(inputs.user_keys.tolist())
         self._ids["item"].update(inputs.item_keys[inputs.starts].tolist())
         window = min(WINDOWS - 1, max(0, events - 1) * WINDOWS // max(1, self._total))
-        for number, pupil in enumerate(self.pupils):
-            counts = [pupil.windows[window], *([pupil.quality] if events > self._warm_up else [])]
-            seen = _Seen(counts, self.tally if number == 0 else None)
-            evaluate_before_training(seen, batch, pupil.trainer.averaged, pupil.trainer.tables)
+        for number, run in enumerate(self.runs):
+            counts = [run.windows[window], *([run.quality] if events > self._warm_up else [])]
+            sink = _BatchCounts(counts, self.tally if number == 0 else None)
+            evaluate_before_training(sink, batch, run.trainer.averaged, run.trainer.tables)
 
     def report(self, log: Log) -> dict[str, object]:
-        """The figures: at the top those of the collisionless trainer, in "variants" of all, it first."""
+        """The figures: those of the collisionless trainer, and in "variants" those of all trainers, it first."""
         seconds = self.tally.elapsed
-        variants = [self._variant(pupil) for pupil in self.pupils]
+        variants = [self._variant(run) for run in self.runs]
         ends = [max(0, -(-len(log) * (number + 1) // WINDOWS) - 1) for number in range(WINDOWS)]
         return {
             "events": self.tally.events,
-            "evaluated": self.pupils[0].quality.count,
-            **self.pupils[0].quality.as_dict(),
+            "evaluated": self.runs[0].quality.count,
+            **self.runs[0].quality.as_dict(),
             "negatives": "sampled" if self.tally.sampled else "shown",
             "examples": self._learner.examples,
             "window_ends": [int(log.times[end]) for end in ends] if len(log) else [],
@@ -113,23 +112,23 @@ class LearnRun:
             "events_per_second": round(self.tally.events / max(seconds, 1e-9), 1),
             "peak_rss_bytes": peak_rss_bytes(),
             "dead_letters": dict(self.tally.dead_letters),
-            **commit_of(Path(__file__).parent),
-            "settings": plain(self._learner.settings),
+            **commit_of(PACKAGE),
+            "settings": as_json(self._learner.settings),
         }
 
-    def _variant(self, pupil: VariantRun) -> dict[str, object]:
-        bits = pupil.variant.hash_bits
+    def _variant(self, run: VariantRun) -> dict[str, object]:
+        bits = run.variant.hash_bits
         return {
             "hash_bits": bits,
-            "seed": pupil.variant.seed,
-            **pupil.quality.as_dict(),
-            "windows": [{"count": one.count, **one.as_dict()} for one in pupil.windows],
-            "tables": {name: self._table(pupil, name) for name in HASHED},
+            "seed": run.variant.seed,
+            **run.quality.as_dict(),
+            "windows": [{"count": one.count, **one.as_dict()} for one in run.windows],
+            "tables": {name: self._table(run, name) for name in HASHED},
         }
 
-    def _table(self, pupil: VariantRun, name: str) -> dict[str, object]:
-        """Ids that were trained, the rows they have had, how many of them shared one; rows and bytes at the end."""
-        table, bits = pupil.trainer.tables[name], pupil.variant.hash_bits
+    def _table(self, run: VariantRun, name: str) -> dict[str, object]:
+        """Trained ids, the rows that they had, how many ids shared one; rows and bytes at the end."""
+        table, bits = run.trainer.tables[name], run.variant.hash_bits
         shared = sharing(self._ids[name], None if bits is None else 1 << bits)
         return {
             "ids": shared.ids,
@@ -141,8 +140,8 @@ class LearnRun:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Where the predictions of one batch are counted."""
+class _BatchCounts:
+    """Counts the predictions of one batch."""
 
     counts: list[BinaryMetrics]
     tally: ReplayTally | None

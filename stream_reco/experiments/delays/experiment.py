@@ -23,63 +23,63 @@ if TYPE_CHECKING:
 _FUTURE_SECONDS = 300.0
 
 
-def stores_of(data: Path, work: Path, *, fresh: bool = False) -> dict[DelayWorld, ResultStore]:
-    """A store for each world; simulated logs are made where there are none yet, or if they are to be `fresh`.
+def delay_stores(data: Path, work: Path, *, fresh: bool = False) -> dict[DelayWorld, ResultStore]:
+    """A store for each world; simulated logs are generated where missing, or all of them if `fresh`.
 
     Raises `Failure` where a log cannot be read.
     """
-    from stream_reco.experiments.delays.simulated_log import world_log
+    from stream_reco.experiments.delays.simulated_log import simulated_log_of
 
     real = WORLDS[1]
     stores = {real: ResultStore(work, data / TALKINGDATA, real.size, real.log_format, real.shown_log)}
-    typer.echo("simulated logs: made once, in about a minute each, and kept")
+    typer.echo("simulated logs: generated once, about a minute each, and kept")
     for world in (WORLDS[0], *MORE_WORLDS):
         stores[world] = ResultStore(
-            work, world_log(world, work, fresh=fresh), world.size, world.log_format, world.shown_log
+            work, simulated_log_of(world, work, fresh=fresh), world.size, world.log_format, world.shown_log
         )
     return stores
 
 
-def runs_of(world: DelayWorld) -> tuple[Run, ...]:
-    """The runs that the page tells of."""
+def published_runs(world: DelayWorld) -> tuple[Run, ...]:
+    """The runs of a world that the page shows."""
     return world.compared if world in MORE_WORLDS else world.runs
 
 
-def write(stores: dict[DelayWorld, ResultStore], out: Path) -> list[Path]:
+def write_delays_page(stores: dict[DelayWorld, ResultStore], out: Path) -> list[Path]:
     """Write the page, its figures and its plot of runs that are all in their stores; returns the files."""
-    from stream_reco.experiments.delays.page import page_of
-    from stream_reco.experiments.delays.plot import plot_of
-    from stream_reco.experiments.delays.results import DelayResults, json_of
+    from stream_reco.experiments.delays.page import delays_page
+    from stream_reco.experiments.delays.plot import delays_plot
+    from stream_reco.experiments.delays.results import DelayResults, delays_figures
 
-    found = [_found(world, stores[world]) for world in WORLDS]
+    found = [_delay_results(world, stores[world]) for world in WORLDS]
     more = [DelayResults(world, _results(world, stores[world])) for world in MORE_WORLDS]
-    page = partial(page_of, found, more)
-    return write_page(out, "labels", page, json_of([*found, *more]), plot_of(found))
+    page = partial(delays_page, found, more)
+    return write_page(out, "labels", page, delays_figures([*found, *more]), delays_plot(found))
 
 
 def _results(world: DelayWorld, store: ResultStore) -> dict[Run, Result]:
-    return {run: store.finished(run) for run in runs_of(world)}
+    return {run: store.finished(run) for run in published_runs(world)}
 
 
-def _found(world: DelayWorld, store: ResultStore) -> DelayResults:
-    from stream_reco.experiments.delays.lead_times import leads_of
+def _delay_results(world: DelayWorld, store: ResultStore) -> DelayResults:
+    from stream_reco.experiments.delays.lead_times import measure_leads
     from stream_reco.experiments.delays.results import DelayResults
     from stream_reco.labels import LabelSettings
 
     log = LogChoice(store.log, Format(world.log_format)).read(SystemClock().now_ms(), _FUTURE_SECONDS)
     settings = LabelSettings(window_days=world.window_days)
     ceiling = _ceiling(log, store, settings) if world is WORLDS[0] else None
-    return DelayResults(world, _results(world, store), leads_of(log, settings), ceiling)
+    return DelayResults(world, _results(world, store), measure_leads(log, settings), ceiling)
 
 
 def _ceiling(log: Log, store: ResultStore, settings: LabelSettings) -> dict[str, Any]:
     """The figures of the true probabilities, of the impressions that are measured in the runs."""
     from stream_reco.events import Impression
-    from stream_reco.experiments.delays.simulated_log import true_chances
-    from stream_reco.experiments.replay.shown_quality import ShownQuality, finals_of
+    from stream_reco.experiments.delays.simulated_log import true_probabilities
+    from stream_reco.experiments.replay.shown_quality import ShownQuality, final_labels_of
 
-    quality = ShownQuality(finals_of(log, settings))
+    quality = ShownQuality(final_labels_of(log, settings))
     shown = [event for event in log if isinstance(event, Impression)]
     warm = sum(isinstance(event, Impression) for event in log[: store.size.warm_up])
-    quality.shown(shown[warm:], true_chances(store.log)[warm:].astype("float32"))
+    quality.shown(shown[warm:], true_probabilities(store.log)[warm:].astype("float32"))
     return quality.as_dict()

@@ -1,4 +1,4 @@
-"""How much sooner the policy `early` labels what was shown than `conclusive`, and how often it is wrong."""
+"""How much sooner the policy `early` labels impressions than `conclusive`, and how often it is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INFERRED = "responded_later"
 
 
 @dataclass(frozen=True)
-class Leads:
+class LeadTimes:
     """Of the impressions that end as negatives: how many days sooner their first label came."""
 
     negatives: int
@@ -24,7 +24,7 @@ class Leads:
     """Negatives that were given sooner."""
     median: float
     p90: float
-    """Over all negatives; most often those that no response tells on come when they would have come anyway."""
+    """Over all negatives; those without a later response come no sooner."""
     earlier_median: float
     earlier_p90: float
     """Over those that were given sooner."""
@@ -36,15 +36,15 @@ class Leads:
     """Impressions of any kind whose first label came later than under `conclusive`."""
 
 
-def leads_of(log: Log, settings: LabelSettings) -> Leads:
+def measure_leads(log: Log, settings: LabelSettings) -> LeadTimes:
     """Label a log under both policies."""
     finals = final_labels(log, settings)
-    patient, _ = _first_labels(log, replace(settings, policy="conclusive"))
-    quick, (inferred, wrong) = _first_labels(log, replace(settings, policy="early"))
-    sooner = {name: (patient[name] - time) / DAY_MS for name, time in quick.items()}
+    conclusive, _ = _first_labels(log, replace(settings, policy="conclusive"))
+    early, (inferred, wrong) = _first_labels(log, replace(settings, policy="early"))
+    sooner = {name: (conclusive[name] - time) / DAY_MS for name, time in early.items()}
     days = np.array([sooner[name] for name, final in finals.items() if final.label == 0])
     given = days[days > 0]
-    return Leads(
+    return LeadTimes(
         len(days),
         len(given),
         *_percentiles(days),

@@ -10,11 +10,11 @@ DAYS = 60
 TALKINGDATA = "talkingdata_clicks.csv.gz"
 SECOND_SEED = 1
 MORE_SEEDS = (1, 2)
-"""Of simulated worlds besides 0: between two runs on one world, chance is as large as what is to be told apart."""
+"""Of simulated worlds besides 0: between two runs on one world, chance is as large as the effects to measure."""
 CORRECTIONS, AFTER_AN_HOUR = ("none", "undo", "fnw"), ("undo", "es-dfm")
 _COMPARED = ("oracle", *(f"immediate {one}" for one in CORRECTIONS), "immediate es-dfm after 1 h")
 _STEPS = ("training.batch = 32", "training.wait_seconds = 3600")
-"""Shows are rare in these logs: steps of the default size would hold two or three examples, and take hours."""
+"""Impressions are rare in these logs: steps of the default wait would hold two or three examples, and take hours."""
 _WAIT = "labels.wait_seconds = 3600"
 
 
@@ -29,7 +29,7 @@ class DelayWorld:
     interval: int
     window_days: float
     slates: bool
-    """Whether responses tell on other impressions; else `early` infers nothing."""
+    """Whether a response says something about other impressions; else `early` infers nothing."""
     seed: int = 0
     """Of a simulated world, and of the model where it is not 0."""
 

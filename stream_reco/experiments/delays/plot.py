@@ -22,12 +22,12 @@ _COLOURS = {
     "immediate fnw": "#d1681c",
     "immediate es-dfm after 1 h": "#8e5ea2",
 }
-"""Of the runs that are drawn; more lines would hide each other."""
+"""Of the runs that are drawn; more lines would be unreadable."""
 _MOST = {"calibration": 4.0, "logloss": 0.02}
-"""What is above this is drawn as this: without negatives there is no bound, and all else would be flat."""
+"""Values are clipped here: without negatives they are unbounded, and all other lines would look flat."""
 
 
-def plot_of(found: list[DelayResults]) -> bytes | None:
+def delays_plot(found: list[DelayResults]) -> bytes | None:
     """The picture as SVG; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl

@@ -1,4 +1,4 @@
-"""What the experiment on delays found, as figures."""
+"""The figures of the experiment on delays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stream_reco.experiments.delays.lead_times import Leads
+from stream_reco.experiments.delays.lead_times import LeadTimes
 from stream_reco.experiments.delays.plan import DelayWorld
 from stream_reco.experiments.runs.plan import Run, config_text
 from stream_reco.experiments.runs.result_store import Result
@@ -24,7 +24,7 @@ class DelayResults:
 
     world: DelayWorld
     results: Mapping[Run, Result]
-    leads: Leads | None = None
+    leads: LeadTimes | None = None
     ceiling: Mapping[str, Any] | None = None
 
     @property
@@ -45,7 +45,7 @@ class DelayResults:
         return float(self.figures(run, part)["calibration"]) / float(self.figures(self.oracle, part)["calibration"])
 
 
-def json_of(found: list[DelayResults]) -> dict[str, object]:
+def delays_figures(found: list[DelayResults]) -> dict[str, object]:
     """All figures, for a file."""
     return {"experiment": "delays", "worlds": {one.world.name: _world(one) for one in found}}
 

@@ -15,13 +15,13 @@ from stream_reco.terminal.errors import Failure
 USERS, ITEMS, REQUESTS_PER_DAY = 150, 150, 500.0
 
 
-def world_log(world: DelayWorld, folder: Path, *, fresh: bool = False) -> Path:
-    """The log of a simulated world as events in JSON lines, in a folder that is made if need be; `fresh`: made again.
+def simulated_log_of(world: DelayWorld, folder: Path, *, fresh: bool = False) -> Path:
+    """The log of a simulated world as events in JSON lines, generated if missing or `fresh`; the folder is created.
 
     Raises `Failure` where it cannot be written.
     """
     path = folder / world.shown_log
-    chances = chances_of(path)
+    chances = probabilities_path(path)
     if path.exists() and chances.exists() and not fresh:
         return path
     try:
@@ -32,14 +32,14 @@ def world_log(world: DelayWorld, folder: Path, *, fresh: bool = False) -> Path:
     return path
 
 
-def chances_of(log: Path) -> Path:
+def probabilities_path(log: Path) -> Path:
     """The file beside a log with the true probabilities, float64 in the order of the impressions."""
     return log.with_suffix(".npy")
 
 
-def true_chances(log: Path) -> NDArray[np.float64]:
+def true_probabilities(log: Path) -> NDArray[np.float64]:
     """float64[n]: the probability that each impression of the log is clicked."""
-    chances: NDArray[np.float64] = np.load(chances_of(log), allow_pickle=False)
+    chances: NDArray[np.float64] = np.load(probabilities_path(log), allow_pickle=False)
     return chances
 
 
@@ -53,5 +53,5 @@ def _write(seed: int, path: Path, chances_path: Path) -> None:
             if chance is not None:
                 chances.append(chance)
     np.save(chances_path, np.array(chances))
-    # Last, so that a log without its probabilities is made again.
+    # Last, so that a log without its probabilities is generated again.
     part.replace(path)

@@ -1,4 +1,4 @@
-"""The corrections over several simulated worlds: how far from each world's oracle, and how sure that is."""
+"""The corrections over several simulated worlds: the distance to each world's oracle, with its standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
+class PolicySpread:
     """One policy over all worlds, of the second half of each log.
 
     `auc`: minus the oracle's of the same world and seed; `calibration`: Σ predicted / Σ observed; `relative`: that over
@@ -32,11 +32,11 @@ class Row:
     relative: Spread
 
 
-def rows_of(worlds: Sequence[DelayResults]) -> Iterator[Row]:
-    """What was run on every world, the oracle first."""
+def compare_over_worlds(worlds: Sequence[DelayResults]) -> Iterator[PolicySpread]:
+    """The runs that every world has, the oracle first."""
     for number, run in enumerate(worlds[0].world.compared):
         runs = [(one, one.world.compared[number]) for one in worlds]
-        yield Row(
+        yield PolicySpread(
             worlds[0].world.title_of(run),
             _spread([one.change(same, "auc", HALF) for one, same in runs]),
             _spread([float(one.figures(same, HALF)["calibration"]) for one, same in runs]),

@@ -1,4 +1,4 @@
-"""What an experiment found as a picture; the same figures give the same bytes."""
+"""The plot of an experiment; the same figures give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 STYLE = {"svg.hashsalt": "stream-reco", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False}
 
 
-def plot_of(found: ExperimentResults) -> bytes | None:
+def experiment_plot(found: ExperimentResults) -> bytes | None:
     """The picture as SVG; None where matplotlib is not installed."""
     try:
         import matplotlib as mpl

@@ -17,7 +17,7 @@ def write_page(
 ) -> list[Path]:
     """Write `name`.md, .json and .svg, and return the files.
 
-    `page_with` is given the name of the plot, or None. Raises `Failure` where a file cannot be written.
+    `page_with` gets the name of the plot, or None. Raises `Failure` where a file cannot be written.
     """
     contents = {
         f"{name}.md": page_with(f"{name}.svg" if picture else None).encode(),

@@ -1,7 +1,7 @@
-"""The replay itself: ask for a slate before each event, then let the loop learn from the event.
+"""The protocol of a replay: request a slate before each event, then learn from the event.
 
-Between two syncs everything but the asking user's own state is frozen, so slates of different users may be computed
-together and still be those of their moment. A batch ends where a user who is already in it is to be asked for again.
+Between two syncs everything but the requesting user's own state is frozen, so slates of different users can be computed
+in one batch without a change of their contents. A batch ends where a user who already has events in it comes again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 
 MOST_EVENTS = 256
-MOST_ANSWERS = 16
-"""Batches that are ranked beside the learning before one of them is waited for."""
+MOST_PENDING = 16
+"""Batches of slates that are computed in parallel with the learning, before the oldest is waited for."""
 _CHUNK = 8192
 
 
 class Loop(Protocol):
-    """What a replay needs of an engine."""
+    """The part of an engine that a replay uses."""
 
     def ingest(self, events: Sequence[Event]) -> Accepted: ...
 
@@ -62,14 +62,14 @@ class Replay:
         self._boundary: int | None = None
         self._batch: list[Event] = []
         self._users: set[Id] = set()
-        self._anyone = False
-        self._asked: list[Action] = []
-        self._answers: deque[tuple[list[Action], PendingSlates]] = deque()
+        self._has_retraction = False
+        self._targets: list[Action] = []
+        self._pending: deque[tuple[list[Action], PendingSlates]] = deque()
         self._unsynced: list[int] = []
-        self._known: set[Id] = set()
+        self._seen_ids: set[Id] = set()
 
     def run(self, log: Log) -> None:
-        """Replay all of it; at the end all deadlines pass, which only metrics of labels see."""
+        """Replay all of it; at the end all deadlines pass, which only affects metrics of labels."""
         for events in log.batches(_CHUNK):
             for event in events:
                 self._pass_time(event.timestamp)
@@ -91,7 +91,7 @@ class Replay:
             self._sync()
             self._tally.freshness.add((self._boundary - np.array(self._unsynced, dtype=np.int64)) / 1000)
             self._unsynced.clear()
-            # Syncs that nothing happened between would publish nothing.
+            # One sync for several intervals without events: the others would publish nothing.
             passed = (now - self._boundary) // self._plan.interval_ms
             self._boundary += (passed + 1) * self._plan.interval_ms
 
@@ -100,7 +100,7 @@ class Replay:
         if self._evaluating and isinstance(event, Action):
             self._unsynced.append(event.timestamp)
             if self._plan.weigh(event) > 0 and self._is_new(event):
-                self._ask(event)
+                self._add_target(event)
         elif self._plan.repeats:
             self._is_new(event)
         self._batch.append(event)
@@ -108,49 +108,49 @@ class Replay:
         if user is not None:
             self._users.add(user)
         elif isinstance(event, Retraction):
-            self._anyone = True
+            self._has_retraction = True
         if len(self._batch) >= MOST_EVENTS:
             self._flush()
 
     def _is_new(self, event: Event) -> bool:
-        """Whether this event's id comes for the first time; a repetition changes nothing and is not evaluated."""
+        """Whether this event id is new; a repeated event changes nothing and is not evaluated."""
         if not self._plan.repeats or event.event_id is None:
             return True
-        new = event.event_id not in self._known
-        self._known.add(event.event_id)
+        new = event.event_id not in self._seen_ids
+        self._seen_ids.add(event.event_id)
         return new
 
-    def _ask(self, action: Action) -> None:
-        if self._anyone or action.user_id in self._users:
+    def _add_target(self, action: Action) -> None:
+        if self._has_retraction or action.user_id in self._users:
             self._flush()
-        self._asked.append(action)
+        self._targets.append(action)
 
     def _flush(self) -> None:
-        """Ask for all who are asked for, then learn from all that happened."""
+        """Request the slates of the batch, then learn from its events."""
         tally = self._tally
-        if self._asked:
-            requests = [Request(one.user_id, K, one.timestamp, one.context) for one in self._asked]
-            self._answers.append((self._asked, self._loop.recommend_async(requests)))
-            self._compare(MOST_ANSWERS)
+        if self._targets:
+            requests = [Request(one.user_id, K, one.timestamp, one.context) for one in self._targets]
+            self._pending.append((self._targets, self._loop.recommend_async(requests)))
+            self._evaluate(MOST_PENDING)
         if self._batch:
             with tally.stage("ingest"):
                 done = self._loop.ingest(self._batch)
             tally.events += len(self._batch)
             tally.duplicates += done.duplicates
             tally.dead_letters.update(rejection.reason for rejection in done.rejected)
-        self._batch, self._users, self._anyone, self._asked = [], set(), False, []
+        self._batch, self._users, self._has_retraction, self._targets = [], set(), False, []
         self._watch()
 
-    def _compare(self, left: int = 0) -> None:
-        """Look at the answers, oldest first, all but the `left` newest batches of them."""
-        while len(self._answers) > left:
-            asked, answers = self._answers.popleft()
-            for action, slate in zip(asked, answers.slates(), strict=True):
+    def _evaluate(self, left: int = 0) -> None:
+        """Evaluate pending slates, oldest first, until `left` batches of them remain."""
+        while len(self._pending) > left:
+            targets, slates = self._pending.popleft()
+            for action, slate in zip(targets, slates.slates(), strict=True):
                 self._tally.ranked(rank_of(action.item_id, (item.item_id for item in slate.items)))
-            self._tally.seconds["recommend"] += answers.seconds  # type: ignore[assignment] # a Counter of seconds
+            self._tally.seconds["recommend"] += slates.seconds  # type: ignore[assignment] # a Counter of seconds
 
     def _sync(self) -> None:
-        self._compare()
+        self._evaluate()
         with self._tally.stage("sync"):
             self._loop.sync()
         self._tally.syncs += 1

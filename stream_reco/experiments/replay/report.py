@@ -1,4 +1,4 @@
-"""The figures of a replay as one JSON object, with all that is needed to make them again."""
+"""The report of a replay as one JSON object, with what is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
+from stream_reco.config import Settings
 from stream_reco.config.secret import visible
 from stream_reco.experiments.replay.tally import ReplayTally
-from stream_reco.experiments.replay.view import speeds_of
+from stream_reco.experiments.replay.view import speeds_so_far
 from stream_reco.metrics import REGISTRY
 
-_SOURCE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[2]
+"""The folder `stream_reco`: figures are those of the commit that holds all of it."""
 
 
-def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object) -> dict[str, object]:
-    """The report; `status` is the engine's, `settings` a tree of dataclasses."""
-    speeds = speeds_of(tally)
+def replay_report(tally: ReplayTally, status: Mapping[str, object], settings: Settings) -> dict[str, object]:
+    """The report; `status` is the engine's, and `settings` those that it ran with."""
+    speeds = speeds_so_far(tally)
     learning = max(tally.seconds["ingest"], 1e-9)
     examples = status["examples"]
     assert isinstance(examples, int)
@@ -43,29 +45,37 @@ def report_of(tally: ReplayTally, status: Mapping[str, object], settings: object
         "users": status.get("users"),
         "peak_rss_bytes": peak_rss_bytes(),
         "dead_letters": dict(tally.dead_letters),
-        **commit_of(_SOURCE),
-        "settings": plain(settings),
+        **commit_of(PACKAGE),
+        "settings": as_json(_resolved(settings)),
     }
 
 
-def passed_over() -> int:
-    """Events of this process that were accepted but could not be learned from: a fault of ours, never silent."""
+def _resolved(settings: Settings) -> Settings:
+    """With the model's defaults written out."""
+    model = settings.model
+    return replace(settings, model=replace(model, settings=model.resolved))
+
+
+def failed_events() -> int:
+    """Events of this process that were accepted but could not be learned from, which is a bug."""
     return int(REGISTRY.get_sample_value("stream_reco_events_rejected_total", {"reason": "internal"}) or 0)
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process had resident so far; macOS tells bytes, Linux kilobytes."""
+    """Peak resident memory of this process; macOS reports bytes, Linux kilobytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def commit_of(source: Path) -> dict[str, object]:
-    """The commit of the checkout that holds `source`, and whether files differ from it; None where there is none."""
-    here = [str(source / "replay_report.py")]
+def commit_of(package: Path) -> dict[str, object]:
+    """The commit of the checkout that holds a Python package, and whether files in it differ from that commit.
+
+    Both are None where the package is in no checkout: an installed copy may lie within the checkout of something else.
+    """
     try:
-        _git(source, "ls-files", "--error-unmatch", *here)
-        commit = _git(source, "rev-parse", "HEAD")
-        changed = bool(_git(source, "status", "--porcelain", "--", str(source.parent)))
+        _git(package, "ls-files", "--error-unmatch", str(package / "__init__.py"))
+        commit = _git(package, "rev-parse", "HEAD")
+        changed = bool(_git(package, "status", "--porcelain", "--", str(package)))
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": None, "git_changed": None}
     return {"git_commit": commit, "git_changed": changed}
@@ -76,12 +86,12 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def plain(value: object) -> object:
-    """Settings as JSON has them; secrets stay out."""
+def as_json(value: object) -> object:
+    """Settings as values of JSON, without secrets."""
     if is_dataclass(value):
-        return {field.name: plain(visible(field, getattr(value, field.name))) for field in fields(value)}
+        return {field.name: as_json(visible(field, getattr(value, field.name))) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
+        return {str(name): as_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple | frozenset):
-        return [plain(part) for part in value]
+        return [as_json(part) for part in value]
     return value

@@ -1,7 +1,6 @@
-"""How good the served version's predictions of what was shown were, by the labels that were known only in the end.
+"""Quality of the served version's predictions for impressions, against their final labels.
 
-It is what policies of labels can be compared by: the same impressions, each predicted at the moment that it was shown,
-against the same labels.
+Label policies can be compared by it: the same impressions, each predicted as it was shown, against the same labels.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class ShownQuality:
         return {**self._figures(0, count), "second_half": self._figures(count // 2, count), "tenths": tenths}
 
     def _figures(self, first: int, after: int) -> dict[str, object]:
-        """Figures of the impressions in [first, after); those that no version was served for are left out."""
+        """Figures of the impressions in [first, after); those before the first served version are left out."""
         predicted = self._predicted[first:after]
         known = np.isfinite(predicted)
         labels = np.array([final.label for final in self._finals.values()][first:after], dtype=np.float64)
@@ -60,7 +59,7 @@ class ShownQuality:
         }
 
 
-def finals_of(log: Log, settings: LabelSettings) -> dict[Id, Final]:
+def final_labels_of(log: Log, settings: LabelSettings) -> dict[Id, Final]:
     """The final label of each impression of a log; empty where it has none, as logs of clicks alone."""
     if not any(isinstance(event, Impression) for event in log):
         return {}

@@ -1,4 +1,4 @@
-"""What a replay counts: quality of what was served, freshness, and where the time went."""
+"""The counts of a replay: quality of served slates, freshness, and time by stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECENT_EXAMPLES = 50_000
 
 
 class ReplayTally:
-    """All counts of one replay; it observes the engine, which tells what was predicted before it learns."""
+    """All counts of one replay; the engine reports its predictions to it before it learns."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -31,7 +31,7 @@ class ReplayTally:
         self.recent_quality = RollingBinaryMetrics(RECENT_EXAMPLES)
         self.freshness = Freshness()
         self.sampled = False
-        """Whether any negative was drawn rather than shown."""
+        """Whether any negative was sampled rather than shown."""
         self.seconds: Counter[str] = Counter()
         """By stage: ingest (labels, signals and training), sync; recommend: of all threads that rank, together."""
         self._started = time.perf_counter()
@@ -56,7 +56,7 @@ class ReplayTally:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done within."""
+        """Add the duration of the block to a stage."""
         start = time.perf_counter()
         try:
             yield

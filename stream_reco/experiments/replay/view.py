@@ -1,4 +1,4 @@
-"""How a replay shows itself: a bar and a live table on a terminal, now and then a line elsewhere."""
+"""The output of a replay: a bar and a live table on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LINE_SECONDS = 10.0
 
 
 class View(Protocol):
-    """Shown while a replay runs."""
+    """Progress that is shown while a replay runs."""
 
     def update(self) -> None:
-        """Something was done; show it if it is time to."""
+        """Show the progress, if the last time is long enough ago."""
 
     def __enter__(self) -> Self: ...
 
@@ -30,20 +30,20 @@ class View(Protocol):
     ) -> None: ...
 
 
-def view_of(console: Console, tally: ReplayTally, total: int) -> View:
+def replay_view(console: Console, tally: ReplayTally, total: int) -> View:
     """The view that fits the console; `total` is the number of events to come."""
     return LiveTable(console, tally, total) if console.is_terminal else Lines(console, tally, total)
 
 
-def quality_of(tally: ReplayTally) -> dict[str, tuple[float | None, float | None]]:
+def metrics_so_far(tally: ReplayTally) -> dict[str, tuple[float | None, float | None]]:
     """Metric → its value over all, and over the most recent."""
     recent = tally.recent_quality.metrics().as_dict() | tally.recent_ranking.as_dict()
     everything = tally.ranking.as_dict() | tally.quality.as_dict()
     return {name: (value, recent[name]) for name, value in everything.items() if name != "evaluated"}
 
 
-def speeds_of(tally: ReplayTally) -> dict[str, float]:
-    """What was done per second: of all events, of events in training alone, of slates by one thread."""
+def speeds_so_far(tally: ReplayTally) -> dict[str, float]:
+    """Events per second overall, events per second of learning time, slates per second of one thread."""
     return {
         "events": tally.events / max(tally.elapsed, 1e-9),
         "ingest": tally.events / max(tally.seconds["ingest"], 1e-9),
@@ -83,13 +83,13 @@ class LiveTable:
 
 
 def quality_table(tally: ReplayTally) -> Table:
-    """Quality and speed so far, for people."""
+    """Quality and speed so far."""
     table = Table("", "all", f"last {RECENT_EVENTS:,} / {RECENT_EXAMPLES:,}", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, (overall, recent) in quality_of(tally).items():
+    for name, (overall, recent) in metrics_so_far(tally).items():
         table.add_row(name, *("–" if value is None else f"{value:.4f}" for value in (overall, recent)))
-    for name, speed in speeds_of(tally).items():
+    for name, speed in speeds_so_far(tally).items():
         table.add_row(f"{name}/s", f"{speed:,.0f}", "")
     return table
 
@@ -107,8 +107,10 @@ class Lines:
 
     def _show(self) -> None:
         tally = self._tally
-        parts = [f"{tally.events:,}/{self._total:,} events", f"{speeds_of(tally)['events']:,.0f}/s"]
-        parts += [f"{name} {overall:.4f}" for name, (overall, _) in quality_of(tally).items() if overall is not None]
+        parts = [f"{tally.events:,}/{self._total:,} events", f"{speeds_so_far(tally)['events']:,.0f}/s"]
+        parts += [
+            f"{name} {overall:.4f}" for name, (overall, _) in metrics_so_far(tally).items() if overall is not None
+        ]
         self._console.print(", ".join(parts), soft_wrap=True, highlight=False)
         self._shown = time.monotonic()
 

@@ -1,1 +1,1 @@
-"""Many runs of one experiment: planned, run side by side, kept."""
+"""Many runs of one experiment: planned, run in parallel, stored."""

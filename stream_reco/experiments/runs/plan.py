@@ -10,15 +10,15 @@ from stream_reco.terminal.errors import Misuse
 LOG = "globo_clicks.parquet"
 INTERVALS = ("10", "60", "600", "3600", "never")
 SEEDS = (1, 2)
-"""Besides 0, which every other run has: three runs of the full loop tell how much chance alone moves the figures."""
+"""Besides 0, which every other run has: three runs of the full loop tell how much chance moves the figures."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One replay. `title` names it in tables, `group` the table, `options` are what it has beyond `Size`.
 
-    `settings` are lines of TOML, such as `labels.window_days = 3`, for what differs from the defaults; with them, the
-    seed is one of them too. `command` is that of `stream-reco` which does it.
+    `settings` are lines of TOML, such as `labels.window_days = 3`, for what differs from the defaults; where there are
+    any, they hold the seed too. `command` is the subcommand of `stream-reco`.
     """
 
     title: str
@@ -30,7 +30,7 @@ class Run:
 
     @property
     def slug(self) -> str:
-        """Its name as a part of a file name."""
+        """The title as a part of a file name."""
         return self.title.replace(" ", "-")
 
 
@@ -51,7 +51,7 @@ def checked_size(size: Size) -> Size:
 
 @dataclass(frozen=True)
 class Experiment:
-    """`runs`, in the order of tables, are compared with `full`, one of them; `seeds` differ from it in that alone."""
+    """`runs`, in the order of tables, are compared with `full`, one of them; `seeds` have other seeds."""
 
     name: str
     full: Run
@@ -65,7 +65,7 @@ class Experiment:
 
 
 def command_of(run: Run, log: str, size: Size, log_format: str = "globo") -> list[str]:
-    """The arguments of `stream-reco` that make this run of the log at the path `log`."""
+    """The arguments of `stream-reco` for this run on the log at the path `log`."""
     config = ("--config", config_name(run)) if config_text(run) else ()
     limit = () if size.limit is None else ("--limit", str(size.limit))
     warm_up = () if size.warm_up is None else ("--warm-up", str(size.warm_up))
@@ -73,24 +73,24 @@ def command_of(run: Run, log: str, size: Size, log_format: str = "globo") -> lis
 
 
 def config_name(run: Run) -> str:
-    """The name of the file with the settings of a run that has other ones than the default."""
+    """The name of the settings file of a run; it has one where `config_text` is not empty."""
     return f"{run.slug}.toml" if run.settings else f"seed-{run.seed}.toml"
 
 
 def config_text(run: Run) -> str:
-    """What that file holds; nothing where the settings are the default ones."""
+    """The contents of that file; empty where all settings are the defaults."""
     if run.settings:
         return "".join(f"{line}\n" for line in run.settings)
     return f"[training]\nseed = {run.seed}\n" if run.seed else ""
 
 
 def sync() -> Experiment:
-    """How quality falls as publications become rarer."""
+    """How quality falls as the sync interval grows."""
     return Experiment("sync", FULL, tuple(_every(interval) for interval in INTERVALS), _seeds())
 
 
 def ablations() -> Experiment:
-    """What each candidate source and each feature family is worth: the loop without it."""
+    """The loop without each candidate source and without each feature family, one at a time."""
     from stream_reco.model.features.names import FAMILIES, LEARNED_FAMILIES
     from stream_reco.retrieve.sources import SOURCES
 

@@ -1,4 +1,4 @@
-"""Replays as processes of their own, several at a time; what one does wrong does not stop the others."""
+"""Replays as processes, several in parallel; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ _SOURCE = Path(__file__).parents[3]
 
 @dataclass
 class RunningProcess:
-    """A replay under way; all that it prints goes to the file `told`."""
+    """A running replay; its output goes to `output_file`."""
 
     run: Run
-    told: Path
+    output_file: Path
     process: subprocess.Popen[bytes]
 
     def events(self) -> int:
-        """How many events it has done, as it says every few seconds."""
-        found = _DONE.findall(_tail(self.told))
+        """How many events it has processed, from its output."""
+        found = _DONE.findall(_tail(self.output_file))
         return int(found[-1].replace(",", "")) if found else 0
 
-    def why(self) -> str:
-        """Why it failed: its last words."""
-        lines = [line for line in _tail(self.told).splitlines() if line.strip()]
-        last = lines[-1] if lines else "it said nothing"
+    def failure(self) -> str:
+        """Why it failed: the last line of its output, and the exit status."""
+        lines = [line for line in _tail(self.output_file).splitlines() if line.strip()]
+        last = lines[-1] if lines else "no output"
         status = self.process.returncode
-        ended = f"signal {-status}, perhaps for want of memory" if status < 0 else f"status {status}"
-        return f"{last} ({ended}; all that it said is in {self.told})"
+        ended = f"signal {-status}, perhaps out of memory" if status < 0 else f"status {status}"
+        return f"{last} ({ended}; its output is in {self.output_file})"
 
 
-class RunWatcher(Protocol):
-    """Told as replays start, go on and end."""
+class RunListener(Protocol):
+    """Notified as replays start, progress and end."""
 
     def started(self, run: Run) -> None: ...
 
-    def went_on(self, run: Run, events: int) -> None: ...
+    def progressed(self, run: Run, events: int) -> None: ...
 
     def finished(self, run: Run, result: Result) -> None: ...
 
@@ -60,16 +60,16 @@ class RunWatcher(Protocol):
 
 @dataclass
 class Pool:
-    """At most `jobs` replays at a time; `stop` ends them all."""
+    """Runs at most `jobs` replays at a time; `stop` ends them all."""
 
     store: ResultStore
     jobs: int
-    watch: RunWatcher
+    listener: RunListener
     stop: threading.Event
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, runs: Sequence[Run]) -> None:
-        """Run them all; results go to the store, titles of those that failed to `failures`, with the reason."""
+        """Run them all; results go to the store, failed runs to `failures`: title → reason."""
         waiting, active = list(runs), list[RunningProcess]()
         try:
             while (waiting or active) and not self.stop.wait(_POLL_SECONDS if active else 0):
@@ -82,12 +82,12 @@ class Pool:
                 self.store.part(one.run).unlink(missing_ok=True)
 
     def _start(self, run: Run) -> RunningProcess:
-        told = self.store.file(run, "log")
+        output_file = self.store.file(run, "log")
         command = [sys.executable, "-m", "stream_reco.cli", *self.store.arguments(run)]
-        with told.open("wb") as output:
+        with output_file.open("wb") as output:
             process = self._open(command, output)
-        self.watch.started(run)
-        return RunningProcess(run, told, process)
+        self.listener.started(run)
+        return RunningProcess(run, output_file, process)
 
     def _open(self, command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -101,25 +101,25 @@ class Pool:
 
     def _ended(self, one: RunningProcess) -> bool:
         if one.process.poll() is None:
-            self.watch.went_on(one.run, one.events())
+            self.listener.progressed(one.run, one.events())
             return False
-        why = one.why() if one.process.returncode else self._kept(one.run)
+        why = one.failure() if one.process.returncode else self._store_result(one.run)
         self.store.part(one.run).unlink(missing_ok=True)
         if why:
             self.failures[one.run.title] = why
-            self.watch.failed(one.run, why)
+            self.listener.failed(one.run, why)
         return True
 
-    def _kept(self, run: Run) -> str:
+    def _store_result(self, run: Run) -> str:
         try:
-            self.watch.finished(run, self.store.keep(run, self.jobs))
+            self.listener.finished(run, self.store.keep(run, self.jobs))
         except (Failure, OSError, ValueError, KeyError) as error:
-            return f"its figures are of no use: {error}"
+            return f"its results cannot be used: {error}"
         return ""
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """The environment of a replay: no settings but the defaults, and its share of the cores where none is set."""
+    """The environment of a replay: default settings, and its share of the cores unless the variables are set."""
     threads = str(max(1, cores() // jobs))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_RECO_")}
     path = os.pathsep.join(filter(None, [str(_SOURCE), inherited.get("PYTHONPATH")]))

@@ -1,4 +1,4 @@
-"""How far an experiment has come: bars on a terminal, a line for each start and end everywhere."""
+"""Progress of an experiment: bars on a terminal, and a line for each start and end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RunsProgress:
         self._tasks: dict[Run, progress.TaskID] = {}
 
     def kept(self, run: Run, result: Result) -> None:
-        """One that was run at an earlier time."""
+        """A result of an earlier time is used."""
         self._count(run, f"kept from commit {str(result.report['git_commit'])[:10]}: {_figures(result)}")
 
     def started(self, run: Run) -> None:
@@ -38,16 +38,16 @@ class RunsProgress:
         if not self._console.is_terminal:
             self._say(f"{run.title}: started")
 
-    def went_on(self, run: Run, events: int) -> None:
-        """It has done so many events."""
+    def progressed(self, run: Run, events: int) -> None:
+        """A replay has processed this many events."""
         self._bars.update(self._tasks[run], completed=events)
 
     def finished(self, run: Run, result: Result) -> None:
-        """It ended well."""
+        """A replay succeeded."""
         self._count(run, f"{_figures(result)}, in {result.report['seconds']:,.0f} s")
 
     def failed(self, run: Run, why: str) -> None:
-        """It did not."""
+        """A replay failed."""
         self._count(run, f"failed: {why}")
 
     def _count(self, run: Run, text: str) -> None:
@@ -73,6 +73,6 @@ class RunsProgress:
 def _figures(result: Result) -> str:
     shown = result.report.get("impressions")
     if shown:
-        return f"auc of what was shown {shown['auc']:.4f}, calibration {shown['calibration']:.3f}"
+        return f"auc of impressions {shown['auc']:.4f}, calibration {shown['calibration']:.3f}"
     names = ("hr@10", "ndcg@10") if "hr@10" in result.report else ("auc", "logloss")
     return ", ".join(f"{name} {result.report[name]:.4f}" for name in names)

@@ -1,4 +1,4 @@
-"""Finished replays in a folder, so that hours of work go on where they stopped."""
+"""Finished replays in a folder, so that hours of work resume where they stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN_LOG = f"$STREAM_RECO_DATA/{LOG}"
 
 @dataclass(frozen=True)
 class Result:
-    """One finished replay: its command as people would type it, where it ran beside how many others, its figures."""
+    """One finished replay: its command, the machine, how many ran in parallel, its report."""
 
     command: str
     machine: Mapping[str, str]
@@ -29,14 +29,14 @@ class Result:
 
 
 class ResultStore:
-    """Results by what they were asked for: the command, the settings' seed and the bytes of the log."""
+    """Results by their inputs: the command, the settings and the bytes of the log."""
 
     def __init__(
         self, folder: Path, log: Path, size: Size, log_format: str = "globo", shown_log: str = SHOWN_LOG
     ) -> None:
-        """Raises `Failure` where the log cannot be read or the folder not be made.
+        """Raises `Failure` where the log cannot be read or the folder not be created.
 
-        `shown_log` is the log as people would name it in a command.
+        `shown_log` is the log as it is named in commands on pages.
         """
         self.folder, self.log, self.size, self._format, self._shown_log = folder, log, size, log_format, shown_log
         try:
@@ -47,26 +47,26 @@ class ResultStore:
             raise Failure(f"{error.filename}: {error.strerror}; check --data and --work") from error
 
     def command(self, run: Run) -> str:
-        """The command of a run as people would type it."""
+        """The command of a run, as it is shown on pages."""
         return " ".join(["stream-reco", *command_of(run, self._shown_log, self.size, self._format)])
 
     def file(self, run: Run, ending: str) -> Path:
-        """Where something of a run is kept."""
-        asked = json.dumps([self.command(run), config_text(run), self._digest])
-        return self.folder / f"{run.slug}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.{ending}"
+        """The file of a run with this ending."""
+        inputs = json.dumps([self.command(run), config_text(run), self._digest])
+        return self.folder / f"{run.slug}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}.{ending}"
 
     def arguments(self, run: Run) -> list[str]:
-        """The arguments of `stream-reco` for a run that is started in this folder."""
+        """The arguments of `stream-reco` for a run in this folder; writes its settings file."""
         if config_text(run):
             (self.folder / config_name(run)).write_text(config_text(run))
         return [*command_of(run, str(self.log.absolute()), self.size, self._format), "--json", self.part(run).name]
 
     def part(self, run: Run) -> Path:
-        """Where a run under way writes its figures; another `reproduce` in this folder writes elsewhere."""
+        """Where a running replay writes its report; by process, so that two `reproduce` may share the folder."""
         return self.file(run, f"{os.getpid()}.part")
 
     def find(self, run: Run) -> Result | None:
-        """The result of an earlier time; what cannot be read is none."""
+        """The result of an earlier time; None if there is none or it cannot be read."""
         try:
             return Result(**json.loads(self.file(run, "json").read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -76,17 +76,17 @@ class ResultStore:
         """The result of a run that is known to be finished. Raises `Failure` if it can no longer be read."""
         result = self.find(run)
         if result is None:
-            raise Failure(f"{self.file(run, 'json')} is gone or damaged; the same command runs that replay again")
+            raise Failure(f"{self.file(run, 'json')} is missing or damaged; the same command runs that replay again")
         return result
 
     def keep(self, run: Run, jobs: int) -> Result:
-        """Make the figures that a run has just written its result, whole or not at all."""
+        """Store the report that a run has just written, atomically. Raises `Failure` where nothing was evaluated."""
         part = self.part(run)
         result = Result(self.command(run), machine(), jobs, json.loads(part.read_bytes()))
         if not result.report["evaluated"]:
             events = result.report["events"]
             raise Failure(
-                f"nothing was evaluated: the log has {events:,} events, and after the warm-up none was left to predict;"
+                f"nothing was evaluated: the log has {events:,} events, and none of them is left after the warm-up;"
                 " give a larger --limit or a smaller --warm-up"
             )
         write_json(part, asdict(result))

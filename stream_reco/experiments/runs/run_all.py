@@ -1,4 +1,4 @@
-"""Runs of an experiment that are not kept yet, side by side, with progress and an end by Ctrl-C."""
+"""Run what is missing of an experiment, in parallel, with progress, until done or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_reco.terminal.errors import Failure
 
 
 def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
-    """Run what is not in the store yet. Raises `Failure` if one failed, once all others are done."""
+    """Run what is not in the store yet, or all if `fresh`. Raises `Failure` after all are done if one failed."""
     from stream_reco.experiments.runs.progress import RunsProgress
     from stream_reco.terminal.signals import INTERRUPTED, stopping
 
@@ -22,10 +22,10 @@ def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = Fal
             progress.kept(run, result)
         pool = Pool(store, jobs, progress, stop)
         pool.run([run for run in distinct if run not in kept])
-    again = "what is finished is kept: the same command goes on from there"
+    again = "finished replays are kept: the same command resumes from there"
     if stop.is_set():
         typer.echo(f"stopped; {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     if pool.failures:
-        told = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
-        raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {told}")
+        reasons = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())
+        raise Failure(f"{len(pool.failures)} of {len(distinct)} replays failed; {again}. {reasons}")

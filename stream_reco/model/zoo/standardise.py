@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 _SLOWEST = 0.01
+"""Least weight of a batch in the running averages: they forget over about a hundred batches."""
 _EPSILON = 1e-5
+"""Added to variances, so that a constant feature is not divided by zero (the default of batch normalisation)."""
 
 
 class Standardise(nn.Module):

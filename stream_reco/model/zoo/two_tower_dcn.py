@@ -8,24 +8,63 @@ candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, we
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stream_reco.model.features.names import FAMILIES, FEATURES, LEARNED_FAMILIES
+from stream_reco.model.fields import Field, TableSpec, present
 from stream_reco.model.inputs import Batch
+from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.settings import ModelSettings
+from stream_reco.model.spec import NOT_SHAPING, Need
+from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.zoo.standardise import Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
 POSITIONS = 64
 """Position biases; place 0 says that the position is unknown, later positions share the last place."""
 _ROW_SCALE = 4.0
+"""Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
 _CLIP = 5.0
+"""Deviations: standardised features beyond are cut, so that one outlier cannot move all weights."""
 _NO_MATCH = -4.0
+"""Match with an item that the history does not have: about what an unrelated one gets once trained."""
 _MATCHES = 3
+"""Newest, best, all together."""
+
+
+@dataclass(frozen=True)
+class TwoTowerDcnSettings:
+    """Sizes and losses. Changing a size makes a checkpoint unreadable; the error says so."""
+
+    item_dim: int = 32
+    """Part of an item's row that the ranker reads."""
+    tower_dim: int = 32
+    """Part of an item's row that says what it is near to, and as much again that says what it leads to."""
+    user_dim: int = 8
+    """Length of a user's row."""
+    context_dim: int = 8
+    """Length of the row of a context value."""
+    request_dim: int = 16
+    """What the ranker reads of user and context together."""
+    cross_layers: int = 2
+    """Cross layers of DCN-v2."""
+    cross_rank: int = 32
+    """Rank of their matrices."""
+    hidden: int = 128
+    """Width of the first hidden layer; the second has half of it."""
+    without: tuple[str, ...] = ()
+    """Feature families that the model must not see, for ablations."""
+    odds_weight: float = field(default=0.3, metadata=NOT_SHAPING)
+    """Weight of the pointwise loss, which calibrates, relative to the listwise one, which ranks."""
+    tower_weight: float = field(default=0.2, metadata=NOT_SHAPING)
+    """Weight of the towers' loss, by which retrieval learns."""
 
 
 class Cross(nn.Module):
@@ -47,7 +86,7 @@ class Ranker(nn.Module):
 
     keep: Tensor
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: TwoTowerDcnSettings) -> None:
         super().__init__()
         self.settings = settings
         contexts = CONTEXT_FIELDS * settings.context_dim
@@ -79,16 +118,16 @@ class Ranker(nn.Module):
         ages = torch.from_numpy(batch.history_ages)
         weights = torch.where(ages >= 0, torch.exp(-ages), 0.0)
         weights = weights / (weights.sum(dim=1, keepdim=True) + 1e-6)
-        pooled = (self._history(batch, rows) * weights.unsqueeze(2)).sum(dim=1)
+        pooled = (self._history(rows) * weights.unsqueeze(2)).sum(dim=1)
         if not self.uses["history"]:
             pooled = torch.zeros_like(pooled)
         result: Tensor = self.user_tower(torch.cat([pooled, self._contexts(batch, rows), self._users(rows)], dim=1))
         return result
 
     def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
-        """float32[n]: log-odds of each candidate; `positions` int64[n] in 1..POSITIONS−1, 0 or None: unknown."""
+        """float32[n]: log-odds of each candidate; `positions` int64[n] count from 1, 0 or None: unknown."""
         owners = torch.from_numpy(batch.owners)
-        candidates = rows.items.at(rows.items.places[: len(batch.item_keys)])
+        candidates = rows["candidates"]
         item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
         match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
@@ -100,20 +139,22 @@ class Ranker(nn.Module):
         for cross in self.crosses:
             x = cross(first, x)
         logits = self.top(x) + self.deep(first) + match
-        # An unknown position has a bias as well: in training the other intercepts learn beside it.
-        logits = logits + (self.position_bias.weight[0] if positions is None else self.position_bias(positions))
+        # An unknown position has a bias as well: in training the other intercepts learn together with it.
+        if positions is None:
+            logits = logits + self.position_bias.weight[0]
+        else:
+            logits = logits + self.position_bias(positions.clamp(max=POSITIONS - 1))
         result: Tensor = logits.squeeze(1)
         return result
 
-    def _history(self, batch: Batch, rows: Rows) -> Tensor:
+    def _history(self, rows: Rows) -> Tensor:
         """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
-        history = rows.items.at(rows.items.places[len(batch.item_keys) :])[:, -self.settings.tower_dim :]
-        return history.reshape(*batch.history_ages.shape, -1)
+        return rows["history"][:, :, -self.settings.tower_dim :]
 
     def _matches(self, batch: Batch, rows: Rows, target: Tensor) -> Tensor:
         """float32[n, 3]: match of each candidate with the newest item of its history, with the best one, with all."""
         known = torch.from_numpy(batch.history_ages >= 0)
-        leads_to = self.leads_to(self._history(batch, rows))
+        leads_to = self.leads_to(self._history(rows))
         # Candidates of one request side by side, so that one product serves all of them.
         longest = int(np.bincount(batch.owners).max())
         places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners] + batch.owners * longest)
@@ -129,32 +170,87 @@ class Ranker(nn.Module):
         """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""
         return item_rows[:, _target_columns(self.settings)]
 
-    def targets_of(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same of rows as a table gives them."""
-        return np.ascontiguousarray(item_rows[:, _target_columns(self.settings)])
-
-    def directions_of(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, tower_dim]: `targets_of`, of length 1; zeros stay zeros, as those of items without a row."""
-        vectors = self.targets_of(item_rows)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
-        return unit
-
     def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
-        present = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
+        given = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
         if not self.uses["context_rows"]:
-            present = torch.zeros_like(present)
-        return (rows.contexts.used * present).flatten(start_dim=1)
+            given = torch.zeros_like(given)
+        return (rows["context"] * given).flatten(start_dim=1)
 
     def _users(self, rows: Rows) -> Tensor:
-        return rows.users.used if self.uses["user"] else torch.zeros_like(rows.users.used)
+        return rows["user"] if self.uses["user"] else torch.zeros_like(rows["user"])
 
 
-def _target_columns(settings: ModelSettings) -> slice:
+class TwoTowerDcn:
+    """Ranks by the network, retrieves by the towers.
+
+    A row of "item" is three vectors behind each other: what the ranker reads, what the item is (the target of the
+    tower), and what it says as a part of a history.
+    """
+
+    name: ClassVar[str] = "two_tower_dcn"
+    Settings: ClassVar[type[TwoTowerDcnSettings]] = TwoTowerDcnSettings
+    item_table = "item"
+
+    def __init__(self, settings: TwoTowerDcnSettings) -> None:
+        self.settings = settings
+        self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
+        self.vector_dim = settings.tower_dim
+        self.tables = (
+            TableSpec("item", settings.item_dim + 2 * settings.tower_dim),
+            TableSpec("user", settings.user_dim, per_user=True),
+            TableSpec("context", settings.context_dim),
+        )
+        self.fields = (
+            # A sampled negative alone gives an item no row.
+            Field("candidates", "item", lambda b: b.item_keys, lambda t: t.batch.item_keys[t.batch.starts], True),
+            Field("history", "item", lambda b: b.history_keys),
+            Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
+            Field("context", "context", lambda b: b.context_keys, lambda t: present(t.batch.context_keys)),
+        )
+        self.network = Ranker(settings)
+
+    def score(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[n]: log-odds of each candidate, its position unknown."""
+        result: Tensor = self.network(batch, rows, self.user_vectors(batch, rows))
+        return result
+
+    def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[g, tower_dim]: where each request's user stands among the items."""
+        return rows.once("user_vectors", lambda: self.network.user_vectors(batch, rows))
+
+    def item_vectors(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[n, tower_dim]: the items' side of the towers."""
+        return np.ascontiguousarray(item_rows[:, _target_columns(self.settings)])
+
+    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
+        """Softmax over each request's candidates, logistic loss of each, and the towers' softmax over the batch."""
+        users = self.user_vectors(batch.batch, rows)
+        odds = self.network(batch.batch, rows, users, batch.positions)
+        batch = batch.corrected(odds)
+        logits = odds - batch.log_rates
+        pointwise, sampled = pointwise_loss(batch, logits), batch.sampled
+        listwise = (list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
+        # Next to a list the pointwise loss only calibrates; where there is no list it is all there is.
+        alone = pointwise[~sampled[batch.owners]].sum()
+        share = self.settings.odds_weight
+        loss = listwise + share * pointwise.sum() + (1.0 - share) * alone - undone_loss(batch, logits)
+        return loss + self.settings.tower_weight * self._tower_loss(batch, rows, users)
+
+    def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
+        """Softmax of each positive against all candidates of the batch."""
+        positive = batch.positive
+        if not bool(positive.any()):
+            return torch.zeros(())
+        targets = self.network.targets(rows["candidates"])
+        losses = functional.cross_entropy(users @ targets.T, batch.first, reduction="none")
+        return (losses * batch.weights)[positive].sum()
+
+
+def _target_columns(settings: TwoTowerDcnSettings) -> slice:
     return slice(settings.item_dim, settings.item_dim + settings.tower_dim)
 
 
-def _kept_columns(settings: ModelSettings) -> Tensor:
+def _kept_columns(settings: TwoTowerDcnSettings) -> Tensor:
     """float32[features]: 1 for columns that the model may see, 0 for those of families left out."""
     left_out = {name for family in settings.without for name in FAMILIES.get(family, ())}
     return torch.tensor([0.0 if name in left_out else 1.0 for name in FEATURES])

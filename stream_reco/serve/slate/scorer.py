@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.events import Id
-from stream_reco.model.features.kernels import feature_matrix
-from stream_reco.model.features.names import FEATURES
-from stream_reco.model.inputs import Batch, Inputs, collate, history_inputs
-from stream_reco.model.rows import gather
+from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
+from stream_reco.model.inputs import Batch, Inputs, collate
+from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
@@ -30,13 +29,12 @@ from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import Slate, SlateItem
 from stream_reco.serve.slate.slate_features import SlateFeatures, SlateListener
-from stream_reco.signals.context import Context
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)
-_NO_KEYS = np.empty(0, dtype=np.int64)
-_NO_RATES = np.empty(0, dtype=np.float32)
-_NO_ROWS = np.empty((0, len(FEATURES)), dtype=np.float32)
+_NO_SCORES = np.empty(0, dtype=np.float32)
 Integer = TypeVar("Integer", np.int32, np.int64)
+Proposals = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Slots int32[m] and the bits of their sources int32[m]."""
 _AT_ONCE = 20
 """Requests that are ranked in one forward pass: with a few hundred candidates each its arrays stay in the cache."""
 _THREADS = 2
@@ -48,12 +46,10 @@ class _Asked:
     """A request in the numbers of the version that answers it."""
 
     request: Request
-    now: int
-    context: Context
-    moment: UserContext
-    recent: NDArray[np.int32]
-    times: NDArray[np.int64]
-    user: Inputs
+    user: UserContext
+    state: RequestState
+    inputs: Inputs
+    """Without candidates."""
 
 
 @dataclass(frozen=True)
@@ -145,22 +141,21 @@ class Scorer:
             known = slots >= 0
             scores = np.zeros(len(slots), dtype=np.float32)
             if known.any():
-                users = self._user_vectors([asked])
-                scores[known] = self._score([asked], [slots[known]], users)[0][0]
+                rows = self._request_rows(collate([asked.inputs]))
+                scores[known] = self._score([asked], [slots[known]], rows)[0][0]
         return scores
 
     def _understand(self, request: Request, now: int) -> _Asked:
         signals = self._served.signals
         now = now if request.now is None else request.now
         context = signals.coder.encode(request.context, now)
-        moment = self._moment_of(request.user_id, now)
-        known = (moment.recent >= 0) & (moment.recent < signals.catalogue.size)
-        recent, times = moment.recent, moment.times
+        user = self._moment_of(request.user_id, now)
+        known = (user.recent >= 0) & (user.recent < signals.catalogue.size)
+        recent, times = user.recent, user.times
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
-        keys, ages = history_inputs(signals.catalogue.keys, recent, times, now)
-        user = Inputs(moment.user_key, context.keys, keys, ages, _NO_KEYS, _NO_ROWS, _NO_RATES)
-        return _Asked(request, now, context, moment, recent, times, user)
+        state = RequestState(user.user_key, recent, times, context, now)
+        return _Asked(request, user, state, request_inputs(signals, state))
 
     def _portions(self, requests: Sequence[Request], now: int) -> list[list[_Asked]]:
         asked = [self._understand(one, now) for one in requests]
@@ -172,36 +167,42 @@ class Scorer:
         return ranked, perf_counter() - start
 
     def _rank(self, asked: list[_Asked]) -> list[_Ranked]:
-        users = self._user_vectors(asked)
-        found = self._retrieve(asked, users)
-        scores = self._score(asked, [slots for slots, _ in found], users)
+        batch = collate([one.inputs for one in asked])
+        rows = self._request_rows(batch)
+        found = self._retrieve(asked, batch, rows)
+        scores = self._score(asked, [slots for slots, _ in found], rows)
         return [
             _Ranked(one, slots, sources, mine, inputs)
             for one, (slots, sources), (mine, inputs) in zip(asked, found, scores, strict=True)
         ]
 
-    def _user_vectors(self, asked: list[_Asked]) -> torch.Tensor:
-        batch = collate([one.user for one in asked])
-        with torch.no_grad():
-            return self._served.ranker.user_vectors(batch, gather(batch, self._served.replica.tables, training=False))
+    def _request_rows(self, batch: Batch) -> Rows:
+        """What the model reads of the requests alone."""
+        fields = [field for field in self._served.model.fields if not field.per_candidate]
+        return gather(fields, batch, self._served.replica.tables, training=False)
 
-    def _retrieve(self, asked: list[_Asked], users: torch.Tensor) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        served, retriever = self._served, self._retriever
+    def _near(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
+        """Proposals over vectors for each request; none where the model gives no vectors."""
+        served = self._served
+        if served.retrieves is None:
+            return [(_NO_SLOTS, _NO_SLOTS)] * len(asked)
+        slots_of = served.signals.catalogue.slots_of_keys
         medoids = [
-            _unit(
-                served.index.vectors_of(
-                    served.signals.catalogue.slots_of_keys(one.moment.medoids.tolist()).astype(np.int64)
-                )
-            )
-            for one in asked
+            _unit(served.index.vectors_of(slots_of(one.user.medoids.tolist()).astype(np.int64))) for one in asked
         ]
-        near = retriever.near(served.index, users.numpy(), medoids)
-        found = []
-        for one, proposals in zip(asked, near, strict=True):
-            blocked = _NO_SLOTS if self._settings.keep_seen else one.moment.seen
+        with torch.no_grad():
+            users = served.retrieves.user_vectors(batch, rows)
+        return self._retriever.near(served.index, users.numpy(), medoids)
+
+    def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
+        served, found = self._served, []
+        for one, proposals in zip(asked, self._near(asked, batch, rows), strict=True):
+            blocked = _NO_SLOTS if self._settings.keep_seen else one.user.seen
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
-            slots, sources = retriever.candidates(served.signals, one.recent, one.context, blocked, proposals)
+            slots, sources = self._retriever.candidates(
+                served.signals, one.state.recent, one.state.context, blocked, proposals
+            )
             if one.request.filters:
                 keep = passing(served.signals.catalogue, slots, one.request.filters)
                 slots, sources = slots[keep], sources[keep]
@@ -209,42 +210,32 @@ class Scorer:
         return found
 
     def _score(
-        self, asked: list[_Asked], slots: list[NDArray[np.int32]], users: torch.Tensor
+        self, asked: list[_Asked], slots: list[NDArray[np.int32]], rows: Rows
     ) -> list[tuple[NDArray[np.float32], Inputs]]:
-        """For each request the probabilities of its candidates, and what they were computed from."""
-        signals = self._served.signals
-        inputs = []
-        for one, mine in zip(asked, slots, strict=True):
-            dense = feature_matrix(signals, one.recent, one.times, one.context, one.now, mine)
-            inputs.append(
-                Inputs(
-                    one.user.user_key,
-                    one.user.context_keys,
-                    one.user.history_keys,
-                    one.user.history_ages,
-                    signals.catalogue.keys[mine],
-                    dense,
-                    np.ones(len(mine), dtype=np.float32),
-                )
-            )
+        """For each request the probabilities of its candidates, and what they were computed from.
+
+        `rows`: what `_request_rows` gathered for the same requests.
+        """
+        signals, model = self._served.signals, self._served.model
+        inputs = [
+            with_candidates(one.inputs, signals, one.state, mine, model.needs)
+            for one, mine in zip(asked, slots, strict=True)
+        ]
         batch = collate(inputs)
         if not len(batch.item_keys):
-            return [(_NO_RATES, one) for one in inputs]
-        probabilities = self._probabilities(batch, users)
-        return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
-
-    def _probabilities(self, batch: Batch, users: torch.Tensor) -> NDArray[np.float32]:
+            return [(_NO_SCORES, one) for one in inputs]
+        fields = [field for field in model.fields if field.per_candidate]
         with torch.no_grad():
-            rows = gather(batch, self._served.replica.tables, training=False)
-            result: NDArray[np.float32] = torch.sigmoid(self._served.ranker(batch, rows, users)).numpy()
-        return result
+            rows = rows | gather(fields, batch, self._served.replica.tables, training=False)
+            probabilities: NDArray[np.float32] = torch.sigmoid(model.score(batch, rows)).numpy()
+        return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
 
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scores = self._served, ranked.slots, ranked.sources, ranked.scores
         self.candidates += len(slots)
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
-        new = new_items(served.signals.counts.items, slots, ranked.asked.now) if wanted else NOBODY
+        new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
         chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
@@ -268,7 +259,7 @@ def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked, read = ranked.asked, ranked.inputs
     inputs = replace(read, item_keys=read.item_keys[places], dense=read.dense[places], rates=read.rates[places])
     return SlateFeatures(
-        slate.request_id, asked.request.user_id, asked.now, [one.item_id for one in slate.items], inputs
+        slate.request_id, asked.request.user_id, asked.state.now, [one.item_id for one in slate.items], inputs
     )
 
 

@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.weights import FollowedWeights
-from stream_reco.model.zoo.two_tower_dcn import Ranker
+from stream_reco.model.spec import Retrieves
+from stream_reco.retrieve.model_replica import model_replica
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.sync import Parts, Precision, Publication, Replica
+from stream_reco.sync import Follower, Parts, Precision, Publication
 
-MODEL_NAME = "stream-reco"
-"""What publications are of, unless somebody has several models."""
-NO_KEYS = np.empty(0, dtype=np.int64)
+_NO_DIM = 1
+"""Dimension of the index that stays empty where the model gives no vectors."""
+_NO_SLOTS = np.empty(0, dtype=np.int32)
 
 
+@dataclass(frozen=True)
 class _Follow:
     """A follower made of two functions."""
 
-    def __init__(self, reset: Callable[[Parts], None], apply: Callable[[Parts], None]) -> None:
-        self.reset = reset
-        self.apply = apply
+    reset: Callable[[Parts], None]
+    apply: Callable[[Parts], None]
 
 
 class ServingState:
     """A replica and all that follows it. Read it inside `replica.reading()` only."""
 
-    def __init__(
-        self, model: ModelSettings, signals: SignalSettings, model_name: str, precision: Precision = "float32"
-    ) -> None:
+    def __init__(self, model: ModelSettings, signals: SignalSettings, precision: Precision = "float32") -> None:
         """precision: what the rows of the embedding tables are kept in."""
-        self.ranker = Ranker(model).eval()
+        self.model = model.build()
+        if self.model.network is not None:
+            self.model.network.eval()
         self.signals = Signals(signals)
-        self.index = VectorIndex(model.tower_dim)
-        self.replica = Replica(
-            model_name,
-            {
-                "dense": FollowedWeights(self.ranker),
-                "signals": _Follow(self._reset_signals, self._apply_signals),
-                "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
-            },
-            applied=self._index_vectors,
-            precision=precision,
-        )
+        self.retrieves = self.model if isinstance(self.model, Retrieves) else None
+        """The model, where it gives vectors to search by."""
+        self.index = VectorIndex(_NO_DIM if self.retrieves is None else self.retrieves.vector_dim)
+        """The items' vectors; empty where the model gives none."""
+        signal_followers: dict[str, Follower] = {
+            "signals": _Follow(self._reset_signals, self._apply_signals),
+            "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
+        }
+        self.replica = model_replica(self.model, signal_followers, self._index_vectors, precision)
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()
@@ -61,17 +60,19 @@ class ServingState:
 
     def _index_vectors(self, publication: Publication) -> None:
         """Keep the index to the items of the catalogue that have a trained row."""
+        if self.retrieves is None:
+            return
         catalogue = self.signals.catalogue
-        changed = publication.catalogue.get("slots", np.empty(0, dtype=np.int32))
+        changed = publication.catalogue.get("slots", _NO_SLOTS)
         self.index.remove(np.array([slot for slot in changed if catalogue.ids[slot] is None], dtype=np.int64))
-        keys = [delta.keys for delta in publication.tables if delta.name == "item"]
+        keys = [delta.keys for delta in publication.tables if delta.name == self.retrieves.item_table]
         # A row may be older than its item's place in the catalogue, after the item left and came back.
         keys.append(catalogue.keys[changed])
         slots = np.unique(catalogue.slots_of_keys(np.concatenate(keys).tolist()))
         slots = slots[slots >= 0]
-        table = self.replica.tables.get("item")
+        table = self.replica.tables.get(self.retrieves.item_table)
         if table is None or not len(slots):
             return
-        vectors = self.ranker.targets_of(table.lookup(catalogue.keys[slots]))
+        vectors = self.retrieves.item_vectors(table.lookup(catalogue.keys[slots]))
         known = vectors.any(axis=1)
         self.index.upsert(slots[known].astype(np.int64), vectors[known])

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from stream_reco.cli.app import main
-from stream_reco.cli.demo.simulated_users import People, Score, world_of
+from stream_reco.cli.demo.simulated_users import DemoScore, SimulatedUsers, demo_world
 from stream_reco.cli.server.client import Client
 from stream_reco.datasets import write_events
 from stream_reco.simulate import generate
@@ -171,7 +171,7 @@ class ToyServer(Client):
 
 def test_the_people_of_the_demo_do_everything_in_its_time() -> None:
     toy = ToyServer()
-    people = People(world_of(0, T), toy)
+    people = SimulatedUsers(demo_world(0, T), toy)
     for now in range(T, T + 30_000, 500):
         before = len(toy.posted)
         people.step(now)
@@ -194,7 +194,7 @@ def test_the_people_of_the_demo_do_everything_in_its_time() -> None:
 
 
 def test_scores_are_means() -> None:
-    score = Score()
+    score = DemoScore()
     assert score.means() == (0.0, 0.0, 0.0)
     score.add(1.0, 0.5, 2.0)
     score.add(2.0, 0.5, 4.0)

@@ -27,7 +27,6 @@ from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.serving_state import MODEL_NAME
 from stream_reco.simulate import generate
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
 from stream_reco.sync.redis.channel import RedisChannel
@@ -49,7 +48,7 @@ class Trainer:
         self.link = RedisLink(url, password=SECRET)
         self.learner = Learner(self.settings)
         self.users = RedisUsers(self.link)
-        self.publishing = Publishing(self.learner, self.settings, MODEL_NAME, 1, RedisChannel(self.link))
+        self.publishing = Publishing(self.learner, self.settings, 1, RedisChannel(self.link))
         seed, served = self.settings.training.seed, self.publishing.served
         users = user_contexts(lambda: self.learner, seed)
         self.scorer = Scorer(served, users, self.settings.retrieve, self.settings.slate, seed)

@@ -19,6 +19,7 @@ from stream_reco.embedding.kernels import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import Part
 from stream_reco.train.settings import TrainSettings
@@ -33,7 +34,9 @@ Step = list[Event] | int | str
 SETTINGS = Settings(
     labels=LabelSettings(window_days=0.5, policy="early", negative_rate=0.7),
     signals=SignalSettings(item_idle_days=1.5, user_idle_days=1.5),
-    model=ModelSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8),
+    model=ModelSettings(
+        settings=TwoTowerDcnSettings(item_dim=4, tower_dim=4, user_dim=4, context_dim=4, cross_rank=4, hidden=8)
+    ),
     training=TrainSettings(batch=16, checkpoint_events=130, row_idle_days=1.5),
 )
 _PASSING = {"touched", "touched_values", "marks", "bits", "tombstones", "default_touched"}

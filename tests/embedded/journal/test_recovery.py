@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream_reco.model.settings import ModelSettings
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError, CheckpointVersionError
 from stream_reco.storage.event_log import LogBusyError, LogCorruptError
@@ -191,12 +192,19 @@ def test_a_checkpoint_of_another_format_is_told(tmp_path: Path, few: list[Step])
 @pytest.mark.parametrize("name", ["item_dim", "tower_dim", "user_dim", "context_dim", "cross_rank", "hidden"])
 def test_a_checkpoint_of_other_model_sizes_is_told(tmp_path: Path, few: list[Step], name: str) -> None:
     ingested(tmp_path, few[:2], (2,))
-    sizes: dict[str, Any] = {name: getattr(SETTINGS.model, name) * 2}
+    sizes = SETTINGS.model.settings
+    other = replace(SETTINGS.model, settings=replace(sizes, **{name: getattr(sizes, name) * 2}))
     told = r"with other sizes.*: \S+ has shape \(.*\) instead of \(.*\).*; start with a new data folder, or restore"
     with pytest.raises(ValueError, match=told):
-        opened(tmp_path, replace(SETTINGS, model=replace(SETTINGS.model, **sizes)))
+        opened(tmp_path, replace(SETTINGS, model=other))
     with opened(tmp_path) as engine:
         assert engine.status()["events"], "the folder was given back, and is as it was"
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path, few: list[Step]) -> None:
+    ingested(tmp_path, few[:2], (2,))
+    with pytest.raises(ValueError, match=r"of the model 'two_tower_dcn', and the settings name 'bpr'.*new data folder"):
+        opened(tmp_path, replace(SETTINGS, model=ModelSettings("bpr")))
 
 
 def test_a_checkpoint_of_other_widths_of_signals_is_told(tmp_path: Path, few: list[Step]) -> None:

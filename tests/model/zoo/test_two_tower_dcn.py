@@ -12,23 +12,25 @@ from numpy.typing import NDArray
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs, collate
-from stream_reco.model.rows import gather, table_dims
-from stream_reco.model.settings import ModelSettings
+from stream_reco.model.rows import gather
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn, TwoTowerDcnSettings
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 
-SETTINGS = ModelSettings(item_dim=6, tower_dim=5, user_dim=4, context_dim=2, request_dim=3, cross_rank=4, hidden=8)
+SETTINGS = TwoTowerDcnSettings(
+    item_dim=6, tower_dim=5, user_dim=4, context_dim=2, request_dim=3, cross_rank=4, hidden=8
+)
 Matrix = NDArray[np.float32]
 
 
 @pytest.fixture
 def tables() -> dict[str, EmbeddingTable]:
-    made = {name: EmbeddingTable(dim, name=name, init_scale=0.7) for name, dim in table_dims(SETTINGS).items()}
-    for table in made.values():
+    specs = TwoTowerDcn(SETTINGS).tables
+    given = {spec.name: EmbeddingTable(spec.dim, name=spec.name, init_scale=0.7) for spec in specs}
+    for table in given.values():
         table.train_rows(np.arange(1, 60), 0)
-    return made
+    return given
 
 
 def request(rng: np.random.Generator, candidates: int, history: int) -> Inputs:
@@ -98,38 +100,39 @@ def reference(one: Inputs, tables: dict[str, EmbeddingTable], weights: Parts) ->
     return odds
 
 
-def odds_of(ranker: Ranker, requests: list[Inputs], tables: dict[str, EmbeddingTable]) -> Matrix:
+def odds_of(model: TwoTowerDcn, requests: list[Inputs], tables: dict[str, EmbeddingTable]) -> Matrix:
     batch = collate(requests)
     with torch.no_grad():
-        rows = gather(batch, tables, training=False)
-        result: Matrix = ranker(batch, rows, ranker.user_vectors(batch, rows)).numpy()
+        result: Matrix = model.score(batch, gather(model.fields, batch, tables, training=False)).numpy()
     return result
 
 
-def made(settings: ModelSettings = SETTINGS) -> Ranker:
+def made(settings: TwoTowerDcnSettings = SETTINGS) -> TwoTowerDcn:
     torch.manual_seed(3)
-    ranker = Ranker(settings)
+    model = TwoTowerDcn(settings)
+    ranker = model.network
     ranker.standardise.mean.uniform_(-1, 1)
     ranker.standardise.variance.uniform_(0.5, 2)
     torch.nn.init.constant_(ranker.position_bias.weight, 0.3)
-    return ranker.eval()
+    ranker.eval()
+    return model
 
 
 def test_requests_of_all_shapes_get_the_odds_of_the_formulas(tables: dict[str, EmbeddingTable]) -> None:
     rng = np.random.default_rng(0)
-    ranker = made()
+    model = made()
     shapes = [(1, 0), (7, RECENT), (3, 1), (1, 5), (12, 2)]
     requests = [request(rng, candidates, history) for candidates, history in shapes]
-    expected = np.concatenate([reference(one, tables, weights_of(ranker)) for one in requests])
-    assert odds_of(ranker, requests, tables) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    expected = np.concatenate([reference(one, tables, weights_of(model.network)) for one in requests])
+    assert odds_of(model, requests, tables) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_a_request_scores_the_same_beside_others(tables: dict[str, EmbeddingTable]) -> None:
     rng = np.random.default_rng(1)
-    ranker = made()
+    model = made()
     requests = [request(rng, int(rng.integers(1, 40)), int(rng.integers(0, RECENT + 1))) for _ in range(6)]
-    alone = np.concatenate([odds_of(ranker, [one], tables) for one in requests])
-    assert odds_of(ranker, requests, tables) == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    alone = np.concatenate([odds_of(model, [one], tables) for one in requests])
+    assert odds_of(model, requests, tables) == pytest.approx(alone, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["user", "context_rows", "history"])

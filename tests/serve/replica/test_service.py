@@ -79,7 +79,7 @@ class Scene:
     def __init__(self, sink: EventSink | None, prepare: Callable[[], None]) -> None:
         self.shop = SmallShop()
         self.shop.channel = self.channel = MoodyChannel()
-        self.served = ServingState(MODEL, SignalSettings(), "shop")
+        self.served = ServingState(MODEL, SignalSettings())
         self.store = Store()
         self.users = RemoteUserContexts(self.served, self.store, InterestSettings())
         scorer = Scorer(self.served, self.users, RetrieveSettings(), SlateSettings(), 0)

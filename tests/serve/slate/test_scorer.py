@@ -12,6 +12,7 @@ from stream_reco.events import Id, key_of
 from stream_reco.interests import Medoids
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
+from stream_reco.model.item_directions import item_directions
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import Request, UserContext
@@ -172,7 +173,7 @@ def test_serving_scores_as_training_would() -> None:
     dense = feature_matrix(shop.signals, moment.recent, moment.times, context, NOW, slots)
     inputs = Inputs(moment.user_key, context.keys, history, ages, keys[slots], dense, np.ones(12, np.float32))
     batch = training_batch([Labelled(inputs.to_bytes(), 1, 1.0, NOW, 4)])
-    trained = predictions(shop.trainer.ranker, batch, shop.trainer.tables)
+    trained = predictions(shop.trainer.model, batch, shop.trainer.tables)
     served = shop.scorer.score(Request(1, context={"device": "desk"}), ITEMS, NOW)
     np.testing.assert_array_equal(served, trained)
 
@@ -196,7 +197,7 @@ def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> No
 def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> bytes:
     """What the trainer makes of an impression at that moment, without a look at the scorer."""
     context = shop.signals.coder.encode(request.context, now)
-    present = FeatureBuilder(shop.signals, shop.histories, NegativeSampler(TrainSettings()))
+    present = FeatureBuilder(shop.signals, shop.histories, NegativeSampler(TrainSettings()), shop.trainer.model.needs)
     return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 
@@ -274,10 +275,8 @@ def test_exploration_is_marked_with_its_propensity() -> None:
 
 def test_neighbours_are_the_nearest_available_items() -> None:
     shop = open_shop()
-    vectors = shop.trainer.ranker.targets_of(
-        shop.trainer.tables["item"].lookup(np.array([key_of(item, "item") for item in ITEMS[:8]]))
-    )
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    keys = np.array([key_of(item, "item") for item in ITEMS[:8]])
+    unit = item_directions(shop.trainer.model, shop.trainer.tables, keys)
     cosines = unit @ unit[2]
     expected = [ITEMS[place] for place in np.argsort(-cosines) if place != 2]
     found = similar_items(shop.served, "i2", 20)

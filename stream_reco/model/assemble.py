@@ -1,0 +1,54 @@
+"""One request's inputs, put together in one place for training and for serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.model.features.kernels import feature_matrix
+from stream_reco.model.inputs import NO_CANDIDATES, Inputs, history_inputs
+from stream_reco.model.spec import Need
+from stream_reco.signals.context import Context
+from stream_reco.signals.signals import Signals
+
+
+@dataclass(frozen=True)
+class RequestState:
+    """What is known of a request: who asks, when and where, and what they did before."""
+
+    user_key: int
+    recent: NDArray[np.int32]
+    """int32[RECENT]: slots of the user's newest actions, newest first, −1 behind the last."""
+    times: NDArray[np.int64]
+    """int64[RECENT]: when they were, ms."""
+    context: Context
+    now: int
+    """ms"""
+
+
+def request_inputs(signals: Signals, state: RequestState) -> Inputs:
+    """Inputs without candidates: the user, the context and the history."""
+    keys, ages = history_inputs(signals.catalogue.keys, state.recent, state.times, state.now)
+    return Inputs(state.user_key, state.context.keys, keys, ages, *NO_CANDIDATES)
+
+
+def with_candidates(
+    request: Inputs,
+    signals: Signals,
+    state: RequestState,
+    slots: NDArray[np.int32],
+    needs: frozenset[Need],
+    rates: NDArray[np.float32] | None = None,
+) -> Inputs:
+    """The inputs of a request with candidates `slots` int32[n], and their features if a model `needs` any.
+
+    `rates` float32[n]: how often sampling includes each; by default 1, as nothing was sampled.
+    """
+    if "features" in needs:
+        dense = feature_matrix(signals, state.recent, state.times, state.context, state.now, slots)
+    else:
+        dense = np.empty((len(slots), 0), dtype=np.float32)
+    certain = np.ones(len(slots), dtype=np.float32) if rates is None else rates
+    return replace(request, item_keys=signals.catalogue.keys[slots], dense=dense, rates=certain)

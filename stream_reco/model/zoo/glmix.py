@@ -1,0 +1,92 @@
+"""Generalised linear mixed model: coefficients for everybody, for each user and for each item.
+
+log-odds = ⟨w + α_u + β_i, x⟩ with standardised features x and a one (GLMix; Zhang et al., KDD 2016, §3). All
+coefficients are rows of tables: one for everybody, one a user, one an item. They are drawn towards zero, so that a
+user's own coefficients matter as far as there is evidence for them (a Gaussian prior; §3.1 there).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_reco.embedding import Adagrad
+from stream_reco.model.features.names import FEATURES
+from stream_reco.model.fields import Field, TableSpec
+from stream_reco.model.inputs import Batch
+from stream_reco.model.losses import pointwise_loss, undone_loss
+from stream_reco.model.rows import Rows
+from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
+from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.zoo.standardise import Standardise
+
+_EVERYBODY = 1
+"""The key of the one row of global coefficients."""
+_CLIP = 5.0
+"""Deviations: standardised features beyond are cut, so that one outlier cannot move all coefficients."""
+_FIRST_ACCUMULATOR = 0.1
+"""Adagrad's sum of squares before the first step (TensorFlow's default)."""
+
+
+@dataclass(frozen=True)
+class GlmixSettings:
+    """Learning rate and priors."""
+
+    learning_rate: float = field(default=0.05, metadata=NOT_SHAPING)
+    """Of all coefficients (Adagrad)."""
+    regularisation: float = field(default=0.01, metadata=NOT_SHAPING)
+    """Weight of the squared coefficients of the user and of the item, at each use."""
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0.0:
+            raise ValueError(f"learning_rate is {self.learning_rate}: it must be above 0")
+        if not self.regularisation >= 0.0:
+            raise ValueError(f"regularisation is {self.regularisation}: it must not be negative")
+
+
+class Glmix:
+    """Each row holds a coefficient for each feature, and an intercept."""
+
+    name: ClassVar[str] = "glmix"
+    Settings: ClassVar[type[GlmixSettings]] = GlmixSettings
+
+    def __init__(self, settings: GlmixSettings) -> None:
+        self.settings = settings
+        self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
+        optimizer = Adagrad(lr=settings.learning_rate, initial_accumulator_value=_FIRST_ACCUMULATOR)
+        coefficients = len(FEATURES) + 1
+        self.tables = tuple(
+            TableSpec(name, coefficients, optimizer, per_user=name == "user", init_scale=0.0)
+            for name in ("everybody", "user", "item")
+        )
+        self.fields = (
+            Field("everybody", "everybody", _everybody, lambda t: _everybody(t.batch)),
+            Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
+            Field("item", "item", lambda b: b.item_keys, lambda t: t.batch.item_keys[t.batch.starts], True),
+        )
+        self.network = Standardise(len(FEATURES))
+
+    def score(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[n]: log-odds of each candidate."""
+        features = self.network(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP)
+        x = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+        shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
+        return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS
+
+    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
+        """Logistic loss, and the squares of what is a user's or an item's own."""
+        odds = self.score(batch.batch, rows)
+        batch = batch.corrected(odds)
+        logits = odds - batch.log_rates
+        own = rows["user"].square().sum() + rows["item"].square().sum()
+        loss = pointwise_loss(batch, logits).sum() - undone_loss(batch, logits)
+        return loss + self.settings.regularisation * own
+
+
+def _everybody(batch: Batch) -> NDArray[np.int64]:
+    return np.full(len(batch.user_keys), _EVERYBODY, dtype=np.int64)

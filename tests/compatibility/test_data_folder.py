@@ -1,0 +1,108 @@
+"""A data folder of version 0.1.0 opens, answers as before, and goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_reco.config import Settings
+from stream_reco.embedded import Engine
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from tests.compatibility.folder_answers import answers_of, continued, opened, state_of
+from tests.compatibility.recorded import read_json, unpack
+
+_NEAR = 1e-5
+"""Matrix products differ in their last bits between processors, and training goes on from them."""
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Any:
+    return read_json("answers")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    unpack("data", tmp_path)
+    return tmp_path / "data"
+
+
+def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
+    forget_the_log_behind(data, recorded["at checkpoint"]["facts"]["log_position"])
+    with opened(data) as engine:
+        found, wanted = state_of(engine), recorded["at checkpoint"]
+    assert found["tables"] == wanted["tables"]
+    # The engine has noted its start in the log since.
+    assert found["facts"] == wanted["facts"] | {"log_position": wanted["facts"]["log_position"] + 1}
+
+
+def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: Any) -> None:
+    with opened(data) as engine:
+        assert_same_state(state_of(engine), recorded["at end"])
+        found, wanted = answers_of(engine), recorded["answers"]
+    np.testing.assert_allclose(found["scores"], wanted["scores"], rtol=0, atol=_NEAR)
+    for slate, recorded_slate in zip(found["slates"], wanted["slates"], strict=True):
+        assert [item[::2] for item in slate] == [item[::2] for item in recorded_slate]
+        np.testing.assert_allclose(scores_of(slate), scores_of(recorded_slate), rtol=0, atol=_NEAR)
+    assert found["similar"] == wanted["similar"]
+    assert found["interests"] == wanted["interests"]
+    assert any(wanted["interests"])
+    assert all(wanted["slates"])
+
+
+def test_what_was_pending_goes_on_and_what_comes_again_changes_nothing(data: Path, recorded: Any) -> None:
+    wanted = recorded["continued"]
+    with opened(data) as engine:
+        found = continued(engine)
+    assert found["taken"] == wanted["taken"]
+    assert found["by events"] == wanted["by events"]
+    assert found["by deadlines"] == wanted["by deadlines"]
+    assert wanted["by events"]["retraction 0"] >= 1
+    assert wanted["by deadlines"]["window 0"] > 100
+    assert_same_state(found, wanted)
+
+
+def test_it_opens_again_after_a_checkpoint_of_the_present(data: Path, recorded: Any) -> None:
+    with opened(data) as engine:
+        engine.checkpoint()
+        before = state_of(engine)
+    with opened(data) as engine:
+        after = state_of(engine)
+    assert after["tables"] == before["tables"]
+    assert after["facts"]["pending"] == before["facts"]["pending"] == recorded["at end"]["facts"]["pending"]
+
+
+def test_other_sizes_of_the_model_are_refused_with_what_to_do(data: Path) -> None:
+    with pytest.raises(ValueError, match="start with a new data folder, or restore the model settings"):
+        Engine(data, Settings(model=ModelSettings(settings=TwoTowerDcnSettings(item_dim=16))))
+
+
+def forget_the_log_behind(data: Path, position: int) -> None:
+    """Leave of the log what the checkpoint contains."""
+    with closing(sqlite3.connect(data / "log" / "log.sqlite3")) as log, log:
+        log.execute("DELETE FROM records WHERE position > ?", (position,))
+        log.execute("UPDATE bounds SET last = ?", (position,))
+
+
+def assert_same_state(found: Any, wanted: Any) -> None:
+    """Facts and keys are equal, and rows nearly so, as they were trained since the checkpoint."""
+    assert found["facts"] == wanted["facts"]
+    assert found["tables"].keys() == wanted["tables"].keys()
+    for name, rows in wanted["tables"].items():
+        assert found["tables"][name].keys() == rows.keys()
+        for key, row in rows.items():
+            np.testing.assert_allclose(vector(found["tables"][name][key]), vector(row), rtol=0, atol=_NEAR)
+
+
+def vector(text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """float32[dim] of the hexadecimal digits of its bytes."""
+    return np.frombuffer(bytes.fromhex(text), "<f4")
+
+
+def scores_of(slate: Any) -> list[float]:
+    return [score for _, score, _ in slate]
