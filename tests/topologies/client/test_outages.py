@@ -67,7 +67,7 @@ class _Member:
         self.working = asyncio.create_task(self._partitions.run(self.ending))
 
     def works_on(self) -> list[int]:
-        return sorted(self._partitions._working)
+        return sorted(self._partitions._tasks)
 
     async def end(self, seconds: float) -> None:
         self.ending.set()
@@ -180,7 +180,7 @@ def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     monkeypatch.setattr(read_to_end, "SILENT_SECONDS", 2.0)
-    name = "_assign" if moment == "while" else "connected"
+    name = "_assign" if moment == "while" else "connect"
     plain = getattr(read_to_end, name)
 
     async def then_away(*arguments: Any) -> object:
@@ -202,7 +202,7 @@ def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     asyncio.run(report())
 
 
-def test_patience_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
+def test_the_timeout_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain: Callable[[Sender], Awaitable[None]] = Sender._maybe_wait_for_pid
@@ -275,5 +275,5 @@ def test_what_kafka_refuses_for_good_is_told(settings: Settings, monkeypatch: py
         raise TopicAuthorizationFailedError("stream-reco.events")
 
     monkeypatch.setattr(run_partition_worker, "create_absent", refuse)
-    with pytest.raises(TopicsError, match="its topics be made or looked at: TopicAuthorizationFailedError"):
+    with pytest.raises(TopicsError, match="topics to be created or described: TopicAuthorizationFailedError"):
         asyncio.run(check_topics(settings))
