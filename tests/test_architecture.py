@@ -188,16 +188,44 @@ def foreign_parts(modules: list[Module]) -> Iterator[str]:
 
 def cycles(modules: list[Module]) -> Iterator[str]:
     """Modules that import each other, however far round; one line for each knot of them."""
+    for knot in _knots(_module_graph(modules)):
+        yield "imports go round in a circle: " + ", ".join(knot)
+
+
+def cycles_of_rooms(modules: list[Module]) -> Iterator[str]:
+    """Rooms that import each other, however far round, also where no two of their modules do.
+
+    Rooms are those of the first level, and within them those of the second; a module outside of a folder is one itself.
+    """
+    graph = _module_graph(modules)
+    for depth in (1, 2):
+        rooms: dict[str, set[str]] = {}
+        for name, targets in graph.items():
+            room = _room_at(name, depth)
+            rooms.setdefault(room, set()).update({_room_at(target, depth) for target in targets} - {room})
+        for knot in _knots(rooms):
+            yield "rooms import each other in a circle: " + ", ".join(knot)
+
+
+def _room_at(name: str, depth: int) -> str:
+    """The room of a module: `stream_reco.serve`, `stream_reco.serve.http`; `topologies`, `topologies.client`."""
+    parts = name.split(".")
+    return ".".join(parts[: depth if parts[0] == "topologies" else depth + 1])
+
+
+def _module_graph(modules: list[Module]) -> dict[str, set[str]]:
     names = {module.name for module in modules}
-    graph = {
+    return {
         module.name: {name for one in module.imports() if (name := _module_in(one.target, names))} - {module.name}
         for module in modules
     }
+
+
+def _knots(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The sets of nodes that reach each other, sorted."""
     reached = {name: _reachable(graph, name) for name in graph}
     knots = {frozenset(other for other in reached[name] if name in reached[other]) for name in graph}
-    for knot in sorted(map(sorted, knots)):
-        if knot:
-            yield "imports go round in a circle: " + ", ".join(knot)
+    return sorted(sorted(knot) for knot in knots if knot)
 
 
 def _module_in(target: str, names: set[str]) -> str | None:
@@ -289,6 +317,7 @@ RULES: tuple[Rule, ...] = (
     unlisted_rooms,
     foreign_parts,
     cycles,
+    cycles_of_rooms,
     too_large,
     names_of_two_classes,
     nameless,
@@ -353,6 +382,27 @@ BAD: list[tuple[Rule, dict[str, str], str]] = [
         },
         "stream_reco.sync, stream_reco.sync.a, stream_reco.sync.b",
     ),
+    (
+        cycles_of_rooms,
+        {
+            "topologies/client/a.py": "from topologies.topics.c import x",
+            "topologies/client/b.py": "",
+            "topologies/topics/c.py": "",
+            "topologies/topics/d.py": "from topologies.messages import e",
+            "topologies/messages/e.py": "def f():\n    from topologies.client.b import x",
+        },
+        "circle: topologies.client, topologies.messages, topologies.topics",
+    ),
+    (
+        cycles_of_rooms,
+        {
+            "stream_reco/serve/http/a.py": "from stream_reco.serve.slate import c",
+            "stream_reco/serve/http/b.py": "",
+            "stream_reco/serve/slate/c.py": "",
+            "stream_reco/serve/slate/d.py": "from ..http.b import x",
+        },
+        "circle: stream_reco.serve.http, stream_reco.serve.slate",
+    ),
     (too_large, {"stream_reco/sync/a.py": "x = 1\n" * 351}, "351 lines"),
     (too_large, {"stream_reco/sync/a.py": "class A:\n    async def f():\n" + "        x = 1\n" * 50}, "f has 51 lines"),
     (
@@ -387,6 +437,11 @@ GOOD = {
     "stream_reco/cli/a.py": "from stream_reco.embedded import Engine\ndef f():\n    from topologies import app",
     "topologies/app.py": "import faust\nfrom stream_reco import clock, config, storage, learner, serve",
     "topologies/random_walk.py": "from topologies import app",
+    "topologies/client/a.py": "from topologies.client import b\nfrom topologies.topics.c import x",
+    "topologies/client/b.py": "from topologies.topics import d",
+    "topologies/topics/c.py": "from topologies.topics import d",
+    "topologies/topics/d.py": "from topologies import app",
+    "stream_reco/serve/slate/a.py": "from stream_reco.serve.http import messages",
 }
 
 

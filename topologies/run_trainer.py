@@ -1,4 +1,4 @@
-"""What `stream-reco work training` runs: one leader that learns and publishes, and others that stand by."""
+"""What `stream-reco work training` runs: a trainer that leads, or stands by for the one that does."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from stream_reco.config.servers import given
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
 from topologies.client.cancellation import is_done_before
-from topologies.client.outage_log import outages_told
+from topologies.client.outage_log import log_outages
 from topologies.process.heartbeat import Heartbeat
 from topologies.process.host import host
 from topologies.process.metrics_server import metrics_server
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.ensure import check_topics
 from topologies.trainer.checkpoints import Checkpoints
+from topologies.trainer.dependencies import NAME, TrainerDependencies
 from topologies.trainer.election import LeaderElection
-from topologies.trainer.leader import NAME, TrainerDependencies
 from topologies.trainer.standby import WarmStandby
 
 
 def run(settings: Settings, sync_seconds: float) -> None:
-    """Lead or stand by until SIGINT or SIGTERM; servers that are away are waited for.
+    """Lead or stand by until SIGINT or SIGTERM; it waits for servers that are unavailable.
 
-    Raises ValueError where a setting is missing or cannot be used, TopicsError where topics are not as they must be.
+    Raises ValueError where a setting is missing or cannot be used, TopicsError where topics are not as declared.
     """
-    folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all that may lead share it"))
+    folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all trainers share it"))
     redis = settings.redis
     given(redis.url, "redis.url", "training publishes there")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
-    warm, heartbeat = WarmStandby(settings, checkpoints), Heartbeat()
+    standby, heartbeat = WarmStandby(settings, checkpoints), Heartbeat()
     threads = partial(torch.set_num_threads, settings.training.threads)
     with (
         metrics_server(settings.work, heartbeat),
         RedisLink.of(redis) as link,
-        _learning_thread(warm, threads) as thread,
+        _learning_thread(standby, threads) as thread,
     ):
-        around = TrainerDependencies(
+        dependencies = TrainerDependencies(
             settings,
             declared_topics(settings.kafka, events_key(settings.labels)),
             RedisChannel(link, redis.prefix),
             checkpoints,
-            warm,
+            standby,
             SystemClock(),
             thread,
             sync_seconds,
         )
-        host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, around), heartbeat)
+        host(f"{settings.kafka.prefix}-{NAME}", settings.kafka.bootstrap, partial(_work, dependencies), heartbeat)
 
 
 @contextmanager
-def _learning_thread(warm: WarmStandby, initializer: Callable[[], None]) -> Iterator[Executor]:
-    """One thread, waited for at the end; one that still compiles is left behind, as that may take a minute."""
+def _learning_thread(standby: WarmStandby, initializer: Callable[[], None]) -> Iterator[Executor]:
+    """One thread, joined at the end; while it still compiles it is left behind, as that may take a minute."""
     thread = ThreadPoolExecutor(1, "learning", initializer)
     try:
         yield thread
     finally:
-        thread.shutdown(wait=warm.is_rehearsed, cancel_futures=not warm.is_rehearsed)
+        thread.shutdown(wait=standby.is_rehearsed, cancel_futures=not standby.is_rehearsed)
 
 
-async def _work(around: TrainerDependencies, ending: asyncio.Event) -> None:
-    if await is_done_before(ending, check_topics(around.settings)):
-        async with outages_told(around.settings.kafka):
-            await LeaderElection(around).run(ending)
+async def _work(dependencies: TrainerDependencies, ending: asyncio.Event) -> None:
+    if await is_done_before(ending, check_topics(dependencies.settings)):
+        async with log_outages(dependencies.settings.kafka):
+            await LeaderElection(dependencies).run(ending)

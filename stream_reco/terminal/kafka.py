@@ -1,4 +1,4 @@
-"""What commands that talk to Kafka have in common: they need its address, and say in a sentence what went wrong."""
+"""What commands that talk to Kafka share: they need its address, and report a failure in one sentence."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stream_reco.terminal.settings import settings_of
 if TYPE_CHECKING:
     from stream_reco.config import Settings
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 """How long a command waits for a broker to answer."""
 T = TypeVar("T")
 
 
 def settings_with_kafka(config: Path | None) -> Settings:
-    """The settings; raises `Misuse` if they do not say where Kafka is."""
+    """The settings; raises `Misuse` where kafka.bootstrap is not set."""
     settings = settings_of(config).settings
     if not settings.kafka.bootstrap:
         raise Misuse(
@@ -31,12 +31,12 @@ def settings_with_kafka(config: Path | None) -> Settings:
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run the coroutine to its end; what Kafka refuses becomes a `Failure`."""
+    """Run the coroutine; errors of Kafka become a `Failure`, unusable settings of clients a `Misuse`."""
     from topologies.client.configuration import ClientSettingsError
     from topologies.client.connection import AWAY, KafkaUnavailableError, reason_of
     from topologies.topics.validation import TopicsError
 
-    # The client logs every try; people are told the outcome.
+    # The client logs every attempt; the command reports the outcome.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
@@ -45,4 +45,4 @@ def run(work: Coroutine[object, object, T]) -> T:
     except (KafkaUnavailableError, TopicsError) as error:
         raise Failure(str(error)) from error
     except AWAY as error:
-        raise Failure(f"Kafka refused it: {reason_of(error)}") from error
+        raise Failure(f"Kafka refused the request: {reason_of(error)}") from error

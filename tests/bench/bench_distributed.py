@@ -42,7 +42,7 @@ from topologies.client.connection import administration
 from topologies.topics.validation import create_absent
 
 _WINDOWS = 4.0
-_PATIENCE_SECONDS = 600.0
+_TIMEOUT_SECONDS = 600.0
 _LOOK_SECONDS = 0.05
 _TRAINING_SECONDS = 20.0
 
@@ -150,7 +150,7 @@ async def _work(name: str, kafka: KafkaSettings, redis: RedisServer, count: int,
     places = [folder / f"{kafka.prefix}-{name}-{number}" for number in range(kafka.partitions)]
     workers = [Worker(name, kafka, place, given) for place in places]
     try:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not any("is open at offset" in worker.said() for worker in workers):
             await asyncio.sleep(_LOOK_SECONDS)
             assert time.monotonic() < deadline, workers[0].said()
@@ -175,7 +175,7 @@ def _train(kafka: KafkaSettings, redis: RedisServer, folder: Path) -> dict[str, 
     given = {"REDIS_URL": redis.url, "REDIS_PREFIX": kafka.prefix, "TRAINING_CHECKPOINT_DIR": str(place / "kept")}
     worker = Worker("training", kafka, place, given, ("--sync-interval", "1"))
     try:
-        worker.wait_for("leads in epoch", _PATIENCE_SECONDS)
+        worker.wait_for("leads in epoch", _TIMEOUT_SECONDS)
         started, before, cpu = perf_counter(), _trained(worker), _cpu([worker])
         time.sleep(_TRAINING_SECONDS)
         seconds, after, cpu = perf_counter() - started, _trained(worker), _cpu([worker]) - cpu

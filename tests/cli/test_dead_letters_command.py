@@ -21,7 +21,7 @@ from topologies.topics.validation import create_absent
     ("arguments", "complaint"),
     [
         (["list"], "kafka.bootstrap is not set"),
-        (["drive"], "kafka.bootstrap is not set"),
+        (["redrive"], "kafka.bootstrap is not set"),
         (["burn"], "burn"),
         (["list", "--limit", "0"], "--limit"),
     ],
@@ -59,7 +59,7 @@ async def _file(kafka: KafkaSettings) -> None:
 
 
 @pytest.mark.kafka
-def test_list_and_drive(kafka_settings: KafkaSettings) -> None:
+def test_list_and_redrive(kafka_settings: KafkaSettings) -> None:
     environ = kafka_environ(kafka_settings) | {"COLUMNS": "60"}
     status, _, complaint = stream_reco("dead-letters", "list", **environ)
     assert status == 1
@@ -89,16 +89,23 @@ def test_list_and_drive(kafka_settings: KafkaSettings) -> None:
         "time": 1_700_000_000_000,
     }
 
-    status, _, complaint = stream_reco("dead-letters", "drive", "--offset", "7-3", **environ)
+    status, _, complaint = stream_reco("dead-letters", "redrive", "--offset", "7-3", **environ)
     assert status == 2
     assert "--offset: '7-3' ends before it begins" in complaint
-    status, output, complaint = stream_reco("dead-letters", "drive", "--reason", "type", **environ)
+    status, output, complaint = stream_reco("dead-letters", "redrive", "--reason", "type", **environ)
     assert (status, complaint) == (0, "")
     assert output.splitlines() == [
         f"sent 1 again to {events}",
-        "1 were not chosen",
-        "2 cannot be sent: they are no dead letters, or hold nothing",
+        "1 were not selected",
+        "2 cannot be sent: they are not dead letters, or have neither key nor value",
     ]
-    status, output, _ = stream_reco("dead-letters", "drive", "--offset", "1", **environ)
+    status, output, complaint = stream_reco("dead-letters", "redrive", "--offset", "1", **environ)
+    assert (status, complaint) == (0, "")
     assert "1 had been sent again before" in output
     assert output.endswith("nothing was sent\n")
+
+    status, deprecated, complaint = stream_reco("dead-letters", "drive", "--offset", "1", **environ)
+    assert (status, deprecated) == (0, output)
+    assert complaint == (
+        "warning: `dead-letters drive` is deprecated and goes with the next release; use `dead-letters redrive`\n"
+    )

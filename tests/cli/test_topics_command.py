@@ -50,7 +50,7 @@ def test_create_then_check(kafka_settings: KafkaSettings) -> None:
     assert f"created {kafka_settings.prefix}.events: 3 partitions, key: user_id, kept for 30 days" in output
     assert f"created {kafka_settings.prefix}.trainer-leader: 1 partition, key: epoch, compacted" in output
     status, output, complaint = stream_reco("topics", "check", **environ)
-    assert (status, output, complaint) == (0, "all topics are there, as declared\n", "")
+    assert (status, output, complaint) == (0, "all topics exist, as declared\n", "")
     status, output, complaint = stream_reco("topics", "check", **environ, STREAM_RECO_KAFKA_EVENTS_DAYS="90")
     assert status == 0
     assert output.startswith("warning: topic")

@@ -1,4 +1,4 @@
-"""`stream-reco work` is told to end at any moment: it ends quietly, with status 0 unless it is told twice."""
+"""`stream-reco work` is stopped at any time: it ends quietly, with status 0 unless a second signal comes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(180)
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
 STUBBORN = """
 import asyncio, sys
-from topologies.heartbeat import Heartbeat
-from topologies.hosting import host
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
 
 async def work(ending):
     print("works", flush=True)
@@ -107,7 +107,7 @@ def test_what_is_being_compiled_is_not_waited_for(
     assert "Traceback" not in worker.said()
 
 
-def test_being_told_twice_ends_it_at_once_and_says_so() -> None:
+def test_a_second_signal_ends_it_at_once_and_says_so() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", STUBBORN], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -116,10 +116,10 @@ def test_being_told_twice_ends_it_at_once_and_says_so() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "ends\n"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, complaint = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert told.splitlines()[-1].startswith("told twice to end")
-    assert "Traceback" not in told
+    assert complaint.splitlines()[-1].startswith("second signal: exiting now")
+    assert "Traceback" not in complaint
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])

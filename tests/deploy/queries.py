@@ -11,8 +11,8 @@ from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from stream_reco import metrics
-from topologies.run_partition_worker import ROLES
-from topologies.trainer.leader import NAME as TRAINING
+from topologies.run_partition_worker import SPECS
+from topologies.trainer.dependencies import NAME as TRAINING
 
 ROOT = Path(__file__).parents[2]
 # What Prometheus itself adds to each series.
@@ -22,7 +22,7 @@ _WORDS = re.compile(r"\b(?:stream_reco|process)_\w+|\bup\b")
 _SELECTED = re.compile(r"(\b[a-zA-Z_]\w*)\s*\{([^}]*)\}")
 _MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
 _GROUPED = re.compile(r"\b(sum|avg|min|max|count)\s+by\s*\(([^)]*)\)\s*\(")
-WORK = {*ROLES, TRAINING}
+WORK = {*SPECS, TRAINING}
 # The rooms of the loop in one process: what they alone feed, no process of a deployment shows.
 _ELSEWHERE = {"stream_reco/embedded", "stream_reco/cli"}
 

@@ -1,4 +1,4 @@
-"""Waiting that something ends: an event, a time, or that what was waited for is done."""
+"""Waiting for work until it is done, a time has passed or an event is set, and cancelling what is not done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def pause(until: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until the event."""
+    """Wait for `seconds`, or until the event is set."""
     try:
         await asyncio.wait_for(until.wait(), seconds)
     except TimeoutError:
@@ -19,7 +19,7 @@ async def pause(until: asyncio.Event, seconds: float) -> None:
 
 
 async def is_done_before(ending: asyncio.Event, work: Coroutine[object, object, object]) -> bool:
-    """Whether the work was done before `ending` was set; raises what it raises. Else it has been cancelled."""
+    """Whether the work was done before `ending` was set, otherwise it was cancelled; raises what it raises."""
 
     async def done() -> bool:
         await work
@@ -29,18 +29,18 @@ async def is_done_before(ending: asyncio.Event, work: Coroutine[object, object, 
 
 
 async def outcome_before(ending: asyncio.Event, work: Coroutine[object, object, T]) -> T | None:
-    """What the work gives, raises what it raises; None if `ending` was set before, and then it has been cancelled."""
-    working, told = asyncio.create_task(work), asyncio.create_task(ending.wait())
+    """What the work returns, or None if `ending` was set before and it was cancelled; raises what it raises."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(ending.wait())
     try:
-        await asyncio.wait([working, told], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        told.cancel()
+        stopping.cancel()
         await end([working])
 
 
 async def end(tasks: Iterable[asyncio.Task[T]]) -> None:
-    """Cancel what is not done, and again until it is: to be cancelled, some ask brokers that may never answer."""
+    """Cancel tasks until they are done: some, as they are cancelled, wait for brokers that may never answer."""
     late = {task for task in tasks if not task.done()}
     while late:
         for task in late:
@@ -49,7 +49,7 @@ async def end(tasks: Iterable[asyncio.Task[T]]) -> None:
 
 
 async def within(seconds: float, work: Coroutine[object, object, T]) -> T:
-    """What the work gives; raises TimeoutError where it takes longer, however long it would take to be cancelled."""
+    """What the work returns; raises TimeoutError where it takes longer, and cancels it until it is done."""
     task = asyncio.create_task(work)
     try:
         done, _ = await asyncio.wait([task], timeout=seconds)
@@ -61,7 +61,7 @@ async def within(seconds: float, work: Coroutine[object, object, T]) -> T:
 
 
 async def uninterrupted(work: Callable[[], object]) -> None:
-    """Do blocking work in a thread, to its end also where this is cancelled meanwhile."""
+    """Run blocking work in a thread to its end, even where this task is cancelled meanwhile."""
     working = asyncio.ensure_future(asyncio.to_thread(work))
     cancelled = False
     while not working.done():

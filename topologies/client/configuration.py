@@ -1,4 +1,4 @@
-"""Arguments of Kafka clients, made from the settings in this one place."""
+"""Configuration of Kafka clients, derived from the settings in this one place."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from aiokafka.helpers import create_ssl_context
 
 from stream_reco.config.servers import KafkaSettings
 
-# A message may be as long as the longest event in a dead letter (topics.py); the rest is what Kafka puts around it.
+# The longest message is a dead letter of the longest event (topics/declaration.py); the rest is Kafka's framing.
 _LONGEST_REQUEST_BYTES = (4 << 20) + (64 << 10)
 _BATCH_BYTES = 256 << 10
-# A rebalance may take as long as a session, and its answer comes after that.
+# A rebalance may take as long as a session, and its response comes after that.
 _SPARE_MS = 5_000
-# Members of a group look so often whether there are more partitions to share.
+# How often members of a group check whether the topic has new partitions.
 _METADATA_MS = 30_000
 
 Arguments = dict[str, Any]
 
 
 class ClientSettingsError(ValueError):
-    """The settings name files that cannot be used for TLS; the text says which and why."""
+    """TLS files that the settings name cannot be used; the text says which and why."""
 
 
 def client_arguments(kafka: KafkaSettings) -> Arguments:
-    """What every client takes, `AIOKafkaAdminClient` among them. Raises `ClientSettingsError`."""
+    """Arguments of every client, `AIOKafkaAdminClient` included. Raises `ClientSettingsError`."""
     arguments: Arguments = {
         "bootstrap_servers": [address.strip() for address in kafka.bootstrap.split(",")],
         "security_protocol": kafka.security_protocol,
@@ -46,12 +46,12 @@ def client_arguments(kafka: KafkaSettings) -> Arguments:
 def consumer_arguments(
     kafka: KafkaSettings, group: str | None = None, *, read_committed: bool = True, gaps: bool = True
 ) -> Arguments:
-    """What an `AIOKafkaConsumer` takes; `group` without the prefix, None for a reader that belongs to no group.
+    """Arguments of an `AIOKafkaConsumer`; `group` without the prefix, None for a consumer without a group.
 
-    Offsets are never committed behind the caller's back, and reading begins with the oldest message where no offset is
-    known, or where the one to read was deleted. Without `gaps` that is an OffsetOutOfRangeError: for who always seeks
-    before reading, and has to know what is missing. Examples, state and whatever else is written in transactions is
-    read `read_committed`.
+    Offsets are never committed automatically. Reading begins with the oldest message where no offset is known, or
+    where the next one was deleted. With `gaps=False` that raises OffsetOutOfRangeError instead: for consumers that
+    always seek before reading, and must know what is missing. `read_committed` is needed for all that is written in
+    transactions, such as examples and state.
     """
     arguments = client_arguments(kafka) | {
         "enable_auto_commit": False,
@@ -70,10 +70,10 @@ def consumer_arguments(
 
 
 def producer_arguments(kafka: KafkaSettings, transactional: str | None = None) -> Arguments:
-    """What an `AIOKafkaProducer` takes: no message is lost or doubled by a retry of its own.
+    """Arguments of an `AIOKafkaProducer`, idempotent: its own retries neither lose nor duplicate messages.
 
-    `transactional` is the transactional id without the prefix; a producer started later with the same one fences this
-    one off.
+    `transactional` is the transactional id without the prefix; a producer started later with the same id fences this
+    one.
     """
     arguments = client_arguments(kafka) | {
         "acks": "all",
@@ -90,7 +90,7 @@ def producer_arguments(kafka: KafkaSettings, transactional: str | None = None) -
 
 
 def connection_arguments(arguments: Mapping[str, Any]) -> Arguments:
-    """Of the arguments of a client those that one connection takes."""
+    """Those arguments of a client that a single connection takes."""
     return {name: value for name, value in arguments.items() if name != "bootstrap_servers"}
 
 

@@ -1,4 +1,4 @@
-"""Connections to a Kafka that may be away: waiting for it, saying so once, and letting go of it."""
+"""Connections to a Kafka that may be unavailable: retry until it answers, log that once, and close cleanly."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _LOGGER = logging.getLogger(__name__)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 _PROBE_SECONDS = 5.0
 _DISCONNECT_SECONDS = 1.0
-_LEAVING: set[asyncio.Future[None]] = set()
+_DISCONNECTING: set[asyncio.Future[None]] = set()
+"""Keeps the tasks of `close` alive: the event loop holds weak references alone."""
 
 AWAY = (KafkaError, OSError, asyncio.TimeoutError)
-"""What clients raise when brokers do not answer, or answer that they cannot."""
+"""What clients raise when brokers do not answer, or answer with an error."""
 
 
 class KafkaUnavailableError(RuntimeError):
@@ -38,7 +39,7 @@ class KafkaUnavailableError(RuntimeError):
 
 
 class Startable(Protocol):
-    """What all clients of aiokafka have."""
+    """All clients of aiokafka."""
 
     def start(self) -> Awaitable[None]: ...
 
@@ -48,10 +49,10 @@ T = TypeVar("T")
 
 
 async def connect(kafka: KafkaSettings, make: Callable[[], C], timeout: float = math.inf) -> C:
-    """The client that `make` makes, started; tried again and again while no broker answers, which is logged once.
+    """A client from `make`, started; retries while no broker answers, which is logged once.
 
-    Raises `KafkaUnavailableError` after `timeout` seconds, which by default never pass: no process ends because a
-    server is away.
+    Raises `KafkaUnavailableError` after `timeout` seconds. There is none by default: no process ends because a server
+    is unavailable.
     """
     bound = None if math.isinf(timeout) else max(timeout, _PROBE_SECONDS)
     return await retry_while_unavailable(kafka, partial(_started, kafka, make, bound), timeout)
@@ -63,23 +64,22 @@ async def retry_while_unavailable(
     timeout: float = math.inf,
     meanwhile: str = "trying again",
 ) -> T:
-    """What `attempt` returns, made again and again while it raises `KafkaUnavailableError`; that, and its end, is
-    logged once.
+    """What `attempt` returns, retried while it raises `KafkaUnavailableError`; the outage and its end are logged once.
 
-    Raises it after `timeout` seconds. `meanwhile` is what the log says is done.
+    Raises the error after `timeout` seconds. `meanwhile` completes the log line of the outage.
     """
-    began, wait, told = time.monotonic(), _FIRST_WAIT, False
+    began, wait, logged = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:
             outcome = await attempt()
         except KafkaUnavailableError as away:
             if time.monotonic() - began + wait > timeout:
                 raise
-            if not told:
+            if not logged:
                 _LOGGER.warning("%s; %s", away, meanwhile)
-                told = True
+                logged = True
         else:
-            if told:
+            if logged:
                 _LOGGER.warning("Kafka at %s answers again", kafka.bootstrap)
             return outcome
         await asyncio.sleep(wait)
@@ -87,11 +87,11 @@ async def retry_while_unavailable(
 
 
 async def _started(kafka: KafkaSettings, make: Callable[[], C], bound: float | None) -> C:
-    # A client logs an error for each address at each try, and does not tell the reason to its caller: so ask first.
+    # A client logs an error for each address at each attempt, and hides the reason from its caller: so probe first.
     await probe(kafka)
     client = make()
     try:
-        # A producer that has found a broker waits for an answer for ever, and says nothing.
+        # A producer that has found a broker waits for its answer for ever, without a log line.
         await asyncio.wait_for(client.start(), bound)
     except BaseException as error:
         await close(client)
@@ -104,9 +104,9 @@ async def _started(kafka: KafkaSettings, make: Callable[[], C], bound: float | N
 async def with_admin(
     kafka: KafkaSettings, work: Callable[[AIOKafkaAdminClient], Awaitable[T]], timeout: float = math.inf
 ) -> T:
-    """What `work` returns, given a client that asks about topics and makes them.
+    """What `work` returns, given a connected admin client.
 
-    It is done anew, with another client, where brokers go away before it is through, for as long as `connect` tries.
+    Retried with a new client where brokers become unavailable before it is done, for as long as `connect` retries.
     """
 
     async def attempt() -> T:
@@ -117,7 +117,7 @@ async def with_admin(
                 if not may_pass(error):
                     raise
                 raise KafkaUnavailableError(
-                    f"Kafka at {kafka.bootstrap} has not answered all: {reason_of(error)}"
+                    f"Kafka at {kafka.bootstrap} did not answer all requests: {reason_of(error)}"
                 ) from error
 
     return await retry_while_unavailable(kafka, attempt, timeout)
@@ -125,7 +125,7 @@ async def with_admin(
 
 @asynccontextmanager
 async def administration(kafka: KafkaSettings, timeout: float = math.inf) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks about topics and makes them, connected; `with_admin` is for whoever outlives brokers."""
+    """A connected admin client; `with_admin` also retries where brokers become unavailable."""
     admin = await connect(kafka, lambda: AIOKafkaAdminClient(**client_arguments(kafka)), timeout)
     try:
         yield admin
@@ -134,7 +134,7 @@ async def administration(kafka: KafkaSettings, timeout: float = math.inf) -> Asy
 
 
 async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
-    """Ask the addresses in turn until one answers: its oldest and newest version of each request, by the API's number.
+    """Try the addresses in turn until one answers; returns the oldest and newest version of each request by API key.
 
     Raises `KafkaUnavailableError` with the first reason.
     """
@@ -147,22 +147,22 @@ async def probe(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
         except AWAY as error:
             reasons.append(reason_of(error))
             continue
-        versions: dict[int, tuple[int, int]] = dict(connection._versions)  # a client has no public way to ask
+        versions: dict[int, tuple[int, int]] = dict(connection._versions)  # aiokafka has no public accessor
         connection.close()
         return versions
     raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} does not answer: {reasons[0]}")
 
 
 async def close(client: Any, timeout: float = 5.0) -> None:
-    """Close a producer, consumer or admin client, at the latest soon after `timeout` seconds.
+    """Close a producer, consumer or admin client, within little more than `timeout` seconds.
 
-    A producer sends what it holds before it closes, and without brokers would wait for ever; then it is dropped.
+    A producer sends its buffered messages before it closes, and would wait for ever without brokers; they are dropped.
     """
     closing = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     try:
         await asyncio.wait([closing], timeout=timeout)
         if not closing.done() and (sending := getattr(client, "_sender", None)) and sending.sender_task:
-            # aiokafka itself has no way out of this: with its sender gone, `stop` goes on and closes the connections.
+            # aiokafka never gives up here: with its sender cancelled, `stop` goes on and closes the connections.
             sending.sender_task.cancel()
             await asyncio.wait([closing], timeout=timeout)
     finally:
@@ -170,28 +170,28 @@ async def close(client: Any, timeout: float = 5.0) -> None:
             closing.cancel()
         with contextlib.suppress(asyncio.CancelledError, *AWAY):
             await closing
-        # Whoever is cancelled, and again while it tidies up, leaves nothing behind either.
-        leaving = asyncio.ensure_future(_disconnect(client))
-        _LEAVING.add(leaving)
-        leaving.add_done_callback(_LEAVING.discard)
-        await asyncio.shield(leaving)
+        # Shielded: cancelled again while it cleans up, this leaves no connections behind either.
+        disconnecting = asyncio.ensure_future(_disconnect(client))
+        _DISCONNECTING.add(disconnecting)
+        disconnecting.add_done_callback(_DISCONNECTING.discard)
+        await asyncio.shield(disconnecting)
 
 
 async def _disconnect(client: Any) -> None:
-    """End what a client leaves behind that was interrupted while it closed: it would connect again and again."""
+    """End the tasks of a client whose `stop` was interrupted: they would reconnect again and again."""
     await end([future for future in _futures(client) if isinstance(future, asyncio.Task)])
     if isinstance(client, AIOKafkaProducer):
         client._message_accumulator.fail_all(ProducerClosed())
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
     await asyncio.wait([asyncio.ensure_future(inner.close())], timeout=_DISCONNECT_SECONDS)
     for future in _futures(client):
-        # Else asyncio complains that nobody has looked at it.
+        # Otherwise asyncio logs that the exception was never retrieved.
         if future.done() and not future.cancelled():
             future.exception()
 
 
 def _futures(client: Any) -> list[asyncio.Future[Any]]:
-    """What the parts of a client wait for: there is no public way to it."""
+    """The futures that the parts of a client hold; aiokafka has no public accessor."""
     names = ("_coordinator", "_fetcher", "_sender", "_txn_manager")
     parts = [getattr(client, name) for name in names if getattr(client, name, None) is not None]
     found = [value for part in parts for value in vars(part).values()]
@@ -203,18 +203,18 @@ def _futures(client: Any) -> list[asyncio.Future[Any]]:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether what a client raised may not be raised at another try."""
+    """Whether a retry may succeed after this error."""
     if isinstance(error, KafkaError):
-        # The bare class is what a client raises that got no metadata from any broker.
+        # A client raises the bare class where no broker gave it metadata.
         return error.retriable or isinstance(error, KafkaTimeoutError) or type(error) is KafkaError
     return isinstance(error, AWAY)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a broker does not answer, for people."""
+    """Why a broker does not answer, as a readable text."""
     if isinstance(error, asyncio.TimeoutError):
-        return "it is silent"
+        return "timed out"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
-    name = type(error).__name__  # which errors of aiokafka say themselves
+    name = type(error).__name__  # aiokafka repeats it in some of its texts
     return f"{name}: {str(error).removeprefix(name).lstrip(': ')}".rstrip(": ")

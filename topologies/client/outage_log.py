@@ -1,4 +1,4 @@
-"""Telling that Kafka is away while one works: clients try again and again, and do not say so."""
+"""Logs outages of Kafka while a worker runs: clients retry silently."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LOOK_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def outages_told(kafka: KafkaSettings) -> AsyncIterator[None]:
-    """Meanwhile it is logged when no broker answers any more, and when one does again."""
+async def log_outages(kafka: KafkaSettings) -> AsyncIterator[None]:
+    """Within this, it is logged when no broker answers any more, and when one does again."""
     looking = asyncio.create_task(_look(kafka))
     try:
         yield

@@ -1,4 +1,4 @@
-"""A topic read once, from where one wants to its present end."""
+"""Reads a topic once, from given offsets to its present end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from topologies.client.connection import KafkaUnavailableError, close, connect
 
 _WAIT_MS = 500
 SILENT_SECONDS = 30.0
+"""Without a message for this long a broker is taken to be unavailable."""
 
 
 async def read_to_end(
     kafka: KafkaSettings, topic: str, begin: Mapping[int, int] | None = None
 ) -> AsyncIterator[list[Any]]:
-    """The committed messages that are there now, in batches of one partition (`aiokafka.ConsumerRecord`).
+    """The committed messages present now, in batches of one partition (`aiokafka.ConsumerRecord`).
 
-    `begin` gives the first offset of a partition; the oldest message where it has none. Raises
+    `begin` maps partitions to their first offset; others begin with the oldest message. Raises
     `UnknownTopicOrPartitionError` if there is no such topic, `KafkaUnavailableError` where nothing comes for half a
     minute.
     """
@@ -33,12 +34,12 @@ async def read_to_end(
             silent = 0 if found else silent + 1
             if silent * _WAIT_MS > 1000 * SILENT_SECONDS:
                 raise KafkaUnavailableError(
-                    f"Kafka at {kafka.bootstrap} has not told all of topic {topic}: it is silent"
+                    f"Kafka at {kafka.bootstrap} did not deliver all of topic {topic}: timed out"
                 )
             for partition, records in found.items():
                 if before := [record for record in records if record.offset < ends.get(partition, 0)]:
                     yield before
-            # By position: the end may be a mark of a transaction, which is no message.
+            # By position: the last offset may be a transaction marker, which is no message.
             ends = {each: end for each, end in ends.items() if await consumer.position(each) < end}
     finally:
         await close(consumer)

@@ -1,4 +1,4 @@
-"""Dead letters: messages that could not be processed, kept whole with the reason."""
+"""Dead letters: messages that could not be processed, stored whole with the reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(DeadLetter)
 
 
 def dead_letter(record: Any, reason: str, message: str, now: int) -> DeadLetter:
-    """Of a message as aiokafka gives it (`ConsumerRecord`); `now` is the wall clock in ms."""
+    """Make a dead letter of a message (`aiokafka.ConsumerRecord`); `now` is the wall clock in ms."""
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
@@ -60,15 +60,15 @@ def decode_letter(data: bytes) -> DeadLetter:
 
 @dataclass(frozen=True)
 class StoredLetter:
-    """A dead letter and where in the topic it lies; no letter where the message there is none."""
+    """A message of the dead letters topic; `letter` is None where it is not a dead letter."""
 
     partition: int
     offset: int
     letter: DeadLetter | None
 
 
-async def filed_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[StoredLetter]:
-    """All that lie in the topic now, oldest first in each partition."""
+async def stored_letters(kafka: KafkaSettings, topic: str) -> AsyncIterator[StoredLetter]:
+    """All that the topic holds now, oldest first in each partition."""
     async for records in read_to_end(kafka, topic):
         for record in records:
             try:

@@ -1,4 +1,4 @@
-"""Dead letters sent again to the topics they came from, each at most once in its life."""
+"""Redrive: dead letters are sent again to the topics they came from, each at most once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import producer_arguments
 from topologies.client.connection import close, connect, with_admin
-from topologies.dead_letters.letter import DeadLetter, StoredLetter, filed_letters
+from topologies.dead_letters.letter import DeadLetter, StoredLetter, stored_letters
 from topologies.topics.declaration import EventsKey, Topics
 from topologies.topics.offset_ranges import Ranges
-from topologies.topics.registry import driven_offsets, note_of_driven
+from topologies.topics.registry import redrive_note, redriven_offsets
 from topologies.topics.validation import TopicsError, present_topics, required
 
 GROUP = "dead-letters-driven"
@@ -23,14 +23,14 @@ _LETTERS_OF_A_TRANSACTION = 500
 
 @dataclass
 class RedriveResult:
-    """What became of the letters: by topic how many were sent again, and how many were left where they are."""
+    """The number of letters sent again, by topic, and of those skipped."""
 
     sent: Counter[str] = field(default_factory=Counter)
     before: int = 0
-    """Had been sent again already."""
+    """Letters sent again before."""
     not_chosen: int = 0
     unreadable: int = 0
-    """Are no dead letters, or hold neither key nor value."""
+    """Messages that are not dead letters, or have neither key nor value."""
 
 
 async def redrive(
@@ -46,33 +46,33 @@ async def redrive(
     topics = await required(kafka, events_key, timeout, "dead_letters", "registry")
     producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, GROUP)), timeout)
     try:
-        # Only now: whoever was driving is fenced off, and can note nothing any more.
-        notes = defaultdict(Ranges, await driven_offsets(kafka, topics.registry.name))
+        # Only now: an earlier redrive is fenced, and can write no notes any more.
+        notes = defaultdict(Ranges, await redriven_offsets(kafka, topics.registry.name))
         outcome, letters, undone = RedriveResult(), [], defaultdict[int, set[int]](set)
-        async for filed in filed_letters(kafka, topics.dead_letters.name):
-            if filed.offset not in notes[filed.partition]:
-                undone[filed.partition].add(filed.offset)
-            if _is_next(filed, notes[filed.partition], chosen, outcome):
-                letters.append(filed)
+        async for stored in stored_letters(kafka, topics.dead_letters.name):
+            if stored.offset not in notes[stored.partition]:
+                undone[stored.partition].add(stored.offset)
+            if _is_next(stored, notes[stored.partition], chosen, outcome):
+                letters.append(stored)
         await _check_topics(kafka, timeout, letters)
         for part in _parts(letters):
             _note(part, undone, notes)
             await _send(producer, kafka, topics, part, notes)
-            outcome.sent.update(filed.letter.topic for filed in part if filed.letter is not None)
+            outcome.sent.update(stored.letter.topic for stored in part if stored.letter is not None)
     finally:
         await close(producer)
     return outcome
 
 
 def _is_next(
-    filed: StoredLetter, driven: Ranges, chosen: Callable[[StoredLetter, DeadLetter], bool], outcome: RedriveResult
+    stored: StoredLetter, redriven: Ranges, chosen: Callable[[StoredLetter, DeadLetter], bool], outcome: RedriveResult
 ) -> bool:
-    letter = filed.letter
+    letter = stored.letter
     if letter is None or (letter.key is None and letter.value is None):
         outcome.unreadable += 1
-    elif filed.offset in driven:
+    elif stored.offset in redriven:
         outcome.before += 1
-    elif not chosen(filed, letter):
+    elif not chosen(stored, letter):
         outcome.not_chosen += 1
     else:
         return True
@@ -80,7 +80,7 @@ def _is_next(
 
 
 async def _check_topics(kafka: KafkaSettings, timeout: float, letters: Sequence[StoredLetter]) -> None:
-    wanted = Counter(filed.letter.topic for filed in letters if filed.letter is not None)
+    wanted = Counter(stored.letter.topic for stored in letters if stored.letter is not None)
     present = await with_admin(kafka, lambda admin: present_topics(admin, list(wanted)), timeout)
     absent = set(wanted) - set(present)
     if absent:
@@ -102,10 +102,10 @@ def _parts(letters: list[StoredLetter]) -> Iterator[list[StoredLetter]]:
 
 def _note(part: list[StoredLetter], undone: dict[int, set[int]], notes: dict[int, Ranges]) -> None:
     """Take the letters of `part` from `undone` to `notes`, with the offsets between that are no letters (any more)."""
-    for filed in part:
-        undone[filed.partition].remove(filed.offset)
-    for partition in {filed.partition for filed in part}:
-        last = max(filed.offset for filed in part if filed.partition == partition)
+    for stored in part:
+        undone[stored.partition].remove(stored.offset)
+    for partition in {stored.partition for stored in part}:
+        last = max(stored.offset for stored in part if stored.partition == partition)
         notes[partition] = Ranges.all_but(undone[partition], max(last, notes[partition].last))
 
 
@@ -115,19 +115,19 @@ async def _send(
     """The letters and the notes about them in one transaction."""
     async with producer.transaction():
         sending = [
-            await producer.send(filed.letter.topic, filed.letter.value, filed.letter.key)
-            for filed in part
-            if filed.letter is not None
+            await producer.send(stored.letter.topic, stored.letter.value, stored.letter.key)
+            for stored in part
+            if stored.letter is not None
         ]
-        for partition in {filed.partition for filed in part}:
-            key, value = note_of_driven(partition, notes[partition])
+        for partition in {stored.partition for stored in part}:
+            key, value = redrive_note(partition, notes[partition])
             sending.append(await producer.send(topics.registry.name, value, key, partition=0))
-        # The client commits whatever became of the messages, so what failed must be raised before.
+        # The client commits even where a message failed, so failures must be raised before.
         for each in sending:
             await each
-        # For those who look at lag: the oldest letter that was not sent again.
+        # So that monitoring of consumer lag shows the oldest letter that was not sent again.
         offsets = {
-            TopicPartition(topics.dead_letters.name, partition): driven.first_missing(0)
-            for partition, driven in notes.items()
+            TopicPartition(topics.dead_letters.name, partition): redriven.first_missing(0)
+            for partition, redriven in notes.items()
         }
         await producer.send_offsets_to_transaction(offsets, f"{kafka.prefix}.{GROUP}")

@@ -1,4 +1,4 @@
-"""Messages to one topic, many at once: what comes while a batch is on its way makes up the next one."""
+"""Sends messages to one topic in batches: those that arrive while a batch is in flight make up the next one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from topologies.topics.validation import TopicsError, required
 Message = tuple[bytes | None, bytes]
 """Key and value."""
 _MOST_MESSAGES = 20_000
+"""Of one batch."""
 
 
 @dataclass
@@ -31,11 +32,11 @@ class _Waiting:
 
 
 class Sender:
-    """Sends messages to a topic so that all brokers in sync have them, and none is doubled by a retry of its own.
+    """Sends messages to a topic until all in-sync replicas have them; its own retries duplicate none.
 
-    It connects when there is something to send, and again when it must; before, it looks whether the topic is as
-    declared. When nothing was confirmed for `timeout` seconds what waits is given up, and what comes while Kafka
-    is known to be away fails at once.
+    It connects at the first message, and again after a failure; it validates the topic each time. Where nothing was
+    confirmed for `timeout` seconds, waiting messages fail, and so do later ones at once while Kafka is known to be
+    unavailable.
     """
 
     def __init__(self, kafka: KafkaSettings, events_key: EventsKey, topic: str, timeout: float = 5.0) -> None:
@@ -51,10 +52,10 @@ class Sender:
         self._working: asyncio.Task[None] | None = None
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Returns when all are confirmed. Messages of one key keep their order.
+        """Send messages; returns when all are confirmed. Messages of one key keep their order.
 
-        Raises `KafkaUnavailableError`, `TopicsError` or `ClientSettingsError`: then some may have been written all
-        the same.
+        Raises `KafkaUnavailableError`, `TopicsError` or `ClientSettingsError`; some messages may have been written
+        nevertheless.
         """
         if not messages:
             return
@@ -66,7 +67,7 @@ class Sender:
         await waiting.sent
 
     async def stop(self) -> None:
-        """Give up what waits, and let go of Kafka."""
+        """Fail what waits, and close the connections."""
         if self._working is not None:
             self._working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -89,7 +90,7 @@ class Sender:
                     if not isinstance(error, (*AWAY, KafkaUnavailableError, TopicsError, ClientSettingsError)):
                         self._fail(taken, KafkaUnavailableError(f"the sender has stopped: {error!r}"))
                         raise
-                    # Who came meanwhile would only wait as long for the same answer.
+                    # Later callers would only wait as long for the same error.
                     self._fail(taken + self._take(all_of_it=True), error)
                 else:
                     self._healthy = True
@@ -152,7 +153,7 @@ class Sender:
         await asyncio.gather(*confirmed)
 
     def _drop_producer(self) -> None:
-        # After a failure it may hold messages that were given up; a new one begins with none.
+        # After a failure it may still buffer messages that were given up; a new one begins empty.
         if self._producer is not None:
             leaving = asyncio.create_task(close(self._producer, timeout=0.1))
             self._leaving.add(leaving)
@@ -161,12 +162,12 @@ class Sender:
 
 
 def _looked_at(future: asyncio.Future[object]) -> None:
-    """Else asyncio complains of the failures of what was given up."""
+    """Otherwise asyncio logs that the exceptions of messages given up were never retrieved."""
     if not future.cancelled():
         future.exception()
 
 
 @lru_cache(maxsize=1 << 16)
 def partition_of(key: bytes, partitions: int) -> int:
-    """Where messages of this key lie: as Kafka's own clients put them."""
+    """The partition of a key, as Kafka's default partitioner computes it."""
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -1,4 +1,4 @@
-"""Events that a scorer takes over HTTP, on their way into Kafka."""
+"""Sends the events that a scorer receives over HTTP to Kafka."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from topologies.topics.declaration import events_key
 from topologies.topics.validation import TopicsError
 
 _RETRY_SECONDS = 5
-# So many are checked in a moment; more, and other requests would have to wait for them.
-_FEW = 50
+_CHECKED_INLINE = 50
+"""Events checked on the event loop; more would delay other requests, and are checked on a thread."""
 
 
 class KafkaSink:
-    """Takes events into the events topic. `Service.accept` of a scorer replica is its `accept`.
+    """Writes events to the events topic. `Service.accept` of a scorer replica is its `accept`.
 
-    Whether an event repeats is not known here: labelling knows, and takes each id once.
+    Duplicates are not detected here: labelling and interests take each id once.
     """
 
     def __init__(self, settings: Settings, clock: Clock, timeout: float = 5.0) -> None:
@@ -38,13 +38,13 @@ class KafkaSink:
         self._sender = Sender(self._kafka, self._key, "events", timeout)
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
-        """Take events; returns once the brokers have them. Indexes of rejections count within `events`.
+        """Send events; returns once the brokers have them. Indexes of rejections count within `events`.
 
-        Raises `UnavailableError` when Kafka was away for longer than the timeout, or its topics are not as declared.
-        Some of the events may have been taken then; sent again, those with an id count once.
+        Raises `UnavailableError` where Kafka was unavailable for longer than the timeout, or its topics are not as
+        declared. Some events may have been written then; when they are sent again, those with an id count once.
         """
         now = self._clock.now_ms()
-        if len(events) > _FEW:
+        if len(events) > _CHECKED_INLINE:
             good, messages, rejected = await asyncio.to_thread(self._admit, events, now)
         else:
             good, messages, rejected = self._admit(events, now)
@@ -53,7 +53,7 @@ class KafkaSink:
         return Accepted(len(messages), 0, rejected)
 
     async def forget(self, user_id: Id) -> None:
-        """Have a user forgotten by all who read the events; returns once the brokers have the message.
+        """Have every reader of the events delete a user's data; returns once the brokers have the message.
 
         Raises `UnavailableError` as `accept` does, and where labels are inferred by group: a user's events are then in
         many partitions, and this message would be in one.
@@ -74,7 +74,7 @@ class KafkaSink:
             raise UnavailableError("kafka", str(error), retry_after=_RETRY_SECONDS) from error
 
     async def stop(self) -> None:
-        """Let go of Kafka; whoever still waits gets `UnavailableError`."""
+        """Close the connections; pending calls raise `UnavailableError`."""
         await self._sender.stop()
 
     def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], list[Message], list[Rejection]]:

@@ -1,4 +1,4 @@
-"""A log straight into the events topic."""
+"""Sends a log to the events topic."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from topologies.topics.declaration import events_key
 async def ingest(
     settings: Settings, events: Iterable[Event], size: int, timeout: float, sent: Callable[[int], None]
 ) -> str:
-    """Send events that were checked already, `size` at a time; `sent` is told of each part that Kafka has confirmed.
+    """Send validated events, `size` at a time; calls `sent` with the size of each batch that Kafka has confirmed.
 
     Returns the topic. Raises `TopicsError`, or `KafkaUnavailableError` after `timeout` seconds without a
-    confirmation: what was sent until then stays, and sending all of it again changes nothing where events have ids.
+    confirmation: earlier batches stay, and sending all of them again changes nothing where events have ids.
     """
     key = events_key(settings.labels)
     sender = Sender(settings.kafka, key, "events", timeout)

@@ -1,4 +1,4 @@
-"""The sinks of events and slates on a thread of their own: their clients of Kafka live and end there, whoever asks."""
+"""Runs the sinks of events and slates on a thread with its own event loop, to which their Kafka clients are bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SinkThread:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._loop = asyncio.new_event_loop()
         self._sink = KafkaSink(settings, clock)
-        # Where events are keyed by group, those of a user are in many partitions, and a slate cannot be joined there.
+        # Where events are keyed by group, a user's events are in many partitions, so slates cannot be joined there.
         self._slates = ServedSink(settings, self._loop) if events_key(settings.labels) == "user_id" else None
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
         self._thread.start()
@@ -34,21 +34,21 @@ class SinkThread:
 
     @property
     def watch(self) -> SlateListener | None:
-        """Takes slates, whose features go to labelling; None where they are of no use there."""
+        """Takes slates, whose features go to labelling; None where labelling cannot join them."""
         return None if self._slates is None else self._slates.take
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
-        """Resolves once the brokers have them; fails with UnavailableError where they cannot be had."""
+        """Resolves once the brokers have the events; fails with UnavailableError where they do not answer."""
         taken: Future[Accepted] = asyncio.run_coroutine_threadsafe(self._sink.accept(events), self._loop)
         return asyncio.wrap_future(taken)
 
     def forget(self, user_id: Id) -> Awaitable[None]:
-        """Resolves once the brokers have the message that says so; whoever reads it forgets the user."""
+        """Resolves once the brokers have the deletion message."""
         done: Future[None] = asyncio.run_coroutine_threadsafe(self._sink.forget(user_id), self._loop)
         return asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Write the slates that wait, for a few seconds; let go of Kafka, and end."""
+        """Write waiting slates for a few seconds, close the connections, and end the thread."""
         stopped = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
         try:
             stopped.result(_LEAVE_SECONDS)

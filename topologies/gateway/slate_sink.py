@@ -1,4 +1,4 @@
-"""Slates on their way into Kafka: nobody waits for them, and where Kafka is away they are dropped."""
+"""Sends slates to Kafka in the background; drops them where Kafka is unavailable."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from topologies.topics.validation import TopicsError
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_WAITING = 2000
-"""Slates; one of ten items takes some 30 kB while it waits."""
+"""Slates in the queue; one of ten items takes some 30 kB."""
 _AT_ONCE = 200
 _AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 5.0
-"""How long what waits at the end may take to be written."""
+"""How long `stop` waits until the queue is written."""
 
 
 class ServedSink:
-    """Takes slates from any thread and writes them on the event loop it is given."""
+    """Takes slates from any thread and writes them on the event loop `loop`."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, timeout: float = 5.0) -> None:
         """It needs `settings.kafka.bootstrap`; `timeout` is in seconds."""
@@ -40,11 +40,11 @@ class ServedSink:
         self._ending = self._ended = False
 
     def start(self) -> None:
-        """Begin to write; on the loop's thread."""
+        """Begin to write; to be called on the loop's thread."""
         self._working = self._loop.create_task(self._work())
 
     def take(self, slate: SlateFeatures) -> None:
-        """Have a slate written soon, or drop it where too many wait. From any thread; never raises or blocks."""
+        """Queue a slate, or drop it where the queue is full. From any thread; never raises or blocks."""
         if self._ended or len(self._queue) >= _MOST_WAITING:
             metrics.SERVED_SLATES.labels("dropped").inc()
             return
@@ -55,7 +55,7 @@ class ServedSink:
                 self._loop.call_soon_threadsafe(self._filled.set)
 
     async def stop(self) -> None:
-        """Write what waits, for a few seconds; give up what is left then, and let go of Kafka."""
+        """Write the queue for a few seconds, drop what is left, and close the connections."""
         self._ending = True
         self._filled.set()
         if self._working is not None:
@@ -66,13 +66,15 @@ class ServedSink:
         self._ended = True
         await self._sender.stop()
         if self._queue:
-            self._drop(len(self._queue), f"{_LAST_SECONDS:g} s have passed since the server was told to end")
+            self._drop(len(self._queue), f"{_LAST_SECONDS:g} s have passed since the server began to shut down")
 
     async def _work(self) -> None:
         while not (self._ending and not self._queue):
             await self._filled.wait()
             self._filled.clear()
-            self._woken = False  # before looking: whoever finds it set has put theirs in before this line
+            self._woken = (
+                False  # before reading the queue: a `take` that finds it set has queued its slate before this line
+            )
             while self._queue:
                 slates = [self._queue.popleft() for _ in range(min(len(self._queue), _AT_ONCE))]
                 await self._write(slates)
@@ -83,7 +85,7 @@ class ServedSink:
             await self._sender.send(messages)
         except (KafkaUnavailableError, TopicsError, ClientSettingsError) as error:
             await self._lost(slates, error)
-        except Exception as error:  # one bad slate, or whatever else, must not end the writing of all later ones
+        except Exception as error:  # one bad slate must not end the writing of later ones
             _LOGGER.exception("slates could not be written")
             await self._lost(slates, error)
         except asyncio.CancelledError:

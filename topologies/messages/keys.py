@@ -1,4 +1,4 @@
-"""Keys of messages: what must meet in one partition has one key."""
+"""Keys of messages: messages that must be in one partition have one key."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from topologies.topics.declaration import EventsKey
 
 
 def id_key(id: Id) -> bytes:  # noqa: A002 - as everywhere
-    """The text of an id; 5 and "5" have the same, and only share a partition."""
+    """The text of an id; 5 and "5" have the same key, and so share a partition without being joined."""
     return str(id).encode()
 
 
 def event_key(event: Event, events_key: EventsKey) -> bytes | None:
-    """Of an item event the item, of others the user, or the group where labels are inferred by group.
+    """The item of an item event; of others the user, or the group where labels are inferred by group.
 
-    An event without a group is keyed by its user then. None for a retraction that names neither: any partition.
+    An event without a group is keyed by its user. None for a retraction that names neither: any partition will do.
     """
     if isinstance(event, ItemEvent):
         return id_key(event.item_id)

@@ -1,4 +1,4 @@
-"""The message that carries the features of the moment of one slate from the scorer to labelling."""
+"""The message that carries the features of one slate, as of serving time, from the scorer to labelling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stream_reco.serve.slate.slate_features import SlateFeatures
 
 
 class ServedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of a slate; `features` (base64 on the wire) are the `Inputs` of it alone, as bytes."""
+    """One item of a slate; `features` (base64 on the wire) are the `Inputs` of this item alone, as bytes."""
 
     item_id: Id
     features: bytes

@@ -1,4 +1,4 @@
-"""The message on the events topic that has a user forgotten, and how it is told from events."""
+"""The message on the events topic that deletes a user's data, and the decoding of that topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream_reco.events import Event, Id, decode
 
 
 class Deletion(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="deletion"):
-    """What is known of a user goes; its key is the user's, so that it comes after what they did before. Time in ms."""
+    """Deletes all data of a user; its key is the user's, so that it follows their earlier events. Time in ms."""
 
     user_id: Id
     timestamp: int

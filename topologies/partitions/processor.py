@@ -1,4 +1,4 @@
-"""What a kind of worker is: what it reads, what it makes of that, and what it remembers."""
+"""The interface of a kind of worker: its topics, its processor of records, and the state that it keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
 class InputRecord(Protocol):
-    """A message as it was read."""
+    """A message as aiokafka gives it (`aiokafka.ConsumerRecord`)."""
 
     @property
     def topic(self) -> str: ...
@@ -30,7 +30,7 @@ class InputRecord(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """A message to be sent; its key decides on the partition."""
+    """A message to send; its key determines the partition."""
 
     topic: str
     key: bytes | None
@@ -38,19 +38,19 @@ class Output:
 
 
 class Processor(Protocol):
-    """What is made of the records of one partition. It remembers in a store; nothing of it lasts before `commit`."""
+    """Turns the records of one partition into messages; its state, in a store, is durable from `commit` on."""
 
     @property
     def is_behind(self) -> bool:
-        """Whether time has to pass further, in another call of `advance`."""
+        """Whether `advance` has to be called again to reach the present."""
         ...
 
     def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
-        """Take records, which arrive at `now` (ms, wall clock); never raises for what strangers have written."""
+        """Process records, which arrive at `now` (ms, wall clock); never raises because of a record's content."""
         ...
 
     def advance(self, now: int, *, caught_up: bool) -> list[Output]:
-        """Let time pass; `caught_up`: no record waits to be read, so that the wall clock may tell the time."""
+        """Let time pass; `caught_up`: no record is left to read, so that the wall clock may move stream time."""
         ...
 
     def prepare(self) -> Changes:
@@ -58,29 +58,29 @@ class Processor(Protocol):
         ...
 
     def commit(self, position: bytes) -> None:
-        """Make last what `prepare` told."""
+        """Make durable what `prepare` returned; `position` is stored with it."""
         ...
 
     def close(self) -> None:
-        """Let go of what it uses besides the store."""
+        """Release what it uses besides the store."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What kind of work it is: its name, its topics, and what makes its processors.
+    """Defines a kind of worker: its name, its topics, and the factory of its processors.
 
-    The name is that of its consumer group too. `input_topic` is what its workers share out; whoever has a partition of
-    it reads that partition of each topic in `beside` too, before what came later. `state_topic` and those beside have
-    as many partitions as `input_topic`.
+    The name is also that of its consumer group. Its workers share the partitions of `input_topic`. Who is assigned one
+    also reads that partition of each of the `side_topics`, whose records come before later ones of `input_topic`. The
+    changelog topic and the side topics have as many partitions as `input_topic`.
     """
 
     name: str
     input_topic: str
-    state_topic: str
+    changelog_topic: str
     processor: Callable[[int, RocksStore], Processor]
-    beside: tuple[str, ...] = ()
+    side_topics: tuple[str, ...] = ()
 
     def inputs(self, partition: int) -> list[TopicPartition]:
-        """All that is read for one partition, that of `input_topic` first."""
-        return [TopicPartition(topic, partition) for topic in (self.input_topic, *self.beside)]
+        """All topic partitions that are read for one partition, that of `input_topic` first."""
+        return [TopicPartition(topic, partition) for topic in (self.input_topic, *self.side_topics)]

@@ -1,4 +1,4 @@
-"""The folder of one worker: nobody else's while it runs, and found again when it comes back."""
+"""The state folder of one worker: locked while it runs, and found again when it restarts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stream_reco.storage.folder_lock import FolderLock, FolderTakenError
 
 
 class StateFolderError(Exception):
-    """The folder that the settings name cannot be had; the text says why and what to do."""
+    """The state folder cannot be used; the text says why and what to do."""
 
 
 @contextmanager
 def state_folder(state: StateSettings, name: str) -> Iterator[Path]:
-    """A folder for the work called `name`, which this process alone has.
+    """A folder for workers called `name`, locked for this process.
 
-    The one that the settings name, where they do: raises StateFolderError if another process has it. Otherwise the
-    first that is free of as many as there are workers on this machine.
+    Where `state.dir` is set, it is the one below it: raises StateFolderError if another process holds it. Otherwise it
+    is the first of NAME-0, NAME-1, … that no other worker of this machine holds.
     """
     lock, folder = _named(state, name) if state.dir else _first_free(state.path, name)
     try:
@@ -36,7 +36,7 @@ def _named(state: StateSettings, name: str) -> tuple[FolderLock, Path]:
     except FolderTakenError as taken:
         raise StateFolderError(
             f"state.dir is {state.dir}, and {taken}: give each worker of one kind a folder of its own"
-            " (STREAM_RECO_STATE_DIR), or none, and each finds one"
+            " (STREAM_RECO_STATE_DIR), or leave it unset, and each finds one"
         ) from taken
     except OSError as error:
         raise _unusable(folder, error) from error

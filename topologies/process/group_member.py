@@ -1,4 +1,4 @@
-"""Being a member of a consumer group for what the group decides, and keeping at the work that this brings."""
+"""Membership in a consumer group for its assignments alone, and retries of the work that these bring."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _POLL_MS = 500
 _AGAIN_SECONDS, _SLOWEST_SECONDS = 1.0, 10.0
 _FENCED_SPARE_SECONDS = 2.0
 _GOOD_MS = 60_000
-"""Work that has gone on for so long had not failed to begin."""
+"""Work that ran for this long before it failed had begun well: the wait before the next attempt is short again."""
 
 
 class Member(Protocol):
-    """A listener of the group, which has work from it."""
+    """A listener of the group's assignments."""
 
     async def end_all(self) -> None:
-        """Bring all work to an end: the group may give it to others."""
+        """End all work: the group may assign it to others."""
 
 
 async def be_member(
     name: str, topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]], member: Member, ending: asyncio.Event
 ) -> None:
-    """Let the group of the consumers that `join` makes assign partitions of the topic to `member`, which listens.
+    """Join the group with a consumer from `join`, subscribed to `topic`, with `member` as its listener.
 
-    Until `ending` is set; a Kafka that is away is waited for.
+    Until `ending` is set; waits for a Kafka that is unavailable.
     """
     while not ending.is_set():
         try:
             await _be_member(topic, join, member, ending)
         except AWAY as error:
-            _LOGGER.warning("%s: Kafka is away (%r); trying again", name, error)
+            _LOGGER.warning("%s: Kafka is unavailable (%r); trying again", name, error)
             await pause(ending, _AGAIN_SECONDS)
 
 
@@ -54,7 +54,7 @@ async def _be_member(
     try:
         consumer.subscribe([topic], listener=member)
         while not ending.is_set():
-            # Being a member is all that this consumer is for; what is assigned is read by others.
+            # This consumer is only a member; others read what it is assigned.
             consumer.pause(*consumer.assignment())
             await consumer.getmany(timeout_ms=_POLL_MS, max_records=1)
     finally:
@@ -65,8 +65,8 @@ async def _be_member(
 async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -> AIOKafkaConsumer:
     consumer = await join()
     try:
-        # Who leads the group assigns the partitions that it knows of. A client that knows none because Kafka went away
-        # does not ask again for minutes, and would give the whole group nothing to do.
+        # The group's leader assigns the partitions that it knows of. A client that knows none because Kafka went away
+        # does not refresh its metadata for minutes, and would leave the whole group without partitions.
         await consumer._client._wait_on_metadata(topic)
     except BaseException:
         await close(consumer)
@@ -82,10 +82,10 @@ async def keep_at(
     session_seconds: float,
     ending: asyncio.Event,
 ) -> None:
-    """Do the work, called `what` in the log, and once more where it fails, until `ending` is set.
+    """Run the work, called `what` in the log, and restart it where it fails, until `ending` is set.
 
-    Who is fenced waits longer than a session: somebody else has the work, and if that was a mistake of theirs they will
-    have noticed by then.
+    Fenced work waits longer than a session: another worker has taken over, and if that was by mistake it will have
+    noticed by then.
     """
     failures = 0
     while not ending.is_set():
@@ -99,7 +99,7 @@ async def keep_at(
         except Exception as error:
             metrics.WORK_FAILURES.labels(name, type(error).__name__).inc()
             _LOGGER.warning(
-                "%s: %s failed and begins anew from what was last made to last: %r",
+                "%s: %s failed and restarts from the last commit: %r",
                 name,
                 what,
                 error,

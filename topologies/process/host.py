@@ -19,10 +19,10 @@ from mode import Service
 from topologies.process.heartbeat import Heartbeat
 
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-"""Works until the event is set."""
+"""A coroutine function that works until the event is set."""
 INTERRUPTED = 130
-"""The status of a process that was told twice to end, as shells have it for SIGINT."""
-_AT_ONCE = b"told twice to end: ends at once; what was unfinished is done again from Kafka\n"
+"""Exit status after a second signal: what shells report for SIGINT."""
+_SECOND_SIGNAL = b"second signal: exiting now; unfinished work will be reprocessed from Kafka\n"
 
 
 class _OwnClients(BootStrategy):  # type: ignore[misc] # Faust has no types
@@ -38,7 +38,7 @@ class _Host(faust.App):  # type: ignore[misc]
 
 
 class _Hosted(Service):
-    """Runs `work`, and lets it end by itself."""
+    """Runs `work`, and waits at its stop until the work ends by itself."""
 
     def __init__(self, work: Work) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Hosted(Service):
 def host(name: str, bootstrap: str, work: Work, heartbeat: Heartbeat) -> None:
     """Run `work` under a Faust app called `name` until SIGINT or SIGTERM. Raises what `work` raises.
 
-    A second signal ends the process at once, with status 130: what was unfinished is done again by whoever goes on.
+    A second signal ends the process at once, with status 130; unfinished work is reprocessed from Kafka.
     """
     try:
         asyncio.run(_host(name, bootstrap, work, heartbeat))
@@ -66,37 +66,37 @@ def host(name: str, bootstrap: str, work: Work, heartbeat: Heartbeat) -> None:
 
 
 async def _host(name: str, bootstrap: str, work: Work, heartbeat: Heartbeat) -> None:
-    beating = asyncio.create_task(heartbeat.beat())
-    asked = asyncio.Event()
-    _listen(asyncio.get_running_loop(), asked)
+    heartbeats = asyncio.create_task(heartbeat.beat())
+    signalled = asyncio.Event()
+    _listen(asyncio.get_running_loop(), signalled)
     app = _Host(name, broker=f"kafka://{bootstrap.replace(',', ';kafka://')}", web_enabled=False, autodiscover=False)
     hosted = _Hosted(work)
     await app.add_runtime_dependency(hosted)
     await app.start()
     try:
         assert hosted.done is not None
-        await asyncio.wait([hosted.done, asyncio.create_task(asked.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([hosted.done, asyncio.create_task(signalled.wait())], return_when=asyncio.FIRST_COMPLETED)
     finally:
         await app.stop()
-        beating.cancel()
+        heartbeats.cancel()
     hosted.done.result()
 
 
-def _listen(loop: asyncio.AbstractEventLoop, asked: asyncio.Event) -> None:
-    """Set the event on the first signal, leave on the second; to the end of the process, which closes things after us.
+def _listen(loop: asyncio.AbstractEventLoop, signalled: asyncio.Event) -> None:
+    """Set the event on the first signal, exit on the second, until the process ends.
 
-    A loop's own handlers go with the loop.
+    A loop's own handlers would be removed with the loop, before the process has closed everything.
     """
-    heard = 0
+    signals = 0
 
-    def hear(_: int, __: object) -> None:
-        nonlocal heard
-        heard += 1
-        if heard > 1:
-            os.write(2, _AT_ONCE)
+    def handle(_: int, __: object) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            os.write(2, _SECOND_SIGNAL)
             os._exit(INTERRUPTED)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(asked.set)
+            loop.call_soon_threadsafe(signalled.set)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hear)
+        signal.signal(number, handle)

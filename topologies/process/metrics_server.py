@@ -1,4 +1,4 @@
-"""The metrics of a worker, over HTTP: what Prometheus reads, and what tells whether the worker is alive."""
+"""The HTTP server of a worker: metrics for Prometheus, and whether the worker is alive."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _Answer = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class MetricsAddressError(ValueError):
-    """The address that the settings name cannot be listened on; the text says why and what to do."""
+    """The metrics address of the settings cannot be used; the text says why and what to do."""
 
 
 @contextmanager
 def metrics_server(work: WorkSettings, heartbeat: Heartbeat) -> Iterator[int]:
-    """Answer `/metrics` and `/health/live` on a thread of its own; gives the port. Raises MetricsAddressError.
+    """Serve `/metrics` and `/health/live` on a thread of its own; yields the port. Raises MetricsAddressError.
 
-    It is up before anything else is: a worker that waits for Kafka has metrics too, and is alive. One whose event loop
-    hangs answers 503 to the latter.
+    To be started first, so that a worker that waits for Kafka has metrics and is alive. Where the event loop hangs,
+    `/health/live` is 503.
     """
     try:
         server = _listen(work.metrics_host, work.metrics_port, _application(heartbeat))
@@ -55,7 +55,7 @@ def metrics_server(work: WorkSettings, heartbeat: Heartbeat) -> Iterator[int]:
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - it is called so
-        """Nobody reads who has asked for metrics."""
+        """Requests are not logged."""
 
 
 def _listen(host: str, port: int, application: _Answer) -> ThreadingWSGIServer:
@@ -68,10 +68,10 @@ def _listen(host: str, port: int, application: _Answer) -> ThreadingWSGIServer:
 def _application(heartbeat: Heartbeat) -> _Answer:
     answer_metrics: _Answer = make_wsgi_app(REGISTRY)
 
-    def answer(asked: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        path = asked["PATH_INFO"]
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
         if path == METRICS:
-            return answer_metrics(asked, start)
+            return answer_metrics(environ, start)
         if path != LIVE:
             status, text = "404 Not Found", f"here are {METRICS} and {LIVE}"
         elif heartbeat.is_alive:

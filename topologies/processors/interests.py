@@ -76,7 +76,7 @@ class InterestsProcessor:
             except BadEvent:
                 continue
             except Exception:
-                # What one event does wrong must not stop those behind it.
+                # One bad event must not stop those behind it.
                 _LOGGER.exception("an action could not be taken in: %s, offset %d", record.topic, record.offset)
         return []
 
@@ -116,7 +116,7 @@ class InterestsProcessor:
         return record, record.last
 
     def advance(self, now: int, *, caught_up: bool) -> list[Output]:  # noqa: ARG002 - time is the events' own here
-        """Once a day let users go who have been idle for too long."""
+        """Once a day drop users who have been idle for too long."""
         time = self._meta.progress.stream_time
         if time // DAY_MS > self._day:
             self._day = time // DAY_MS
@@ -139,7 +139,7 @@ class InterestsProcessor:
         return self._store.changes
 
     def commit(self, position: bytes) -> None:
-        """Make it last, and let Redis have copies."""
+        """Make it durable, and queue the copies for Redis."""
         self._store.commit(position)
         self._ids.committed()
         self._meta.commits += 1

@@ -20,8 +20,8 @@ from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.partitions.processor import InputRecord, Output
 
 _LOGGER = logging.getLogger(__name__)
-_AT_ONCE = 10_000
-"""Deadlines that pass in one transaction."""
+_DEADLINES = 10_000
+"""At most in one transaction."""
 _PARTITION = 0
 _encode = msgspec.json.Encoder().encode
 
@@ -58,11 +58,11 @@ class Labelling:
 
     @property
     def is_behind(self) -> bool:
-        """Whether deadlines have passed that nobody has looked at yet."""
+        """Whether deadlines have passed that were not processed yet."""
         return self._joiner.is_behind
 
     def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
-        """Join what was read; what is no event becomes a dead letter."""
+        """Join the events and slates; anything else becomes a dead letter."""
         outputs: list[Output] = []
         for record in records:
             try:
@@ -73,7 +73,7 @@ class Labelling:
             except BadEvent as bad:
                 outputs.append(self._dead(record, bad.reason, str(bad), now))
             except Exception as error:
-                # What one event does wrong must not stop those behind it.
+                # One bad event must not stop those behind it.
                 _LOGGER.exception("an event could not be joined: %s, offset %d", record.topic, record.offset)
                 outputs.append(self._dead(record, "internal", repr(error), now))
         return outputs
@@ -90,13 +90,13 @@ class Labelling:
             return
         check_time(event, now, self._future_ms)
         late = self._joiner.late
-        self._tell(self._joiner.process([event], [self._features_of(event)]), outputs, now)
+        self._emit(self._joiner.process([event], [self._features_of(event)]), outputs, now)
         metrics.EVENTS_LATE.inc(self._joiner.late - late)
         self._marks.observe(_PARTITION, event.timestamp, now)
         self._stream_time = max(self._stream_time, event.timestamp)
 
     def _features_of(self, event: Event) -> bytes | None:
-        """What an impression was served with; it is handed out once."""
+        """The features that an impression was served with; returned once."""
         if self._served is None or not isinstance(event, Impression) or event.request_id is None:
             return None
         features = self._features.of(event.user_id, event.request_id, event.item_id)
@@ -106,13 +106,13 @@ class Labelling:
         return features
 
     def advance(self, now: int, *, caught_up: bool) -> list[Output]:
-        """Let deadlines pass: by the events' own times, and by the clock's where nothing waits to be read."""
+        """Let deadlines pass: by event time, and by the wall clock where no record is left to read."""
         if caught_up:
             self._marks.tick(now)
         outputs: list[Output] = []
         watermark = self._marks.of(_PARTITION)
         if watermark is not None:
-            self._tell(self._joiner.advance(watermark, _AT_ONCE), outputs, now)
+            self._emit(self._joiner.advance(watermark, _DEADLINES), outputs, now)
             self._features.expire(watermark)
         return outputs
 
@@ -122,7 +122,7 @@ class Labelling:
         return self._joiner.prepare()
 
     def commit(self, position: bytes) -> None:
-        """Make it last."""
+        """Make it durable."""
         self._joiner.commit_prepared(position)
         self._features.committed()
         observe_pending(self._joiner, self._stream_time)
@@ -130,7 +130,7 @@ class Labelling:
     def close(self) -> None:
         """It uses nothing else."""
 
-    def _tell(self, examples: list[Example], outputs: list[Output], now: int) -> None:
+    def _emit(self, examples: list[Example], outputs: list[Output], now: int) -> None:
         for example in examples:
             observe_example(example, self._stream_time)
             if example.action is not None:

@@ -1,4 +1,4 @@
-"""Copies of users in Redis, which may be away, or lose them: kept up by a thread that nobody waits for."""
+"""Copies of users in Redis, written by a background thread: Redis may be unavailable, or lose them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Since = Callable[[int], Iterator[tuple[Id, bytes]]]
 
 
 class _GivenUpError(Exception):
-    """Not all was written; whoever has the partition next goes on, as the mark is not there."""
+    """Not everything was written; the next owner of the partition continues, as the mark is missing."""
 
 
 class UserCopies:
-    """Writes what it is given, and everything anew where Redis has lost it; the newest state of a user wins.
+    """Writes the states it is given, and all of them again where Redis has lost any; the newest state of a user wins.
 
-    It writes only while the last `put` is younger than a session: whoever has slept for longer may have lost the
-    partition, and others may have written what is newer.
+    It writes only while the last `put` is younger than a session: a process that was frozen for longer may have lost
+    the partition to a worker that has written newer states.
     """
 
     def __init__(
@@ -86,25 +86,25 @@ class UserCopies:
                     self._changed.wait(_LOOK_SECONDS)
                 closing, owed, self._owed = self._closing, self._owed, {}
                 self._leaving = [user for user, state in owed.items() if state is None]
-            if self._has_slept():
+            if self._was_frozen():
                 self._owe(owed)
                 continue
             try:
                 self._write_all(owed, closing)
-                self._told(away=False)
+                self._log_outage(away=False)
             except _GivenUpError:
                 self._owe(owed)
             except RedisFailure as error:
-                self._told(away=True, error=error)
+                self._log_outage(away=True, error=error)
                 self._owe(owed)
 
     def _write_all(self, owed: States, closing: bool) -> None:
         if self._begin is not None and not closing:
-            self._write_anew(self._begin)
+            self._rewrite(self._begin)
             self._begin = None
         if not closing and not self._is_complete():
             self._users.mark(self._begun)
-            self._write_anew(0)
+            self._rewrite(0)
             self._users.mark(self._writer)
         self._write({user: state for user, state in owed.items() if state is not None})
         for user in self._leaving:
@@ -124,11 +124,11 @@ class UserCopies:
             if not self._closing:
                 self._changed.wait(_LOOK_SECONDS)
 
-    def _write_anew(self, since: int) -> None:
-        """Write all who have acted since then. Raises _GivenUpError where this is to end, or has slept for too long."""
+    def _rewrite(self, since: int) -> None:
+        """Write all users who have acted since then. Raises _GivenUpError where this is closing, or was frozen."""
         states = self._states_since(since)
         while some := dict(islice(states, _AT_ONCE)):
-            if self._closing or self._has_slept():
+            if self._closing or self._was_frozen():
                 raise _GivenUpError
             self._write(some)
 
@@ -136,10 +136,10 @@ class UserCopies:
         self._users.put_many(states)
         metrics.USER_COPIES.inc(len(states))
 
-    def _has_slept(self) -> bool:
+    def _was_frozen(self) -> bool:
         return time.monotonic() - self._put_at >= self._session_seconds
 
-    def _told(self, *, away: bool, error: Exception | None = None) -> None:
+    def _log_outage(self, *, away: bool, error: Exception | None = None) -> None:
         if away != self._away:
             self._away = away
             if away:

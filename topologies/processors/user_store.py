@@ -61,7 +61,7 @@ class UserRecords:
         self._store = store
 
     def of(self, user_id: Id) -> UserRecord:
-        """The user's record; an empty one for a stranger."""
+        """The user's record; an empty one for an unknown user."""
         data = self._store.get(_USERS + of_id(user_id))
         nothing = np.empty(0, dtype=np.int64)
         return UserRecord(user_id, nothing, nothing) if data is None else _record(data)
@@ -90,7 +90,7 @@ class UserRecords:
         return gone
 
     def since(self, time: int) -> Iterator[UserRecord]:
-        """Committed records of users who acted on the day of `time` (ms) or later; may be read beside the writer."""
+        """Committed records of users who acted on the day of `time` (ms) or later; safe while another thread writes."""
         for key, _ in self._store.scan(_day(time), end_of(_DAYS)):
             data = self._store.get(_USERS + key[9:])
             if data is not None:

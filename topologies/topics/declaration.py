@@ -1,4 +1,4 @@
-"""The topics: their names, partitions, keys and what becomes of old messages, declared once for everyone."""
+"""The topics: names, partitions, keys and retention, declared once for all processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EventsKey = Literal["user_id", "group_id"]
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic as it must be.
+    """The declaration of one topic.
 
-    `retention_ms` says how long messages are kept; None: the newest one of each key for ever (compaction). `why` tells
-    people what the number of partitions follows from.
+    `retention_ms`: how long messages are kept; None: the newest of each key for ever (compaction). `why` explains the
+    number of partitions in error messages.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Topic:
     retention_ms: int | None
     why: str
     with_events: bool = False
-    """Whether partition i belongs to partition i of the events, so that both have equally many."""
+    """Whether it is co-partitioned with the events topic."""
     longest_bytes: int = _LONGEST_BYTES
 
     @property
@@ -42,7 +42,7 @@ class Topic:
         return "compact" if self.retention_ms is None else "delete"
 
     def configs(self, replication: int) -> dict[str, str]:
-        """What is set for the topic itself when it is made, with so many copies of each partition."""
+        """Kafka's configuration of the topic, with `replication` copies of each partition."""
         configs = {
             "cleanup.policy": self.policy,
             "min.insync.replicas": str(least_in_sync(replication)),
@@ -62,7 +62,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Topics:
-    """All of them, in the order in which they are made."""
+    """All topics, in the order of their creation."""
 
     events: Topic
     examples: Topic
@@ -78,7 +78,7 @@ class Topics:
 
 
 def least_in_sync(replication: int) -> int:
-    """Copies that must have a message before it counts as written: all but one of three."""
+    """`min.insync.replicas`: two of three copies, otherwise one."""
     return 2 if replication >= 3 else 1
 
 
@@ -95,11 +95,11 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
     """
     count = partitions or kafka.partitions
     setting = f"kafka.partitions is {kafka.partitions}"
-    beside = f"it is read beside {kafka.prefix}.events, which has as many"
+    co_partitioned = f"it is co-partitioned with {kafka.prefix}.events"
     events_ms, examples_ms = round(kafka.events_days * DAY_MS), round(kafka.examples_days * DAY_MS)
 
     def state(name: str) -> Topic:
-        return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, beside, with_events=True)
+        return Topic(f"{kafka.prefix}.{name}", count, "the worker's own", None, co_partitioned, with_events=True)
 
     def single(name: str, key: str, retention_ms: int | None, why: str) -> Topic:
         return Topic(f"{kafka.prefix}.{name}", 1, key, retention_ms, why)
@@ -111,7 +111,7 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
         examples=Topic(f"{kafka.prefix}.examples", kafka.partitions, "user_id", examples_ms, setting),
         labelling_state=state("labelling-state"),
         interests_state=state("interests-state"),
-        served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, beside, with_events=True),
+        served=Topic(f"{kafka.prefix}.served", count, "user_id", events_ms, co_partitioned, with_events=True),
         dead_letters=single(
             "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * DAY_MS, "they are read in one order"
         ),

@@ -1,4 +1,4 @@
-"""Topics that are there before work begins."""
+"""Creates missing topics before a worker begins."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _LOGGER = logging.getLogger(__name__)
 
 
 async def check_topics(settings: Settings) -> None:
-    """Make the topics that are absent; a Kafka that is away is waited for.
+    """Create missing topics and validate existing ones; waits for a Kafka that is unavailable.
 
-    Raises TopicsError where others are not as they must be, or Kafka refuses for good.
+    Raises TopicsError where some are not as declared, or Kafka refuses for good.
     """
     key = events_key(settings.labels)
 
     async def check(admin: AIOKafkaAdminClient) -> None:
         for topic in await create_absent(admin, settings.kafka, key):
-            _LOGGER.info("made the topic %s", topic.name)
+            _LOGGER.info("created topic %s", topic.name)
         await require(admin, settings.kafka, key)
 
     try:
         await with_admin(settings.kafka, check)
     except KafkaError as error:
         raise TopicsError(
-            f"Kafka at {settings.kafka.bootstrap} does not let its topics be made or looked at: {reason_of(error)}"
+            f"Kafka at {settings.kafka.bootstrap} does not allow topics to be created or described: {reason_of(error)}"
         ) from error

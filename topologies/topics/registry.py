@@ -1,7 +1,7 @@
-"""Notes about the topics that Kafka itself does not keep: by which field each is keyed, which dead letters were driven.
+"""Notes about topics that Kafka itself does not keep: the field that is the key, the dead letters sent again.
 
-They stand in a compacted topic of one partition, the newest note of each kind for ever. Offsets that a group commits
-are no place for them: brokers forget those a week after the group's last sign of life.
+They are kept in a compacted topic of one partition. Offsets that a group commits would not do: brokers delete those a
+week after the group's last activity.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from topologies.client.connection import close, connect
 from topologies.client.read_to_end import SILENT_SECONDS, read_to_end
 from topologies.topics.offset_ranges import Ranges
 
-_KEY, _DRIVEN = "key/", "driven/"
+_KEY, _REDRIVEN = "key/", "driven/"
 
 
 class DeclaredKey(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class DeclaredKey(msgspec.Struct, frozen=True):
     key: str
 
 
-class DrivenOffsets(msgspec.Struct, frozen=True):
+class RedrivenOffsets(msgspec.Struct, frozen=True):
     """The note `driven/<partition>`: offsets of the dead letters that were sent again, such as `0-7,9`."""
 
     driven: str
@@ -48,18 +48,18 @@ async def declared_keys(kafka: KafkaSettings, registry: str) -> dict[str, str]:
     return {topic: msgspec.json.decode(note, type=DeclaredKey).key for topic, note in notes.items()}
 
 
-async def driven_offsets(kafka: KafkaSettings, registry: str) -> dict[int, Ranges]:
+async def redriven_offsets(kafka: KafkaSettings, registry: str) -> dict[int, Ranges]:
     """Partition of the dead letters → offsets of those that were sent again."""
-    notes = await _notes(kafka, registry, _DRIVEN)
+    notes = await _notes(kafka, registry, _REDRIVEN)
     return {
-        int(partition): Ranges.parse(msgspec.json.decode(note, type=DrivenOffsets).driven)
+        int(partition): Ranges.parse(msgspec.json.decode(note, type=RedrivenOffsets).driven)
         for partition, note in notes.items()
     }
 
 
-def note_of_driven(partition: int, driven: Ranges) -> tuple[bytes, bytes]:
-    """Key and value of the note, for whoever writes it in a transaction."""
-    return f"{_DRIVEN}{partition}".encode(), msgspec.json.encode(DrivenOffsets(str(driven)))
+def redrive_note(partition: int, driven: Ranges) -> tuple[bytes, bytes]:
+    """Key and value of the note, to be written in the transaction that sends the letters."""
+    return f"{_REDRIVEN}{partition}".encode(), msgspec.json.encode(RedrivenOffsets(str(driven)))
 
 
 async def _notes(kafka: KafkaSettings, registry: str, kind: str) -> Mapping[str, bytes]:

@@ -1,4 +1,4 @@
-"""The topics as people are told of them."""
+"""The report of `stream-reco topics` and `stream-reco doctor` on the topics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from topologies.topics.validation import Mismatch, create_absent, mismatches
 
 @dataclass(frozen=True)
 class TopicReport:
-    """What was made, and what is not as declared; a sentence for each topic."""
+    """Topics created, and deviations from the declaration; a sentence for each."""
 
     created: list[str]
     warnings: list[str]
@@ -23,7 +23,7 @@ class TopicReport:
 
 
 async def topic_report(settings: Settings, timeout: float, *, create: bool) -> TopicReport:
-    """Look at the topics, after making those that are absent if `create`.
+    """Validate the topics, after creating missing ones if `create`.
 
     Raises `KafkaUnavailableError` after `timeout` seconds without a broker, `TopicsError` where Kafka refuses a topic.
     """

@@ -1,4 +1,4 @@
-"""Topics made where they are absent, and held to their declaration where they are there."""
+"""Creates missing topics, and validates existing ones against their declaration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BROKERS_SECONDS = 5.0
 
 
 class TopicsError(RuntimeError):
-    """Topics are not as they must be; `problems` has one sentence for each, and what to do about it."""
+    """Topics are not as declared; `problems` has a sentence for each, with what to do about it."""
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems
@@ -32,7 +32,7 @@ class TopicsError(RuntimeError):
 
 @dataclass(frozen=True)
 class ExistingTopic:
-    """A topic that is there."""
+    """A topic as Kafka describes it."""
 
     partitions: int
     replication: int
@@ -41,7 +41,7 @@ class ExistingTopic:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What is wrong with one topic. One that is not `serious` costs comfort or safety, and nothing is miscounted."""
+    """One deviation of a topic. One that is not `serious` risks data or convenience, but no wrong results."""
 
     topic: str
     text: str
@@ -52,7 +52,7 @@ async def present_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> di
     """Those of the topics that exist."""
     found = {
         each["topic"]: each["partitions"]
-        for each in await admin.describe_topics()  # by name, a broker might make those that it does not know
+        for each in await admin.describe_topics()  # asked by name, a broker might create those that it does not know
         if each["topic"] in names and not each["error_code"]
     }
     configs = await _configs(admin, list(found))
@@ -65,13 +65,13 @@ async def present_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> di
 async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs: dict[str, dict[str, str]] = {}
-    for answer in await admin.describe_configs(asked):
+    for answer in await admin.describe_configs(resources):
         for code, message, _, name, entries in answer.resources:
             if code:
-                _raise_passing(code, f"topic {name} does not tell its settings yet: {message}")
-                raise TopicsError(f"topic {name} does not tell its settings: {message or for_code(code).__name__}")
+                _raise_passing(code, f"topic {name} does not report its settings yet: {message}")
+                raise TopicsError(f"topic {name} does not report its settings: {message or for_code(code).__name__}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs
 
@@ -79,7 +79,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
 async def topics_as_declared(
     admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: EventsKey
 ) -> tuple[Topics, dict[str, ExistingTopic]]:
-    """The declaration, with as many partitions beside the events as an existing events topic has, and what exists."""
+    """The declaration, whose co-partitioned topics follow an existing events topic, and the topics that exist."""
     wanted = declared_topics(kafka, events_key)
     present = await present_topics(admin, [topic.name for topic in wanted])
     events = present.get(wanted.events.name)
@@ -89,9 +89,9 @@ async def topics_as_declared(
 
 
 async def create_absent(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: EventsKey) -> list[Topic]:
-    """Make the topics that do not exist, and wait until each can be written to; returns them.
+    """Create missing topics and wait until each can be written to; returns them.
 
-    Two processes may do it at once. Raises `TopicsError` where Kafka refuses one.
+    Processes may do so concurrently. Raises `TopicsError` where Kafka refuses one.
     """
     wanted, present = await topics_as_declared(admin, kafka, events_key)
     absent = [topic for topic in wanted if topic.name not in present]
@@ -110,26 +110,26 @@ async def _create(admin: AIOKafkaAdminClient, kafka: KafkaSettings, absent: list
     ]
     problems = []
     for name, code, message in (await admin.create_topics(requests)).topic_errors:
-        _raise_passing(code, f"topic {name} could not be made yet: {message}")
+        _raise_passing(code, f"topic {name} could not be created yet: {message}")
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            problems.append(f"topic {name} could not be made: {message or error.__name__}")
+            problems.append(f"topic {name} could not be created: {message or error.__name__}")
     if problems:
         raise TopicsError(*problems)
     await _wait_for_leaders(admin, [topic.name for topic in absent])
 
 
 def _raise_passing(code: int, text: str) -> None:
-    """Raise the error of an answer if another try may not have it."""
+    """Raise a retriable error where a retry may succeed."""
     error = for_code(code)
-    # The replication is refused, for all that there are brokers enough, while they do not answer to the controller.
+    # The replication is refused while too few brokers are registered with the controller, as after a restart.
     if code and (error.retriable or error is InvalidReplicationFactorError):
         raise NodeNotReadyError(text)
 
 
 async def _replication(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> int:
     deadline = time.monotonic() + _BROKERS_SECONDS
-    # A broker that is restarted is not told of meanwhile.
+    # A broker that restarts is missing from the list meanwhile.
     while (brokers := len((await admin.describe_cluster())["brokers"])) < kafka.replication:
         if time.monotonic() > deadline:
             break
@@ -150,13 +150,13 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: list[str]) -> Non
             if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"]):
                 waiting.discard(topic["topic"])
         if waiting and time.monotonic() > deadline:
-            silent = [f"topic {name} has no leader after {_LEADERS_SECONDS:g} s" for name in sorted(waiting)]
-            raise TopicsError(*silent, "look at the logs of the brokers")
+            leaderless = [f"topic {name} has no leader after {_LEADERS_SECONDS:g} s" for name in sorted(waiting)]
+            raise TopicsError(*leaderless, "see the logs of the brokers")
         await asyncio.sleep(0.1 if waiting else 0)
 
 
 async def mismatches(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: EventsKey) -> list[Mismatch]:
-    """What is not as it is declared, topic by topic."""
+    """All deviations from the declaration, topic by topic."""
     wanted, present = await topics_as_declared(admin, kafka, events_key)
     found: list[Mismatch] = []
     for topic in wanted:
@@ -172,13 +172,13 @@ async def mismatches(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_ke
 
 
 def _other_key(events: Topic, declared: str | None) -> Iterator[Mismatch]:
-    # A topic that others have made was never declared: its owner knows the key.
+    # A topic created by other tools was never declared: its owner is responsible for the key.
     if declared not in (None, events.key):
         yield Mismatch(
             events.name,
             f"topic {events.name} was declared with the key {declared}, this setting needs {events.key}, because"
-            " labels.policy and labels.order decide which events must meet in one partition: change them back, or begin"
-            " anew under another kafka.prefix",
+            " labels.policy and labels.order decide which events must meet in one partition: change them back, or start"
+            " over under another kafka.prefix",
         )
 
 
@@ -196,7 +196,7 @@ async def require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, events_key: 
 
 
 async def required(kafka: KafkaSettings, events_key: EventsKey, timeout: float, *names: str) -> Topics:
-    """`require` of a Kafka that is waited for as long as `connected` does."""
+    """`require`, retried for `timeout` seconds while Kafka is unavailable."""
     return await with_admin(kafka, lambda admin: require(admin, kafka, events_key, *names), timeout)
 
 
@@ -238,15 +238,15 @@ def _comforts(topic: Topic, there: ExistingTopic) -> Iterator[Mismatch]:
         yield Mismatch(
             topic.name,
             f"topic {topic.name} keeps messages for {retention / DAY_MS:g} days, {topic.retention_ms / DAY_MS:g} are"
-            " declared: whoever is away for longer misses some; set retention.ms, or the setting",
+            " declared: a worker that is down for longer misses some; set retention.ms, or the setting",
             serious=False,
         )
     least = int(topic.configs(there.replication)["min.insync.replicas"])
     if int(configs["min.insync.replicas"]) < least:
         yield Mismatch(
             topic.name,
-            f"topic {topic.name} has min.insync.replicas {configs['min.insync.replicas']}, {least} is declared: what"
-            " one broker alone has confirmed is lost with it",
+            f"topic {topic.name} has min.insync.replicas {configs['min.insync.replicas']}, {least} is declared: a"
+            " message that one broker alone has confirmed is lost with it",
             serious=False,
         )
     if int(configs["max.message.bytes"]) < topic.longest_bytes:

@@ -1,4 +1,4 @@
-"""Who of a group gets the one partition that makes its owner the leader: who has led last goes on."""
+"""Assigns the partition whose owner leads: to the member that led last, so that a rebalance does not move it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _VERSION = 0
 
 
 class NewestEpochAssignor:
-    """An assignor of aiokafka's, of one member.
+    """A partition assignor of aiokafka; each member has one.
 
-    Assignors that spread partitions evenly move them when members come, and the one that keeps them where they are
-    believes whoever says that they had them: one who slept through the time of another leader, too.
+    Range and round-robin assignors move partitions when members join. The sticky one trusts what a member claims to
+    own, even where that member was frozen while another one led.
     """
 
     name = "succession"
 
     def __init__(self) -> None:
         self.epoch = 0
-        """The last epoch that this member led in, 0 where it never has."""
+        """The last epoch that this member led in, 0 where it never did."""
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """What this member tells of itself when it joins."""
+        """What this member reports when it joins."""
         return ConsumerProtocolMemberMetadata(_VERSION, list(topics), b"%d" % self.epoch)
 
     def assign(
@@ -40,9 +40,9 @@ class NewestEpochAssignor:
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """The listener hears of it."""
+        """Nothing to do: the rebalance listener is called too."""
 
 
 def _epoch_of(metadata: ConsumerProtocolMemberMetadata) -> int:
-    told = bytes(metadata.user_data or b"")
-    return int(told) if told.isdigit() else 0
+    reported = bytes(metadata.user_data or b"")
+    return int(reported) if reported.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The trainer's checkpoints: a folder an epoch, so that one who was leader before overwrites nothing."""
+"""The trainer's checkpoints: a folder for each epoch, so that a former leader overwrites nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LOGGER = logging.getLogger(__name__)
 _PREFIX = "epoch-"
 _KEPT = 2
 Offsets = dict[str, dict[int, int]]
-"""Topic and partition → the offset of what is to be read next."""
+"""Topic and partition → the offset of the next record to read."""
 
 
 class LoadedCheckpoint(NamedTuple):
-    """A checkpoint as it was read: where it lay, the learner's parts, and how far they have read."""
+    """A checkpoint: its name, the learner's parts, and the offsets up to which they were learned from."""
 
     name: str
     parts: dict[str, RestoredPart]
@@ -29,15 +29,15 @@ class LoadedCheckpoint(NamedTuple):
 
 
 class Checkpoints:
-    """In `folder`, which whoever may lead shares; the newest whole one of the highest epoch counts."""
+    """In `folder`, which all trainers share; the newest intact one of the highest epoch counts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def newest(self, known: str = "") -> LoadedCheckpoint | None:
-        """The one that counts; None where there is none, or it is the one called `known`.
+        """The newest checkpoint; None where there is none, or its name is `known`.
 
-        Raises CheckpointError where there are some, and none can be used.
+        Raises CheckpointError where there are some, but none can be used.
         """
         problems: list[str] = []
         for epoch in reversed(self._epochs()):
@@ -59,7 +59,7 @@ class Checkpoints:
         return None
 
     def write(self, epoch: int, examples: int, parts: Mapping[str, Part], offsets: Offsets) -> str:
-        """Write one, and give up those of epochs long past; returns its name.
+        """Write one, and delete those of all but the last two epochs; returns its name.
 
         Raises CheckpointError where it cannot be written.
         """

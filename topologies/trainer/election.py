@@ -1,4 +1,4 @@
-"""Who leads: the member of the group that has the one partition of the topic `trainer-leader`."""
+"""Which trainer leads: the member of the group that holds the one partition of the topic `trainer-leader`."""
 
 from __future__ import annotations
 
@@ -14,51 +14,53 @@ from topologies.client.configuration import consumer_arguments
 from topologies.client.connection import connect
 from topologies.process.group_member import be_member, keep_at
 from topologies.trainer.assignor import NewestEpochAssignor
-from topologies.trainer.leader import NAME, Leader, TrainerDependencies
+from topologies.trainer.dependencies import NAME, TrainerDependencies
+from topologies.trainer.leader import Leader
 
 _LOGGER = logging.getLogger(__name__)
-_LOOK_SECONDS = 5.0
+_REFRESH_SECONDS = 5.0
+"""How often a standby looks for a newer checkpoint."""
 _LAST_SECONDS = 20.0
 """How long a leader may take to finish, its last checkpoint included."""
 
 
 class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """Takes part in the group, leads while it is told to, and keeps the newest checkpoint warm otherwise."""
+    """Takes part in the group, leads while it holds the partition, and keeps the newest checkpoint warm otherwise."""
 
-    def __init__(self, around: TrainerDependencies) -> None:
-        self._around = around
-        self._succession = NewestEpochAssignor()
-        self._holds = asyncio.Event()
+    def __init__(self, dependencies: TrainerDependencies) -> None:
+        self._dependencies = dependencies
+        self._assignor = NewestEpochAssignor()
+        self._assigned = asyncio.Event()
         self._leading: tuple[asyncio.Task[None], asyncio.Event] | None = None
 
     async def run(self, ending: asyncio.Event) -> None:
         """Be a member until `ending` is set; a Kafka that is away is waited for."""
-        following = asyncio.create_task(self._follow())
+        standing_by = asyncio.create_task(self._stand_by())
         try:
-            await be_member(NAME, self._around.topics.trainer_leader.name, self._join, self, ending)
+            await be_member(NAME, self._dependencies.topics.trainer_leader.name, self._join, self, ending)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            standing_by.cancel()
+            await asyncio.gather(standing_by, return_exceptions=True)
 
     async def _join(self) -> AIOKafkaConsumer:
-        kafka = self._around.settings.kafka
+        kafka = self._dependencies.settings.kafka
         arguments = consumer_arguments(kafka, NAME)
-        arguments["partition_assignment_strategy"] = (self._succession,)
+        arguments["partition_assignment_strategy"] = (self._assignor,)
         return await connect(kafka, lambda: AIOKafkaConsumer(**arguments))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - it is called so
-        """Stand still until it is known who leads."""
-        self._holds.clear()
+        """Pause until the group has decided who leads."""
+        self._assigned.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Lead, go on leading, or let it be."""
+        """Begin or go on leading, or stand by."""
         leads = bool(list(assigned))
-        _LOGGER.info("training: %s", "is to lead" if leads else "stands by")
+        _LOGGER.info("training: %s", "is elected" if leads else "stands by")
         if not leads:
             await self.end_all()
             return
         metrics.WORK_PARTITIONS.labels(NAME).set(1)
-        self._holds.set()
+        self._assigned.set()
         if self._leading is None:
             ending = asyncio.Event()
             self._leading = asyncio.create_task(self._keep_leading(ending)), ending
@@ -66,31 +68,31 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafk
     async def end_all(self) -> None:
         """End leading, if it has begun."""
         leading, self._leading = self._leading, None
-        self._holds.clear()
+        self._assigned.clear()
         metrics.WORK_PARTITIONS.labels(NAME).set(0)
         if leading is None:
             return
         task, ending = leading
         ending.set()
         # While kernels are compiled nothing is learned yet, so there is nothing to finish.
-        await asyncio.wait([task], timeout=_LAST_SECONDS if self._around.warm.is_rehearsed else 0)
+        await asyncio.wait([task], timeout=_LAST_SECONDS if self._dependencies.standby.is_rehearsed else 0)
         await end([task])
         await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_leading(self, ending: asyncio.Event) -> None:
         async def lead() -> None:
-            await Leader(self._around, self._holds, ending).run(self._leads)
+            await Leader(self._dependencies, self._assigned, ending).run(self._remember_epoch)
 
-        session_seconds = self._around.settings.kafka.session_seconds
-        await keep_at(NAME, "leading", lead, self._around.clock, session_seconds, ending)
+        session_seconds = self._dependencies.settings.kafka.session_seconds
+        await keep_at(NAME, "leading", lead, self._dependencies.clock, session_seconds, ending)
 
-    def _leads(self, epoch: int) -> None:
-        self._succession.epoch = epoch
+    def _remember_epoch(self, epoch: int) -> None:
+        self._assignor.epoch = epoch
 
-    async def _follow(self) -> None:
-        """Keep the newest checkpoint at hand while another one leads."""
-        await self._around.on_thread(self._around.warm.rehearse)
+    async def _stand_by(self) -> None:
+        """Keep the newest checkpoint loaded while another trainer leads."""
+        await self._dependencies.on_thread(self._dependencies.standby.rehearse)
         while True:
             if self._leading is None:
-                await self._around.on_thread(self._around.warm.look)
-            await asyncio.sleep(_LOOK_SECONDS)
+                await self._dependencies.on_thread(self._dependencies.standby.try_refresh)
+            await asyncio.sleep(_REFRESH_SECONDS)

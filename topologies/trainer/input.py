@@ -1,4 +1,4 @@
-"""What the trainer reads: all partitions of events and of examples, by time, and how far it has learned from them."""
+"""What the trainer reads: all partitions of events and of examples, merged by time."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from topologies.trainer.checkpoints import Offsets
 from topologies.trainer.merge_by_time import Merge
 
 _LOGGER = logging.getLogger(__name__)
-_SHORT = 500
-"""With fewer records than that in hand a partition is read further."""
-_AT_ONCE = 4000
-_PATIENCE_SECONDS = 10.0
-"""Whoever keeps all others waiting for so long is not waited for."""
+_LOW_RECORDS = 500
+"""A partition is read further where it has fewer records than that in memory."""
+_FETCH_RECORDS = 4000
+"""At most in one read."""
+_STALL_SECONDS = 10.0
+"""A partition that has held up all others for this long is skipped until it can be read."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What one record holds; nothing, where that could not be read."""
+class TrainingRecord:
+    """One message of the events or examples."""
 
     source: TopicPartition
-    record: Any
-    """As aiokafka gives it."""
-    what: Event | Deletion | Example | None
+    message: Any
+    """`aiokafka.ConsumerRecord`."""
+    content: Event | Deletion | Example | None
+    """None where it could not be decoded."""
 
 
 class TrainingInput:
@@ -44,14 +46,14 @@ class TrainingInput:
         """`events` and `examples` are the topics; events further ahead of the clock than `future_ms` are bad."""
         self._consumer, self._events, self._examples = consumer, events, examples
         self._future_ms = future_ms
-        self._merge = Merge[TopicPartition, Taken]([])
+        self._merge = Merge[TopicPartition, TrainingRecord]([])
         self._ended: set[TopicPartition] = set()
-        self._waiting_since: float | None = None
-        self.letters: list[DeadLetter] = []
-        """Dead letters of examples that nobody has sent yet; bad events are labelling's to send."""
+        self._stalled_since: float | None = None
+        self.dead_letters: list[DeadLetter] = []
+        """Of bad examples, not sent yet; labelling sends those of bad events."""
 
     async def begin(self, offsets: Offsets) -> None:
-        """Stand at the `offsets`; at its oldest record in a partition that has none."""
+        """Seek to the `offsets`, in partitions without one to the oldest record."""
         sources = [*await self._partitions(self._examples), *await self._partitions(self._events)]
         # An example goes before the event of its own time: its features are those before that event was counted.
         self._merge = Merge(sources)
@@ -59,27 +61,27 @@ class TrainingInput:
         self._consumer.assign(sources)
         for source in sources:
             wanted = offsets.get(source.topic, {}).get(source.partition)
-            self._consumer.seek(source, _found(source, wanted, firsts[source], ends[source]))
+            self._consumer.seek(source, _start_offset(source, wanted, firsts[source], ends[source]))
 
     async def _partitions(self, topic: str) -> list[TopicPartition]:
         numbers = await self._consumer._client._wait_on_metadata(topic)
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
     async def fetch(self, wait_ms: int, now: int) -> None:
-        """Read on where little is in hand, for `wait_ms` at most; `now` is the wall clock in ms."""
-        short = self._merge.short(_SHORT)
+        """Read where few records are in memory, for `wait_ms` at most; `now` is the wall clock in ms."""
+        short = self._merge.short(_LOW_RECORDS)
         if short:
             wait = wait_ms if self._merge.is_empty or not self._can_take(short) else 0
-            for records in (await self._consumer.getmany(*short, timeout_ms=wait, max_records=_AT_ONCE)).values():
+            for records in (await self._consumer.getmany(*short, timeout_ms=wait, max_records=_FETCH_RECORDS)).values():
                 self._put_all(records, now)
         self._ended = {source for source in self._merge.short(1) if await self._is_read(source)}
         behind = set(self._merge.short(1)) - self._ended
         if not behind or self._merge.is_empty:
-            self._waiting_since = None
-        elif self._waiting_since is None:
-            self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > _PATIENCE_SECONDS:
-            _LOGGER.warning("learning goes on without %s, which cannot be read", sorted(behind))
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = time.monotonic()
+        elif time.monotonic() - self._stalled_since > _STALL_SECONDS:
+            _LOGGER.warning("training: continues without %s, which cannot be read", sorted(behind))
             self._ended |= behind
 
     def _can_take(self, short: Sequence[TopicPartition]) -> bool:
@@ -89,32 +91,32 @@ class TrainingInput:
         end = self._consumer.last_stable_offset(source)
         return end is not None and 0 <= end <= await self._consumer.position(source)
 
-    def tell_lag(self, offsets: Offsets) -> None:
-        """Tell how many records are written, and not learned from at these `offsets`."""
+    def report_lag(self, offsets: Offsets) -> None:
+        """Set the gauges of records that lie in Kafka at or after these `offsets`, not learned from yet."""
         for source in self._consumer.assignment():
             end, offset = self._consumer.last_stable_offset(source), offsets.get(source.topic, {}).get(source.partition)
             if end is not None and offset is not None:
                 kind = "examples" if source.topic == self._examples else "events"
                 metrics.WORK_LAG.labels("training", f"{kind}-{source.partition}").set(max(0, end - offset))
 
-    def take(self, most: int) -> list[Taken]:
-        """At most `most` records in their order, as far as it is known."""
-        return [taken for _, taken in self._merge.take(most, self._ended.__contains__)]
+    def take(self, most: int) -> list[TrainingRecord]:
+        """At most `most` records by time, none that a record not read yet might precede."""
+        return [record for _, record in self._merge.take(most, self._ended.__contains__)]
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all is read, and all of it taken."""
+        """Whether all records were read and taken."""
         return self._merge.is_empty and len(self._ended) == len(self._merge.short(1)) > 0
 
-    def _put_all(self, records: Sequence[Any], now: int) -> None:
-        for record in records:
-            source = TopicPartition(record.topic, record.partition)
-            what = self._example(record, now) if record.topic == self._examples else self._event(record, now)
-            self._merge.put(source, _time_of(what), Taken(source, record, what))
+    def _put_all(self, messages: Sequence[Any], now: int) -> None:
+        for message in messages:
+            source = TopicPartition(message.topic, message.partition)
+            content = self._example(message, now) if message.topic == self._examples else self._event(message, now)
+            self._merge.put(source, _time_of(content), TrainingRecord(source, message, content))
 
-    def _event(self, record: Any, now: int) -> Event | Deletion | None:
+    def _event(self, message: Any, now: int) -> Event | Deletion | None:
         try:
-            event = decode_message(record.value)
+            event = decode_message(message.value)
             if not isinstance(event, Deletion):
                 check_time(event, now, self._future_ms)
         except BadEvent as bad:
@@ -122,33 +124,38 @@ class TrainingInput:
             return None
         return event
 
-    def _example(self, record: Any, now: int) -> Example | None:
+    def _example(self, message: Any, now: int) -> Example | None:
         try:
-            return decode_example(record.value or b"")
+            return decode_example(message.value or b"")
         except BadExample as bad:
-            self.give_up(record, bad.reason, str(bad), now)
+            self.give_up(message, bad.reason, str(bad), now)
             return None
 
-    def give_up(self, record: Any, reason: str, message: str, now: int) -> None:
-        """Owe a dead letter for an example."""
+    def give_up(self, message: Any, reason: str, text: str, now: int) -> None:
+        """Make a dead letter of an example; `text` says why, for people."""
         metrics.EXAMPLES_REJECTED.labels(reason).inc()
-        self.letters.append(dead_letter(record, reason, message, now))
+        self.dead_letters.append(dead_letter(message, reason, text, now))
+
+    def take_dead_letters(self) -> list[DeadLetter]:
+        """Hand over the dead letters that were not sent yet."""
+        letters, self.dead_letters = self.dead_letters, []
+        return letters
 
 
-def _time_of(what: Event | Deletion | Example | None) -> int | None:
-    if isinstance(what, Example):
-        return what.label_time
-    # A deletion's time is that of the clock, which an old log is far behind.
-    return None if what is None or isinstance(what, Deletion) else what.timestamp
+def _time_of(content: Event | Deletion | Example | None) -> int | None:
+    if isinstance(content, Example):
+        return content.label_time
+    # A deletion is stamped by the wall clock, which an old log is far behind.
+    return None if content is None or isinstance(content, Deletion) else content.timestamp
 
 
-def _found(source: TopicPartition, wanted: int | None, first: int, end: int) -> int:
+def _start_offset(source: TopicPartition, wanted: int | None, first: int, end: int) -> int:
     """The offset to read from, where a partition holds those from `first` to before `end`."""
     if wanted is None:
         return first
     if wanted > end:
         _LOGGER.error(
-            "partition %d of %s ends at offset %d, but was learned from up to %d: it was made anew, and is"
+            "partition %d of %s ends at offset %d, but was learned from up to %d: it was recreated, and is"
             " read from its beginning",
             source.partition,
             source.topic,

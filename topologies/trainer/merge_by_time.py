@@ -1,4 +1,4 @@
-"""Several sources in one order of time, so that none of them runs ahead of the others."""
+"""Merges several sources by time, so that none of them runs ahead of the others."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Merge(Generic[S, T]):
-    """Holds what has been read of each source, and gives it by time; at one time, earlier sources go first.
+    """Buffers what was read of each source, and returns it by time; at equal times, earlier sources go first.
 
-    A source's own order is kept: what is older than something before it counts as of that one's time. The order that
-    comes of it depends on what the sources hold alone, as long as none is said to be at its end that is not.
+    A source's own order is kept: an item older than one before it counts as of that one's time. The merged order
+    depends only on the contents of the sources, as long as `is_at_end` is right.
     """
 
     def __init__(self, sources: Iterable[S]) -> None:
@@ -26,7 +26,7 @@ class Merge(Generic[S, T]):
         self._heads: list[tuple[int, int]] = []
 
     def put(self, source: S, time: int | None, item: T) -> None:
-        """Add what was read next of a source, with its time in ms, None where it tells none."""
+        """Add the next item of a source, with its time in ms, None where it has none."""
         rank = self._ranks[source]
         if time is not None:
             self._times[rank] = max(self._times[rank], time)
@@ -35,11 +35,11 @@ class Merge(Generic[S, T]):
             heappush(self._heads, (self._times[rank], rank))
 
     def short(self, least: int) -> list[S]:
-        """Sources of which fewer than `least` items are held."""
+        """Sources with fewer than `least` items in the buffer."""
         return [source for source, queue in zip(self._sources, self._queues, strict=True) if len(queue) < least]
 
     def take(self, most: int, is_at_end: Callable[[S], bool]) -> list[tuple[S, T]]:
-        """At most `most` items, none that might have to stand behind one that was not read yet."""
+        """At most `most` items by time, none that an item not read yet might precede."""
         if any(not queue and not is_at_end(source) for source, queue in zip(self._sources, self._queues, strict=True)):
             return []
         taken: list[tuple[S, T]] = []
@@ -57,5 +57,5 @@ class Merge(Generic[S, T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is held."""
+        """Whether the buffer is empty."""
         return not self._heads

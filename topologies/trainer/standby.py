@@ -13,14 +13,15 @@ from stream_reco.learner.distributed_learner import DistributedLearner
 from stream_reco.storage.checkpoint import CheckpointError
 from topologies.messages.user_deletion import Deletion
 from topologies.trainer.checkpoints import Checkpoints, Offsets
-from topologies.trainer.input import Taken
+from topologies.trainer.input import TrainingRecord
 
 _LOGGER = logging.getLogger(__name__)
 _START = 1_600_000_000_000
+"""Time of the first event that `rehearse` invents, ms; any plausible one would do."""
 
 
 class LearnerAtOffsets:
-    """What was learned from all records before the `offsets`; one thread at a time."""
+    """What was learned from all records before the `offsets`; used by one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self.learner = DistributedLearner(settings.labels, settings.signals, settings.model, settings.training)
@@ -28,38 +29,44 @@ class LearnerAtOffsets:
         self.records = 0
         """Records learned from in this process."""
 
-    def learn(self, taken: Sequence[Taken]) -> list[Taken]:
-        """Learn from records in their order; returns those of examples that could not be learned from."""
+    def learn(self, records: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+        """Learn from records in their order; returns the examples among them that could not be learned from."""
         failed = []
         with metrics.LEARN_SECONDS.time():
-            for one in taken:
-                if not self._take(one.what):
-                    failed.append(one)
-                self.offsets.setdefault(one.source.topic, {})[one.source.partition] = one.record.offset + 1
-        self.records += len(taken)
-        metrics.WORK_RECORDS.labels("training").inc(len(taken))
+            for record in records:
+                if not self._take(record.content):
+                    failed.append(record)
+                source = record.source
+                self.offsets.setdefault(source.topic, {})[source.partition] = record.message.offset + 1
+        self.records += len(records)
+        metrics.WORK_RECORDS.labels("training").inc(len(records))
         metrics.STREAM_TIME.set(self.learner.now / 1000)
         return failed
 
-    def _take(self, what: Event | Deletion | Example | None) -> bool:
+    @property
+    def examples(self) -> int:
+        """Examples learned from in the life of the learner, its checkpoints included."""
+        return self.learner.lessons.examples
+
+    def _take(self, content: Event | Deletion | Example | None) -> bool:
         try:
-            if isinstance(what, Example):
-                self.learner.take_example(what)
-            elif isinstance(what, Deletion):
-                self.learner.forget(what.user_id)
-            elif what is not None:
-                self.learner.take_event(what)
+            if isinstance(content, Example):
+                self.learner.take_example(content)
+            elif isinstance(content, Deletion):
+                self.learner.forget(content.user_id)
+            elif content is not None:
+                self.learner.take_event(content)
         except Exception:
-            # What one record does wrong must not stop those behind it.
-            _LOGGER.exception("a record could not be learned from and was passed over: %r", what)
-            if isinstance(what, Example):
+            # One bad record must not stop those behind it.
+            _LOGGER.exception("a record could not be learned from and was skipped: %r", content)
+            if isinstance(content, Example):
                 return False
             metrics.EVENTS_REJECTED.labels("internal").inc()
         return True
 
 
 def rehearse(settings: Settings) -> None:
-    """Compile and load what learning runs, before anybody waits for it; to be called before anything is counted."""
+    """Compile and load all that learning runs, ahead of the first record; resets the counters, so call it first."""
     learner = LearnerAtOffsets(settings).learner
     for number in range(2 * settings.training.batch):
         at, user, item = _START + 1000 * number, number % 7, number % 5
@@ -84,44 +91,44 @@ def rehearse(settings: Settings) -> None:
 
 
 class WarmStandby:
-    """The newest checkpoint as a learner that could go on from it at once."""
+    """Holds the newest checkpoint as a learner that could go on from it at once."""
 
     def __init__(self, settings: Settings, checkpoints: Checkpoints) -> None:
         self._settings, self._checkpoints = settings, checkpoints
         self._name = ""
-        self._standing: LearnerAtOffsets | None = None
+        self._learner: LearnerAtOffsets | None = None
         self.is_rehearsed = False
-        """Whether all is compiled that `rehearse` could compile."""
+        """Whether `rehearse` has compiled all that it could."""
 
     def rehearse(self) -> None:
-        """Compile and load what learning runs, before anybody waits for it; before anything is counted."""
+        """Compile and load all that learning runs; before anything is counted."""
         try:
             rehearse(self._settings)
         finally:
             self.is_rehearsed = True
 
     def refresh(self) -> None:
-        """Load the newest checkpoint, where it is another one. Raises CheckpointError or ValueError, as it reads it."""
+        """Load the newest checkpoint unless it is loaded already. Raises CheckpointError, ValueError or OSError."""
         found = self._checkpoints.newest(self._name)
         if found is None:
             return
-        # Given up first: two take twice the memory.
-        self._standing, self._name = None, ""
-        standing = LearnerAtOffsets(self._settings)
-        standing.learner.restore(found.parts)
-        standing.offsets = found.offsets
-        self._standing, self._name = standing, found.name
-        _LOGGER.info("training: loaded %s, %d examples", found.name, standing.learner.lessons.examples)
+        # Dropped first: two would take twice the memory.
+        self._learner, self._name = None, ""
+        learner = LearnerAtOffsets(self._settings)
+        learner.learner.restore(found.parts)
+        learner.offsets = found.offsets
+        self._learner, self._name = learner, found.name
+        _LOGGER.info("training: loaded %s, %d examples", found.name, learner.examples)
 
-    def look(self) -> None:
-        """`refresh` for who only waits: what cannot be read now may be written anew."""
+    def try_refresh(self) -> None:
+        """`refresh` of a standby, which logs failures: the leader may be about to replace what cannot be read."""
         try:
             self.refresh()
         except (CheckpointError, ValueError, OSError) as error:
             _LOGGER.warning("training: %s", error)
 
     def take(self) -> LearnerAtOffsets:
-        """The learner of the newest checkpoint, a new one where there is none; it is the caller's now."""
+        """Hand over the learner of the newest checkpoint, a new one where there is none. Raises as `refresh` does."""
         self.refresh()
-        standing, self._standing, self._name = self._standing, None, ""
-        return standing or LearnerAtOffsets(self._settings)
+        learner, self._learner, self._name = self._learner, None, ""
+        return learner or LearnerAtOffsets(self._settings)

@@ -1,4 +1,4 @@
-"""`stream-reco dead-letters`: messages that could not be processed, looked at and sent again."""
+"""`stream-reco dead-letters`: list the messages that could not be processed, or send them again."""
 
 from __future__ import annotations
 
@@ -8,42 +8,53 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream_reco.terminal.errors import Misuse
-from stream_reco.terminal.kafka import PATIENCE_SECONDS, run, settings_with_kafka
+from stream_reco.terminal.kafka import TIMEOUT_SECONDS, run, settings_with_kafka
 from stream_reco.terminal.log_options import ConfigOption
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
 
 _SHOWN_MESSAGE = 120
+"""Characters of a message in the table; --json has all of them."""
+_DEPRECATED_DRIVE = (
+    "warning: `dead-letters drive` is deprecated and goes with the next release; use `dead-letters redrive`"
+)
 
 
 class DeadLettersAction(StrEnum):
     """What to do with the dead letters."""
 
     list = "list"
+    redrive = "redrive"
     drive = "drive"
+    """Deprecated name of `redrive`."""
 
 
 def dead_letters(
     action: Annotated[
         DeadLettersAction,
-        typer.Argument(help="list: show the newest; drive: send them to their topics again, each once."),
+        typer.Argument(
+            help="list: show the newest; redrive: send them to their topics again, each once; drive: deprecated name of"
+            " redrive."
+        ),
     ],
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.", metavar="R")] = None,
     offset: Annotated[
-        str | None, typer.Option(help="Only those at these offsets: 5, 3-7, 20-, with commas between.", metavar="O,…")
+        str | None, typer.Option(help="Only those at these offsets: 5, 3-7, 20-, separated by commas.", metavar="O,…")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Of the list: at most so many.", metavar="N")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="The list as JSON lines, with key and value.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many (list only).", metavar="N")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, with key and value (list only).")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Look at the messages that could not be processed, or send them again. Nothing is ever deleted."""
+    """List the messages that could not be processed, or send them again. Never deletes any."""
     settings = settings_with_kafka(config)
     choice = _choice(reason, offset)
-    if action is DeadLettersAction.drive:
-        _drive(settings, choice)
-    else:
+    if action is DeadLettersAction.list:
         _list(settings, choice, limit, as_json=json)
+        return
+    if action is DeadLettersAction.drive:
+        typer.echo(_DEPRECATED_DRIVE, err=True)
+    _redrive(settings, choice)
 
 
 def _choice(reason: str | None, offset: str | None) -> Any:
@@ -56,18 +67,18 @@ def _choice(reason: str | None, offset: str | None) -> Any:
         raise Misuse(f"--offset: {error}") from error
 
 
-def _drive(settings: Settings, choice: Any) -> None:
-    from topologies.dead_letters.report import driven_letters
+def _redrive(settings: Settings, choice: Any) -> None:
+    from topologies.dead_letters.report import redrive_letters
 
-    outcome = run(driven_letters(settings, PATIENCE_SECONDS, choice))
+    outcome = run(redrive_letters(settings, TIMEOUT_SECONDS, choice))
     for topic, count in sorted(outcome.sent.items()):
         typer.echo(f"sent {count:,} again to {topic}")
-    left = {
+    skipped = {
         "had been sent again before": outcome.before,
-        "were not chosen": outcome.not_chosen,
-        "cannot be sent: they are no dead letters, or hold nothing": outcome.unreadable,
+        "were not selected": outcome.not_chosen,
+        "cannot be sent: they are not dead letters, or have neither key nor value": outcome.unreadable,
     }
-    for what, count in left.items():
+    for what, count in skipped.items():
         if count:
             typer.echo(f"{count:,} {what}")
     if not outcome.sent:
@@ -75,9 +86,9 @@ def _drive(settings: Settings, choice: Any) -> None:
 
 
 def _list(settings: Settings, choice: Any, limit: int, *, as_json: bool) -> None:
-    from topologies.dead_letters.report import listed_letters
+    from topologies.dead_letters.report import list_letters
 
-    found, count = run(listed_letters(settings, PATIENCE_SECONDS, choice, limit))
+    found, count = run(list_letters(settings, TIMEOUT_SECONDS, choice, limit))
     if as_json:
         _print_json(found)
         return
@@ -89,9 +100,9 @@ def _list(settings: Settings, choice: Any, limit: int, *, as_json: bool) -> None
 def _print_json(found: list[Any]) -> None:
     import msgspec
 
-    for filed in found:
-        letter = {"problem": "no dead letter"} if filed.letter is None else msgspec.to_builtins(filed.letter)
-        typer.echo(msgspec.json.encode({"filed": {"partition": filed.partition, "offset": filed.offset}} | letter))
+    for stored in found:
+        letter = {"problem": "no dead letter"} if stored.letter is None else msgspec.to_builtins(stored.letter)
+        typer.echo(msgspec.json.encode({"filed": {"partition": stored.partition, "offset": stored.offset}} | letter))
 
 
 def _print_table(found: list[Any]) -> None:
@@ -103,10 +114,10 @@ def _print_table(found: list[Any]) -> None:
         typer.echo("no dead letters")
         return
     table = Table("at", "time", "topic", "partition", "offset", "reason", "message", box=None, pad_edge=False)
-    for filed in found:
-        table.add_row(str(filed.offset), *(escape(_printable(cell)) for cell in _cells(filed.letter)))
+    for stored in found:
+        table.add_row(str(stored.offset), *(escape(_printable(cell)) for cell in _cells(stored.letter)))
     console = Console()
-    # A file or a program that reads on has no width.
+    # A file or a pipe has no width.
     (console if console.is_terminal else Console(width=2000)).print(table)
 
 
@@ -122,10 +133,10 @@ def _when(time: int) -> str:
 
     try:
         return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):  # of what another program has written there
+    except (OverflowError, ValueError, OSError):  # in letters that another program has written
         return str(time)
 
 
 def _printable(text: str) -> str:
-    """Strangers' text without what would move the cursor or worse."""
+    """Untrusted text without control characters, which could move the cursor or worse."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

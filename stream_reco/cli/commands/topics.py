@@ -1,4 +1,4 @@
-"""`stream-reco topics`: Kafka's topics, made and checked."""
+"""`stream-reco topics`: create and validate the topics of Kafka."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_reco.terminal.errors import Failure
-from stream_reco.terminal.kafka import PATIENCE_SECONDS, run, settings_with_kafka
+from stream_reco.terminal.kafka import TIMEOUT_SECONDS, run, settings_with_kafka
 from stream_reco.terminal.log_options import ConfigOption
 
 
@@ -20,14 +20,16 @@ class TopicsAction(StrEnum):
 
 
 def topics(
-    action: Annotated[TopicsAction, typer.Argument(help="create: make those that are absent; check: only look.")],
+    action: Annotated[
+        TopicsAction, typer.Argument(help="create: create missing topics, then validate; check: only validate.")
+    ],
     config: ConfigOption = None,
 ) -> None:
-    """Create the topics of Kafka that are absent, and check those that exist."""
+    """Create missing Kafka topics and validate existing ones."""
     settings = settings_with_kafka(config)
     from topologies.topics.report import topic_report
 
-    report = run(topic_report(settings, PATIENCE_SECONDS, create=action is TopicsAction.create))
+    report = run(topic_report(settings, TIMEOUT_SECONDS, create=action is TopicsAction.create))
     for created in report.created:
         typer.echo(f"created {created}")
     for warning in report.warnings:
@@ -36,4 +38,4 @@ def topics(
         count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
         raise Failure("\n  ".join([count, *report.problems]))
     if not report.created:
-        typer.echo("all topics are there" + ("" if report.warnings else ", as declared"))
+        typer.echo("all topics exist" + ("" if report.warnings else ", as declared"))

@@ -1,4 +1,4 @@
-"""`stream-reco work`: one of the processes that make up the loop over Kafka."""
+"""`stream-reco work`: one worker process of the loop over Kafka."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stream_reco.terminal.log_options import ConfigOption
 
 
 class Name(StrEnum):
-    """What to work on."""
+    """The kinds of workers."""
 
     labelling = "labelling"
     interests = "interests"
@@ -31,14 +31,14 @@ def work(
     ],
     config: ConfigOption = None,
     sync_interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two publications; of training alone.")
+        float, typer.Option(min=0.1, help="Seconds between model publications (training only).")
     ] = 60.0,
 ) -> None:
-    """Work on what Kafka holds, until Ctrl-C; any number of these share the work."""
+    """Run a Kafka worker until Ctrl-C; workers of one kind share the partitions."""
     settings = settings_with_kafka(config)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    for name_of, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
-        logging.getLogger(name_of).setLevel(level)
+    for logger, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
+        logging.getLogger(logger).setLevel(level)
     from topologies.partitions.state_folder import StateFolderError
     from topologies.run_partition_worker import run
     from topologies.topics.validation import TopicsError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stream_reco.cli.doctor.machine import Finding
 from stream_reco.terminal.errors import Failure
-from stream_reco.terminal.kafka import PATIENCE_SECONDS, run
+from stream_reco.terminal.kafka import TIMEOUT_SECONDS, run
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
@@ -28,7 +28,7 @@ def check_kafka(settings: Settings) -> list[Finding]:
         release = release_of(run(probe(settings.kafka)))
         if release is None:
             return [Finding("bad", "Kafka", f"{where} is older than {OLDEST}; upgrade the brokers")]
-        report = run(topic_report(settings, PATIENCE_SECONDS, create=False))
+        report = run(topic_report(settings, TIMEOUT_SECONDS, create=False))
     except Failure as failure:
         return [Finding("bad", "Kafka", f"{failure}; start it, or set kafka.bootstrap (STREAM_RECO_KAFKA_BOOTSTRAP)")]
     findings = [Finding("good", "Kafka", f"{where} answers as Kafka {release} or newer")]

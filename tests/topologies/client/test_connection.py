@@ -42,7 +42,7 @@ def test_a_server_that_is_no_kafka_is_told() -> None:
         kafka = replace(NOWHERE, bootstrap=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", session_seconds=1)
         began = time.monotonic()
         try:
-            with pytest.raises(KafkaUnavailableError, match="it is silent"):
+            with pytest.raises(KafkaUnavailableError, match="timed out"):
                 await probe(kafka)
             assert time.monotonic() - began < 8
         finally:
@@ -143,7 +143,7 @@ def test_what_is_asked_of_a_broker_that_goes_away_is_asked_again(
     assert tries == 2
     ours = [record.getMessage() for record in caplog.records if record.name == "topologies.client.connection"]
     assert len(ours) == 2
-    assert ours[0].startswith(f"Kafka at {own_kafka.bootstrap} has not answered all: ")
+    assert ours[0].startswith(f"Kafka at {own_kafka.bootstrap} did not answer all requests: ")
     assert ours[1].endswith("answers again")
 
 
@@ -166,7 +166,7 @@ def test_asking_again_has_an_end(kafka_settings: KafkaSettings) -> None:
     async def look(_: AIOKafkaAdminClient) -> None:
         raise RequestTimedOutError("busy")
 
-    with pytest.raises(KafkaUnavailableError, match=r"has not answered all: RequestTimedOutError: .*busy$"):
+    with pytest.raises(KafkaUnavailableError, match=r"did not answer all requests: RequestTimedOutError: .*busy$"):
         asyncio.run(with_admin(kafka_settings, look, timeout=1.0))
 
 

@@ -27,8 +27,8 @@ from topologies.client import outage_log, read_to_end
 from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import KafkaUnavailableError, close, connect
-from topologies.client.outage_log import outages_told
-from topologies.partitions.assigned import Partitions
+from topologies.client.outage_log import log_outages
+from topologies.partitions.assigned import AssignedPartitions
 from topologies.partitions.task import PartitionClients
 from topologies.partitions.transactions import Transactions
 from topologies.run_partition_worker import labelling
@@ -36,7 +36,7 @@ from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.ensure import check_topics
 from topologies.topics.report import topic_report
 from topologies.topics.validation import TopicsError
-from topologies.trainer import leader
+from topologies.trainer.dependencies import NAME
 
 pytestmark = pytest.mark.kafka
 
@@ -60,14 +60,14 @@ class _Member:
     """A labelling worker in this process."""
 
     def __init__(self, settings: Settings, folder: Path, clients: PartitionClients | None = None) -> None:
-        role = labelling(settings, declared_topics(settings.kafka, events_key(settings.labels)), ExitStack())
+        spec = labelling(settings, declared_topics(settings.kafka, events_key(settings.labels)), ExitStack())
         clients = clients or PartitionClients(settings.kafka, "labelling")
         self.ending = asyncio.Event()
-        self._partitions = Partitions(role, folder, clients, SystemClock(), settings.kafka.session_seconds)
+        self._partitions = AssignedPartitions(spec, folder, clients, SystemClock(), settings.kafka.session_seconds)
         self.working = asyncio.create_task(self._partitions.run(self.ending))
 
     def works_on(self) -> list[int]:
-        return sorted(self._partitions._working)
+        return sorted(self._partitions._tasks)
 
     async def end(self, seconds: float) -> None:
         self.ending.set()
@@ -138,7 +138,7 @@ def test_what_a_leader_confirms_has_a_bound(own_kafka: KafkaServer, settings: Se
     kafka = settings.kafka
 
     async def confirm() -> float:
-        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, leader.NAME)))
+        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME)))
         await asyncio.to_thread(own_kafka.kill)
 
         async def send() -> None:
@@ -180,7 +180,7 @@ def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     monkeypatch.setattr(read_to_end, "SILENT_SECONDS", 2.0)
-    name = "_assign" if moment == "while" else "connected"
+    name = "_assign" if moment == "while" else "connect"
     plain = getattr(read_to_end, name)
 
     async def then_away(*arguments: Any) -> object:
@@ -202,7 +202,7 @@ def test_a_command_ends_where_kafka_goes_away_while_it_reads(
     asyncio.run(report())
 
 
-def test_patience_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
+def test_the_timeout_holds_for_a_producer_whose_broker_goes_away_as_it_starts(
     own_kafka: KafkaServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain: Callable[[Sender], Awaitable[None]] = Sender._maybe_wait_for_pid
@@ -254,7 +254,7 @@ def test_outages_are_told_once(
     caplog.set_level(logging.WARNING, "topologies.client.connection")
 
     async def live() -> None:
-        async with outages_told(settings.kafka):
+        async with log_outages(settings.kafka):
             await asyncio.sleep(0.5)
             assert not caplog.records
             await asyncio.to_thread(own_kafka.kill)
@@ -275,5 +275,5 @@ def test_what_kafka_refuses_for_good_is_told(settings: Settings, monkeypatch: py
         raise TopicAuthorizationFailedError("stream-reco.events")
 
     monkeypatch.setattr(run_partition_worker, "create_absent", refuse)
-    with pytest.raises(TopicsError, match="its topics be made or looked at: TopicAuthorizationFailedError"):
+    with pytest.raises(TopicsError, match="topics to be created or described: TopicAuthorizationFailedError"):
         asyncio.run(check_topics(settings))

@@ -26,9 +26,9 @@ from topologies.client.connection import administration, close, connect
 from topologies.client.read_to_end import read_to_end
 from topologies.dead_letters.letter import DeadLetter, dead_letter, decode_letter, encode_letter
 from topologies.dead_letters.redrive import GROUP, RedriveResult
-from topologies.dead_letters.report import Choice, driven_letters, listed_letters
+from topologies.dead_letters.report import Choice, list_letters, redrive_letters
 from topologies.topics.offset_ranges import Ranges
-from topologies.topics.registry import driven_offsets
+from topologies.topics.registry import redriven_offsets
 from topologies.topics.validation import TopicsError, create_absent
 
 kafka_test = pytest.mark.kafka
@@ -109,8 +109,8 @@ class Post:
             time.sleep(0.1)
         return records
 
-    def drive(self, choice: Choice | None = None) -> RedriveResult:
-        return asyncio.run(driven_letters(self.settings, 20, choice or Choice()))
+    def redrive(self, choice: Choice | None = None) -> RedriveResult:
+        return asyncio.run(redrive_letters(self.settings, 20, choice or Choice()))
 
     def committed(self) -> dict[TopicPartition, int]:
         async def ask() -> dict[TopicPartition, int]:
@@ -131,17 +131,17 @@ def post(kafka_settings: KafkaSettings) -> Post:
 @kafka_test
 def test_letters_are_sent_again_to_the_byte_and_once(post: Post) -> None:
     post.file([post.letter(value, key=b"k%d" % number) for number, value in enumerate(RAW)])
-    assert post.drive().sent == {post.events: 5}
+    assert post.redrive().sent == {post.events: 5}
     assert sorted((record.key, record.value) for record in post.read(post.events, 5)) == [
         (b"k%d" % number, value) for number, value in enumerate(RAW)
     ]
-    again = post.drive()
+    again = post.redrive()
     assert (again.sent, again.before) == ({}, 5)
     assert len(post.read(post.events)) == 5
     assert len(post.read(post.letters)) == 5
     assert post.committed() == {TopicPartition(post.letters, 0): 5}
     post.file([post.letter(b"new")])
-    assert post.drive().sent == {post.events: 1}
+    assert post.redrive().sent == {post.events: 1}
     assert len(post.read(post.events, 6)) == 6
 
 
@@ -149,12 +149,12 @@ def test_letters_are_sent_again_to_the_byte_and_once(post: Post) -> None:
 def test_some_are_chosen_and_the_others_can_be_later(post: Post) -> None:
     post.file([post.letter(b"%d" % number, reason="id" if number % 3 else "type") for number in range(10)])
     post.file([b"junk", post.letter(None, key=None), post.letter(None)])
-    first = post.drive(Choice(reason="type", offsets=Ranges.parse("2-")))
+    first = post.redrive(Choice(reason="type", offsets=Ranges.parse("2-")))
     assert (first.sent, first.not_chosen, first.unreadable) == ({post.events: 3}, 8, 2)
     assert sorted(record.value for record in post.read(post.events, 3)) == [b"3", b"6", b"9"]
     assert post.committed() == {TopicPartition(post.letters, 0): 0}
-    assert str(asyncio.run(driven_offsets(post.kafka, f"{post.kafka.prefix}.registry"))[0]) == "3,6,9"
-    rest = post.drive()
+    assert str(asyncio.run(redriven_offsets(post.kafka, f"{post.kafka.prefix}.registry"))[0]) == "3,6,9"
+    rest = post.redrive()
     assert (rest.sent, rest.before, rest.unreadable) == ({post.events: 8}, 3, 2)
     assert len(post.read(post.events, 11)) == 11
     assert post.committed() == {TopicPartition(post.letters, 0): 10}
@@ -163,7 +163,7 @@ def test_some_are_chosen_and_the_others_can_be_later(post: Post) -> None:
 @kafka_test
 def test_the_same_user_comes_to_the_same_partition(post: Post) -> None:
     post.file([post.letter(b"%d" % number, key=b"user-%d" % (number % 4)) for number in range(20)])
-    post.drive()
+    post.redrive()
     homes = {(record.key, record.partition) for record in post.read(post.events, 20)}
     assert len(homes) == 4
 
@@ -171,60 +171,60 @@ def test_the_same_user_comes_to_the_same_partition(post: Post) -> None:
 @kafka_test
 def test_marks_of_transactions_between_letters_do_not_swell_the_note(post: Post) -> None:
     post.file([post.letter(b"%d" % number) for number in range(30)], transactions=True)
-    assert post.drive().sent == {post.events: 30}
-    note = asyncio.run(driven_offsets(post.kafka, f"{post.kafka.prefix}.registry"))[0]
+    assert post.redrive().sent == {post.events: 30}
+    note = asyncio.run(redriven_offsets(post.kafka, f"{post.kafka.prefix}.registry"))[0]
     assert len(note.runs) == 1
-    assert post.drive().sent == {}
+    assert post.redrive().sent == {}
 
 
 @kafka_test
 def test_a_topic_that_is_gone_is_named_before_anything_is_sent(post: Post) -> None:
     post.file([post.letter(b"a"), post.letter(b"b", topic=f"{post.kafka.prefix}.gone")])
     with pytest.raises(TopicsError, match=r"1 of the letters came from topic .*\.gone, which does not exist"):
-        post.drive()
+        post.redrive()
     assert post.read(post.events) == []
-    assert post.drive(Choice(offsets=Ranges.parse("0"))).sent == {post.events: 1}
+    assert post.redrive(Choice(offsets=Ranges.parse("0"))).sent == {post.events: 1}
 
 
 @kafka_test
 def test_the_newest_are_listed(post: Post) -> None:
     post.file([post.letter(b"%d" % number, reason="id" if number % 2 else "type") for number in range(8)])
     post.file([b"junk"])
-    found, count = asyncio.run(listed_letters(post.settings, 20, Choice(), 3))
-    assert (count, [filed.offset for filed in found]) == (9, [6, 7, 8])
+    found, count = asyncio.run(list_letters(post.settings, 20, Choice(), 3))
+    assert (count, [stored.offset for stored in found]) == (9, [6, 7, 8])
     assert found[-1].letter is None
-    found, count = asyncio.run(listed_letters(post.settings, 20, Choice(reason="id"), 50))
-    assert [filed.letter.value for filed in found if filed.letter] == [b"1", b"3", b"5", b"7"]
+    found, count = asyncio.run(list_letters(post.settings, 20, Choice(reason="id"), 50))
+    assert [stored.letter.value for stored in found if stored.letter] == [b"1", b"3", b"5", b"7"]
 
 
 @kafka_test
-def test_a_drive_that_is_killed_sends_nothing_twice(post: Post, tmp_path: Path) -> None:
+def test_a_redrive_that_is_killed_sends_nothing_twice(post: Post, tmp_path: Path) -> None:
     """Killed at growing delays until one run comes to its end; whatever it had committed is not sent again."""
     total = 1500
     post.file([post.letter(b"%d" % number) for number in range(total)])
-    script = tmp_path / "drive.py"
-    script.write_text(_DRIVE.format(kafka=post.kafka))
+    script = tmp_path / "redrive.py"
+    script.write_text(_REDRIVE.format(kafka=post.kafka))
     delay = 1.0
     for _ in range(9):
         process = subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": str(Path.cwd())})
         try:
-            process.wait(delay)
+            assert process.wait(delay) == 0
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
         delay += 0.2
-    post.drive()
+    post.redrive()
     assert sorted(int(record.value) for record in post.read(post.events, total)) == list(range(total))
 
 
-_DRIVE = """
+_REDRIVE = """
 import asyncio
 from stream_reco.config import Settings
 from stream_reco.config.servers import KafkaSettings
-from topologies import driving
-from topologies.letter_report import Choice, driven_letters
+from topologies.dead_letters import redrive
+from topologies.dead_letters.report import Choice, redrive_letters
 
-driving._LETTERS_OF_A_TRANSACTION = 20
-asyncio.run(driven_letters(Settings(kafka={kafka!r}), 20, Choice()))
+redrive._LETTERS_OF_A_TRANSACTION = 20
+asyncio.run(redrive_letters(Settings(kafka={kafka!r}), 20, Choice()))
 """

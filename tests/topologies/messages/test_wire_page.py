@@ -16,7 +16,7 @@ from topologies.dead_letters.letter import DeadLetter
 from topologies.messages.served_slate import ServedItem, ServedSlate
 from topologies.messages.user_deletion import Deletion
 from topologies.topics.declaration import Topic, declared_topics
-from topologies.topics.registry import DeclaredKey, DrivenOffsets
+from topologies.topics.registry import DeclaredKey, RedrivenOffsets
 
 WIRE = page("docs/wire.md")
 
@@ -31,7 +31,7 @@ WIRE = page("docs/wire.md")
         ("field of an item of it", [ServedItem]),
         ("field of a dead letter", [DeadLetter]),
         ("field of a publication", [Header]),
-        ("field of a note", [DeclaredKey, DrivenOffsets]),
+        ("field of a note", [DeclaredKey, RedrivenOffsets]),
     ],
 )
 def test_every_field_is_described(heading: str, structs: list[type[msgspec.Struct]]) -> None:
@@ -77,7 +77,8 @@ def _kept(kafka: KafkaSettings, topic: Topic) -> str:
 
 
 def test_every_key_in_redis_is_described() -> None:
-    sources = (ROOT / "stream_reco" / "sync").glob("redis_*.py")
+    package = ROOT / "stream_reco"
+    sources = [source for room in ("sync/redis", "redis") for source in (package / room).glob("*.py")]
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     written = set(re.findall(r'f"(?:\{tag\}|\{prefix\}|\{\{\{prefix\}\}\}):(\w+)[:"]', text))
     assert len(written) > 5

@@ -111,8 +111,8 @@ def test_other_counts_of_partitions_are_named_with_the_reason(kafka_settings: Ka
         " kafka.partitions to 4, or"
     )
     assert state.startswith(
-        f"topic {prefix}.labelling-state has 3 partitions, this setting needs 4, because it is read beside"
-        f" {prefix}.events, which has as many"
+        f"topic {prefix}.labelling-state has 3 partitions, this setting needs 4, because it is"
+        f" co-partitioned with {prefix}.events"
     )
     assert leader.startswith(f"topic {prefix}.trainer-leader has 2 partitions, this setting needs 1, because who holds")
 
@@ -186,5 +186,5 @@ async def _needed_by_group(kafka: KafkaSettings) -> None:
 def test_more_copies_than_brokers_are_refused(kafka_settings: KafkaSettings) -> None:
     with pytest.raises(TopicsError, match=r"kafka\.replication is 3, but there are 1 brokers: start more, or"):
         create(replace(kafka_settings, replication=3))
-    with pytest.raises(TopicsError, match=r"\.events could not be made"):
+    with pytest.raises(TopicsError, match=r"\.events could not be created"):
         create(replace(kafka_settings, prefix="x" * 250))
