@@ -185,7 +185,7 @@ def test_what_is_wrong_is_found(rule: Callable[[Page], None], text: str) -> None
 
 def _metric_rows() -> list[tuple[str, str, str, str]]:
     rows = []
-    for metric in vars(metrics).values():
+    for metric in (getattr(metrics, name) for name in metrics.__all__):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -199,6 +199,11 @@ def test_every_metric_is_listed() -> None:
     wanted = _metric_rows()
     missing = "\n".join(f"| `{name}` | {kind} | {labels} | {text} |" for name, kind, labels, text in wanted)
     assert listed == wanted, f"the table of metrics in {OPERATIONS.name} should be:\n{missing}"
+
+
+def test_every_metric_is_handed_on() -> None:
+    registered = {family.name for family in metrics.REGISTRY.collect() if family.name.startswith("stream_reco_")}
+    assert registered == {name.removesuffix("_total") for name, *_ in _metric_rows()}
 
 
 def test_every_setting_is_listed_with_its_default() -> None:

@@ -11,6 +11,9 @@ from numba import njit
 from stream_reco.interests.settings import DAY_MS
 from stream_reco.interests.ward import Indices, Labels, Matrix
 
+_ROUNDING = 1e-12
+"""Squared distances that differ by less than this, relative to 1 and to themselves, are equal."""
+
 
 @njit(cache=True, nogil=True)
 def choose_medoids(points: Matrix, labels: Labels, clusters: int) -> Indices:
@@ -35,7 +38,7 @@ def choose_medoids(points: Matrix, labels: Labels, clusters: int) -> Indices:
             gap = points[i, c] - mean[label, c]
             spread += gap * gap
         # Equal but for rounding is equal: of two actions the one that comes first stays.
-        if medoid[label] < 0 or spread < best[label] - 1e-12 * (1.0 + best[label]):
+        if medoid[label] < 0 or spread < best[label] - _ROUNDING * (1.0 + best[label]):
             best[label] = spread
             medoid[label] = i
     return medoid

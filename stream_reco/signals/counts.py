@@ -21,7 +21,9 @@ from stream_reco.signals.settings import (
 )
 
 _CONTEXT_WIDTH = 64
+"""Context values kept for each item."""
 _POPULAR_WIDTH = 64
+"""Items kept for each context value."""
 _ONE_ROW = np.zeros(1, dtype=np.int32)
 _FIELD_ROWS = np.arange(CONTEXT_FIELDS, dtype=np.int32)
 

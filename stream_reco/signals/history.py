@@ -57,7 +57,7 @@ class Histories:
         return len(self._rows)
 
     def row_of(self, user_id: Id) -> int:
-        """The user's row, −1 for a stranger."""
+        """The user's row, −1 for an unknown user."""
         return self._rows.get(user_id, -1)
 
     def add(self, user_id: Id, slot: int, now: int) -> int:
@@ -118,7 +118,7 @@ class Histories:
         return [user_id for user_id in self._ids if user_id is not None]
 
     def forget(self, user_id: Id) -> bool:
-        """Remove a user; False for a stranger."""
+        """Remove a user; False where the user is unknown."""
         row = self._rows.pop(user_id, -1)
         if row < 0:
             return False

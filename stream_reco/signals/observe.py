@@ -13,10 +13,13 @@ from stream_reco.signals.decayed_lists import Lists, add_weight
 from stream_reco.signals.settings import DAY_MS, HOUR_MS
 
 PAIRED_ITEMS = 5
-"""An action is paired with so many of the user's newest other items."""
+"""An action is paired with this many of the user's newest other items."""
 _PAIRED_WITHIN_MS = 12 * HOUR_MS
+"""Two actions of a user that lie further apart than this (ms) are no co-visit."""
 _BACKWARD = 0.5
+"""Weight of a co-visit against the order in which it happened; with the order it is 1."""
 _TALLY_RATE = 1.0 / DAY_MS
+"""Decay exponent per ms of `DecayedTotals`: a half-life of a day."""
 
 
 class DecayedTotals(NamedTuple):

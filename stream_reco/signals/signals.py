@@ -26,6 +26,7 @@ from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import Trends, find_trends, no_trends
 
 FRESH_WIDTH = 50
+"""Newest items that are kept as fresh."""
 _NEVER = -(1 << 62)
 
 

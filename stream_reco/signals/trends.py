@@ -13,6 +13,7 @@ from stream_reco.signals.settings import ACTION_HALF_LIVES_MS
 ACTIVITY = ACTION_HALF_LIVES_MS.index(86_400_000)
 """Column of the decayed counter that says how active an item is."""
 _NEGLIGIBLE = 1e-3
+"""Decayed actions (half-life a day) at or below which an item is not active: one action of ten days ago."""
 
 
 class Trends(NamedTuple):

@@ -17,7 +17,9 @@ from torch import Tensor
 from stream_reco.train.settings import Correction
 
 _POSITIVES = 10_000
-"""The share of late positives is that of about so many positives, the newest."""
+"""The share of late positives is a decayed one, over about this many of the newest positives."""
+_LEAST_REAL = 1e-6
+"""What the probability of no action before the presumption is clamped to, as it divides."""
 
 
 class Feedback(IntEnum):
@@ -52,7 +54,7 @@ def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
     the share of positives that are late. With r = 1 it is `fnw`.
     """
     delayed = chance * late_share
-    real = (1.0 - chance) / (1.0 - chance + delayed).clamp(min=1e-6)
+    real = (1.0 - chance) / (1.0 - chance + delayed).clamp(min=_LEAST_REAL)
     return 1.0 + delayed, (1.0 + delayed) * real
 
 

@@ -22,7 +22,11 @@ _LEAST_RATE = 1e-4
 _PROPOSED, _TAKEN = 1, 2
 """Bits of a mark: in the pool of hard negatives; in the sample already, or not to be."""
 _POOL = 400
+"""Items in the pool of hard negatives at most."""
 _QUOTAS = (100, 40, 40, 30)
+"""Of each trending list, co-visit list, context list and the fresh list. The first three are what `RetrieveSettings`
+proposes by default when serving.
+"""
 _NONE = np.empty(0, dtype=np.int32)
 
 

@@ -25,6 +25,7 @@ _GROUPED = re.compile(r"\b(sum|avg|min|max|count)\s+by\s*\(([^)]*)\)\s*\(")
 WORK = {*SPECS, TRAINING}
 # The rooms of the loop in one process: what they alone feed, no process of a deployment shows.
 _ELSEWHERE = {"stream_reco/embedded", "stream_reco/cli"}
+_DECLARED = "stream_reco/metrics"
 
 
 def series() -> dict[str, set[str]]:
@@ -86,11 +87,7 @@ def never_fed(query: str) -> Iterator[str]:
 @cache
 def _code() -> str:
     paths = [path for folder in ("stream_reco", "topologies") for path in (ROOT / folder).rglob("*.py")]
-    kept = [
-        path
-        for path in paths
-        if path.name != "metrics.py" and not any(path.is_relative_to(ROOT / room) for room in _ELSEWHERE)
-    ]
+    kept = [path for path in paths if not any(path.is_relative_to(ROOT / room) for room in (_DECLARED, *_ELSEWHERE))]
     return "\n".join(path.read_text(encoding="utf-8") for path in kept)
 
 

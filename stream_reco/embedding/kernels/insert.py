@@ -1,4 +1,6 @@
-"""The batch kernel that gives rows to keys: who is known is seen, who is not is admitted, entered and started."""
+"""The batch kernel that gives rows to keys: a known key is counted, a new one is admitted, entered and started."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -34,7 +36,61 @@ from stream_reco.embedding.kernels.index import (
     search,
 )
 from stream_reco.embedding.kernels.pointers import Pointer, Scalar, bytes_of, doubles_of, floats_at, words_at, words_of
-from stream_reco.embedding.kernels.rows import COUNT_MASK, DIM, INIT_SALT, SALT, SHIFT, STRIDE, row_address, touch
+from stream_reco.embedding.kernels.rows import (
+    COUNT_MASK,
+    DIM,
+    INIT_SALT,
+    SALT,
+    SHIFT,
+    STRIDE,
+    StoreMemory,
+    memory_of,
+    row_address,
+    touch,
+)
+
+# Places in the numbers of a policy.
+SCALE, STATE = 3, 4
+
+
+class NewRowPolicy(NamedTuple):
+    """Which new keys get rows, and what those start from."""
+
+    numbers: NDArray[np.float64]
+    """float64[5]: kind, k or p, window (see `admission.is_admitted`); numbers of a new vector are uniform in ± SCALE;
+    STATE is the optimizer's first state.
+    """
+    sketch: NDArray[np.uint8]
+    """uint8[SKETCH_DEPTH, width]: counted sightings of keys without a row; written to."""
+
+
+class AdmissionMemory(NamedTuple):
+    """The memory of a `NewRowPolicy`, as kernels hand it to each other."""
+
+    policy: Pointer
+    sketch: Pointer
+    width: int
+
+
+class Batch(NamedTuple):
+    """The keys of one call, by address."""
+
+    keys: Scalar
+    """Address of int64[size]."""
+    rows: Scalar
+    """Address of int64[size], for their rows."""
+    size: int
+    now: int
+    """Event time in ms."""
+
+
+class AskedKeys(NamedTuple):
+    """The keys of one block."""
+
+    keys: Pointer
+    rows: Pointer
+    many: int
+    now: int
 
 
 @njit(cache=True, nogil=True)
@@ -55,37 +111,26 @@ def start_vector(row: Pointer, mixed: int, dim: int, scale: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def start_rows(
-    keys: Pointer,
-    rows: Pointer,
-    block: Pointer,
-    given: int,
-    used: int,
-    head: Pointer,
-    data: Pointer,
-    layout: Pointer,
-    bits: Pointer,
-    scale: float,
-    state: float,
-) -> None:
+def start_rows(asked: AskedKeys, block: Pointer, given: int, used: int, memory: StoreMemory, policy: Pointer) -> None:
     """First vector and state of the `given` rows that a block of keys was given, which are touched.
 
     What lies beyond the first `used` rows was never written, hence is zero: a zero need not be written there again.
     """
+    layout, scale, state = memory.layout, np.float32(policy[SCALE]), np.float32(policy[STATE])
     dim, stride, salt = layout[DIM], layout[STRIDE], layout[INIT_SALT]
     for j in range(given):
-        block[GUESSES + j] = mix(keys[block[BORN + j]], salt)
+        block[GUESSES + j] = mix(asked.keys[block[BORN + j]], salt)
     for j in range(given):
-        row = rows[block[BORN + j]]
-        numbers = floats_at(row_address(data, layout, row))
+        row = asked.rows[block[BORN + j]]
+        numbers = floats_at(row_address(memory.data, layout, row))
         if row < used or scale != 0:
             start_vector(numbers, block[GUESSES + j], dim, scale)
         if row < used or state != 0:
             for i in range(dim, stride):
                 numbers[i] = state
         if row < used:
-            touch(row, head, bits)
-    touch_unused(used, head, bits)
+            touch(row, memory.head, memory.bits)
+    touch_unused(used, memory.head, memory.bits)
 
 
 @njit(cache=True, nogil=True)
@@ -107,49 +152,35 @@ def see(words: Pointer, now: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def known_row(
-    key: int, hashed: int, line: int, guessed: int, head: Pointer, index: Pointer, meta: Pointer, shift: int
-) -> Scalar:
+def known_row(key: int, hashed: int, line: int, guessed: int, memory: StoreMemory, shift: int) -> Scalar:
     """The key's row, or ABSENT, where keys may have been entered since the guess."""
-    if guessed >= 0 and words_at(meta_address(meta, shift, guessed))[0] == key:
+    if guessed >= 0 and words_at(meta_address(memory.meta, shift, guessed))[0] == key:
         return guessed
     if UNSURE < guessed < 0 and words_at(line)[SLOTS] == ~guessed:
         return ABSENT
-    return search(key, hashed, head, index, meta, shift)
+    return search(key, hashed, memory.head, memory.index_pages, memory.meta, shift)
 
 
 @njit(cache=True, nogil=True)
 def settle(
-    keys: Pointer,
-    many: int,
-    calm: int,
-    now: int,
-    block: Pointer,
-    next_block: Pointer,
-    head: Pointer,
-    index: Pointer,
-    meta: Pointer,
-    layout: Pointer,
-    bounds: Pointer,
-    policy: Pointer,
-    sketch: Pointer,
-    width: int,
-    rows: Pointer,
+    asked: AskedKeys, calm: int, block: Pointer, next_block: Pointer, memory: StoreMemory, gate: AdmissionMemory
 ) -> tuple[int, int]:
-    """rows[i] of keys[:many], of which at most `calm` may be given now: (how far it came, how many were given).
+    """Rows of the keys asked for, of which at most `calm` may be given now: (how far it came, how many were given).
 
-    It stops at a stranger for whom there is no place yet. A row that was freed is given first, the last one first, then
+    It stops at a new key for which there is no place yet. A row that was freed is given first, the last one first, then
     the next unused one. The block's BORN are the places of those that were given.
     """
-    given, came, free, top, shift = 0, many, head[FREE_ROW], head[TOP], layout[SHIFT]
-    for i in range(many):
+    head, index, meta, bounds, layout = memory.head, memory.index_pages, memory.meta, memory.bounds, memory.layout
+    keys, rows, now = asked.keys, asked.rows, asked.now
+    given, came, free, top, shift = 0, asked.many, head[FREE_ROW], head[TOP], layout[SHIFT]
+    for i in range(asked.many):
         approach(index, next_block[HOMES + i])
         hashed, line = block[HASHES + i], block[LINES + i]
-        row = known_row(keys[i], hashed, line, block[GUESSES + i], head, index, meta, shift)
+        row = known_row(keys[i], hashed, line, block[GUESSES + i], memory, shift)
         if row >= 0:
             see(words_at(meta_address(meta, shift, row)), now)
         elif given < calm:
-            if is_admitted(keys[i], now, layout[SALT], policy, head, sketch, width):
+            if is_admitted(keys[i], now, layout[SALT], gate.policy, head, gate.sketch, gate.width):
                 row = free if free >= 0 else top
                 words = words_at(meta_address(meta, shift, row))
                 free, top = (words[0], top) if free >= 0 else (free, top + 1)
@@ -171,64 +202,30 @@ def settle(
 
 @njit(cache=True, nogil=True)
 def claim_blocks(
-    keys: int,
-    size: int,
-    start: int,
-    now: int,
-    head: Pointer,
-    index: Pointer,
-    meta: Pointer,
-    data: Pointer,
-    layout: Pointer,
-    bits: Pointer,
-    bounds: Pointer,
-    policy: Pointer,
-    sketch: Pointer,
-    width: int,
-    first: tuple[float, float],
-    scratch: Pointer,
-    space: tuple[Pointer, Pointer],
-    rows: int,
+    batch: Batch, start: int, memory: StoreMemory, gate: AdmissionMemory, space: tuple[Pointer, Pointer]
 ) -> Scalar:
-    """`claim_rows` of the `size` keys at an address. While a block is settled, the lines of the next one are on their
-    way.
-    """
-    (block, next_block), salt, shift = space, layout[SALT], layout[SHIFT]
+    """`claim_rows` of a batch. While a block is settled, the lines of the next one are on their way."""
+    head, index = memory.head, memory.index_pages
+    (block, next_block), salt, shift = space, memory.layout[SALT], memory.layout[SHIFT]
     done, calm, located, frontier = start, places(head), -1, head[FRONTIER]
-    while done < size:
-        asked, out = words_at(keys + 8 * done), words_at(rows + 8 * done)
-        many, used = min(BLOCK, size - done), head[TOP]
+    while done < batch.size:
+        many, used = min(BLOCK, batch.size - done), head[TOP]
+        asked = AskedKeys(words_at(batch.keys + 8 * done), words_at(batch.rows + 8 * done), many, batch.now)
         if calm == 0:
             calm = places(head)
         if located != done or frontier != head[FRONTIER]:
-            locate(asked, many, salt, head, block)
+            locate(asked.keys, many, salt, head, block)
         if located != done:
             approach_all(many, index, block)
         located, frontier = done + many, head[FRONTIER]
-        locate(words_at(keys + 8 * located), min(BLOCK, size - located), salt, head, next_block)
-        guess(many, index, meta, shift, block)
-        came, given = settle(
-            asked,
-            many,
-            calm,
-            now,
-            block,
-            next_block,
-            head,
-            index,
-            meta,
-            layout,
-            bounds,
-            policy,
-            sketch,
-            width,
-            out,
-        )
-        start_rows(asked, out, block, given, used, head, data, layout, bits, first[0], first[1])
+        locate(words_at(batch.keys + 8 * located), min(BLOCK, batch.size - located), salt, head, next_block)
+        guess(many, index, memory.meta, shift, block)
+        came, given = settle(asked, calm, block, next_block, memory, gate)
+        start_rows(asked, block, given, used, memory, gate.policy)
         done, calm = done + came, calm - given
         block, next_block = next_block, block
         if came < many:
-            calm = make_places(head, index, scratch)
+            calm = make_places(head, index, memory.scratch)
             if calm == 0:
                 break
     return done
@@ -239,43 +236,17 @@ def claim_rows(
     keys: NDArray[np.int64],
     start: int,
     now: int,
-    head: NDArray[np.int64],
-    index: NDArray[np.int64],
-    meta: NDArray[np.int64],
-    data: NDArray[np.int64],
-    layout: NDArray[np.int64],
-    bits: NDArray[np.uint8],
-    bounds: NDArray[np.int64],
-    admission: NDArray[np.float64],
+    store: NDArray[np.int64],
+    policy: NDArray[np.float64],
     sketch: NDArray[np.uint8],
-    starts: NDArray[np.float64],
-    scratch: NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> Scalar:
     """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
-    first = np.float32(starts[0]), np.float32(starts[1])
     # Zeros, since homes beyond the last key are approached too.
     space = np.zeros((2, BLOCK_WORDS), np.int64)
-    done = claim_blocks(
-        np.int64(keys.ctypes.data),
-        len(keys),
-        start,
-        now,
-        words_of(head),
-        words_of(index),
-        words_of(meta),
-        words_of(data),
-        words_of(layout),
-        bytes_of(bits),
-        words_of(bounds),
-        doubles_of(admission),
-        bytes_of(sketch),
-        sketch.shape[1],
-        first,
-        words_of(scratch),
-        (words_of(space[0]), words_of(space[1])),
-        np.int64(rows.ctypes.data),
-    )
+    batch = Batch(np.int64(keys.ctypes.data), np.int64(rows.ctypes.data), len(keys), now)
+    gate = AdmissionMemory(doubles_of(policy), bytes_of(sketch), sketch.shape[1])
+    done = claim_blocks(batch, start, memory_of(store), gate, (words_of(space[0]), words_of(space[1])))
     # It was written through its address; this keeps its memory until here.
     space[0, 0] = 0
     return done

@@ -1,4 +1,4 @@
-"""The fused sparse update: sum duplicates, refuse what is not finite, step the optimizer, mark the row touched."""
+"""The fused sparse update: sum duplicates, reject what is not finite, step the optimizer, mark the row touched."""
 
 import numpy as np
 from numba import njit
@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding.kernels.index import GOLDEN, IGNORED, REFUSED
 from stream_reco.embedding.kernels.optimizer import KIND_ADAGRAD, KIND_ADAM, KIND_ROWWISE_ADAGRAD, KIND_SGD
-from stream_reco.embedding.kernels.pointers import Pointer, bytes_of, doubles_of, floats_at, words_of
-from stream_reco.embedding.kernels.rows import AHEAD, DIM, STRIDE, approach_floats, row_address, touch
+from stream_reco.embedding.kernels.pointers import Pointer, doubles_of, floats_at
+from stream_reco.embedding.kernels.rows import AHEAD, DIM, STRIDE, approach_floats, memory_of, row_address, touch
 
 # Squares of what is below stay far inside float32, so that an accumulator cannot be driven to infinity.
 LARGEST_GRADIENT = np.float32(1e15)
@@ -127,19 +127,17 @@ def update_rows(
     gradients: NDArray[np.float32],
     shared: int,
     kind: int,
-    head: NDArray[np.int64],
-    data: NDArray[np.int64],
-    layout: NDArray[np.int64],
-    bits: NDArray[np.uint8],
     hyper: NDArray[np.float64],
+    store: NDArray[np.int64],
 ) -> bool:
     """Step each row once by the sum of its gradients float32[n, dim]; True if the shared default row was stepped.
 
-    Row -1 stands for the row at address `shared`; with shared = 0 its gradients are ignored and counted.
+    Row -1 stands for the row at address `shared`; with shared = 0 its gradients are ignored and counted. `store` are
+    the addresses that `memory_of` takes.
     """
+    memory, settings = memory_of(store), doubles_of(hyper)
+    head, data, layout = memory.head, memory.data, memory.layout
     n, dim = len(rows), layout[DIM]
-    datas, layouts, heads = words_of(data), words_of(layout), words_of(head)
-    flags, settings = bytes_of(bits), doubles_of(hyper)
     first, following = np.empty(n, np.int32), np.empty(n, np.int32)
     chain_duplicates(rows, first, following)
     total = np.empty(dim, np.float32)
@@ -147,7 +145,7 @@ def update_rows(
     stepped_shared = False
     for i in range(n):
         if i + AHEAD < n and rows[i + AHEAD] >= 0:
-            approach_floats(row_address(datas, layouts, rows[i + AHEAD]), layout[STRIDE])
+            approach_floats(row_address(data, layout, rows[i + AHEAD]), layout[STRIDE])
         if rows[i] < 0 and shared == 0:
             head[IGNORED] += 1
             continue
@@ -167,8 +165,8 @@ def update_rows(
             step_row(shared, gradient, dim, kind, settings)
             stepped_shared = True
         else:
-            step_row(row_address(datas, layouts, rows[i]), gradient, dim, kind, settings)
-            touch(rows[i], heads, flags)
+            step_row(row_address(data, layout, rows[i]), gradient, dim, kind, settings)
+            touch(rows[i], head, memory.bits)
     # The sums were read through their address; this keeps their memory until here.
     total[0] = 0
     return stepped_shared

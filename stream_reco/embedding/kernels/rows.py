@@ -1,10 +1,12 @@
-"""Batch kernels over the index and the rows: find, release, gather, scatter; `claims` has the one that gives rows.
+"""Batch kernels over the index and the rows: find, release, gather, scatter; `insert` has the one that gives rows.
 
 Shared arguments: head int64[HEAD_SIZE], the scalars named in `index`; index, meta, data int64[pages], page addresses;
 layout int64[6] = (page shift, floats a row, dim, hash salt, initialisation salt, ttl); bits uint8[rows / 8], touched;
-bounds int64[pages], at most the least last seen of a page's rows. With IS_FULL strangers are declined and counted.
+bounds int64[pages], at most the least last seen of a page's rows. With IS_FULL new keys are denied a row and counted.
 Kernels that need memory stop, say so in head, and are called again from where they stopped: nothing is done twice.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -35,6 +37,7 @@ from stream_reco.embedding.kernels.pointers import (
     LINE_BYTES,
     Pointer,
     Scalar,
+    bytes_at,
     bytes_of,
     floats_at,
     prefetch,
@@ -50,6 +53,38 @@ COUNT_MASK = 0xFFFF
 AHEAD = 12
 
 
+class StoreMemory(NamedTuple):
+    """Where a store's arrays lie, as kernels hand them to each other; see the module's shared arguments."""
+
+    head: Pointer
+    index_pages: Pointer
+    meta: Pointer
+    data: Pointer
+    layout: Pointer
+    bits: Pointer
+    bounds: Pointer
+    scratch: Pointer
+    """int64[head[SCRATCH_SIZE]]: where growth puts entries that move."""
+
+
+@njit(cache=True, nogil=True)
+def memory_of(store: NDArray[np.int64]) -> StoreMemory:
+    """The memory at the addresses int64[8] of a store's arrays, in the order of `StoreMemory`.
+
+    One array of addresses, since a named tuple of arrays costs a call from Python 4 µs, which is half of a small batch.
+    """
+    return StoreMemory(
+        words_at(store[0]),
+        words_at(store[1]),
+        words_at(store[2]),
+        words_at(store[3]),
+        words_at(store[4]),
+        bytes_at(store[5]),
+        words_at(store[6]),
+        words_at(store[7]),
+    )
+
+
 @njit(cache=True, nogil=True)
 def row_address(data: Pointer, layout: Pointer, row: int) -> Scalar:
     shift = layout[SHIFT]
@@ -58,7 +93,7 @@ def row_address(data: Pointer, layout: Pointer, row: int) -> Scalar:
 
 @njit(cache=True, nogil=True)
 def approach_floats(address: int, many: int) -> None:
-    """Have the cache lines of so many float32 numbers on their way."""
+    """Prefetch the cache lines of `many` float32 numbers."""
     for offset in range(0, many * 4, LINE_BYTES):
         prefetch(address + offset)
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
+from stream_reco.embedding.kernels.insert import NewRowPolicy
 from stream_reco.embedding.kernels.slabs import AtAddresses
 from stream_reco.embedding.replica.precision import Precision, format_of
 from stream_reco.embedding.table.arguments import Keys, check_delta, checked_dim, checked_keys, checked_name
@@ -14,7 +15,7 @@ from stream_reco.embedding.table.invariants import check_store
 from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct, plain, salt_of
 
 _ANY_TIME = 0
-_NO_START = np.zeros(2)
+_EVERY_KEY = NewRowPolicy(np.concatenate([ADMIT_EVERY, np.zeros(2)]), NO_SKETCH)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class ReplicaTable(AtAddresses):
         """The other part, of what `pack` of this table gave."""
         gone = distinct(self._store.find(packed.tombstones))
         self._store.release(gone[gone >= 0])
-        rows = self._store.claim(packed.keys, _ANY_TIME, ADMIT_EVERY, NO_SKETCH, _NO_START)
+        rows = self._store.claim(packed.keys, _ANY_TIME, _EVERY_KEY)
         self._store.scatter(rows, packed.words)
         if packed.default is not None:
             self._default[:] = packed.default

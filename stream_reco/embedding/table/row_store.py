@@ -12,6 +12,7 @@ from stream_reco.embedding.kernels import index as scalars
 from stream_reco.embedding.kernels import insert, optimizer_step
 from stream_reco.embedding.kernels import rows as row_kernels
 from stream_reco.embedding.kernels.admission import ADMIT_ALL
+from stream_reco.embedding.kernels.insert import NewRowPolicy
 from stream_reco.embedding.kernels.pointers import LINE_BYTES
 from stream_reco.embedding.kernels.slabs import AtAddresses, Pages
 from stream_reco.embedding.table.file import FileContents, Section, section
@@ -72,6 +73,7 @@ class RowStore(AtAddresses):
         self.head[scalars.LINE_CAPACITY] = self.index.capacity
         self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
         self.head[scalars.FREE_ROW] = -1
+        self._locate_memory()
 
     @property
     def live(self) -> int:
@@ -97,40 +99,22 @@ class RowStore(AtAddresses):
         self,
         keys: NDArray[np.int64],
         now: int,
-        admission: NDArray[np.float64],
-        sketch: NDArray[np.uint8],
-        starts: NDArray[np.float64],
+        policy: NewRowPolicy,
         make_way: Callable[[NDArray[np.int64], NDArray[np.int64]], bool] | None = None,
     ) -> NDArray[np.int64]:
-        """Rows of the keys, new ones given as `admission` allows; -1 where it does not. See claims.claim_rows.
+        """Rows of the keys, new ones given as `policy` allows; -1 where it does not. See `insert.claim_rows`.
 
         Where `row_limit` is reached, `make_way` is called with the rows given and the keys that wait; it releases
-        others, or says that there are none, and then the strangers among the keys are declined.
+        others, or returns False, and then the new ones among the keys are denied a row.
         """
         rows = np.empty(len(keys), np.int64)
         done, before = 0, self.live
-        if admission[0] == ADMIT_ALL:
+        if policy.numbers[0] == ADMIT_ALL:
             self.head[scalars.EXPECTED] = self._expected(keys)
         try:
             while True:
                 self.head[_NEEDS] = 0
-                done = insert.claim_rows(
-                    keys,
-                    done,
-                    now,
-                    self.head,
-                    self.index.addresses,
-                    self.meta.addresses,
-                    self.data.addresses,
-                    self.layout,
-                    self.bits,
-                    self.bounds,
-                    admission,
-                    sketch,
-                    starts,
-                    self._scratch,
-                    rows,
-                )
+                done = insert.claim_rows(keys, done, now, self._memory, policy.numbers, policy.sketch, rows)
                 if done == len(keys):
                     return rows
                 if not self._is_full:
@@ -140,6 +124,22 @@ class RowStore(AtAddresses):
                     self.head[scalars.IS_FULL] = 1
         finally:
             self.head[scalars.IS_FULL] = self.head[scalars.EXPECTED] = 0
+
+    def _locate_memory(self) -> None:
+        """Tell kernels where the arrays lie: after whatever replaces one of them, whether it succeeded or not."""
+        arrays = (
+            self.head,
+            self.index.addresses,
+            self.meta.addresses,
+            self.data.addresses,
+            self.layout,
+            self.bits,
+            self.bounds,
+            self._scratch,
+        )
+        # What has an address here stays alive here.
+        self._located = arrays
+        self._memory = np.array([array.ctypes.data for array in arrays], np.int64)
 
     def _expected(self, keys: NDArray[np.int64]) -> int:
         """About how many rows there will be, where a batch is large beside the table: growth then goes there at once,
@@ -173,11 +173,14 @@ class RowStore(AtAddresses):
         if scratch > len(self._scratch):
             self._scratch = np.zeros(2 * scratch, np.int64)
             self.head[scalars.SCRATCH_SIZE] = len(self._scratch)
-        self.index.grow_to(lines)
-        self.head[scalars.LINE_CAPACITY] = self.index.capacity
         if self.head[scalars.EXPECTED]:
             rows = max(rows, min(ahead, 2 * self.top, self.row_limit))
-        self._grow_rows(rows)
+        try:
+            self.index.grow_to(lines)
+            self.head[scalars.LINE_CAPACITY] = self.index.capacity
+            self._grow_rows(rows)
+        finally:
+            self._locate_memory()
 
     def _grow_rows(self, rows: int) -> None:
         # Data first, and the capacity last: a MemoryError in between leaves only unused memory behind.
@@ -215,13 +218,9 @@ class RowStore(AtAddresses):
         kind: int,
         hyper: NDArray[np.float64],
     ) -> bool:
-        """One optimizer step a row; True if the shared row was stepped. See updates.update_rows."""
+        """One optimizer step a row; True if the shared row was stepped. See `optimizer_step.update_rows`."""
         address = 0 if shared is None else shared.ctypes.data
-        return bool(
-            optimizer_step.update_rows(
-                rows, gradients, address, kind, self.head, self.data.addresses, self.layout, self.bits, hyper
-            )
-        )
+        return bool(optimizer_step.update_rows(rows, gradients, address, kind, hyper, self._memory))
 
     def release(self, rows: NDArray[np.int64]) -> None:
         row_kernels.release_rows(rows, self.head, self.index.addresses, self.meta.addresses, self.layout, self.bits)
@@ -286,6 +285,7 @@ class RowStore(AtAddresses):
         self.bits[: len(bits)] = bits
         # Not known without a look at all rows: each page gets one when it is its turn.
         self.bounds[:] = -NEVER
+        self._locate_memory()
 
 
 def _widened(array: NDArray[Narrow], size: int, filler: int) -> NDArray[Narrow]:

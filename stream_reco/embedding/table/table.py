@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stream_reco.embedding.delta import Delta
 from stream_reco.embedding.kernels import index as scalars
 from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH, Admission
+from stream_reco.embedding.kernels.insert import NewRowPolicy
 from stream_reco.embedding.kernels.optimizer import Optimizer, optimizer_of
 from stream_reco.embedding.kernels.plain_numbers import whole
 from stream_reco.embedding.kernels.slabs import AtAddresses
@@ -66,16 +67,16 @@ class EmbeddingTable(AtAddresses):
         size = self.optimizer.state_size(self.dim)
         ttl = FARTHEST_TIME if self.ttl_ms is None else self.ttl_ms
         self._store = RowStore(self.dim, size, salt, salt ^ 0x5DEECE66D, ttl)
-        self._hyper = self.optimizer.hyper()
         scale = 0.0 if self.optimizer.name == "ftrl" else self.init_scale
-        self._starts = np.array([scale, self.optimizer.initial_state()])
         self._default = np.zeros(self.dim + size, np.float32)
         self._default[self.dim :] = self.optimizer.initial_state()
         self._default_touched = False
         self._tombstones: list[NDArray[np.int64]] = []
-        self._policy, self._sketch = ADMIT_EVERY, NO_SKETCH
-        if admission is not None:
-            self._policy, self._sketch = admission.policy(self.budget_bytes), admission.sketch(self.budget_bytes)
+        self._sketch = NO_SKETCH if admission is None else admission.sketch(self.budget_bytes)
+        policy = ADMIT_EVERY if admission is None else admission.policy(self.budget_bytes)
+        numbers = np.concatenate([policy, [scale, self.optimizer.initial_state()]])
+        self._new_rows = NewRowPolicy(numbers, self._sketch)
+        self._hyper = self.optimizer.hyper()
         if self.budget_bytes is not None:
             self._store.row_limit = self._limit(self.budget_bytes)
         _compile_kernels()
@@ -149,7 +150,7 @@ class EmbeddingTable(AtAddresses):
         """
         when, checked = checked_time(self.name, now), checked_keys(self.name, keys)
         with self._alone:
-            return self._store.claim(checked, when, self._policy, self._sketch, self._starts, self._make_way)
+            return self._store.claim(checked, when, self._new_rows, self._make_way)
 
     def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool:
         known = self._store.find(waiting)
@@ -306,7 +307,7 @@ class EmbeddingTable(AtAddresses):
         table._store.restore(contents, adopt=mapped)
         table._default[:] = contents.array("default", np.float32, len(table._default))
         table._default_touched = bool(contents.array("default_touched", np.uint8, 1)[0])
-        table._sketch = contents.array("sketch", np.uint8, *table._sketch.shape).copy()
+        table._sketch[:] = contents.array("sketch", np.uint8, *table._sketch.shape)
         table._tombstones = [contents.array("tombstones", np.int64, None).copy()]
         return table
 

@@ -24,13 +24,35 @@ _SHOWN = len(SHOWN_HALF_LIVES_MS)
 _SAME_HALF_LIFE = np.array([ACTION_HALF_LIVES_MS.index(half_life) for half_life in SHOWN_HALF_LIVES_MS])
 _WINDOWS = len(WINDOWS_MS)
 _DAY = 4
+"""Column of the half-life of a day among `ACTION_HALF_LIVES_MS`."""
 _SEEDS = 8
+"""Newest items of the user that co-visits and successions are looked up for."""
 _POPULARITY, _WINDOW, _SHARE = start_of("popularity"), start_of("windows"), start_of("share")
 _VELOCITY, _AGE, _SHOWN_AT = start_of("velocity"), start_of("age"), start_of("shown")
 _COVISITS, _NEXT = start_of("covisits"), start_of("next")
 _CONTEXT, _RECENCY = start_of("context"), start_of("recency")
-_FASTEST_STRANGER = 16.0
+_NO_ACTION = 16.0
 """log(1 + seconds) since the last action of a user without any: about three months."""
+_RATE_ACTED, _RATE_SHOWN = 0.5, 10.0
+"""Pseudo-counts (actions, impressions): the rate of an item that was hardly shown begins near 0.5 / 10."""
+_RATE_OFFSET = 3.0
+"""Added to the logarithm of a rate: log(0.5 / 10) = −3.0, so an item that was hardly shown has a feature near 0."""
+_LEAST_SHARE = 1e-3
+"""Added to a share before the logarithm, so that a share of 0 is finite and less than a thousandth tells nothing."""
+_SHARE_OFFSET = 7.0
+"""Added to the logarithm of a share: log(1e-3) = −6.9, so a share of 0 gives about 0."""
+_COVISIT_MASS = 5.0
+"""Pseudo-count (weight of co-visits): what a share of a list that holds little is divided by at least."""
+_NEXT_MASS_20M, _NEXT_MASS = 2.0, 3.0
+"""Pseudo-counts (successions) of the same kind, at the half-life of 20 minutes and at that of 2 hours."""
+_LIFT_ACTIONS = 3.0
+"""Pseudo-count (actions) spread as the context's prior: an item with few actions has a lift near 1, its logarithm 0."""
+_PRIOR_VALUE, _PRIOR_FIELD = 1.0, 10.0
+"""Pseudo-counts (actions) of a context value and of all values of its field: no prior is 0."""
+_SHARED_WINDOWS = 3
+"""Half-lives, from the shortest on, whose share of all actions is a feature: 5 min, 15 min, 1 h."""
+_SINGLE_SEEDS = 3
+"""Newest items of the user whose co-visits are features of their own, besides those of all seeds together."""
 
 
 @njit(cache=True, nogil=True)
@@ -56,7 +78,7 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
     for kind in range(_ACTIONS):
         out[_POPULARITY + kind] = _log1p(decayed[kind])
     out[_POPULARITY + _ACTIONS] = _log1p(items.totals[slot])
-    for kind in range(3):
+    for kind in range(_SHARED_WINDOWS):
         out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
     for window in range(_WINDOWS):
         out[_WINDOW + window] = _log1p(windowed(items, slot, window, now))
@@ -70,7 +92,9 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
         shown = decayed[_ACTIONS + kind]
         out[_SHOWN_AT + kind] = _log1p(shown)
         acted = min(decayed[_SAME_HALF_LIFE[kind]], shown)
-        out[_SHOWN_AT + _SHOWN + kind] = math.log((acted + 0.5) / (shown + 10.0)) + 3.0 if shown > 0 else 0.0
+        out[_SHOWN_AT + _SHOWN + kind] = (
+            math.log((acted + _RATE_ACTED) / (shown + _RATE_SHOWN)) + _RATE_OFFSET if shown > 0 else 0.0
+        )
     clicks: float = decayed[_DAY]
     return clicks
 
@@ -112,7 +136,7 @@ def _found(
 
 @njit(cache=True, nogil=True)
 def _log_share(share: float) -> float:
-    return math.log(share + 1e-3) + 7.0
+    return math.log(share + _LEAST_SHARE) + _SHARE_OFFSET
 
 
 @njit(cache=True, nogil=True)
@@ -127,8 +151,8 @@ def _covisit_columns(
     fast, slow, share, first, best = 0.0, 0.0, 0.0, 0.0, 0.0
     for seed in range(known):
         quick, steady = visits[seed, 0], visits[seed, 1]
-        part = quick / (masses[seed, 0] + 5.0)
-        if seed < 3:
+        part = quick / (masses[seed, 0] + _COVISIT_MASS)
+        if seed < _SINGLE_SEEDS:
             out[_COVISITS + 2 * seed] = _log1p(quick)
             out[_COVISITS + 2 * seed + 1] = _log1p(steady)
         if seed == 0:
@@ -156,12 +180,12 @@ def _next_columns(
     every, share = 0.0, 0.0
     for seed in range(known):
         every += steps[seed, 1] * fading[seed]
-        share += steps[seed, 1] / (masses[seed, 1] + 3.0) * fading[seed]
+        share += steps[seed, 1] / (masses[seed, 1] + _NEXT_MASS) * fading[seed]
     for kind in range(3):
         out[_NEXT + kind] = _log1p(steps[0, kind])
     out[_NEXT + 3] = _log1p(every)
-    out[_NEXT + 4] = _log_share(steps[0, 0] / (masses[0, 0] + 2.0))
-    out[_NEXT + 5] = _log_share(steps[0, 1] / (masses[0, 1] + 3.0))
+    out[_NEXT + 4] = _log_share(steps[0, 0] / (masses[0, 0] + _NEXT_MASS_20M))
+    out[_NEXT + 5] = _log_share(steps[0, 1] / (masses[0, 1] + _NEXT_MASS))
     out[_NEXT + 6] = _log_share(share)
 
 
@@ -188,7 +212,8 @@ def _context_columns(
     total = 0.0
     for field in range(values.shape[0]):
         if values[field] >= 0:
-            lift = math.log((inside[field] * fade + 3.0 * priors[field]) / (clicks + 3.0) / priors[field])
+            seen = inside[field] * fade + _LIFT_ACTIONS * priors[field]
+            lift = math.log(seen / (clicks + _LIFT_ACTIONS) / priors[field])
             out[_CONTEXT + field] = lift
             total += lift
     out[_CONTEXT + values.shape[0]] = total
@@ -201,7 +226,7 @@ def _priors(counts: Counts, values: NDArray[np.int32], now: int) -> NDArray[np.f
     for field in range(values.shape[0]):
         if values[field] >= 0:
             inside = tallied(counts.values, values[field], now)
-            priors[field] = (inside + 1.0) / (tallied(counts.fields, field, now) + 10.0)
+            priors[field] = (inside + _PRIOR_VALUE) / (tallied(counts.fields, field, now) + _PRIOR_FIELD)
     return priors
 
 
@@ -213,7 +238,7 @@ def _recency_columns(
     while known < RECENT and recent[known] >= 0:
         lately += 1 if now - times[known] < HOUR_MS else 0
         known += 1
-    out[_RECENCY] = _log1p(max(0, now - times[0]) / 1000.0) if known else _FASTEST_STRANGER
+    out[_RECENCY] = _log1p(max(0, now - times[0]) / 1000.0) if known else _NO_ACTION
     out[_RECENCY + 1] = _log1p(known)
     out[_RECENCY + 2] = _log1p(lately)
     for field in range(ages.shape[0]):
@@ -232,9 +257,9 @@ def fill(
     out: NDArray[np.float32],
 ) -> None:
     """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`)."""
-    totals = np.empty(3, dtype=np.float32)
+    totals = np.empty(_SHARED_WINDOWS, dtype=np.float32)
     elapsed = max(0, now - counts.everything.stamps[0])
-    for kind in range(3):
+    for kind in range(_SHARED_WINDOWS):
         totals[kind] = _log1p(counts.everything.decayed[0, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
     fading = np.zeros(_SEEDS, dtype=np.float32)
     known = 0

@@ -9,7 +9,11 @@ from stream_reco.signals.counters import Counters, decayed_at
 from stream_reco.signals.settings import HOUR_MS
 
 _NEW_MS = HOUR_MS
+"""An item is new for this long (ms) after its first event."""
 _LEAST_ACTIONS = 5
+"""Actions from which on a new item may be shown ahead of the model: fewer can be one person's."""
+_LATELY = 1
+"""How many half-lives, from the shortest on, are read to order new items: that of five minutes."""
 
 
 def new_items(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np.int64]:
@@ -19,6 +23,6 @@ def new_items(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np
     """
     first = items.first_seen[slots]
     new = np.flatnonzero((first > now - _NEW_MS) & (items.totals[slots] >= _LEAST_ACTIONS))
-    lately = decayed_at(items, slots[new], 1, now)[:, 0]
+    lately = decayed_at(items, slots[new], _LATELY, now)[:, 0]
     order: NDArray[np.int64] = new[np.argsort(-lately, kind="stable")]
     return order

@@ -13,8 +13,9 @@ from stream_reco.serve.settings import SlateSettings
 from stream_reco.signals.catalogue import Catalogue
 
 _POOL = 4
-"""Diversity looks at so many times k candidates at once, and at the next so many where hard limits left too few."""
-
+"""Diversity looks at 4 k candidates at once, and at the next 4 k where hard limits left too few."""
+_LEAST_DIVISOR = 1e-12
+"""What a best score or a vector's length of 0 is divided by in its place."""
 
 NOBODY = np.empty(0, dtype=np.int64)
 
@@ -31,7 +32,7 @@ class Chosen(NamedTuple):
 
 
 class _Slate:
-    """What was taken for a slate so far, and what the hard limits allow beside it."""
+    """What was taken for a slate so far, and what the hard limits still allow."""
 
     def __init__(
         self, settings: SlateSettings, slots: NDArray[np.int32], vectors: NDArray[np.float32], catalogue: Catalogue
@@ -113,7 +114,7 @@ class Reranker:
         """
         diversity = self._settings.diversity
         chosen: list[int] = []
-        relevance = scores / max(float(scores.max(initial=0.0)), 1e-12)
+        relevance = scores / max(float(scores.max(initial=0.0)), _LEAST_DIVISOR)
         for first in range(0, len(ranked), _POOL * k):
             left = ranked[first : first + _POOL * k]
             while len(chosen) < k and len(left):
@@ -143,7 +144,7 @@ class Reranker:
         """ε-greedy by place: with probability ε the place goes to a candidate outside the slate, each equally likely.
 
         A propensity is that of the place given the places above it: 1 − ε for the ranked item, ε / m for one of the m
-        candidates that the hard limits allow beside the whole ranked slate and what was explored above; 1 where m = 0.
+        candidates that the hard limits allow next to the whole ranked slate and what was explored above; 1 where m = 0.
         It is not the probability that the item is anywhere in the slate.
         """
         chance = self._settings.exploration
@@ -177,5 +178,5 @@ def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
+    unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(_LEAST_DIVISOR))
     return unit

@@ -9,6 +9,11 @@ from stream_reco.interests import Medoids
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
+_CHOSEN_FROM = 4
+"""The k largest cosines are chosen among so many times k largest inner products: the index ranks by the latter."""
+_LEAST_DIVISOR = 1e-12
+"""What the length of a zero vector is divided by in its place."""
+
 
 def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] | None:
     """At most k available items like an item, the largest cosine first; None if the item is not served.
@@ -24,11 +29,11 @@ def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] 
         query = served.index.vectors_of(np.array([slot], dtype=np.int64))
         if not query.any():
             return []
-        slots, _ = served.index.search(query, 4 * k + 1)
+        slots, _ = served.index.search(query, _CHOSEN_FROM * k + 1)
         near = [int(one) for one in slots[0] if one >= 0 and one != slot and catalogue.available[one]]
         vectors = served.index.vectors_of(np.array(near, dtype=np.int64))
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-        cosines = (vectors @ query[0]) / np.maximum(norms, 1e-12)
+        cosines = (vectors @ query[0]) / np.maximum(norms, _LEAST_DIVISOR)
         best = np.argsort(-cosines, kind="stable")[:k]
         return [
             Neighbour(item, float(cosines[place])) for place in best if (item := catalogue.ids[near[place]]) is not None

@@ -1,0 +1,47 @@
+"""Requests, candidates and slates, and the user contexts in Redis."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+from stream_reco.metrics.registry import FAST, REGISTRY
+
+REQUESTS: Final = Counter(
+    "stream_reco_requests_total",
+    "HTTP requests answered, by route template and status.",
+    ["route", "status"],
+    registry=REGISTRY,
+)
+REQUEST_SECONDS: Final = Histogram(
+    "stream_reco_request_seconds",
+    "Seconds from a request's last byte in to its answer's last byte out, by route template.",
+    ["route"],
+    buckets=FAST,
+    registry=REGISTRY,
+)
+CANDIDATES: Final = Counter(
+    "stream_reco_candidates_total", "Candidates that a source brought into the blend.", ["source"], registry=REGISTRY
+)
+SLATE_ITEMS: Final = Counter(
+    "stream_reco_slate_items_total",
+    "Items that reached a slate, by the source that brought them.",
+    ["source"],
+    registry=REGISTRY,
+)
+SERVED_SLATES: Final = Counter(
+    "stream_reco_served_slates_total",
+    "Slates whose features of the moment were to go to Kafka, by what became of them: written, or dropped.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+USER_COPIES: Final = Counter(
+    "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
+)
+USER_STATES: Final = Counter(
+    "stream_reco_user_states_total",
+    "Users looked up in Redis, by where it came from: redis, memory (Redis was away), nowhere (an unknown user).",
+    ["source"],
+    registry=REGISTRY,
+)
