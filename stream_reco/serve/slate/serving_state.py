@@ -16,7 +16,6 @@ from stream_reco.sync import Parts, Precision, Publication, Replica
 
 MODEL_NAME = "stream-reco"
 """What publications are of, unless somebody has several models."""
-NO_KEYS = np.empty(0, dtype=np.int64)
 
 
 class _Follow:
