@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream_reco import __version__
+import stream_reco
 from stream_reco.cli.commands.bench import bench
 from stream_reco.cli.commands.dead_letters import dead_letters
 from stream_reco.cli.commands.demo import demo
@@ -36,7 +36,7 @@ app.command(hidden=True)(learn)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"stream-reco {__version__}")
+        typer.echo(f"stream-reco {stream_reco.__version__}")
         raise typer.Exit
 
 
