@@ -31,6 +31,8 @@ PROGRAMS = {
     "redis": ("redis-server",),
 }
 """Marker of a test → the programs without which it cannot run."""
+SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+"""Which tests are slow by themselves; the file says how they were found."""
 _prefixes = itertools.count(1)
 
 _MOUNTED = 'mount -t tmpfs -o size="$2" none "$1" && shift 2 && exec "$@"'
@@ -163,6 +165,23 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def slow_tests() -> frozenset[str]:
+    """The files and functions of `SLOW_TESTS`, from the root of the project."""
+    lines = SLOW_TESTS.read_text(encoding="utf-8").splitlines() if SLOW_TESTS.exists() else []
+    return frozenset(line.split()[0] for line in lines if line and not line.startswith("#"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts a server, reads the real logs or is listed, before `-m` chooses."""
+    listed = slow_tests()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        implied = any(item.get_closest_marker(marker) for marker in (*PROGRAMS, "data"))
+        if implied or {name, name.partition("::")[0]} & listed:
+            item.add_marker("slow")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -104,5 +104,6 @@ def page(name: str) -> Page:
 
 
 def pages() -> list[Page]:
-    """README and all of docs."""
-    return [page(str(path.relative_to(ROOT))) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+    """The pages at the top and all of docs."""
+    paths = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+    return [page(str(path.relative_to(ROOT))) for path in paths]

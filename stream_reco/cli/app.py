@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+import stream_reco
 from stream_reco.cli.commands.bench import bench
 from stream_reco.cli.commands.dead_letters import dead_letters
 from stream_reco.cli.commands.demo import demo
@@ -33,9 +35,19 @@ for command in (demo, serve, work, replay, ingest, topics, dead_letters, models,
 app.command(hidden=True)(learn)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stream-reco {stream_reco.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
-    """Without a callback a single command would be no command of its own."""
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options before a command."""
 
 
 def main() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Family = TypeVar("Family", bound=tuple[Any, ...])
 Parts = dict[str, NDArray[Any]]
 
 

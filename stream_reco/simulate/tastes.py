@@ -52,10 +52,6 @@ class Tastes:
             [self._interest(user, number, time / self._life_ms + phase) for number, phase in enumerate(phases)]
         )
 
-    def main_topic(self, user: int) -> int:
-        """Return the topic that the user's first interest starts from."""
-        return self._anchor(user, 0, 0)[0]
-
     def _interest(self, user: int, number: int, lives: float) -> Floats:
         life = int(np.floor(lives))
         part = lives - life

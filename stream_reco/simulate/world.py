@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent, UserEvent
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent
 from stream_reco.simulate.arrivals import Arrivals, Visit
 from stream_reco.simulate.catalogue import LivingItems, SimulatedCatalogue
 from stream_reco.simulate.delays import CLICK, PURCHASE, Delay
@@ -85,13 +85,6 @@ class World:
             return [self._announcement(item, until, True, vectors=vectors) for item in alive]
         changes = self._catalogue.changes(since, until)
         return [self._announcement(item, at, born, vectors=vectors) for at, item, born in changes]
-
-    def user_event(self, user: int, now: int) -> UserEvent:
-        """Return the features of a user: the topic that one of their interests began with."""
-        topic = self._tastes.main_topic(self._known(user))
-        return UserEvent(
-            user_id=user, timestamp=now, event_id=f"user-{user}-{now}", features={"segment": f"topic-{topic}"}
-        )
 
     def click_probability(self, user: int, item: Id, now: int) -> float:
         """Return the true chance that a user who looks at an item at `now` clicks it; 0 for what is not alive."""

@@ -11,8 +11,8 @@ import pytest
 
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync import Channel, InProcessChannel, Publication
-from stream_reco.sync.publication import same
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
+from tests.sync.same_publication import same
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

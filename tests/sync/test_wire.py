@@ -18,7 +18,8 @@ from safetensors import numpy as tensors
 
 from stream_reco.embedding import Delta
 from stream_reco.sync import BadPublication, Publication, decode, encode
-from stream_reco.sync.publication import arrays_of, same
+from stream_reco.sync.publication import arrays_of
+from tests.sync.same_publication import same
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Toy

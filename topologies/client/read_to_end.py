@@ -11,6 +11,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from stream_reco.config.servers import KafkaSettings
 from topologies.client.configuration import consumer_arguments
 from topologies.client.connection import KafkaUnavailableError, close, connect
+from topologies.client.consumer_metadata import partitions_now
 
 _WAIT_MS = 500
 SILENT_SECONDS = 30.0
@@ -46,7 +47,7 @@ async def read_to_end(
 
 
 async def _assign(consumer: AIOKafkaConsumer, topic: str, begin: Mapping[int, int]) -> dict[TopicPartition, int]:
-    numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    numbers = await partitions_now(consumer, topic)
     if not numbers:
         raise UnknownTopicOrPartitionError(topic)
     partitions = [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -14,6 +14,7 @@ from stream_reco import metrics
 from stream_reco.clock import Clock
 from topologies.client.cancellation import outcome_before, pause
 from topologies.client.connection import AWAY, close
+from topologies.client.consumer_metadata import partitions_when_known
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_MS = 500
@@ -67,7 +68,7 @@ async def _joined(topic: str, join: Callable[[], Awaitable[AIOKafkaConsumer]]) -
     try:
         # The group's leader assigns the partitions that it knows of. A client that knows none because Kafka went away
         # does not refresh its metadata for minutes, and would leave the whole group without partitions.
-        await consumer._client._wait_on_metadata(topic)
+        await partitions_when_known(consumer, topic)
     except BaseException:
         await close(consumer)
         raise

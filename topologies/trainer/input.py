@@ -14,6 +14,7 @@ from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
 from stream_reco.learner.example_codec import BadExample, decode_example
+from topologies.client.consumer_metadata import partitions_when_known
 from topologies.dead_letters.letter import DeadLetter, dead_letter
 from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.trainer.checkpoints import Offsets
@@ -64,7 +65,7 @@ class TrainingInput:
             self._consumer.seek(source, _start_offset(source, wanted, firsts[source], ends[source]))
 
     async def _partitions(self, topic: str) -> list[TopicPartition]:
-        numbers = await self._consumer._client._wait_on_metadata(topic)
+        numbers = await partitions_when_known(self._consumer, topic)
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
     async def fetch(self, wait_ms: int, now: int) -> None:

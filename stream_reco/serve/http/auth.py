@@ -58,11 +58,6 @@ class Guard:
                 "environment variable STREAM_RECO_SERVE_TOKEN or the setting serve.token_hashes, or listen on 127.0.0.1"
             )
 
-    @property
-    def needs_token(self) -> bool:
-        """Whether callers must send a token."""
-        return bool(self._hashes)
-
     def check_origin(self, host: str | None, origin: str | None) -> None:
         """Raise `ForbiddenError` for a request that another site's page makes."""
         if host is not None and not self._hashes and not self._known_host(host_name(host)):

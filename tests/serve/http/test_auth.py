@@ -32,8 +32,9 @@ def test_beyond_loopback_nothing_starts_without_a_token(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(UnprotectedBindError, match="STREAM_RECO_SERVE_TOKEN"):
         Guard(ServeSettings(host=host))
-    assert Guard(ServeSettings(host=host, token=TOKEN)).needs_token
-    assert Guard(ServeSettings(host=host, token_hashes=HASHES)).needs_token
+    for guard in (Guard(ServeSettings(host=host, token=TOKEN)), Guard(ServeSettings(host=host, token_hashes=HASHES))):
+        with pytest.raises(ForbiddenError):
+            guard.check_token(None)
 
 
 @pytest.mark.parametrize("header", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} ", f"Bearer {OTHER}"])

@@ -23,9 +23,9 @@ from stream_reco.sync import (
     Replica,
     encode,
 )
-from stream_reco.sync.publication import same
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.sync.redis.failing_link import Failing, at_commit
+from tests.sync.same_publication import same
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -31,7 +31,11 @@ NOW = 1_700_000_000_000
 
 
 def counts() -> dict[str, float]:
-    return {name: metrics.SERVED_SLATES.labels(name)._value.get() for name in ("written", "dropped")}
+    return {name: _count(name) for name in ("written", "dropped")}
+
+
+def _count(outcome: str) -> float:
+    return metrics.REGISTRY.get_sample_value("stream_reco_served_slates_total", {"outcome": outcome}) or 0.0
 
 
 def give_to(sink: SinkThread) -> SlateListener:

@@ -85,7 +85,11 @@ def time(at: int) -> Message:
 
 def outcomes() -> dict[str, float]:
     names = ("joined", "late", "expired")
-    return {name: metrics.SERVED_FEATURES.labels(name)._value.get() for name in names}
+    return {name: _count(name) for name in names}
+
+
+def _count(outcome: str) -> float:
+    return metrics.REGISTRY.get_sample_value("stream_reco_served_features_total", {"outcome": outcome}) or 0.0
 
 
 def gained(before: dict[str, float]) -> dict[str, float]:
