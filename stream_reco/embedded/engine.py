@@ -162,7 +162,7 @@ class Engine:
 
         Nothing of what is learned depends on it: examples that are fewer than a batch go on waiting for their step.
         """
-        self._scorer.settle()
+        self._scorer.finish_pending()
         self._hooks.flush()
         return self.publishing.sync(self._clock.now_ms())
 

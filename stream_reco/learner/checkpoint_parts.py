@@ -36,64 +36,64 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     """The model's name; folders of earlier releases, which had only one, do not say it."""
 
 
-def progress_of(intake: StreamState, lessons: ExampleQueue) -> LearnerProgress:
+def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
     return LearnerProgress(
-        lessons.waiting,
-        lessons.waiting_since,
-        intake.stream_time,
-        intake.events,
-        lessons.examples,
-        lessons.steps,
-        intake.day,
-        None if lessons.window_buffer is None else lessons.window_buffer.state(),
-        lessons.trainer.model.name,
+        queue.waiting,
+        queue.waiting_since,
+        state.stream_time,
+        state.events,
+        queue.examples,
+        queue.steps,
+        state.day,
+        None if queue.window_buffer is None else queue.window_buffer.state(),
+        queue.trainer.model.name,
     )
 
 
-def parts_of(intake: StreamState, lessons: ExampleQueue) -> dict[str, Part]:
+def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
     """Everything else. The tables are not copied: they are written as they are when the checkpoint is."""
 
     def tables(folder: Path) -> None:
         folder.mkdir()
-        for name, table in lessons.trainer.tables.items():
+        for name, table in queue.trainer.tables.items():
             table.save(_table_file(folder, name))
 
     return {
-        "signals": intake.signals.state(),
-        "histories": intake.histories.state(),
-        "trainer": lessons.trainer.state(),
+        "signals": state.signals.state(),
+        "histories": state.histories.state(),
+        "trainer": queue.trainer.state(),
         "tables": tables,
     }
 
 
 def restore(
-    intake: StreamState,
-    lessons: ExampleQueue,
+    state: StreamState,
+    queue: ExampleQueue,
     settings: SignalSettings,
     progress: LearnerProgress,
     parts: Mapping[str, RestoredPart],
 ) -> None:
     """Go on from what `progress_of` and `parts_of` gave. Raises ValueError where the settings do not fit the parts."""
-    name = lessons.trainer.model.name
+    name = queue.trainer.model.name
     if progress.model != name:
         raise ValueError(
             f"what was learned is of the model {progress.model!r}, and the settings name {name!r}:"
             f' set model.name to "{progress.model}", or start with a new data folder'
         )
-    lessons.waiting, lessons.waiting_since = progress.waiting, progress.waiting_since
-    lessons.examples, lessons.steps = progress.examples, progress.steps
-    if lessons.window_buffer is not None and progress.window_buffer is not None:
-        lessons.window_buffer.recall(*progress.window_buffer)
-    intake.stream_time, intake.events, intake.day = progress.stream_time, progress.events, progress.day
-    intake.connect(
+    queue.waiting, queue.waiting_since = progress.waiting, progress.waiting_since
+    queue.examples, queue.steps = progress.examples, progress.steps
+    if queue.window_buffer is not None and progress.window_buffer is not None:
+        queue.window_buffer.recall(*progress.window_buffer)
+    state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
+    state.connect(
         Signals.from_state(settings, arrays(parts["signals"])),
         Histories.from_state(settings, arrays(parts["histories"])),
     )
     folder = parts["tables"]
     assert isinstance(folder, Path)
-    # Not mapped: a checkpoint may lie on a disk of the network, where whoever leads removes it.
-    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in lessons.trainer.tables}
-    lessons.trainer.restore(arrays(parts["trainer"]), tables)
+    # Not mapped: a checkpoint may lie on a disk of the network, where the leader may remove it.
+    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in queue.trainer.tables}
+    queue.trainer.restore(arrays(parts["trainer"]), tables)
 
 
 def _table_file(folder: Path, name: str) -> Path:

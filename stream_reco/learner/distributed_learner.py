@@ -27,7 +27,7 @@ from stream_reco.train.settings import TrainSettings
 
 _OF_EVENT, _OF_EXAMPLE, _PURPOSES = 1, 3, 4
 _EXAMPLES_COME_WITHIN_MS = 10 * MINUTE_MS
-"""So much behind what was labelled last, beside the lateness, no unprompted action gets its example any more."""
+"""Examples of unprompted actions come within this time and the lateness; later ones are not waited for."""
 
 
 class _DistributedProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
@@ -46,82 +46,82 @@ class DistributedLearner:
         self, labels: LabelSettings, signals: SignalSettings, model: ModelSettings, training: TrainSettings
     ) -> None:
         self._labels, self._signals = labels, signals
-        self.lessons = ExampleQueue(labels, model, training, self._features)
-        self.intake = StreamState(signals, training, self.lessons.trainer.model.needs)
+        self.queue = ExampleQueue(labels, model, training, self._features)
+        self.state = StreamState(signals, training, self.queue.trainer.model.needs)
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
         self._weights = labels.weights
-        self._moments = FeatureSnapshots()
+        self._snapshots = FeatureSnapshots()
         self._deduplicator = HashedEventDeduplicator()
-        self._randomness = PositionalRng(training.seed)
+        self._rng = PositionalRng(training.seed)
 
     @property
     def now(self) -> int:
-        """Stream time, ms: the highest time that an event or a label told."""
-        return max(self.intake.stream_time, self.labelled_until)
+        """Stream time, ms: the highest time of an event or a label."""
+        return max(self.state.stream_time, self.labelled_until)
 
     def take_event(self, event: Event) -> bool:
         """Count an event, and add it to its user's history; False where it had come before."""
-        time = max(event.timestamp, self.intake.stream_time)
+        time = max(event.timestamp, self.state.stream_time)
         if event.event_id is not None:
             if not self._deduplicator.add(event.event_id, time + DAY_MS):
                 metrics.EVENTS_DUPLICATE.inc()
                 return False
             self._deduplicator.expire(time)
-        rng = self._randomness.at(self.intake.events * _PURPOSES + _OF_EVENT)
-        self.intake.events += 1
-        if event.timestamp < self.intake.stream_time - self._labels.lateness_ms:
+        rng = self._rng.at(self.state.events * _PURPOSES + _OF_EVENT)
+        self.state.events += 1
+        if event.timestamp < self.state.stream_time - self._labels.lateness_ms:
             metrics.EVENTS_LATE.inc()
-        if self.intake.pass_time(event.timestamp):
-            self.lessons.trainer.evict(self.intake.stream_time)
+        if self.state.pass_time(event.timestamp):
+            self.queue.trainer.evict(self.state.stream_time)
         if isinstance(event, Action):
             self._act(event, rng)
         elif isinstance(event, Impression):
             self._impressions += 1
-            slot, _ = self.intake.admit(event)
-            self.intake.show(slot, event.timestamp)
+            slot, _ = self.state.admit(event)
+            self.state.show(slot, event.timestamp)
         elif isinstance(event, ItemEvent):
-            self.intake.describe(event)
-        self.lessons.train(self.now)
+            self.state.describe(event)
+        self.queue.train(self.now)
         return True
 
     def take_example(self, example: Example) -> None:
         """Learn from an example; features that it comes with must be `Inputs` of this release."""
         self.labelled_until = max(self.labelled_until, example.label_time)
         settled = self.labelled_until - self._labels.lateness_ms
-        self._moments.forget_before(settled - _EXAMPLES_COME_WITHIN_MS)
-        self.lessons.release(settled, self.now)
-        self.lessons.take([example], self.now)
-        self.lessons.train(self.now)
+        self._snapshots.forget_before(settled - _EXAMPLES_COME_WITHIN_MS)
+        self.queue.release(settled, self.now)
+        self.queue.take([example], self.now)
+        self.queue.train(self.now)
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event, and learn from what waits for a step."""
-        self.intake.stream_time = max(self.intake.stream_time, now)
-        self.lessons.flush()
+        self.state.stream_time = max(self.state.stream_time, now)
+        self.queue.flush()
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user: history, examples that wait. The user's row fades with its TTL."""
-        with self.intake.lock:
-            self.lessons.forget_user(user_id)
-            self.intake.histories.forget(user_id)
-            self._moments.forget_user(user_id)
+        with self.state.lock:
+            self.queue.forget_user(user_id)
+            self.state.histories.forget(user_id)
+            self._snapshots.forget_user(user_id)
 
     def finish(self) -> None:
         """Learn from all that is held, as at the end of a log."""
-        self.lessons.release(1 << 62, self.now)
-        self.lessons.flush()
+        self.queue.release(1 << 62, self.now)
+        self.queue.flush()
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:
-        slot, context = self.intake.admit(event)
+        slot, context = self.state.admit(event)
         if self._weights.of(event) > 0:
-            if self._may_be_unprompted(event) and self._moments.wants(event):
+            if self._may_be_unprompted(event) and self._snapshots.wants(event):
                 now = event.timestamp
-                self._moments.keep(event, self.intake.present.action(event.user_id, slot, context, now, rng, now))
-            self._moments.came(event)
-            self.intake.count(event, slot, context)
-        with self.intake.lock:
-            self.intake.remember(event.user_id, slot, event.timestamp)
+                self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
+            self._snapshots.came(event)
+            self.state.count(event, slot, context)
+        with self.state.lock:
+            self.state.remember(event.user_id, slot, event.timestamp)
 
     def _may_be_unprompted(self, event: Action) -> bool:
         # Where there are impressions, an action that names a request nearly always has one.
@@ -130,37 +130,37 @@ class DistributedLearner:
     def _features(self, example: Example, _: int) -> bytes:
         """`Inputs` of an example that came without: of its moment if that was kept, else of the present counts."""
         unprompted = example.reason == "unprompted"
-        if unprompted and (kept := self._moments.take(example)) is not None:
+        if unprompted and (kept := self._snapshots.take(example)) is not None:
             return kept
         if unprompted:
-            self.intake.signals.learn_context(example.context)
-        slot, context = self.intake.admit_named(example.item_id, example.context, example.event_time)
-        time, present = example.event_time, self.intake.present
+            self.state.signals.learn_context(example.context)
+        slot, context = self.state.admit_named(example.item_id, example.context, example.event_time)
+        time, present = example.event_time, self.state.present
         if not unprompted:
             metrics.EVENTS_FEATURES_LATE.inc()
             return present.impression(example.user_id, slot, context, time, time)
-        if self.intake.histories.has(self.intake.histories.row_of(example.user_id), slot, time):
+        if self.state.histories.has(self.state.histories.row_of(example.user_id), slot, time):
             metrics.EVENTS_FEATURES_LATE.inc()
         else:
-            self._moments.expect(example)
-        rng = self._randomness.at(self.lessons.examples * _PURPOSES + _OF_EXAMPLE)
+            self._snapshots.expect(example)
+        rng = self._rng.at(self.queue.examples * _PURPOSES + _OF_EXAMPLE)
         return present.action(example.user_id, slot, context, time, rng, time)
 
     def parts(self) -> dict[str, Part]:
         """Everything that its future depends on, for a checkpoint."""
-        progress = msgspec.structs.asdict(checkpoint_parts.progress_of(self.intake, self.lessons))
+        progress = msgspec.structs.asdict(checkpoint_parts.progress_of(self.state, self.queue))
         whole = _DistributedProgress(labelled_until=self.labelled_until, impressions=self._impressions, **progress)
         return {
             "progress": msgspec.msgpack.encode(whole),
-            "moments": self._moments.state(),
+            "moments": self._snapshots.state(),
             "seen": self._deduplicator.state(),
-            **checkpoint_parts.parts_of(self.intake, self.lessons),
+            **checkpoint_parts.parts_of(self.state, self.queue),
         }
 
     def restore(self, parts: Mapping[str, RestoredPart]) -> None:
         """Go on from what `parts` gave. Raises ValueError where the settings do not fit them."""
         progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_DistributedProgress)
-        checkpoint_parts.restore(self.intake, self.lessons, self._signals, progress, parts)
+        checkpoint_parts.restore(self.state, self.queue, self._signals, progress, parts)
         self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
-        self._moments.recall(checkpoint_parts.raw(parts["moments"]))
+        self._snapshots.recall(checkpoint_parts.raw(parts["moments"]))
         self._deduplicator = HashedEventDeduplicator.from_state(checkpoint_parts.arrays(parts["seen"]))

@@ -44,7 +44,7 @@ def decode_example(data: bytes) -> Example:
     if not all(0 <= time < _LATEST_MS for time in (example.event_time, example.label_time)):
         raise BadExample("timestamp", f"times are {example.event_time} and {example.label_time}: give ms since 1970")
     if example.features is not None and not _are_inputs(example.features):
-        _LOGGER.warning("features of an example are of another release, and computed anew")
+        _LOGGER.warning("features of an example are of another release; they are computed again")
         return structs.replace(example, features=None)
     return example
 

@@ -1,4 +1,4 @@
-"""Labelled examples into training steps: what of them teaches, when, and in whose company."""
+"""Labelled examples into training steps: which are trained on, when, and in which batch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from stream_reco.train.trainer import Trainer
 Watcher = Callable[[TrainingBatch], None]
 _STEPPING = 2
 _PURPOSES = 4
-"""Places of the random numbers: four for each step, and as many for each event of whoever draws for those."""
+"""Random streams per position: four for each training step and four for each event."""
 
 
 class ExampleQueue:
     """Takes examples as their labels come, and steps the trainer on each full batch.
 
-    What it becomes is a function of the examples, their order and the times that it is told, and of nothing else.
+    Its state is a function of the examples, their order and the times passed in, and of nothing else.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class ExampleQueue:
         self.steps = 0
         self.watch: Watcher | None = None
         """Called with each batch before the trainer learns from it; of its positions some are hidden."""
-        self._randomness = PositionalRng(training.seed)
+        self._rng = PositionalRng(training.seed)
 
     def take(self, examples: Iterable[Example], now: int) -> None:
-        """Learn from examples at stream time `now` (ms), or hold them to the end of their window."""
+        """Train on examples at stream time `now` (ms), or hold them to the end of their window."""
         for example in examples:
             self.examples += 1
             observe_example(example, now)
             if self.window_buffer is None or not self.window_buffer.holds(example):
-                self._teach(example, now)
+                self._enqueue(example, now)
 
     def release(self, watermark: int, now: int) -> None:
-        """Learn from what was held and whose window ends before `watermark`, ms."""
+        """Train on what was held and whose window ends before `watermark`, ms."""
         for example in self.window_buffer.due(watermark) if self.window_buffer is not None else ():
-            self._teach(example, now)
+            self._enqueue(example, now)
 
     def train(self, now: int) -> None:
         """Take a step with fewer examples than a batch where the first of them has waited until `now` (ms)."""
@@ -81,7 +81,7 @@ class ExampleQueue:
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
 
-    def _teach(self, example: Example, now: int) -> None:
+    def _enqueue(self, example: Example, now: int) -> None:
         share = weigh(example, self.presumes, self._labels.negative_rate, self._training.seed)
         if not share.teaches:
             return
@@ -113,7 +113,7 @@ class ExampleQueue:
 
     def _step(self) -> None:
         examples, self.waiting = self.waiting, []
-        rng = self._randomness.at(self.steps * _PURPOSES + _STEPPING)
+        rng = self._rng.at(self.steps * _PURPOSES + _STEPPING)
         batch = training_batch(examples, rng, self.trainer.model.needs)
         if self.watch is not None:
             self.watch(batch)

@@ -15,7 +15,7 @@ Key = tuple[Id, Id, Id | None, int, str | None]
 
 
 class FeatureSnapshots:
-    """The moments of the newest actions, oldest first; what is not asked for in time is let go."""
+    """Features of the newest actions as of their time, oldest first; what is not asked for in time is dropped."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

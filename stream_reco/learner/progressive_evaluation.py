@@ -36,9 +36,9 @@ class EvaluationSink(Protocol):
 def evaluate_before_training(
     observer: EvaluationSink, batch: TrainingBatch, model: Model, tables: Mapping[str, Lookup]
 ) -> None:
-    """Tell the observer what this model predicts of a batch that is about to be learned from.
+    """Report to the observer what this model predicts of a batch that is about to be learned from.
 
-    Of a batch that the trainer will refuse nothing is told.
+    A batch that the trainer will refuse is left out.
     """
     if not is_finite(batch):
         return
@@ -53,7 +53,7 @@ class PublishedModel:
     """A copy of the version that a channel has taken last, on which what the trainer learns next is predicted.
 
     Scorers may serve a version that is older by as long as they take to follow, so this is as new as any of them. The
-    copy is of the rows and of the dense weights, to which each publication must be told.
+    copy is of the rows and of the dense weights, which follows each publication that is passed to `take`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PublishedModel:
 
     @property
     def watch(self) -> Watcher:
-        """What the lessons call with each batch; before a first version nothing is told."""
+        """Called with each batch before training on it; before a first version nothing is evaluated."""
         return self._learns
 
     def _learns(self, batch: TrainingBatch) -> None:

@@ -13,41 +13,41 @@ from stream_reco.sync import PublicationDraft, Publisher, drain_tables
 class PublicationContents:
     """Drains a learner into the contents of publications."""
 
-    def __init__(self, intake: StreamState, lessons: ExampleQueue, lateness_ms: int) -> None:
+    def __init__(self, state: StreamState, queue: ExampleQueue, lateness_ms: int) -> None:
         """A publication's watermark is the stream time less `lateness_ms`."""
-        self._intake, self._lessons, self._lateness_ms = intake, lessons, lateness_ms
+        self._state, self._queue, self._lateness_ms = state, queue, lateness_ms
         self._collected_steps = -1
-        tables = lessons.trainer.tables
-        # Those of earlier processes, which the tables still count, are not this one's to tell.
+        tables = queue.trainer.tables
+        # Counts of earlier processes, which the tables still hold, are not reported again.
         self._counted = {name: (table.evicted_for_budget, table.rejected_gradients) for name, table in tables.items()}
 
     def publisher(self, epoch: int) -> Publisher:
         """Numbers the publications of the learner's model in a new epoch."""
-        model = self._lessons.trainer.model
+        model = self._queue.trainer.model
         return Publisher(model.name, epoch, settings_digest(model))
 
     def contents(self, snapshot: bool, created: int) -> PublicationDraft:
         """What changed, or with `snapshot` all there is; `created` (ms, wall clock) stamps it."""
-        signals, lessons = self._intake.signals, self._lessons
-        tables, restore_tables = drain_tables(lessons.trainer.tables.values(), snapshot)
+        signals, queue = self._state.signals, self._queue
+        tables, restore_tables = drain_tables(queue.trainer.tables.values(), snapshot)
         parts, catalogue = signals.drain()
         drained, steps = parts, self._collected_steps
         if snapshot:
             parts, catalogue = signals.snapshot()
-        dense = weights_of(lessons.trainer.averaged.network) if snapshot or lessons.steps != steps else {}
-        self._collected_steps = lessons.steps
+        dense = weights_of(queue.trainer.averaged.network) if snapshot or queue.steps != steps else {}
+        self._collected_steps = queue.steps
 
         def restore() -> None:
             restore_tables()
             signals.restore_touched(drained)
             self._collected_steps = steps
 
-        watermark = self._intake.stream_time - self._lateness_ms
-        return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, lessons.examples)
+        watermark = self._state.stream_time - self._lateness_ms
+        return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, queue.examples)
 
     def observe(self) -> None:
-        """Tell how large the tables are, how many rows had to make way, and what was refused."""
-        for name, table in self._lessons.trainer.tables.items():
+        """Update the metrics of the tables: sizes, rows evicted for the budget, rejected gradients."""
+        for name, table in self._queue.trainer.tables.items():
             evicted_for_budget, rejected_gradients = self._counted[name]
             metrics.TABLE_EVICTED.labels(name, "budget").inc(table.evicted_for_budget - evicted_for_budget)
             metrics.TABLE_REFUSED.labels(name).inc(table.rejected_gradients - rejected_gradients)

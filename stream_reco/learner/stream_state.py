@@ -27,7 +27,7 @@ class StreamState:
         """Distinct events so far."""
         self.day = -1
         self.lock = threading.Lock()
-        """Held while a user's history changes, for those who read beside the thread that learns."""
+        """Held while a user's history changes, for threads that read while the learner runs."""
         self._training, self._needs = training, needs
         self.connect(Signals(signals), Histories(signals))
 
@@ -45,7 +45,7 @@ class StreamState:
         self.day = self.stream_time // DAY_MS
         with self.lock:
             self.histories.evict(self.stream_time)
-            # A freed slot goes to another item: to whoever acted on the old one, that would look seen.
+            # A freed slot goes to another item: to users who acted on the old one, that would look seen.
             self.histories.forget_items(self.signals.evict(self.stream_time))
         return True
 

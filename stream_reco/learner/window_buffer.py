@@ -1,6 +1,6 @@
 """Labels that came before their window was over, held until it is.
 
-A model that is taught clicks of today beside negatives of a fortnight ago learns to tell today from a fortnight ago:
+A model trained on clicks of today together with negatives of a fortnight ago learns to separate the two days:
 whatever grows or ages gives it away. So what is shown is learned from when its window is over, whatever its label.
 """
 

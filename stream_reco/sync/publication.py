@@ -12,7 +12,7 @@ Parts = dict[str, NDArray[Any]]
 """Named numeric arrays of any shape; texts travel in them as uint8 bytes."""
 
 FOLLOWED = ("dense", "signals", "catalogue")
-"""The parts of a publication beside its tables, in the order in which a replica applies them."""
+"""The parts of a publication other than its tables, in the order in which a replica applies them."""
 
 
 class BadPublication(ValueError):  # noqa: N818 - named for what is the case

@@ -13,7 +13,7 @@ from stream_reco.sync.publication import Parts, Publication
 class PublicationDraft:
     """What goes into one publication, and how to take it back.
 
-    The arrays belong to the publication from here on: whoever collects them must not write to them afterwards.
+    The arrays belong to the publication from here on: the collector must not write to them afterwards.
     restore: called once if the channel does not accept; makes everything that was drained touched again.
     """
 

@@ -36,7 +36,7 @@ class Follower(Protocol):
 
 @runtime_checkable
 class CarefulFollower(Protocol):
-    """A follower that can tell beforehand whether it could take parts, so that none of its siblings has begun."""
+    """A follower that can check parts before any follower has begun to apply them."""
 
     def check(self, parts: Parts, snapshot: bool) -> None:
         """Raise BadPublication if `reset` (of a snapshot) or `apply` would; change nothing."""
@@ -113,7 +113,7 @@ class Replica:
         """Apply what is new in the channel; returns how many publications that were.
 
         Not while the same thread is `reading()`. A channel that cannot be reached is counted, not raised. Whatever a
-        follower raises beside BadPublication is raised on.
+        follower raises other than BadPublication is raised on.
         """
         applied = 0
         with self._polling:

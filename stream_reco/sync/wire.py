@@ -1,7 +1,7 @@
 """The wire form of a publication: format version, xxh3_128 checksum, then one safetensors block.
 
 The arrays are the block's tensors; the rest is JSON in the block's metadata. Only what safetensors and msgspec can read
-is ever read, so that bytes from a stranger cannot run code.
+is ever read, so that untrusted bytes cannot run code.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a publication is, beside its arrays; fields that a release does not know are ignored."""
+    """What a publication is, without its arrays; fields that a release does not know are ignored."""
 
     model: str
     epoch: int

@@ -42,7 +42,7 @@ def learner(found: LoadedCheckpoint) -> DistributedLearner:
 
 
 def test_tables_are_what_the_files_say(learner: DistributedLearner, folder: Path) -> None:
-    tables = learner.lessons.trainer.tables
+    tables = learner.queue.trainer.tables
     assert {path.stem for path in (folder / "tables").iterdir()} == tables.keys()
     for name, table in tables.items():
         saved = load_file(folder / "tables" / f"{name}.safetensors")
@@ -59,17 +59,17 @@ def test_weights_and_the_state_of_their_optimizer_are_what_the_file_says(
 ) -> None:
     saved = load_file(folder / "trainer.safetensors")
     # By content, whatever they are called today.
-    present = {fingerprint(array) for array in learner.lessons.trainer.state().values()}
+    present = {fingerprint(array) for array in learner.queue.trainer.state().values()}
     assert saved
     assert [name for name, array in saved.items() if fingerprint(array) not in present] == []
 
 
 def test_what_was_counted_and_read_goes_on(learner: DistributedLearner, found: LoadedCheckpoint) -> None:
     facts, kafka = read_json("scorer")["facts"], read_json("kafka")
-    assert learner.lessons.examples == facts["examples"]
-    assert learner.intake.stream_time == facts["stream_time"]
-    assert len(learner.intake.signals.catalogue) == facts["items"]
-    assert [user for user in USERS if learner.intake.histories.row_of(user) < 0] == ["gone"]
+    assert learner.queue.examples == facts["examples"]
+    assert learner.state.stream_time == facts["stream_time"]
+    assert len(learner.state.signals.catalogue) == facts["items"]
+    assert [user for user in USERS if learner.state.histories.row_of(user) < 0] == ["gone"]
     ends = {(topic.rpartition(".")[2], number): end for topic, number, end in kafka["ends"]}
     read = {
         (topic.rpartition(".")[2], number): offset

@@ -77,13 +77,13 @@ def pairs_of(examples: Sequence[Example], rng: np.random.Generator, most: int = 
 
 def auc(learner: DistributedLearner, pairs: Sequence[Pair]) -> float:
     """How well it tells apart what was labelled 1 from the rest, with all that it knows at the end."""
-    signals, present, now = learner.intake.signals, learner.intake.present, learner.intake.stream_time
+    signals, present, now = learner.state.signals, learner.state.present, learner.state.stream_time
     context = signals.coder.encode(None, now)
     inputs = [
         Inputs.from_bytes(present.impression(user, signals.catalogue.slot_of(item), context, now))
         for user, item, _ in pairs
     ]
-    model, tables = learner.lessons.trainer.model, learner.lessons.trainer.tables
+    model, tables = learner.queue.trainer.model, learner.queue.trainer.tables
     if model.network is not None:
         model.network.eval()
     with torch.no_grad():

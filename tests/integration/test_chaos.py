@@ -114,9 +114,9 @@ async def until_learned(checkpoints: Checkpoints, examples: int, seconds: float)
     """Wait until a checkpoint holds that many examples; returns its learner."""
     deadline = time.monotonic() + seconds
     learner, known = None, ""
-    while learner is None or learner.lessons.examples < examples:
+    while learner is None or learner.queue.examples < examples:
         learner, known = learned(checkpoints, settings(), known) or (learner, known)
-        count = learner.lessons.examples if learner else 0
+        count = learner.queue.examples if learner else 0
         assert time.monotonic() < deadline, f"learned from {count} of {examples} examples"
         await asyncio.sleep(1)
     return learner
@@ -174,7 +174,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
         assert rows(found) == wanted
         plain = asyncio.create_task(asyncio.to_thread(undisturbed, events, found, settings()))
         learner = await until_learned(Checkpoints(tmp_path / "checkpoints"), len(found), 600)
-        assert learner.lessons.examples == len(found)
+        assert learner.queue.examples == len(found)
         pairs = pairs_of(found, rng)
         one, other = auc(learner, pairs), auc(await plain, pairs)
         assert abs(one - other) < SEEDS_DIFFER_BY, (one, other)

@@ -149,16 +149,16 @@ def undisturbed(log: Sequence[Event], examples: Sequence[Example]) -> Distribute
 
 def assert_equal(found: DistributedLearner, wanted: DistributedLearner) -> None:
     """To the bit, as far as it was trained."""
-    assert found.lessons.examples == wanted.lessons.examples
-    assert found.lessons.steps == wanted.lessons.steps > 0
-    assert found.lessons.waiting == wanted.lessons.waiting
-    for name, table in wanted.lessons.trainer.tables.items():
+    assert found.queue.examples == wanted.queue.examples
+    assert found.queue.steps == wanted.queue.steps > 0
+    assert found.queue.waiting == wanted.queue.waiting
+    for name, table in wanted.queue.trainer.tables.items():
         keys = np.sort(table.keys())
-        other = found.lessons.trainer.tables[name]
+        other = found.queue.trainer.tables[name]
         assert np.array_equal(np.sort(other.keys()), keys), name
         assert other.lookup(keys).tobytes() == table.lookup(keys).tobytes(), name
-    for name, part in wanted.lessons.trainer.state().items():
-        assert part.tobytes() == found.lessons.trainer.state()[name].tobytes(), name
+    for name, part in wanted.queue.trainer.state().items():
+        assert part.tobytes() == found.queue.trainer.state()[name].tobytes(), name
 
 
 def following(redis: RedisServer, kafka: KafkaSettings) -> tuple[ServingState, RedisChannel]:
@@ -197,7 +197,7 @@ def test_each_example_is_learned_from_once_however_often_it_is_killed(
             worker.kill()
         before = checkpoints.newest()
         assert before is not None
-        assert restored(before, SMALL).lessons.examples < len(examples), "killed in the midst of it"
+        assert restored(before, SMALL).queue.examples < len(examples), "killed in the midst of it"
         worker = start()
         found = await all_learned(checkpoints, one_partition, len(examples))
         assert worker.stop() == 0, worker.said()
@@ -230,7 +230,7 @@ def test_a_standby_takes_over_and_replicas_follow(
         await served(replica, channel, lambda: replica.replica.epoch == 2)
         await write(one_partition, log[half:], examples[len(labelled_half) :])
         found = await all_learned(checkpoints, one_partition, len(examples))
-        assert restored(found, SMALL).lessons.examples == len(examples)
+        assert restored(found, SMALL).queue.examples == len(examples)
         version = replica.replica.version
         await served(replica, channel, lambda: replica.replica.version > version)
         items = {event.item_id for event in log if hasattr(event, "item_id")}
@@ -334,7 +334,7 @@ def test_what_is_no_example_becomes_a_dead_letter(
         await write_values(one_partition, [b"{", odd, foreign, *good])
         found = await all_learned(checkpoints, one_partition, len(good))
         assert worker.stop() == 0, worker.said()
-        assert restored(found, SMALL).lessons.examples in (len(good), len(good) + 1)
+        assert restored(found, SMALL).queue.examples in (len(good), len(good) + 1)
         values = await kafka_log.read(one_partition, "dead-letters")
         letters = [msgspec.json.decode(value) for value in values]
         assert [(one["reason"], one["offset"]) for one in letters] == [("json", 0), ("label", 1)]
@@ -398,14 +398,14 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
         await kafka_log.write(kafka, [(b"gone", encode_deletion(Deletion(user_id="gone", timestamp=now)))])
         await write_values(kafka, [msgspec.json.encode(example) for example in unprompted])
         deadline = time.monotonic() + 60
-        while (found := learned(checkpoints, SMALL)) is None or found[0].lessons.examples < len(examples) + 5:
+        while (found := learned(checkpoints, SMALL)) is None or found[0].queue.examples < len(examples) + 5:
             assert time.monotonic() < deadline, worker.said()
             await asyncio.sleep(0.5)
         learner, _ = found
-        assert learner.lessons.examples == len(examples) + 5, "each once"
-        assert learner.lessons.waiting == [], "the clock goes on where no events do"
-        assert learner.intake.histories.row_of("gone") == -1
-        assert learner.intake.histories.row_of("kept") >= 0
+        assert learner.queue.examples == len(examples) + 5, "each once"
+        assert learner.queue.waiting == [], "the clock goes on where no events do"
+        assert learner.state.histories.row_of("gone") == -1
+        assert learner.state.histories.row_of("kept") >= 0
         assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())

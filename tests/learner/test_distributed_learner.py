@@ -62,7 +62,7 @@ def whole(learner: DistributedLearner) -> dict[str, object]:
 
 
 def read(learner: DistributedLearner, place: int = -1) -> Inputs:
-    return Inputs.from_bytes(learner.lessons.waiting[place].inputs)
+    return Inputs.from_bytes(learner.queue.waiting[place].inputs)
 
 
 def column(inputs: Inputs, name: str) -> float:
@@ -92,8 +92,8 @@ def test_a_click_is_not_among_the_features_of_its_own_example(order: str) -> Non
     learner = learner_of(PATIENT)
     feed(learner, ORDERS[order])
     (found,) = [read(learner)]
-    keys = learner.intake.signals.catalogue.keys
-    slot_of = learner.intake.signals.catalogue.slot_of
+    keys = learner.state.signals.catalogue.keys
+    slot_of = learner.state.signals.catalogue.slot_of
     history = found.history_keys[found.history_keys != 0].tolist()
     assert history == [keys[slot_of("b")], keys[slot_of("a")]], "newest first, and nothing from its own time on"
     assert found.history_ages[0] == pytest.approx(np.log1p(30_000 / 3_600_000))
@@ -125,10 +125,10 @@ def test_where_the_moment_is_gone_history_ends_before_the_action_all_the_same() 
     late = late_features()
     learner = learner_of(PATIENT)
     feed(learner, [*BEFORE, OWN, *AFTER])
-    learner._moments.forget_before(NOW + 1)
+    learner._snapshots.forget_before(NOW + 1)
     feed(learner, [unprompted(OWN)])
     found = read(learner)
-    keys, slot_of = learner.intake.signals.catalogue.keys, learner.intake.signals.catalogue.slot_of
+    keys, slot_of = learner.state.signals.catalogue.keys, learner.state.signals.catalogue.slot_of
     assert found.history_keys[:3].tolist() == [keys[slot_of("b")], keys[slot_of("a")], 0]
     assert late_features() == late + 1
     assert column(found, "ever") > 0.0, "the present counts, and so they are counted as late"
@@ -148,18 +148,18 @@ def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() 
     learner = learner_of(PATIENT)
     feed(learner, [*BEFORE, OWN, *AFTER, shown])
     found = read(learner)
-    keys, slot_of = learner.intake.signals.catalogue.keys, learner.intake.signals.catalogue.slot_of
+    keys, slot_of = learner.state.signals.catalogue.keys, learner.state.signals.catalogue.slot_of
     assert found.history_keys[:2].tolist() == [keys[slot_of("a")], 0]
 
 
 def test_features_that_come_with_an_example_are_taken_as_they_are() -> None:
     other = learner_of(PATIENT)
     feed(other, [*BEFORE, unprompted(OWN)])
-    travelled = other.lessons.waiting[0].inputs
+    travelled = other.queue.waiting[0].inputs
     learner = learner_of(PATIENT)
     example = msgspec.structs.replace(unprompted(OWN), features=travelled)
     feed(learner, [*BEFORE, OWN, *AFTER, example])
-    assert learner.lessons.waiting[0].inputs == travelled
+    assert learner.queue.waiting[0].inputs == travelled
 
 
 # --- the same as in one process
@@ -171,19 +171,19 @@ def test_of_a_click_log_in_order_it_becomes_what_the_embedded_learner_becomes() 
     embedded, learner = Learner(settings), learner_of(settings)
     embedded.learn(log)
     feed(learner, woven(log, settings, 0))
-    assert learner.lessons.steps == embedded.queue.steps > 30
+    assert learner.queue.steps == embedded.queue.steps > 30
     for name, table in embedded.queue.trainer.tables.items():
         keys = np.sort(table.keys())
-        assert np.array_equal(np.sort(learner.lessons.trainer.tables[name].keys()), keys)
-        assert table.lookup(keys).tobytes() == learner.lessons.trainer.tables[name].lookup(keys).tobytes()
-    assert [one.inputs for one in learner.lessons.waiting] == [one.inputs for one in embedded.queue.waiting]
+        assert np.array_equal(np.sort(learner.queue.trainer.tables[name].keys()), keys)
+        assert table.lookup(keys).tobytes() == learner.queue.trainer.tables[name].lookup(keys).tobytes()
+    assert [one.inputs for one in learner.queue.waiting] == [one.inputs for one in embedded.queue.waiting]
 
 
 class Judge:
     """Asks two learners about each batch before the embedded one learns from it; the other has not seen it either."""
 
     def __init__(self, embedded: Learner, learner: DistributedLearner, rest: int) -> None:
-        self._learners = (embedded.queue, learner.lessons)
+        self._learners = (embedded.queue, learner.queue)
         self.found = (BinaryMetrics(), BinaryMetrics())
         self._rest = rest
         embedded.queue.watch = self
@@ -191,8 +191,8 @@ class Judge:
     def __call__(self, batch: TrainingBatch) -> None:
         self._rest -= 1
         if self._rest < 0:
-            for lessons, found in zip(self._learners, self.found, strict=True):
-                said = predictions(lessons.trainer.averaged, batch, lessons.trainer.tables)
+            for queue, found in zip(self._learners, self.found, strict=True):
+                said = predictions(queue.trainer.averaged, batch, queue.trainer.tables)
                 found.add(said, batch.labels.numpy())
 
     def aucs(self) -> tuple[float, float]:
@@ -253,7 +253,7 @@ def test_the_same_inputs_in_the_same_order_give_the_same_bits() -> None:
     learners = [learner_of(SMALL) for _ in range(2)]
     for learner in learners:
         feed(learner, inputs)
-    assert learners[0].lessons.steps > 10
+    assert learners[0].queue.steps > 10
     assert differences(whole(learners[0]), whole(learners[1])) == []
 
 
@@ -275,7 +275,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path, lag: int, policy
         assert differences(whole(again), whole(begun)) == []
         feed(again, inputs[cut:])
         assert differences(whole(again), whole(steady)) == []
-    assert steady.lessons.steps > 20
+    assert steady.queue.steps > 20
 
 
 def test_a_repeated_event_changes_nothing() -> None:
@@ -304,20 +304,20 @@ def test_conclusive_waits_until_later_labels_tell_that_the_window_is_over() -> N
 
     learner.take_example(labelled(1, "action", "a", NOW, NOW + 5))
     learner.take_event(Impression(user_id="v", item_id="z", timestamp=NOW + 3 * day))
-    assert learner.lessons.waiting == [], "events may be far ahead of labels"
+    assert learner.queue.waiting == [], "events may be far ahead of labels"
     learner.take_example(labelled(0, "window", "b", NOW, NOW + day))
-    assert [one.label for one in learner.lessons.waiting] == [0]
+    assert [one.label for one in learner.queue.waiting] == [0]
     learner.take_example(labelled(0, "window", "c", NOW + 70_000, NOW + day + 70_000))
-    assert [one.label for one in learner.lessons.waiting] == [0, 1, 0]
+    assert [one.label for one in learner.queue.waiting] == [0, 1, 0]
 
 
 def test_time_without_events_takes_the_step_that_waits() -> None:
     learner = learner_of(Settings(model=SIZES))
     feed(learner, [*BEFORE, unprompted(OWN), OWN])
-    assert learner.lessons.waiting
+    assert learner.queue.waiting
     learner.tick(NOW + 1000)
-    assert not learner.lessons.waiting
-    assert learner.intake.stream_time == NOW + 1000
+    assert not learner.queue.waiting
+    assert learner.state.stream_time == NOW + 1000
 
 
 def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
@@ -333,11 +333,11 @@ def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
         label_time=NOW + 5,
     )
     feed(learner, [*BEFORE, unprompted(OWN), click("u", "d", NOW + 9), held])
-    assert len(learner.lessons.waiting) == 1
+    assert len(learner.queue.waiting) == 1
     learner.forget("u")
-    assert learner.lessons.waiting == []
-    assert learner.intake.histories.row_of("u") == -1
+    assert learner.queue.waiting == []
+    assert learner.state.histories.row_of("u") == -1
     learner.finish()
-    assert learner.lessons.trainer.examples == 0
+    assert learner.queue.trainer.examples == 0
     learner.take_example(unprompted(click("u", "d", NOW + 9)))
     assert not read(learner).history_keys.any()

@@ -36,7 +36,7 @@ def test_what_was_written_is_read() -> None:
     assert decode_example(msgspec.json.encode(EXAMPLE)) == EXAMPLE
     learner = learner_of(PATIENT)
     feed(learner, [*BEFORE, unprompted(OWN)])
-    inputs = learner.lessons.waiting[0].inputs
+    inputs = learner.queue.waiting[0].inputs
     with_features = msgspec.structs.replace(EXAMPLE, features=inputs)
     assert decode_example(msgspec.json.encode(with_features)).features == inputs
 

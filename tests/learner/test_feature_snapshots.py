@@ -28,38 +28,38 @@ def _example(number: int) -> Example:
 
 
 def test_a_moment_is_given_once() -> None:
-    moments = FeatureSnapshots()
-    moments.keep(_action(1), b"one")
-    assert moments.take(_example(2)) is None
-    assert moments.take(_example(1)) == b"one"
-    assert moments.take(_example(1)) is None
+    snapshots = FeatureSnapshots()
+    snapshots.keep(_action(1), b"one")
+    assert snapshots.take(_example(2)) is None
+    assert snapshots.take(_example(1)) == b"one"
+    assert snapshots.take(_example(1)) is None
 
 
 def test_the_oldest_moments_make_room() -> None:
-    moments = FeatureSnapshots(3)
+    snapshots = FeatureSnapshots(3)
     for number in range(5):
-        moments.keep(_action(number), b"%d" % number)
-    assert [moments.take(_example(number)) for number in range(5)] == [None, None, b"2", b"3", b"4"]
+        snapshots.keep(_action(number), b"%d" % number)
+    assert [snapshots.take(_example(number)) for number in range(5)] == [None, None, b"2", b"3", b"4"]
 
 
 def test_no_moment_is_kept_of_an_action_whose_example_came_before() -> None:
-    moments = FeatureSnapshots()
-    moments.expect(_example(1))
-    assert not moments.wants(_action(1))
-    assert moments.wants(_action(2))
-    moments.came(_action(1))
-    assert len(moments) == 0
-    assert moments.wants(_action(1))
+    snapshots = FeatureSnapshots()
+    snapshots.expect(_example(1))
+    assert not snapshots.wants(_action(1))
+    assert snapshots.wants(_action(2))
+    snapshots.came(_action(1))
+    assert len(snapshots) == 0
+    assert snapshots.wants(_action(1))
 
 
 def test_moments_leave_with_age_and_with_their_user() -> None:
-    moments = FeatureSnapshots()
+    snapshots = FeatureSnapshots()
     for number in range(6):
-        moments.keep(_action(number), b"x")
-    moments.forget_before(2)
-    assert len(moments) == 4
-    moments.forget_user(0)
-    assert [number for number in range(6) if moments.take(_example(number))] == [2, 4, 5]
+        snapshots.keep(_action(number), b"x")
+    snapshots.forget_before(2)
+    assert len(snapshots) == 4
+    snapshots.forget_user(0)
+    assert [number for number in range(6) if snapshots.take(_example(number))] == [2, 4, 5]
     kept = FeatureSnapshots()
     kept.keep(_action(1), b"a")
     other = FeatureSnapshots()

@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, precision: Precision = "float32") -> None:
         self.learner = learner_of(SMALL)
-        self.collecting = PublicationContents(self.learner.intake, self.learner.lessons, 0)
+        self.collecting = PublicationContents(self.learner.state, self.learner.queue, 0)
         self.publisher, self.channel = self.collecting.publisher(1), InProcessChannel()
         self.served = ServingState(SMALL.model, SMALL.signals, precision)
 
@@ -91,7 +91,7 @@ def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision
         plainly(batch)
         published.watch(batch)
 
-    world.learner.lessons.watch = both
+    world.learner.queue.watch = both
     world.run(published.take)
     assert world.served.replica.version > 3
     assert found.labels == wanted.labels
@@ -104,14 +104,14 @@ def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision
 def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() -> None:
     world, found = World(), Told()
     published = PublishedModel(SMALL.model, found)
-    lessons = world.learner.lessons
-    lessons.watch = published.watch
+    queue = world.learner.queue
+    queue.watch = published.watch
     stream = list(woven(shown_and_clicked(600), SMALL, 0))
     feed(world.learner, stream)
-    assert lessons.steps > 10
+    assert queue.steps > 10
     assert not found.labels
     published.take(world.publish())
-    example = lessons.waiting[0] if lessons.waiting else None
+    example = queue.waiting[0] if queue.waiting else None
     assert example is not None
     inputs = Inputs.from_bytes(example.inputs)
     damaged = replace(inputs, dense=np.full_like(inputs.dense, np.nan))
@@ -124,12 +124,12 @@ def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() 
 def test_the_watcher_changes_nothing_of_what_is_learned() -> None:
     watched, alone = World(), World()
     published = PublishedModel(SMALL.model, Told())
-    watched.learner.lessons.watch = published.watch
+    watched.learner.queue.watch = published.watch
     watched.run(published.take)
     alone.run(lambda _: None)
-    assert watched.learner.lessons.steps == alone.learner.lessons.steps > 100
-    for name, part in alone.learner.lessons.trainer.state().items():
-        assert part.tobytes() == watched.learner.lessons.trainer.state()[name].tobytes(), name
+    assert watched.learner.queue.steps == alone.learner.queue.steps > 100
+    for name, part in alone.learner.queue.trainer.state().items():
+        assert part.tobytes() == watched.learner.queue.trainer.state()[name].tobytes(), name
 
 
 def test_the_gauges_are_those_of_the_last_examples() -> None:
@@ -146,7 +146,7 @@ def test_the_gauges_are_those_of_the_last_examples() -> None:
         published.take(publication)
         both.take(publication)
 
-    world.learner.lessons.watch = watch
+    world.learner.queue.watch = watch
     world.run(take)
     labels, predicted, weights = (
         np.array(one[-600:], dtype=np.float64) for one in (told.labels, told.predicted, told.weights)

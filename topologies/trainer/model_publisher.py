@@ -27,12 +27,12 @@ class ModelPublisher:
         self._learner = learner.learner
         self._has_failed = False
         settings = dependencies.settings
-        self._contents = PublicationContents(self._learner.intake, self._learner.lessons, settings.labels.lateness_ms)
+        self._contents = PublicationContents(self._learner.state, self._learner.queue, settings.labels.lateness_ms)
         self._publisher = self._contents.publisher(epoch)
         self._published = PublishedModel(
             settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision
         )
-        self._learner.lessons.watch = self._published.watch
+        self._learner.queue.watch = self._published.watch
 
     def publish(self, now: int, idle: bool) -> None:
         """Publish what has changed, stamped with `now` (ms, wall clock); `idle`: nothing was learned since the last.

@@ -46,7 +46,7 @@ class LearnerAtOffsets:
     @property
     def examples(self) -> int:
         """Examples learned from in the life of the learner, its checkpoints included."""
-        return self.learner.lessons.examples
+        return self.learner.queue.examples
 
     def _take(self, content: Event | Deletion | Example | None) -> bool:
         try:

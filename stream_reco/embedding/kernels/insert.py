@@ -72,7 +72,7 @@ class AdmissionMemory(NamedTuple):
     width: int
 
 
-class Batch(NamedTuple):
+class KeyBatch(NamedTuple):
     """The keys of one call, by address."""
 
     keys: Scalar
@@ -202,7 +202,7 @@ def settle(
 
 @njit(cache=True, nogil=True)
 def claim_blocks(
-    batch: Batch, start: int, memory: StoreMemory, gate: AdmissionMemory, space: tuple[Pointer, Pointer]
+    batch: KeyBatch, start: int, memory: StoreMemory, gate: AdmissionMemory, space: tuple[Pointer, Pointer]
 ) -> Scalar:
     """`claim_rows` of a batch. While a block is settled, the lines of the next one are on their way."""
     head, index = memory.head, memory.index_pages
@@ -244,7 +244,7 @@ def claim_rows(
     """rows[i] = the row of keys[i], given now if admitted, else -1; returns how far it came before lacking memory."""
     # Zeros, since homes beyond the last key are approached too.
     space = np.zeros((2, BLOCK_WORDS), np.int64)
-    batch = Batch(np.int64(keys.ctypes.data), np.int64(rows.ctypes.data), len(keys), now)
+    batch = KeyBatch(np.int64(keys.ctypes.data), np.int64(rows.ctypes.data), len(keys), now)
     gate = AdmissionMemory(doubles_of(policy), bytes_of(sketch), sketch.shape[1])
     done = claim_blocks(batch, start, memory_of(store), gate, (words_of(space[0]), words_of(space[1])))
     # It was written through its address; this keeps its memory until here.

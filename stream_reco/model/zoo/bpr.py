@@ -1,6 +1,6 @@
 """Matrix factorisation that ranks by pairs: Bayesian personalised ranking (Rendle et al., UAI 2009, §4.2, BPR-MF).
 
-An item acted on should score higher than items that were drawn beside it: −log σ(ŝ_ui − ŝ_uj) with
+An item acted on should score higher than sampled ones: −log σ(ŝ_ui − ŝ_uj) with
 ŝ_ui = ⟨p_u, q_i⟩ + b_i. Differences of scores say nothing of probabilities, so a scale and an offset are learned with
 them (Platt 1999): served scores are log-odds like those of every model.
 """

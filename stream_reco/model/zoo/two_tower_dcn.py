@@ -163,8 +163,8 @@ class Ranker(nn.Module):
         matches = torch.where(known.unsqueeze(1), products, _NO_MATCH)
         if not self.uses["history"]:
             matches = torch.full_like(matches, _NO_MATCH)
-        told = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
-        return told.view(-1, _MATCHES).index_select(0, places)
+        summary = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
+        return summary.view(-1, _MATCHES).index_select(0, places)
 
     def targets(self, item_rows: Tensor) -> Tensor:
         """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""

@@ -10,11 +10,11 @@ from stream_reco.events import Action, Impression, ItemEvent, Retraction, UserEv
 from stream_reco.serve.http.routes import (
     DEFAULT_SIMILAR,
     Deleted,
-    InterestsAnswer,
     RecommendRequest,
     ScoreRequest,
     Scores,
     SimilarItems,
+    UserInterests,
 )
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
@@ -52,7 +52,7 @@ STRUCTS: tuple[type[Any], ...] = (
     Slate,
     Scores,
     SimilarItems,
-    InterestsAnswer,
+    UserInterests,
     Deleted,
     Status,
     Error,
@@ -117,7 +117,7 @@ def _paths(settings: ServeSettings) -> Json:
         "/v1/score": {"post": _post("score", "Probabilities for given items", _ref(ScoreRequest), Scores)},
         "/v1/items/{id}/similar": {"get": _similar(settings)},
         "/v1/users/{id}/interests": {
-            "get": _operation("interests", "What a user is interested in", InterestsAnswer, (400, 401, 503), [_id()])
+            "get": _operation("interests", "What a user is interested in", UserInterests, (400, 401, 503), [_id()])
         },
         "/v1/users/{id}": {
             "delete": _operation("deleteUser", "Forget a user", Deleted, (400, 401, 501, 503), [_id()]),

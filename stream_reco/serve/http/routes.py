@@ -54,7 +54,7 @@ class SimilarItems(msgspec.Struct, frozen=True):
     items: list[Neighbour]
 
 
-class InterestsAnswer(msgspec.Struct, frozen=True):
+class UserInterests(msgspec.Struct, frozen=True):
     """A user's interests, most important first."""
 
     user_id: Id
@@ -123,7 +123,7 @@ class Routes:
     async def interests(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/users/{id}/interests`."""
         user_id = path_id(request.args[0])
-        return HttpResponse(_ENCODER.encode(InterestsAnswer(user_id, list(self._service.interests(user_id)))))
+        return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(self._service.interests(user_id)))))
 
     async def forget(self, request: HttpRequest) -> HttpResponse:
         """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""

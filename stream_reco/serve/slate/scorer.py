@@ -36,9 +36,9 @@ Integer = TypeVar("Integer", np.int32, np.int64)
 Proposals = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Slots int32[m] and the bits of their sources int32[m]."""
 _AT_ONCE = 20
-"""Requests that are ranked in one forward pass: with a few hundred candidates each its arrays stay in the cache."""
+"""Requests that are ranked in one forward pass: with a few hundred candidates each, arrays fit the CPU cache."""
 _THREADS = 2
-"""Threads that share many requests; the kernels and torch run beside each other."""
+"""Threads that share many requests; kernels and torch release the interpreter lock."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Ranked:
 
 
 class Scorer:
-    """Answers requests from what is `served` and from what `moment_of(user, now)` knows of the user.
+    """Answers requests from what is `served` and from what `context_of(user, now)` knows of the user.
 
     Any number of threads may ask.
     """
@@ -72,7 +72,7 @@ class Scorer:
     def __init__(
         self,
         served: ServingState,
-        moment_of: Callable[[Id, int], UserContext],
+        context_of: Callable[[Id, int], UserContext],
         retrieve: RetrieveSettings,
         settings: SlateSettings,
         seed: int,
@@ -82,10 +82,10 @@ class Scorer:
     ) -> None:
         """`name` is part of the ids of requests: scorers that follow one trainer need different ones.
 
-        `watch` is told of every slate that is not empty.
+        `watch` is called with every slate that is not empty.
         """
         self._served = served
-        self._moment_of = moment_of
+        self._context_of = context_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
         self._rerank = Reranker(settings, seed)
@@ -107,9 +107,9 @@ class Scorer:
             return [self._slate(one) for portion in rank(self._rank, portions) for one in portion]
 
     def recommend_async(self, requests: Sequence[Request], now: int) -> PendingSlates:
-        """The same, ranked by threads beside the caller's, who goes on.
+        """The same, ranked by other threads while the caller goes on.
 
-        Only for the thread that lets the replica poll: it has to `settle` before.
+        Only for the thread that lets the replica poll: it calls `finish_pending` before.
         """
         if not self._served.replica.version:
             return PendingSlates(lambda: ([self._numbered([]) for _ in requests], 0.0))
@@ -123,7 +123,7 @@ class Scorer:
         self._unmade = [*(one for one in self._unmade if not one.made), answers]
         return answers
 
-    def settle(self) -> None:
+    def finish_pending(self) -> None:
         """Make what `recommend_async` was asked for and nobody has looked at yet."""
         unmade, self._unmade = self._unmade, []
         for answers in unmade:
@@ -149,7 +149,7 @@ class Scorer:
         signals = self._served.signals
         now = now if request.now is None else request.now
         context = signals.coder.encode(request.context, now)
-        user = self._moment_of(request.user_id, now)
+        user = self._context_of(request.user_id, now)
         known = (user.recent >= 0) & (user.recent < signals.catalogue.size)
         recent, times = user.recent, user.times
         if not known.all():

@@ -11,7 +11,7 @@ from stream_reco.model.inputs import Inputs
 
 @dataclass(frozen=True)
 class SlateFeatures:
-    """An answered request. Cheap to make, so that the request does not wait; `features` is for whoever writes it."""
+    """An answered request. Cheap to make, so that the request does not wait; who writes it calls `features`."""
 
     request_id: str
     user_id: Id
@@ -32,4 +32,4 @@ class SlateFeatures:
 
 
 SlateListener = Callable[[SlateFeatures], None]
-"""Is told of each slate while the request waits for it: it neither blocks nor raises."""
+"""Called with each slate while the request waits for it: it must neither block nor raise."""

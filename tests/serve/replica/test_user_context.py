@@ -64,7 +64,7 @@ class Elapsed:
         return self.now
 
 
-def moments(shop: SmallShop, store: Store, **how: int) -> tuple[RemoteUserContexts, Elapsed]:
+def contexts(shop: SmallShop, store: Store, **how: int) -> tuple[RemoteUserContexts, Elapsed]:
     elapsed = Elapsed()
     return RemoteUserContexts(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
 
@@ -72,33 +72,33 @@ def moments(shop: SmallShop, store: Store, **how: int) -> tuple[RemoteUserContex
 def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
     store = Store()
     store.states["u"] = state_of({7: NOW, "unknown": NOW - 1, 3: NOW - 2, 4: NOW - 91 * DAY_MS}, (7, 3))
-    moment = moments(shop, store)[0]("u", NOW)
-    assert moment.user_key == key_of("u", "user")
-    assert moment.recent.tolist() == [*shop.slots([7]), -1, *shop.slots([3]), *[-1] * (RECENT - 3)]
-    assert moment.times.tolist() == [NOW, NOW - 1, NOW - 2, *[0] * (RECENT - 3)]
-    assert moment.seen.tolist() == shop.slots([7, 3]).tolist()
-    assert sorted(moment.medoids.tolist()) == sorted(key_of(item, "item") for item in (7, 3))
+    context = contexts(shop, store)[0]("u", NOW)
+    assert context.user_key == key_of("u", "user")
+    assert context.recent.tolist() == [*shop.slots([7]), -1, *shop.slots([3]), *[-1] * (RECENT - 3)]
+    assert context.times.tolist() == [NOW, NOW - 1, NOW - 2, *[0] * (RECENT - 3)]
+    assert context.seen.tolist() == shop.slots([7, 3]).tolist()
+    assert sorted(context.medoids.tolist()) == sorted(key_of(item, "item") for item in (7, 3))
 
 
 def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:
     store = Store()
     store.states["u"] = state_of({item: NOW - item for item in range(30)})
-    moment = moments(shop, store)[0]("u", NOW)
-    assert moment.recent.tolist() == shop.slots(list(range(RECENT))).tolist()
-    assert moment.seen.tolist() == shop.slots(list(range(30))).tolist()
+    context = contexts(shop, store)[0]("u", NOW)
+    assert context.recent.tolist() == shop.slots(list(range(RECENT))).tolist()
+    assert context.seen.tolist() == shop.slots(list(range(30))).tolist()
 
 
 def test_a_stranger_has_nothing(shop: SmallShop) -> None:
-    moment = moments(shop, Store())[0](5, NOW)
-    assert moment.recent.tolist() == [-1] * RECENT
-    assert moment.times.tolist() == [0] * RECENT
-    assert len(moment.seen) == len(moment.medoids) == 0
+    context = contexts(shop, Store())[0](5, NOW)
+    assert context.recent.tolist() == [-1] * RECENT
+    assert context.times.tolist() == [0] * RECENT
+    assert len(context.seen) == len(context.medoids) == 0
 
 
 def test_medoids_are_drawn_by_importance_and_by_seed(shop: SmallShop) -> None:
     store = Store()
     store.states["u"] = state_of({1: NOW}, tuple(range(6)))
-    one, other = (moments(shop, store, seed=4)[0] for _ in range(2))
+    one, other = (contexts(shop, store, seed=4)[0] for _ in range(2))
     drawn = [one("u", NOW).medoids.tolist() for _ in range(30)]
     assert drawn == [other("u", NOW).medoids.tolist() for _ in range(30)]
     assert {len(keys) for keys in drawn} == {InterestSettings().samples}
@@ -107,7 +107,7 @@ def test_medoids_are_drawn_by_importance_and_by_seed(shop: SmallShop) -> None:
 
 def test_the_newest_action_is_noted(shop: SmallShop) -> None:
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states = {"u": state_of({1: NOW + 7, 2: NOW}), "v": state_of({1: NOW}), "w": state_of({})}
     assert [source("u", NOW).times[0], source("v", NOW).times[0], source("w", NOW).times[0]] == [NOW + 7, NOW, 0]
     assert source.newest == NOW + 7
@@ -115,7 +115,7 @@ def test_the_newest_action_is_noted(shop: SmallShop) -> None:
 
 def test_while_the_store_is_away_what_was_known_last_stands_in(shop: SmallShop) -> None:
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states["u"] = state_of({7: NOW})
     source("u", NOW)
     store.states["u"] = state_of({3: NOW, 7: NOW})
@@ -127,7 +127,7 @@ def test_while_the_store_is_away_what_was_known_last_stands_in(shop: SmallShop) 
 
 def test_nobody_waits_for_a_store_that_is_known_to_be_away(shop: SmallShop) -> None:
     store = Store()
-    source, elapsed = moments(shop, store)
+    source, elapsed = contexts(shop, store)
     store.states["u"] = state_of({7: NOW})
     store.away = True
     for _ in range(20):
@@ -147,7 +147,7 @@ def test_nobody_waits_for_a_store_that_is_known_to_be_away(shop: SmallShop) -> N
 
 def test_a_store_that_has_lost_its_users_is_not_believed(shop: SmallShop) -> None:
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states["u"] = state_of({7: NOW})
     source("u", NOW)
     store.states, store.complete = {}, False
@@ -161,7 +161,7 @@ def test_a_store_that_has_lost_its_users_is_not_believed(shop: SmallShop) -> Non
 
 def test_a_user_who_is_forgotten_is_a_stranger_even_while_the_store_is_away(shop: SmallShop) -> None:
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states["u"] = state_of({7: NOW})
     source("u", NOW)
     store.away = True
@@ -172,7 +172,7 @@ def test_a_user_who_is_forgotten_is_a_stranger_even_while_the_store_is_away(shop
 
 def test_only_so_many_are_remembered_those_asked_for_lately(shop: SmallShop) -> None:
     store = Store()
-    source, _ = moments(shop, store, capacity=2)
+    source, _ = contexts(shop, store, capacity=2)
     store.states = {user: state_of({7: NOW}) for user in "abc"}
     for user in "abac":
         source(user, NOW)
@@ -182,7 +182,7 @@ def test_only_so_many_are_remembered_those_asked_for_lately(shop: SmallShop) -> 
 
 def test_what_is_no_state_is_an_unknown_user(shop: SmallShop, caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states["u"] = b"\xc1"
     assert source("u", NOW).seen.tolist() == []
     assert "is ignored" in caplog.text
@@ -197,7 +197,7 @@ def test_where_states_came_from_is_counted(shop: SmallShop) -> None:
         ]
 
     store = Store()
-    source, _ = moments(shop, store)
+    source, _ = contexts(shop, store)
     store.states["u"] = state_of({7: NOW})
     before = counts()
     source("u", NOW)
