@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stream_reco.config.servers import KafkaSettings
+from stream_reco.model.registry import MODELS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.scorer import ScorerProcess
@@ -26,12 +27,12 @@ ITEMS, PEOPLE, COUNT = 200, 20, 5
 OWNERS = {"example": "labelling", "trained": "training", "published": "training", "served": "scorer"}
 """Stage → the process that sees it."""
 SMALL = {
-    "MODEL_ITEM_DIM": "4",
-    "MODEL_TOWER_DIM": "4",
-    "MODEL_USER_DIM": "4",
-    "MODEL_CONTEXT_DIM": "4",
-    "MODEL_CROSS_RANK": "4",
-    "MODEL_HIDDEN": "8",
+    "MODEL_TWO_TOWER_DCN_ITEM_DIM": "4",
+    "MODEL_TWO_TOWER_DCN_TOWER_DIM": "4",
+    "MODEL_TWO_TOWER_DCN_USER_DIM": "4",
+    "MODEL_TWO_TOWER_DCN_CONTEXT_DIM": "4",
+    "MODEL_TWO_TOWER_DCN_CROSS_RANK": "4",
+    "MODEL_TWO_TOWER_DCN_HIDDEN": "8",
     "SLATE_EXPLORATION": "0",
     "LABELS_POLICY": "early",
 }
@@ -60,12 +61,17 @@ class Loop:
         return program.metric(f'stream_reco_stage_seconds_count{{stage="{stage}"}}')
 
 
-@pytest.fixture
+@pytest.fixture(params=sorted(MODELS))
 def loop(
-    start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
+    request: pytest.FixtureRequest,
+    start_worker: StartWorker,
+    kafka_settings: KafkaSettings,
+    redis_server: RedisServer,
+    tmp_path: Path,
 ) -> Iterator[Loop]:
-    """Ready, and with a catalogue to recommend from."""
+    """Ready, and with a catalogue to recommend from; of each model."""
     given = SMALL | {
+        "MODEL_NAME": request.param,
         "REDIS_URL": redis_server.url,
         "REDIS_PREFIX": kafka_settings.prefix,
         "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
