@@ -30,7 +30,7 @@ class ScoreCounts:
         self._waiting.append(np.stack([scores, weights * labels, weights * (1.0 - labels), weights * scores]))
         self._waiting_size += len(scores)
         if self._waiting_size >= 4 * self._bins:
-            self._settle()
+            self._kept, self._waiting, self._waiting_size = self._merged_rows(), [], 0
 
     @property
     def nbytes(self) -> int:
@@ -39,19 +39,20 @@ class ScoreCounts:
 
     def table(self) -> tuple[Floats, Floats, Floats]:
         """Return mass of positives, of negatives, and mass × score: float64[m] each, by ascending score."""
-        self._settle()
-        return self._kept[1], self._kept[2], self._kept[3]
+        # Nothing is kept of this: figures must not depend on how often somebody looks at them.
+        rows = self._merged_rows()
+        return rows[1], rows[2], rows[3]
 
-    def _settle(self) -> None:
+    def _merged_rows(self) -> Floats:
+        """Return float64[4, m]: what is kept and what waits, by ascending score, in no more than the bins."""
         if not self._waiting:
-            return
+            return self._kept
         rows = np.concatenate([self._kept, *self._waiting], axis=1)
-        self._waiting, self._waiting_size = [], 0
         rows = rows[:, np.argsort(rows[0], kind="stable")]
         rows = _merged(rows, np.append(True, rows[0, 1:] != rows[0, :-1]))
         if rows.shape[1] > self._bins:
             rows = _merged(rows, self._starts(rows))
-        self._kept = rows
+        return rows
 
     def _starts(self, rows: Floats) -> NDArray[np.bool_]:
         """Return bool[m]: where a new bin starts, so that bins share the mass of both labels evenly."""

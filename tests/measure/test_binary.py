@@ -148,3 +148,16 @@ def test_what_is_no_example_is_refused_and_not_counted(
         metrics.add(predicted, labels, weights)
     assert metrics.count == 0
     assert metrics.auc is None
+
+
+def test_looking_at_figures_does_not_change_them() -> None:
+    rng = np.random.default_rng(4)
+    seen, unseen = BinaryMetrics(bins=64), BinaryMetrics(bins=64)
+    for number in range(200):
+        scores, labels = rng.random(50), (rng.random(50) < 0.3).astype(float)
+        for metrics in (seen, unseen):
+            metrics.add(scores, labels)
+        if number % 3 == 0:
+            assert seen.auc is not None
+    assert seen.auc == unseen.auc
+    assert seen.ece() == unseen.ece()
