@@ -1,7 +1,8 @@
 """Where compiled kernels are kept between runs.
 
 Numba checks a cached kernel against its own source file alone, not against the files of the kernels that it inlines: a
-changed callee would be run in its old form. The cache is therefore one folder for each state of all sources together.
+changed callee would be run in its old form. And where the class of an argument was renamed, Numba cannot read the
+cache at all (findings/numba-cache-renamed-tuple.sh). The cache is therefore one folder for each state of all sources.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+_VARIABLE = "NUMBA_CACHE_DIR"
 _PREFIX = "kernels-"
 _KEPT = 4
+"""Folders that stay: this release's, and some of those that other checkouts on the machine use."""
 
 
 def use_kernel_cache() -> None:
-    """Point Numba to the cache that belongs to these sources; a `NUMBA_CACHE_DIR` that is set already wins.
+    """Point Numba to the cache of these sources, in the folder that `NUMBA_CACHE_DIR` names or else in the user's.
 
     Takes effect only before Numba is imported. Where no cache folder can be made, Numba finds a place of its own.
     """
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    root = user_cache_path("stream-reco")
+    given = os.environ.get(_VARIABLE)
+    root = user_cache_path("stream-reco") if given is None else Path(given)
+    if root.name.startswith(_PREFIX):
+        root = root.parent  # set by a process that started this one
     folder = root / (_PREFIX + _digest(Path(__file__).parent))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +36,7 @@ def use_kernel_cache() -> None:
         _drop_oldest(root)
     except OSError:
         return
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    os.environ[_VARIABLE] = str(folder)
 
 
 def _digest(package: Path) -> str:
