@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stream_reco.config.deprecated import renamed
+from stream_reco.config.deprecated import RENAMED, renamed
 from stream_reco.config.origin import Given, Origin
 
 PREFIX = "STREAM_RECO_"
@@ -31,24 +31,30 @@ def from_file(path: Path, names: Names, problems: list[str]) -> list[Given]:
         if section not in names:
             problems.append(f"there is no section {section!r} ({origin}){_instead(section, names)}")
         elif not isinstance(table, dict):
-            problems.append(
-                f"{section} is {table!r} ({origin}): it is a section; write [{section}] and settings below it"
-            )
+            problems.append(_no_section(section, table, origin))
         else:
-            given += _of_table(section, table, names, origin)
+            given += _of_table(section, table, names, origin, problems)
     return known(given, names, problems)
 
 
-def _of_table(section: str, table: Mapping[str, object], names: Names, origin: Origin) -> list[Given]:
+def _of_table(
+    section: str, table: Mapping[str, object], names: Names, origin: Origin, problems: list[str]
+) -> list[Given]:
     """What one section of a file gives, and the sections within it."""
     given: list[Given] = []
     for name, value in table.items():
         within = f"{section}.{name}"
-        if isinstance(value, dict) and within in names:
+        if within not in names:
+            given.append(Given(section, name, value, origin))
+        elif isinstance(value, dict):
             given += [Given(within, one, each, origin) for one, each in value.items()]
         else:
-            given.append(Given(section, name, value, origin))
+            problems.append(_no_section(within, value, origin))
     return given
+
+
+def _no_section(section: str, value: object, origin: Origin) -> str:
+    return f"{section} is {value!r} ({origin}): it is a section; write [{section}] and settings below it"
 
 
 def from_environment(environ: Mapping[str, str], names: Names, problems: list[str]) -> list[Given]:
@@ -92,11 +98,13 @@ def from_flags(overrides: Mapping[str, object], names: Names, problems: list[str
 def known(given: list[Given], names: Names, problems: list[str]) -> list[Given]:
     """The given values whose names are settings; the others become problems that suggest the closest name."""
     found: list[Given] = []
-    for each in map(renamed, given):
+    # Of two names for one setting the present one counts, whichever of them a source gives last.
+    for each in map(renamed, sorted(given, key=lambda one: one.key not in RENAMED)):
         if each.name in names[each.section]:
             found.append(each)
             continue
-        hint = _instead(each.name, names[each.section], each.section + ".")
+        within = [name.removeprefix(f"{each.section}.") for name in names if name.startswith(f"{each.section}.")]
+        hint = _instead(each.name, [*names[each.section], *within], each.section + ".")
         if each.origin.kind == "environment":
             hint = _instead(each.origin.name, [variable(each.section, name) for name in names[each.section]])
         problems.append(f"there is no setting {each.key} ({each.origin}){hint}")

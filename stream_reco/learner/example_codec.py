@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from stream_reco.events import BadEvent, check_id
+from stream_reco.events.schema import MAX_POSITION
 from stream_reco.labels import Example
 from stream_reco.model.inputs import Inputs
 
@@ -43,6 +44,8 @@ def decode_example(data: bytes) -> Example:
         raise BadExample("weight", f"weights are {weights}: they are finite and not negative")
     if not all(0 <= time < _LATEST_MS for time in (example.event_time, example.label_time)):
         raise BadExample("timestamp", f"times are {example.event_time} and {example.label_time}: give ms since 1970")
+    if example.position is not None and not 0 <= example.position <= MAX_POSITION:
+        raise BadExample("position", f"position is {example.position}: it is 0 to {MAX_POSITION}")
     if example.features is not None and not _are_inputs(example.features):
         _LOGGER.warning("features of an example are of another release; they are computed again")
         return structs.replace(example, features=None)

@@ -143,9 +143,12 @@ def _parsed(parts: SplitResult, kind: Kind, tls: bool, password: str | None) -> 
     service, db = _service_and_db(parts.path, kind)
     if kind == "unix" and (hosts or not parts.path.strip("/")):
         raise ValueError("it must name a socket by its path: write unix:///folder/redis.sock")
+    named = () if kind == "unix" else tuple(_host_and_port(one, _PORTS[kind]) for one in hosts.split(","))
+    if kind == "one" and len(named) > 1:
+        raise ValueError("several hosts are those of sentinels (redis+sentinel://) or of a cluster (redis+cluster://)")
     return RedisAddress(
         kind=kind,
-        hosts=() if kind == "unix" else tuple(_host_and_port(one, _PORTS[kind]) for one in hosts.split(",")),
+        hosts=named,
         path=unquote(parts.path) if kind == "unix" else "",
         service=service,
         db=int(options.pop("db", db)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from stream_reco.train.batch import is_finite
 from stream_reco.train.delayed_feedback import LateShare, corrected
 from stream_reco.train.settings import TrainSettings
 
+_LOGGER = logging.getLogger(__name__)
 _FIRST_ACCUMULATOR = 0.1
 """Adagrad's sum of squares before the first step (TensorFlow's default), so that the first step is not the longest."""
 _IDLE_A_STEP = 1000
@@ -140,6 +142,7 @@ class Trainer:
             weights = {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
             load_weights(model.network, weights)
         _check_tables(tables, self.tables)
+        _warn_of_optimizers(self.model.tables, tables)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.items():
             if name.startswith("adam."):
@@ -185,6 +188,23 @@ def _check_tables(given: Mapping[str, EmbeddingTable], wanted: Mapping[str, Embe
             raise ValueError(
                 f"the table given as {name!r} is {other} instead of {ours}: it is of a model with other sizes, or of"
                 " another version; start with a new data folder, or restore the model settings that it was trained with"
+            )
+
+
+def _warn_of_optimizers(specs: Sequence[TableSpec], kept: Mapping[str, EmbeddingTable]) -> None:
+    """Warn where a model asks for another optimizer than its rows were created with; who calls compares the trainer's.
+
+    Rows hold what their optimizer has summed up, so they go on with it.
+    """
+    for spec in specs:
+        created_with = kept[spec.name].optimizer
+        if spec.optimizer is not None and created_with != spec.optimizer:
+            _LOGGER.warning(
+                "the settings ask for %s in the table %r, but it was created with %s, which stays in force: start with"
+                " a new data folder to change it",
+                spec.optimizer,
+                spec.name,
+                created_with,
             )
 
 

@@ -51,6 +51,10 @@ def test_without_a_word_it_is_the_default_with_its_defaults() -> None:
         ("[model.bpr]\ndim = 0\n", "dim is 0: vectors have at least one number"),
         ('[model.bpr]\ndim = "many"\n', "model.bpr.dim = 'many'"),
         ("[model.bpm]\ndim = 3\n", "no setting model.bpm"),
+        ("[model.bpm]\ndim = 3\n", "did you mean model.bpr?"),
+        ("[model.xyzzy]\ndim = 3\n", "choose from model.name, model.two_tower_dcn, model.glmix, model.bpr"),
+        ("[model]\nbpr = 5\n", "model.bpr is 5 (file"),
+        ("[model]\nbpr = 5\n", "write [model.bpr] and settings below it"),
     ],
 )
 def test_problems_are_named(text: str, problem: str, tmp_path: Path) -> None:
@@ -69,3 +73,10 @@ def test_what_settings_were_called_before_still_works_and_warns(
     assert len(caplog.messages) == 4
     assert "model.item_dim" in caplog.messages[0]
     assert "is called model.two_tower_dcn.item_dim now" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("old_last", [True, False])
+def test_the_present_name_of_a_setting_counts_whichever_stands_last(old_last: bool, tmp_path: Path) -> None:
+    old, new = "[model]\nhidden = 64\n", "[model.two_tower_dcn]\nhidden = 32\n"
+    settings = load(written(tmp_path, new + old if old_last else old + new)).settings.model.settings
+    assert settings == TwoTowerDcnSettings(hidden=32)

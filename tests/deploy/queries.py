@@ -24,7 +24,7 @@ _MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
 _GROUPED = re.compile(r"\b(sum|avg|min|max|count)\s+by\s*\(([^)]*)\)\s*\(")
 WORK = {*SPECS, TRAINING}
 # The rooms of the loop in one process: what they alone feed, no process of a deployment shows.
-_ELSEWHERE = {"stream_reco/embedded", "stream_reco/cli"}
+_ELSEWHERE = {"stream_reco/embedded", "stream_reco/cli", "stream_reco/experiments", "stream_reco/terminal"}
 _DECLARED = "stream_reco/metrics"
 
 

@@ -14,6 +14,8 @@ from stream_reco.embedded import Engine
 from stream_reco.embedding import PRECISIONS
 from stream_reco.events import Action
 from stream_reco.labels.settings import LabelSettings
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.zoo.glmix import GlmixSettings
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.train.settings import TrainSettings
 
@@ -21,8 +23,8 @@ NOW = 1_700_000_000_000
 BEFORE = Settings()
 
 
-def begun(folder: Path) -> None:
-    with Engine(folder, BEFORE, clock=ManualClock(NOW)) as engine:
+def begun(folder: Path, settings: Settings = BEFORE) -> None:
+    with Engine(folder, settings, clock=ManualClock(NOW)) as engine:
         engine.ingest([Action(user_id=1, item_id="a", action="view", timestamp=NOW)])
         engine.checkpoint()
 
@@ -54,6 +56,24 @@ def test_equal_settings_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFix
     begun(tmp_path)
     with caplog.at_level(logging.WARNING), Engine(tmp_path, BEFORE, clock=ManualClock(NOW)):
         assert not caplog.records
+
+
+def test_the_learning_rate_of_a_model_cannot_change_and_that_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow, fast = (
+        replace(BEFORE, model=ModelSettings("glmix", GlmixSettings(learning_rate=rate))) for rate in (0.05, 0.5)
+    )
+    begun(tmp_path, slow)
+    with caplog.at_level(logging.WARNING):
+        with Engine(tmp_path, slow, clock=ManualClock(NOW)):
+            assert not caplog.records
+        with Engine(tmp_path, fast, clock=ManualClock(NOW)):
+            messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 3
+    for message, table in zip(messages, ("everybody", "user", "item"), strict=True):
+        assert "lr=0.5, " in message
+        assert f"the table {table!r}, but it was created with Adagrad(lr=0.05, " in message
 
 
 def test_weights_of_actions_change_with_the_settings(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_what_was_written_is_read() -> None:
         (changed(weight=-1.0), "weight"),
         (changed(event_time=-5), "timestamp"),
         (changed(label_time=2**60), "timestamp"),
+        (changed(position=2**63), "position"),
+        (changed(position=-2), "position"),
         (changed(features="no base64!"), "json"),
     ],
 )

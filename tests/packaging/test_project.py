@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import stream_reco
 from tests.programs import COMMAND, environ
 
@@ -45,3 +47,12 @@ def test_the_licence_is_the_one_that_is_named() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_no_built_package_is_committed() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.whl", "*.tar.gz", "*.egg"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert tracked.stdout == ""

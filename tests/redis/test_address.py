@@ -53,6 +53,7 @@ def test_an_address_is_shown_as_it_was_given(url: str) -> None:
     ("url", "why"),
     [
         ("", "begins with one of"),
+        ("redis://a:1,b:2/0", "several hosts are those of sentinels"),
         ("localhost:6379", "begins with one of"),
         (f"http://u:{SECRET}@h", "begins with one of"),
         ("redis://", "host:port"),
