@@ -82,11 +82,12 @@ class Replica:
         """Whether a follower failed in the middle of a publication: only a snapshot is applied then."""
         self.away = False
         """Whether the channel could not be reached when it was polled last."""
+        self.problem: str | None = None
+        """Why publications are refused that no snapshot would put right; None where they are applied."""
         self._followers = dict(followers or {})
         self._applied = applied
         self._precision = precision
         self._tables: dict[str, ReplicaTable] = {}
-        self._complaint = ""
         self._cursor = ""
         self._ahead = (0, 0)
         self._lock = ReadersWriterLock()
@@ -170,8 +171,8 @@ class Replica:
 
     def _warn(self, error: BadPublication) -> None:
         """Log what only people can put right, once for each sentence; everything else a snapshot puts right."""
-        if error.reason in _FOR_PEOPLE and str(error) != self._complaint:
-            self._complaint = str(error)
+        if error.reason in _FOR_PEOPLE and str(error) != self.problem:
+            self.problem = str(error)
             _LOGGER.warning("%s; version %d is served on", error, self.version)
 
     def _check_model(self, publication: Publication) -> None:
@@ -199,7 +200,7 @@ class Replica:
             self.epoch, self.version = publication.epoch, publication.version
             self.watermark, self.created = publication.watermark, publication.created
             self.examples = publication.examples
-            self.torn = False
+            self.torn, self.problem = False, None
             # A snapshot that was sent before the gap does not close it.
             arrived = publication.snapshot and (self.epoch, self.version) >= self._ahead
             self.waiting = self.waiting and not arrived

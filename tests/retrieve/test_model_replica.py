@@ -47,6 +47,11 @@ def test_another_model_is_refused_by_name(ours: str, theirs: str, caplog: pytest
     assert caplog.messages == [f"publication is of model '{theirs}', replica of '{ours}'; version 0 is served on"]
     replica.poll(channel)
     assert len(caplog.messages) == 1
+    assert replica.problem == f"publication is of model '{theirs}', replica of '{ours}'"
+    channel.send(replace(publication(ModelSettings(ours).build()), epoch=2))
+    assert replica.poll(channel) == 1
+    after: str | None = replica.problem
+    assert after is None
 
 
 def test_other_sizes_are_refused_and_the_settings_named(caplog: pytest.LogCaptureFixture) -> None:

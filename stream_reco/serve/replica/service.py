@@ -105,9 +105,7 @@ class ReplicaService:
         replica = self._served.replica
         try:
             applied = replica.poll(self._channel)
-        except (
-            Exception
-        ) as error:  # a publication that cannot be applied must not end the serving of the present version
+        except Exception as error:  # what cannot be applied must not end the serving of the present version
             _LOGGER.exception("a publication could not be applied; version %d stays served", replica.version)
             self._problem = f"{type(error).__name__}: {error}"
             return False
@@ -220,7 +218,7 @@ class ReplicaService:
             "items": len(self._served.signals.catalogue),
             "stream_time": self.stream_time,
             "state": "failed" if failed else "ready" if self.ready() else "starting",
-            "problem": self._problem,
+            "problem": self._problem or replica.problem,
             "channel_away": replica.away,
             "waits_for_snapshot": replica.waiting,
             "users_away": self._users.away,

@@ -34,6 +34,9 @@ def test_it_refuses_the_publications_by_name(redis_server: RedisServer, tmp_path
             other.wait_for("publication is of model 'bpr', replica of 'two_tower_dcn'; version 0 is served on", 120)
             status, answer = other.ask("GET", "/health/ready")
             assert status == 503, answer
+            _, facts = other.ask("GET", "/v1/status")
+            assert isinstance(facts, dict)
+            assert facts["problem"] == "publication is of model 'bpr', replica of 'two_tower_dcn'"
             follower.wait_until_it_recommends()
         finally:
             follower.kill()
