@@ -51,6 +51,8 @@ WEB = frozenset({"uvicorn", "uvloop", "httptools", "starlette", "fastapi", "lite
 API = "stream_reco.serve.http"
 MOST_MODULE_LINES = 350
 MOST_FUNCTION_LINES = 50
+MOST_KERNEL_PARAMETERS = 7
+"""Arrays of one type are easily mixed up, and nothing checks them: what belongs together goes as a named tuple."""
 NAMELESS = frozenset({"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc"})
 _TIME = frozenset({"time", "time_ns", "localtime", "gmtime", "ctime"})
 _DATES = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
@@ -267,6 +269,18 @@ def names_of_two_classes(modules: list[Module]) -> Iterator[str]:
             yield f"{len(found)} classes are called {name}: {', '.join(found)}"
 
 
+def crowded_kernels(modules: list[Module]) -> Iterator[str]:
+    """Compiled functions with more parameters than a reader can keep apart."""
+    for module in modules:
+        for function in module.functions():
+            given = function.args
+            parameters = len([*given.posonlyargs, *given.args, *given.kwonlyargs])
+            compiled = any("jit" in ast.unparse(decorator) for decorator in function.decorator_list)
+            if compiled and parameters > MOST_KERNEL_PARAMETERS:
+                where = f"{module.path}:{function.lineno}"
+                yield f"{where}: kernel {function.name} has {parameters} parameters: put them into named tuples"
+
+
 def nameless(modules: list[Module]) -> Iterator[str]:
     """Modules named after nothing."""
     for module in modules:
@@ -321,6 +335,7 @@ RULES: tuple[Rule, ...] = (
     too_large,
     names_of_two_classes,
     nameless,
+    crowded_kernels,
     hidden_inputs,
 )
 
@@ -410,6 +425,11 @@ BAD: list[tuple[Rule, dict[str, str], str]] = [
         {"stream_reco/sync/a.py": "class Rows: ...", "topologies/b.py": "x = 1\nclass Rows: ..."},
         "topologies/b.py:2",
     ),
+    (
+        crowded_kernels,
+        {"stream_reco/signals/a.py": "@njit(cache=True)\ndef add(a, b, c, d, e, f, g, h):\n    pass"},
+        "add has 8 parameters",
+    ),
     (nameless, {"stream_reco/sync/utils.py": ""}, "utils"),
     (nameless, {"stream_reco/helpers/sync.py": ""}, "helpers"),
     (hidden_inputs, {"stream_reco/sync/a.py": "import time\ntime.time()"}, "a.py:2"),
@@ -432,6 +452,7 @@ GOOD = {
     "stream_reco/config/a.py": "from stream_reco.labels.settings import LabelSettings",
     "stream_reco/embedded/__init__.py": "from stream_reco.embedded.a import Engine",
     "stream_reco/embedded/a.py": "from stream_reco import clock, config, serve",
+    "stream_reco/signals/a.py": "@njit\ndef f(a, b, c, d, e, f, g):\n    pass\ndef g(a, b, c, d, e, f, g, h): ...",
     "stream_reco/train/a.py": "import numpy as np\nnp.random.default_rng(7)\nclass A: ...\nclass _Part: ...",
     "stream_reco/train/b.py": "class _Part: ...\nclass B:\n    class A: ...",
     "stream_reco/cli/a.py": "from stream_reco.embedded import Engine\ndef f():\n    from topologies import app",

@@ -5,6 +5,8 @@ Here the latest actions stay single in the record until newer ones push them out
 part of a stored interest. So each action counts exactly once, and the interests of the latest actions can still change.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -167,35 +169,48 @@ def _write_interests(
     return rank
 
 
+class Actions(NamedTuple):
+    """Actions to look at, newest first."""
+
+    items: Indices
+    """int64[n]: embedding keys."""
+    times: Indices
+    """int64[n], ms."""
+    vectors: Vectors
+    """float32[n, d]: unit vectors of the items, zeros where nothing is known."""
+
+
+class Clustering(NamedTuple):
+    """How actions become interests."""
+
+    window: int
+    """So many newest actions stay single in the record."""
+    limit: float
+    """α²: squared height at which clusters are cut."""
+    decay: float
+    """λ per ms."""
+    horizon: int
+    """ms after which an action counts no more."""
+    most: int
+    """Interests beyond which the nearest merge, however far."""
+
+
 @njit(cache=True, nogil=True)
-def recluster(
-    old: Rows,
-    stored: Vectors,
-    items: Indices,
-    times: Indices,
-    vectors: Vectors,
-    now: int,
-    window: int,
-    limit: float,
-    decay: float,
-    horizon: int,
-    most: int,
-) -> tuple[Rows, int]:
+def recluster(old: Rows, stored: Vectors, actions: Actions, now: int, how: Clustering) -> tuple[Rows, int]:
     """A user's new record from the old one and the actions to look at.
 
-    `stored` float32[m, d] are the vectors of the m interests of `old`; `items` int64[n], `times` int64[n] (ms) and
-    `vectors` float32[n, d] the actions, newest first, of which the first `window` stay single; `limit` is alpha²,
-    `decay` λ per ms, `horizon` in ms, `most` the number of interests beyond which the nearest merge, however far. The
-    second answer is −1, or the number of the first vector that is not finite, the stored ones after the actions.
+    `stored` float32[m, d] are the vectors of the m interests of `old`. The second answer is −1, or the number of the
+    first vector that is not finite, the stored ones after the actions.
     """
-    points, length = _points(vectors, stored)
+    items, times, decay = actions.items, actions.times, how.decay
+    points, length = _points(actions.vectors, stored)
     for i in range(len(length)):
         if not np.isfinite(length[i]):
             return old[:0], i
-    rows, points, line = _gather(_settle(old, items, times, decay), points, length, items, times, now, horizon)
-    labels = _cluster(points, limit, most)
+    rows, points, line = _gather(_settle(old, items, times, decay), points, length, items, times, now, how.horizon)
+    labels = _cluster(points, how.limit, how.most)
     clusters = _count(labels)
-    alone = min(window, len(items))
+    alone = min(how.window, len(items))
     record = np.empty(clusters + alone, ROW)
     rank = _write_interests(record, rows, points, labels, clusters, now, decay)
     for i in range(alone):

@@ -1,18 +1,19 @@
 """The interests of every live user."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from stream_reco.interests.record import ROW, Rows, Vectors, importance_of, recluster
+from stream_reco.interests.record import ROW, Actions, Clustering, Rows, Vectors, importance_of, recluster
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.interests.ward import Indices, Vector
 
 VectorsOf = Callable[[Indices], Vectors]
 State = dict[str, npt.NDArray[np.generic]]
 
+T = TypeVar("T", bound=np.generic)
 _NOTHING: Rows = np.empty(0, ROW)
 
 
@@ -46,9 +47,15 @@ class Interests:
         self.settings = settings or InterestSettings()
         # In the order of the last write, so that the idle come first.
         self._rows: dict[int | str, Rows] = {}
-        self._limit = self.settings.alpha**2
         self._decay = self.settings.decay_per_ms
         self._horizon = self.settings.horizon_ms
+        self._clustering = Clustering(
+            self.settings.recent,
+            self.settings.alpha**2,
+            self._decay,
+            self._horizon,
+            self.settings.max_clusters,
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -120,20 +127,8 @@ class Interests:
                 f"{len(items)} items, {len(times)} times, vectors {vectors.shape} and medoid vectors {stored.shape} do "
                 "not match; each action has an item, a time and a vector, all of one dimension"
             )
-        s = self.settings
-        rows, bad = recluster(
-            old,
-            _plain(stored, np.float32),
-            _plain(items, np.int64),
-            _plain(times, np.int64),
-            _plain(vectors, np.float32),
-            now,
-            s.recent,
-            self._limit,
-            self._decay,
-            self._horizon,
-            s.max_clusters,
-        )
+        actions = Actions(_plain(items, np.int64), _plain(times, np.int64), _plain(vectors, np.float32))
+        rows, bad = recluster(old, _plain(stored, np.float32), actions, now, self._clustering)
         if bad >= 0:
             key = items[bad] if bad < len(items) else old["key"][bad - len(items)]
             raise ValueError(f"the vector of item {key} is not finite; interests of user {user!r} stay as they were")
@@ -185,9 +180,9 @@ class Interests:
         return store
 
 
-def _plain(array: npt.NDArray[np.generic], dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+def _plain(array: npt.NDArray[np.generic], dtype: type[T]) -> npt.NDArray[T]:
     # One layout means one compiled version; a read-only array would compile another in the middle of traffic.
-    plain = np.ascontiguousarray(array, dtype)
+    plain: npt.NDArray[T] = np.ascontiguousarray(array, dtype)
     return plain if plain.flags.writeable else plain.copy()
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.vector_index import VectorIndex
-from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING, Gatherer
+from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING, Asked, Gatherer, ProposalLists
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
 
@@ -82,16 +82,9 @@ class Retriever:
         near: tuple[NDArray[np.int32], NDArray[np.int32]],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n]."""
-        return self._gather(
-            signals.trends,
-            signals.counts.pairs,
-            signals.counts.popular,
-            signals.catalogue.available,
-            recent,
-            context.values,
-            blocked,
-            *near,
-        )
+        counts = signals.counts
+        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, signals.catalogue.available)
+        return self._gather(lists, Asked(recent, context.values, blocked, *near))
 
 
 def source_name(bits: int) -> str:

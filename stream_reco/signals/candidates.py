@@ -18,44 +18,68 @@ PAIR_SEEDS = 8
 _BLOCKED = np.int32(-2)
 
 
+class _Scratch(NamedTuple):
+    """Where candidates are collected; used again by later calls."""
+
+    found: NDArray[np.int32]
+    """int32[limit]: their slots."""
+    sources: NDArray[np.int32]
+    """int32[limit]: the bits of their sources."""
+    places: NDArray[np.int32]
+    """int32[at least as many as slots]: where a slot is in `found`; all −1 before and after a call."""
+
+
+class ProposalLists(NamedTuple):
+    """What the signals propose from."""
+
+    trends: Trends
+    pairs: Lists
+    """Co-visits by item slot."""
+    popular: Lists
+    """Popular items by context value."""
+    available: NDArray[np.bool_]
+    """bool[slots]: items that may be proposed."""
+
+
+class Asked(NamedTuple):
+    """What a request proposes from, and what it must not be offered."""
+
+    recent: NDArray[np.int32]
+    """int32[RECENT]: the user's newest items, newest first, −1 behind the last."""
+    values: NDArray[np.int32]
+    """int32[fields]: numbers of the context values, −1 where absent."""
+    blocked: NDArray[np.int32]
+    """int32[m]: slots that are never proposed."""
+    extra: NDArray[np.int32]
+    """int32[m]: proposals of other sources, −1 is skipped."""
+    extra_sources: NDArray[np.int32]
+    """int32[m]: the bits of their sources."""
+
+
 @njit(cache=True, nogil=True)
-def _propose(
-    slot: int,
-    source: int,
-    available: NDArray[np.bool_],
-    places: NDArray[np.int32],
-    found: NDArray[np.int32],
-    sources: NDArray[np.int32],
-    count: int,
-) -> int:
+def _propose(slot: int, source: int, available: NDArray[np.bool_], scratch: _Scratch, count: int) -> int:
     """Add a slot to the candidates, or its source to the candidate that it already is."""
     if slot >= available.shape[0]:
         return count
-    place = places[slot]
+    place = scratch.places[slot]
     if place >= 0:
-        sources[place] |= source
-    elif place == EMPTY and available[slot] and count < found.shape[0]:
-        places[slot] = count
-        found[count] = slot
-        sources[count] = source
+        scratch.sources[place] |= source
+    elif place == EMPTY and available[slot] and count < scratch.found.shape[0]:
+        scratch.places[slot] = count
+        scratch.found[count] = slot
+        scratch.sources[count] = source
         return count + 1
     return count
 
 
 @njit(cache=True, nogil=True)
 def _propose_all(
-    slots: NDArray[np.int32],
-    source: int,
-    available: NDArray[np.bool_],
-    places: NDArray[np.int32],
-    found: NDArray[np.int32],
-    sources: NDArray[np.int32],
-    count: int,
+    slots: NDArray[np.int32], source: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
 ) -> int:
     for slot in slots:
         if slot < 0:
             break
-        count = _propose(slot, source, available, places, found, sources, count)
+        count = _propose(slot, source, available, scratch, count)
     return count
 
 
@@ -66,15 +90,13 @@ def _propose_lists(
     quota: int,
     source: int,
     available: NDArray[np.bool_],
-    places: NDArray[np.int32],
-    found: NDArray[np.int32],
-    sources: NDArray[np.int32],
+    scratch: _Scratch,
     count: int,
 ) -> int:
     """Propose the first `quota` keys of each of the rows; a negative row is skipped."""
     for row in rows:
         if 0 <= row < lists.keys.shape[0]:
-            count = _propose_all(lists.keys[row, :quota], source, available, places, found, sources, count)
+            count = _propose_all(lists.keys[row, :quota], source, available, scratch, count)
     return count
 
 
@@ -86,47 +108,25 @@ def _mark(slots: NDArray[np.int32], mark: int, places: NDArray[np.int32]) -> Non
 
 
 @njit(cache=True, nogil=True)
-def gather(
-    trends_trending: NDArray[np.int32],
-    trends_fresh: NDArray[np.int32],
-    pairs: Lists,
-    popular: Lists,
-    available: NDArray[np.bool_],
-    recent: NDArray[np.int32],
-    values: NDArray[np.int32],
-    blocked: NDArray[np.int32],
-    extra: NDArray[np.int32],
-    extra_sources: NDArray[np.int32],
-    quotas: NDArray[np.int32],
-    places: NDArray[np.int32],
-    found: NDArray[np.int32],
-    sources: NDArray[np.int32],
-) -> int:
-    """Fill `found` int32[n] with distinct slots and `sources` int32[n] with their bits; returns their number.
+def gather(lists: ProposalLists, asked: Asked, quotas: NDArray[np.int32], scratch: _Scratch) -> int:
+    """Fill `scratch` with distinct slots and the bits of their sources; returns their number.
 
-    `extra` int32[m] (−1 is skipped) are proposals of other sources; `blocked` slots are never proposed. `quotas`
-    int32[4]: how many each trending list, co-visit list, context list and the fresh list may propose. `places`
-    int32[at least as many as `available`] is scratch, all −1 before and after.
+    `quotas` int32[4]: how many each trending list, co-visit list, context list and the fresh list may propose.
     """
-    _mark(blocked, _BLOCKED, places)
+    trends, available = lists.trends, lists.available
+    _mark(asked.blocked, _BLOCKED, scratch.places)
     count = 0
-    for place in range(extra.shape[0]):
-        if extra[place] >= 0:
-            count = _propose(extra[place], extra_sources[place], available, places, found, sources, count)
-    for kind in range(trends_trending.shape[0]):
-        count = _propose_all(trends_trending[kind, : quotas[0]], TRENDING, available, places, found, sources, count)
-    count = _propose_lists(pairs, recent[:PAIR_SEEDS], quotas[1], COVISIT, available, places, found, sources, count)
-    count = _propose_lists(popular, values, quotas[2], CONTEXTUAL, available, places, found, sources, count)
-    count = _propose_all(trends_fresh[: quotas[3]], FRESH, available, places, found, sources, count)
-    _mark(found[:count], EMPTY, places)
-    _mark(blocked, EMPTY, places)
+    for place in range(asked.extra.shape[0]):
+        if asked.extra[place] >= 0:
+            count = _propose(asked.extra[place], asked.extra_sources[place], available, scratch, count)
+    for kind in range(trends.trending.shape[0]):
+        count = _propose_all(trends.trending[kind, : quotas[0]], TRENDING, available, scratch, count)
+    count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], quotas[1], COVISIT, available, scratch, count)
+    count = _propose_lists(lists.popular, asked.values, quotas[2], CONTEXTUAL, available, scratch, count)
+    count = _propose_all(trends.fresh[: quotas[3]], FRESH, available, scratch, count)
+    _mark(scratch.found[:count], EMPTY, scratch.places)
+    _mark(asked.blocked, EMPTY, scratch.places)
     return int(count)
-
-
-class _Scratch(NamedTuple):
-    found: NDArray[np.int32]
-    sources: NDArray[np.int32]
-    places: NDArray[np.int32]
 
 
 class Gatherer:
@@ -141,36 +141,10 @@ class Gatherer:
         # The kernel runs beside other threads, so no two calls may hold the same scratch.
         self._spare: list[_Scratch] = []
 
-    def __call__(
-        self,
-        trends: Trends,
-        pairs: Lists,
-        popular: Lists,
-        available: NDArray[np.bool_],
-        recent: NDArray[np.int32],
-        values: NDArray[np.int32],
-        blocked: NDArray[np.int32],
-        extra: NDArray[np.int32],
-        extra_sources: NDArray[np.int32],
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def __call__(self, lists: ProposalLists, asked: Asked) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Slots int32[n] and source bits int32[n] of the candidates."""
-        scratch = self._take(len(available))
-        count = gather(
-            trends.trending,
-            trends.fresh,
-            pairs,
-            popular,
-            available,
-            recent,
-            values,
-            blocked,
-            extra,
-            extra_sources,
-            self._quotas,
-            scratch.places,
-            scratch.found,
-            scratch.sources,
-        )
+        scratch = self._take(len(lists.available))
+        count = gather(lists, asked, self._quotas, scratch)
         result = scratch.found[:count].copy(), scratch.sources[:count].copy()
         self._spare.append(scratch)
         return result

@@ -67,62 +67,62 @@ def tallied(tally: DecayedTotals, place: int, now: int) -> float:
     return float(tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE))
 
 
+class RecentActions(NamedTuple):
+    """A user's newest actions, newest first."""
+
+    slots: NDArray[np.int32]
+    """int32[n]: item slots, −1 behind the last."""
+    times: NDArray[np.int64]
+    """int64[n], ms."""
+
+
+class Marks(NamedTuple):
+    """Which item slots may be counted, and whose counts have changed."""
+
+    live: NDArray[np.bool_]
+    """bool[slots]: slots that belong to an item."""
+    slots: NDArray[np.bool_]
+    """bool[slots]: set where counts of the item changed."""
+    values: NDArray[np.bool_]
+    """bool[values]: set where counts of the context value changed."""
+
+
 @njit(cache=True, nogil=True)
-def _pair(
-    pairs: Lists,
-    following: Lists,
-    slot: int,
-    recent: NDArray[np.int32],
-    times: NDArray[np.int64],
-    now: int,
-    live: NDArray[np.bool_],
-    touched: NDArray[np.bool_],
-) -> None:
+def _pair(counts: Counts, slot: int, recent: RecentActions, now: int, marks: Marks) -> None:
     """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it.
 
     It follows the newest of them directly, unless it comes late: then what was between the two is not known.
     """
     paired = 0
-    for place in range(recent.shape[0]):
-        other = recent[place]
-        after = now - times[place]
+    for place in range(recent.slots.shape[0]):
+        other = recent.slots[place]
+        after = now - recent.times[place]
         if other < 0 or paired == PAIRED_ITEMS or after > _PAIRED_WITHIN_MS:
             break
-        if after < -_PAIRED_WITHIN_MS or not live[other]:
+        if after < -_PAIRED_WITHIN_MS or not marks.live[other]:
             continue
         if other != slot:
             # The later of the two makes the pair.
-            time = max(now, times[place])
-            add_weight(pairs, other, slot, 1.0 if after >= 0 else _BACKWARD, time)
-            add_weight(pairs, slot, other, _BACKWARD if after >= 0 else 1.0, time)
-            touched[other] = True
+            time = max(now, recent.times[place])
+            add_weight(counts.pairs, other, slot, 1.0 if after >= 0 else _BACKWARD, time)
+            add_weight(counts.pairs, slot, other, _BACKWARD if after >= 0 else 1.0, time)
+            marks.slots[other] = True
             if paired == 0 and after >= 0:
-                add_weight(following, other, slot, 1.0, now)
+                add_weight(counts.following, other, slot, 1.0, now)
         paired += 1
 
 
 @njit(cache=True, nogil=True)
-def count(
-    counts: Counts,
-    slot: int,
-    recent: NDArray[np.int32],
-    times: NDArray[np.int64],
-    values: NDArray[np.int32],
-    now: int,
-    live: NDArray[np.bool_],
-    touched: NDArray[np.bool_],
-    touched_values: NDArray[np.bool_],
-) -> None:
-    """Count an action on `slot` by a user whose newest earlier actions are `recent` at `times`, newest first.
+def count(counts: Counts, slot: int, recent: RecentActions, values: NDArray[np.int32], now: int, marks: Marks) -> None:
+    """Count an action on `slot` at `now` (ms) by a user whose newest earlier actions are `recent`.
 
-    `values` are the context's value numbers by field, −1 where absent. Of `recent` only the slots that are `live`
-    bool[slots] count. The item slots and the values whose counts change are marked in `touched` bool[slots] and
-    `touched_values` bool[values].
+    `values` are the context's value numbers by field, −1 where absent. Of `recent` only live slots count. The item
+    slots and the values whose counts change are marked.
     """
     count_action(counts.items, slot, now)
     count_action(counts.everything, 0, now)
-    touched[slot] = True
-    _pair(counts.pairs, counts.following, slot, recent, times, now, live, touched)
+    marks.slots[slot] = True
+    _pair(counts, slot, recent, now, marks)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:
@@ -130,4 +130,4 @@ def count(
             add_weight(counts.popular, value, slot, 1.0, now)
             add_to_tally(counts.values, value, now)
             add_to_tally(counts.fields, field, now)
-            touched_values[value] = True
+            marks.values[value] = True

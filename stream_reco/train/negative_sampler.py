@@ -8,13 +8,16 @@ fits, so the log-odds stay those of the whole population (Covington et al. 2016 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.signals.candidates import Gatherer
+from stream_reco.signals.candidates import Asked, Gatherer, ProposalLists
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
+from stream_reco.signals.trends import Trends
 from stream_reco.train.settings import TrainSettings
 
 _LEAST_RATE = 1e-4
@@ -28,6 +31,8 @@ _QUOTAS = (100, 40, 40, 30)
 proposes by default when serving.
 """
 _NONE = np.empty(0, dtype=np.int32)
+_FIRST_MARKS = 1024
+"""Slots that there is room for at first: a small catalogue never needs more."""
 
 
 @njit(cache=True, nogil=True)
@@ -53,24 +58,33 @@ def _take(slot: int, marks: NDArray[np.uint8], slots: NDArray[np.int32], count: 
     return count + 1
 
 
+class _Sample(NamedTuple):
+    """Where a sample is written."""
+
+    marks: NDArray[np.uint8]
+    """uint8[slots]: scratch, 0 before and after."""
+    slots: NDArray[np.int32]
+    """int32[1 + draws]: the positive, then the negatives."""
+    rates: NDArray[np.float32]
+    """float32[1 + draws]: the probability that a sample includes each."""
+
+
 @njit(cache=True, nogil=True)
 def _draw(
     positive: int,
     pool: NDArray[np.int32],
     seen: NDArray[np.int32],
-    active: NDArray[np.int32],
-    cumulative: NDArray[np.float64],
-    chances: NDArray[np.float32],
+    trends: Trends,
     chance: NDArray[np.float64],
     hard: int,
-    marks: NDArray[np.uint8],
-    slots: NDArray[np.int32],
-    rates: NDArray[np.float32],
+    sample: _Sample,
 ) -> int:
-    """Fill `slots` and `rates` and return their number; shuffles `pool`.
+    """Fill `sample` and return the number of its slots; shuffles `pool`.
 
-    `chance` float64[hard + popular] are uniform numbers in [0, 1). `marks` uint8[slots] is scratch, 0 before and after.
+    `chance` float64[hard + popular] are uniform numbers in [0, 1).
     """
+    active, cumulative, chances = trends.active, trends.cumulative, trends.chances
+    marks, slots, rates = sample
     popular = chance.shape[0] - hard
     _mark(pool, _PROPOSED, marks)
     _mark(seen, _TAKEN, marks)
@@ -105,9 +119,11 @@ class NegativeSampler:
         self._hard = settings.hard_negatives
         self._draws = settings.hard_negatives + settings.popular_negatives
         self._gather = Gatherer(_POOL, _QUOTAS)
-        self._marks = np.zeros(1024, dtype=np.uint8)
-        self._slots = np.empty(1 + self._draws, dtype=np.int32)
-        self._rates = np.empty(1 + self._draws, dtype=np.float32)
+        self._sample = _Sample(
+            np.zeros(_FIRST_MARKS, dtype=np.uint8),
+            np.empty(1 + self._draws, dtype=np.int32),
+            np.empty(1 + self._draws, dtype=np.float32),
+        )
 
     def sample(
         self,
@@ -119,32 +135,11 @@ class NegativeSampler:
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Slots int32[1 + n], the positive first, and their rates float32[1 + n]; all slots are distinct."""
-        available = signals.catalogue.available
-        pool, _ = self._gather(
-            signals.trends,
-            signals.counts.pairs,
-            signals.counts.popular,
-            available,
-            recent,
-            context.values,
-            seen,
-            _NONE,
-            _NONE,
-        )
-        if len(self._marks) < len(available):
-            self._marks = np.zeros(len(available), dtype=np.uint8)
-        trends = signals.trends
-        count = _draw(
-            positive,
-            pool,
-            seen,
-            trends.active,
-            trends.cumulative,
-            trends.chances,
-            rng.random(self._draws),
-            self._hard,
-            self._marks,
-            self._slots,
-            self._rates,
-        )
-        return self._slots[:count].copy(), self._rates[:count].copy()
+        counts, available = signals.counts, signals.catalogue.available
+        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, available)
+        pool, _ = self._gather(lists, Asked(recent, context.values, seen, _NONE, _NONE))
+        if len(self._sample.marks) < len(available):
+            self._sample = self._sample._replace(marks=np.zeros(len(available), dtype=np.uint8))
+        chance = rng.random(self._draws)
+        count = _draw(positive, pool, seen, signals.trends, chance, self._hard, self._sample)
+        return self._sample.slots[:count].copy(), self._sample.rates[:count].copy()

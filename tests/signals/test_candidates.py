@@ -11,10 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, PAIR_SEEDS, TRENDING, Gatherer
+from stream_reco.signals import candidates
+from stream_reco.signals.candidates import (
+    CONTEXTUAL,
+    COVISIT,
+    FRESH,
+    PAIR_SEEDS,
+    TRENDING,
+    Gatherer,
+    ProposalLists,
+)
 from stream_reco.signals.decayed_lists import Lists, empty_lists
 from stream_reco.signals.settings import RECENT
-from stream_reco.signals.trends import Trends, no_trends
+from stream_reco.signals.trends import no_trends
 
 SLOTS, VALUES = 14, 5
 TOWER = 16
@@ -34,7 +43,7 @@ class Asked(NamedTuple):
     blocked: list[int]
     extra: list[int]
 
-    def arrays(self) -> tuple[Trends, Lists, Lists, NDArray[np.bool_], Ints, Ints, Ints, Ints, Ints]:
+    def arrays(self) -> tuple[ProposalLists, candidates.Asked]:
         trends = no_trends(6, 6)
         for kind, listed in enumerate(self.trending):
             trends.trending[kind, : len(listed)] = listed
@@ -42,17 +51,8 @@ class Asked(NamedTuple):
         recent = np.full(RECENT, -1, dtype=np.int32)
         recent[: len(self.recent)] = self.recent
         bits = np.full(len(self.extra), TOWER, dtype=np.int32)
-        return (
-            trends,
-            lists_of(self.pairs),
-            lists_of(self.popular),
-            np.array(self.available),
-            recent,
-            ints(self.values),
-            ints(self.blocked),
-            ints(self.extra),
-            bits,
-        )
+        lists = ProposalLists(trends, lists_of(self.pairs), lists_of(self.popular), np.array(self.available))
+        return lists, candidates.Asked(recent, ints(self.values), ints(self.blocked), ints(self.extra), bits)
 
     def candidates(self, limit: int, quotas: tuple[int, int, int, int]) -> dict[int, int]:
         """Slot → source bits, in the order in which they are found."""
@@ -116,9 +116,9 @@ def test_candidates_are_what_sets_give_call_after_call(
 
 def test_rows_and_slots_that_are_not_there_are_skipped() -> None:
     asked = Asked([[]] * 6, [], [[1]], [[2]], [True] * 3, [0], [0], [], [])
-    trends, pairs, popular, available, recent, values, blocked, extra, bits = asked.arrays()
-    recent[1], values = 9, ints([7])
-    slots, _ = Gatherer(9, (9, 9, 9, 9))(trends, pairs, popular, available, recent, values, blocked, extra, bits)
+    lists, arrays = asked.arrays()
+    arrays.recent[1] = 9
+    slots, _ = Gatherer(9, (9, 9, 9, 9))(lists, arrays._replace(values=ints([7])))
     assert slots.tolist() == [1]
 
 
@@ -140,11 +140,10 @@ def test_threads_share_one_gatherer() -> None:
     trends.trending[:] = rng.permutation(slots)[: trends.trending.size].reshape(trends.trending.shape)
     available, nothing = np.ones(slots, dtype=np.bool_), ints([])
     recents = rng.integers(0, slots, (64, RECENT)).astype(np.int32)
+    lists = ProposalLists(trends, pairs, popular, available)
 
     def ask(number: int) -> tuple[list[int], list[int]]:
-        found, sources = gatherer(
-            trends, pairs, popular, available, recents[number % 64], nothing, nothing, nothing, nothing
-        )
+        found, sources = gatherer(lists, candidates.Asked(recents[number % 64], nothing, nothing, nothing, nothing))
         return found.tolist(), sources.tolist()
 
     wanted = [ask(number) for number in range(64)]

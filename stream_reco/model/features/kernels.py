@@ -6,6 +6,7 @@ Counts pass through log(1 + x), so that the ranker sees ratios; shares and lifts
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,7 +16,7 @@ from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists
-from stream_reco.signals.observe import Counts, tallied
+from stream_reco.signals.observe import Counts, RecentActions, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
 from stream_reco.signals.signals import Signals
 
@@ -189,19 +190,24 @@ def _next_columns(
     out[_NEXT + 6] = _log_share(share)
 
 
+class _RequestValues(NamedTuple):
+    """The context values of one request."""
+
+    values: NDArray[np.int32]
+    """int32[fields]: number of each field's value, −1 where absent."""
+    field_of: NDArray[np.int8]
+    """int8[values]: the field that has the value in this request, −1 for other values."""
+    priors: NDArray[np.float32]
+    """float32[fields]: smoothed chance of each value over all items."""
+
+
 @njit(cache=True, nogil=True)
 def _context_columns(
-    contexts: Lists,
-    slot: int,
-    values: NDArray[np.int32],
-    field_of: NDArray[np.int8],
-    priors: NDArray[np.float32],
-    clicks: float,
-    now: int,
-    out: NDArray[np.float32],
+    contexts: Lists, slot: int, request: _RequestValues, clicks: float, now: int, out: NDArray[np.float32]
 ) -> None:
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
     fade = _decay(contexts, slot, 1, now)
+    values, field_of, priors = request
     inside = np.zeros(values.shape[0], dtype=np.float32)
     for place in range(contexts.keys.shape[1]):
         value = contexts.keys[slot, place]
@@ -248,15 +254,14 @@ def _recency_columns(
 @njit(cache=True, nogil=True)
 def fill(
     counts: Counts,
-    recent: NDArray[np.int32],
-    times: NDArray[np.int64],
-    values: NDArray[np.int32],
-    ages: NDArray[np.float32],
+    actions: RecentActions,
+    context: Context,
     now: int,
     slots: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
     """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`)."""
+    recent, times, values = actions.slots, actions.times, context.values
     totals = np.empty(_SHARED_WINDOWS, dtype=np.float32)
     elapsed = max(0, now - counts.everything.stamps[0])
     for kind in range(_SHARED_WINDOWS):
@@ -273,14 +278,15 @@ def fill(
     for field in range(values.shape[0]):
         if values[field] >= 0:
             field_of[values[field]] = field
+    request = _RequestValues(values, field_of, priors)
     for place in range(slots.shape[0]):
         row = out[place]
         row[:] = 0.0
         clicks = _item_columns(counts, slots[place], now, totals, row)
         _covisit_columns(visits[place], visited, known, fading, row)
         _next_columns(steps[place], stepped, known, fading, row)
-        _context_columns(counts.contexts, slots[place], values, field_of, priors, clicks, now, row)
-        _recency_columns(recent, times, ages, now, row)
+        _context_columns(counts.contexts, slots[place], request, clicks, now, row)
+        _recency_columns(recent, times, context.ages, now, row)
 
 
 def feature_matrix(
@@ -297,5 +303,5 @@ def feature_matrix(
     all of `recent` must be slots of these `signals`.
     """
     out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
-    fill(signals.counts, recent, times, context.values, context.ages, now, slots, out)
+    fill(signals.counts, RecentActions(recent, times), context, now, slots, out)
     return out
