@@ -253,7 +253,7 @@ def test_it_ends_well_and_nobody_waits_for_it_any_more_and_no_password_was_shown
     ("arguments", "why"),
     [
         ([], "give --data DIR"),
-        (["--data", "x", "--redis", "redis://h"], "give one of them"),
+        (["--data", "x", "--redis", "redis://h"], "give only one of them"),
         (["--redis", "redis://h", "--sync-interval", "2"], "the trainer decides"),
         (["--redis", "http://:pa55@h"], "no address of Redis"),
         (["--redis", "redis://:pa55@h/one"], "number of a database"),

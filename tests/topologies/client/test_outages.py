@@ -22,7 +22,6 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.storage.rocksdb import Changes
 from tests.kafka_server import KafkaServer
 from tests.waiting import until
-from topologies import run_partition_worker
 from topologies.client import outage_log, read_to_end
 from topologies.client.cancellation import within
 from topologies.client.configuration import consumer_arguments, producer_arguments
@@ -32,6 +31,7 @@ from topologies.partitions.assigned import AssignedPartitions
 from topologies.partitions.task import PartitionClients
 from topologies.partitions.transactions import Transactions
 from topologies.run_partition_worker import labelling
+from topologies.topics import ensure
 from topologies.topics.declaration import declared_topics, events_key
 from topologies.topics.ensure import check_topics
 from topologies.topics.report import topic_report
@@ -274,6 +274,6 @@ def test_what_kafka_refuses_for_good_is_told(settings: Settings, monkeypatch: py
     async def refuse(*_: object) -> None:
         raise TopicAuthorizationFailedError("stream-reco.events")
 
-    monkeypatch.setattr(run_partition_worker, "create_absent", refuse)
+    monkeypatch.setattr(ensure, "create_absent", refuse)
     with pytest.raises(TopicsError, match="topics to be created or described: TopicAuthorizationFailedError"):
         asyncio.run(check_topics(settings))
