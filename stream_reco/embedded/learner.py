@@ -20,7 +20,7 @@ from stream_reco.labels import Example, LabelJoiner, observe_pending
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.stream_state import StreamState
-from stream_reco.model.item_directions import item_directions
+from stream_reco.model.item_directions import ItemDirections
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.storage.rocksdb import RocksStore, StoreError
 
@@ -45,6 +45,7 @@ class Learner:
         self.queue = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
         self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs)
         self.interests = Interests(settings.interests)
+        self._directions = ItemDirections(self.queue.trainer.model)
         self._commit_at = _UNCOMMITTED
         self.on_impression: Callable[[Impression, bytes], None] | None = None
         """Called with each new impression and its `Inputs`, before it is learned from."""
@@ -140,7 +141,7 @@ class Learner:
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, vector_dim] of length 1, zeros for items that are not trained yet."""
-        return item_directions(self.queue.trainer.model, self.queue.trainer.tables, keys)
+        return self._directions.of(self.queue.trainer.tables, keys)
 
     def _show(self, event: Impression) -> None:
         slot, context = self.state.admit(event)

@@ -20,6 +20,7 @@ from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.feature_snapshots import FeatureSnapshots
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.stream_state import StreamState
+from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.signals.settings import DAY_MS, MINUTE_MS, SignalSettings
 from stream_reco.storage.checkpoint import Part, RestoredPart
@@ -87,13 +88,21 @@ class DistributedLearner:
         return True
 
     def take_example(self, example: Example) -> None:
-        """Learn from an example; features that it comes with must be `Inputs` of this release."""
+        """Learn from an example; features that it comes with must be `Inputs` of this release.
+
+        Those that were computed for another model, which needs less, are left out.
+        """
+        if example.features is not None and not self._suffices(example.features):
+            example = msgspec.structs.replace(example, features=None)
         self.labelled_until = max(self.labelled_until, example.label_time)
         settled = self.labelled_until - self._labels.lateness_ms
         self._snapshots.forget_before(settled - _EXAMPLES_COME_WITHIN_MS)
         self.queue.release(settled, self.now)
         self.queue.take([example], self.now)
         self.queue.train(self.now)
+
+    def _suffices(self, features: bytes) -> bool:
+        return "features" not in self.queue.trainer.model.needs or Inputs.from_bytes(features).dense.shape[1] > 0
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event, and learn from what waits for a step."""

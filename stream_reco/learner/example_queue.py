@@ -93,7 +93,7 @@ class ExampleQueue:
 
     def _labelled(self, example: Example, share: ExampleWeight, now: int) -> Labelled:
         features = example.features
-        if features is None or not self._suffices(features):
+        if features is None:
             features = self._features(example, now)
         position = 0 if example.position is None else example.position + 1
         return Labelled(
@@ -106,10 +106,6 @@ class ExampleQueue:
             share.feedback,
             share.rate,
         )
-
-    def _suffices(self, features: bytes) -> bool:
-        """Whether inputs hold what the model needs; those that were made for another model may not."""
-        return "features" not in self.trainer.model.needs or Inputs.from_bytes(features).dense.shape[1] > 0
 
     def _step(self) -> None:
         examples, self.waiting = self.waiting, []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
 
 
-@dataclass(frozen=True)
-class RequestState:
+class RequestState(NamedTuple):
     """What is known of a request: who asks, when and where, and what they did before."""
 
     user_key: int
@@ -50,5 +49,12 @@ def with_candidates(
         dense = feature_matrix(signals, state.recent, state.times, state.context, state.now, slots)
     else:
         dense = np.empty((len(slots), 0), dtype=np.float32)
-    certain = np.ones(len(slots), dtype=np.float32) if rates is None else rates
-    return replace(request, item_keys=signals.catalogue.keys[slots], dense=dense, rates=certain)
+    return Inputs(
+        request.user_key,
+        request.context_keys,
+        request.history_keys,
+        request.history_ages,
+        signals.catalogue.keys[slots],
+        dense,
+        np.ones(len(slots), dtype=np.float32) if rates is None else rates,
+    )

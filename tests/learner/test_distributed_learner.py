@@ -22,6 +22,7 @@ from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import predictions
@@ -341,3 +342,30 @@ def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
     assert learner.queue.trainer.examples == 0
     learner.take_example(unprompted(click("u", "d", NOW + 9)))
     assert not read(learner).history_keys.any()
+
+
+@pytest.mark.parametrize(("name", "other"), [("two_tower_dcn", "bpr"), ("bpr", "two_tower_dcn"), ("glmix", "bpr")])
+def test_features_that_another_model_was_served_with_stop_nothing(name: str, other: str) -> None:
+    """Examples wait in Kafka while the model is changed: some come with features, some without."""
+    settings = LabelSettings(), SignalSettings()
+    writer = DistributedLearner(*settings, ModelSettings(other), TrainSettings())
+    learner = DistributedLearner(*settings, ModelSettings(name), TrainSettings(batch=4))
+    for number in range(8):
+        click = Action(user_id=number % 3, item_id=number % 5, action="click", timestamp=1_700_000_000_000 + number)
+        slot, context = writer.state.admit(click)
+        features = writer.state.present.impression(click.user_id, slot, context, click.timestamp)
+        learner.take_example(
+            Example(
+                user_id=click.user_id,
+                item_id=click.item_id,
+                label=1,
+                weight=1.0,
+                reason="action",
+                event_time=click.timestamp,
+                label_time=click.timestamp,
+                features=features if number % 2 else None,
+                action="click",
+            )
+        )
+    learner.finish()
+    assert (learner.queue.examples, learner.queue.trainer.examples) == (8, 8)

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.item_directions import item_directions
+from stream_reco.model.item_directions import ItemDirections
 from stream_reco.model.settings import ModelSettings
 from stream_reco.retrieve.model_replica import model_replica
 from stream_reco.sync import Channel
@@ -22,8 +22,8 @@ class ItemVectors:
     """Follows a trainer's publications, as far as items' vectors need them, on a thread of its own."""
 
     def __init__(self, settings: ModelSettings, channel: Channel) -> None:
-        self._model = settings.build()
-        self._replica = model_replica(self._model)
+        model = settings.build()
+        self._directions, self._replica = ItemDirections(model), model_replica(model)
         self._channel = channel
         self._ending, self._came = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="vectors", daemon=True)
@@ -32,7 +32,7 @@ class ItemVectors:
     def of(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, d] of length 1; zeros for items that were not published."""
         with self._replica.reading() as replica:
-            return item_directions(self._model, replica.tables, keys)
+            return self._directions.of(replica.tables, keys)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the first version; whether it has come within so many seconds."""

@@ -12,7 +12,7 @@ from stream_reco.events import Id, key_of
 from stream_reco.interests import Medoids
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import Inputs, history_inputs
-from stream_reco.model.item_directions import item_directions
+from stream_reco.model.item_directions import ItemDirections
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import Request, UserContext
@@ -276,7 +276,7 @@ def test_exploration_is_marked_with_its_propensity() -> None:
 def test_neighbours_are_the_nearest_available_items() -> None:
     shop = open_shop()
     keys = np.array([key_of(item, "item") for item in ITEMS[:8]])
-    unit = item_directions(shop.trainer.model, shop.trainer.tables, keys)
+    unit = ItemDirections(shop.trainer.model).of(shop.trainer.tables, keys)
     cosines = unit @ unit[2]
     expected = [ITEMS[place] for place in np.argsort(-cosines) if place != 2]
     found = similar_items(shop.served, "i2", 20)
