@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move: for tests and for replays."""
+    """A clock that stands still until it is moved: for tests and for replays."""
 
     def __init__(self, now: int = 0) -> None:
         self._now = now

@@ -21,7 +21,7 @@ class InterestSettings:
     decay_per_day: float = 0.01
     """λ of the importance Σ exp(−λ·age in days)."""
     recent: int = 20
-    """Actions that are clustered anew with every action."""
+    """Actions that are clustered again with every action."""
     samples: int = 3
     """Medoids that ask for candidates in one request."""
     max_clusters: int = 16

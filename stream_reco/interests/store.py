@@ -40,7 +40,7 @@ def draw(medoids: Medoids, n: int, rng: np.random.Generator) -> Indices:
 class Interests:
     """Interests of users, kept up to date action by action; a user who is idle beyond the horizon leaves.
 
-    One thread writes; others may read beside it, since a user's record is replaced, never changed.
+    One thread writes; others may read concurrently, since a user's record is replaced, never changed.
     """
 
     def __init__(self, settings: InterestSettings | None = None) -> None:
@@ -109,14 +109,14 @@ class Interests:
         return self._rows.get(user, _NOTHING).tobytes()
 
     def restore(self, user: int | str, record: bytes) -> None:
-        """Take a user's record over. Raises ValueError where it is none."""
+        """Take a user's record over. Raises ValueError if it is not one."""
         rows: Rows = np.frombuffer(record, ROW).copy()
         self._rows.pop(user, None)
         if len(rows):
             self._rows[user] = rows
 
     def forget(self, user: int | str) -> bool:
-        """Drops all that is stored of a user; tells whether there was anything."""
+        """Drops all that is stored of a user; returns whether there was anything."""
         return self._rows.pop(user, None) is not None
 
     def _write(

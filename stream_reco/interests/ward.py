@@ -116,7 +116,7 @@ def merge_chain(square: Matrix) -> tuple[Indices, Vector]:
     length = merged = start = 0
     while merged < n - 1:
         if len(size) >= 32 and 2 * (n - merged) <= len(size):
-            # Half of the clusters are used up: what is left moves together, and the chain begins anew.
+            # Half of the clusters are used up: what is left moves together, and the chain begins again.
             square, size, point = _compact(square, size, point, n - merged)
             dead, length, start = np.zeros(n - merged), 0, 0
         # Rounding among ties may leave a used-up cluster in the chain; any live end is a valid chain.

@@ -27,7 +27,7 @@ class TableSpec:
     admission: Admission | None = None
     """When a key gets a row of its own; None: at the first sighting, or where `per_user` as the settings say."""
     ttl_ms: int | None = None
-    """After so long without training a row leaves; None: `training.row_idle_days`."""
+    """A row leaves after this long without training; None: `training.row_idle_days`."""
     per_user: bool = False
     """Whether its keys are users, who get rows as `training.user_sightings` says."""
     init_scale: float = ROW_RANGE

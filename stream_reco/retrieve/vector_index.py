@@ -1,7 +1,7 @@
 """The nearest vectors by inner product, exact while there are few, by HNSW when there are many.
 
 Updating an HNSW graph in place is slow and rots its recall, so the graph is a snapshot that is only ever rebuilt whole.
-Rows changed since are masked in it and searched exactly beside it.
+Rows changed since are masked in it and searched exactly.
 """
 
 import threading
@@ -128,7 +128,7 @@ class VectorIndex:
         """The k keys with the largest inner products, the best first: keys int64[q, k] and scores float32[q, k].
 
         `queries` float32[q, dim]. Where there are fewer keys than k the rest is key −1 at score −inf (−1 may be a key
-        itself; the score tells). Raises ValueError on another shape.
+        itself; the score decides). Raises ValueError on another shape.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.dim or k < 0:

@@ -138,7 +138,7 @@ class Gatherer:
             raise ValueError(f"limit {limit} and quotas {quotas} must not be negative; 0 leaves a source out")
         self._limit = limit
         self._quotas = np.array(quotas, dtype=np.int32)
-        # The kernel runs beside other threads, so no two calls may hold the same scratch.
+        # Kernels run concurrently, so no two calls may hold the same scratch.
         self._spare: list[_Scratch] = []
 
     def __call__(self, lists: ProposalLists, asked: Asked) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -17,8 +17,8 @@ class Catalogue:
     """Gives every live item a slot: a small dense number under which all arrays of the signals keep it.
 
     A replica mirrors the trainer's slots, so that a slot means the same item on both sides. A freed slot rests until
-    `rested`, so that whoever still holds its number finds it free, not another item in it; then it is reused, the most
-    recently freed first.
+    `rested`, so that a reader that still holds its number finds it free, not another item in it; then it is reused,
+    the most recently freed first.
     """
 
     def __init__(self) -> None:

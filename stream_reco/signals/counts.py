@@ -44,7 +44,7 @@ def empty_counts(settings: SignalSettings) -> Counts:
 
 
 def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
-    """The same counts with room for at least so many item slots and context values."""
+    """The same counts with room for at least that many item slots and context values."""
     if slots > len(counts.items.stamps):
         room = capacity_for(slots, len(counts.items.stamps))
         counts = counts._replace(

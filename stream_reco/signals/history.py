@@ -1,4 +1,4 @@
-"""What each user did lately: the newest actions in dense rows, older ones beside them."""
+"""What each user did lately: the newest actions in dense rows, older ones apart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Histories:
     """Recent actions of every live user, newest first; of equal times the one that came last counts as the newest.
 
     `items` int32[users, RECENT] of item slots (−1 where there is none), `times` int64[users, RECENT] in ms. What
-    falls off the end of a row is kept beside it up to the settings' length, for "seen" and for the daily clustering.
+    falls off the end of a row is kept apart, up to the settings' length, for "seen" and for the daily clustering.
     """
 
     def __init__(self, settings: SignalSettings) -> None:

@@ -24,9 +24,9 @@ NEXT_HALF_LIVES_MS = (20 * MINUTE_MS, 2 * HOUR_MS, 7 * DAY_MS)
 CONTEXT_HALF_LIVES_MS = (HOUR_MS, DAY_MS)
 """Half-lives of item counters given a context value, and of trending within a context value."""
 CONTEXT_FIELDS = 8
-"""At most so many categorical context fields are counted and embedded; later ones are ignored."""
+"""Categorical context fields that are counted and embedded at most; later ones are ignored."""
 TIME_FIELDS = 2
-"""At most so many context fields that hold a time become ages."""
+"""Context fields holding a time that become ages at most."""
 RECENT = 20
 """Newest actions of a user that features, co-visits and clusters look at."""
 
@@ -44,12 +44,12 @@ class SignalSettings:
     context_values: int = 512
     """Live values of a context field that are counted; a field with more is no category and is dropped."""
     item_idle_days: float = 90.0
-    """An item without any event for so long leaves, unless the catalogue lists it as available.
+    """An item without any event for this long leaves, unless the catalogue lists it as available.
 
-    So does a context value that no action came with for so long.
+    So does a context value that no action came with for as long.
     """
     user_idle_days: float = 90.0
-    """A user without any event for so long leaves."""
+    """A user without any event for this long leaves."""
     history_length: int = 1000
     """Newest actions of a user that are remembered, for what was seen and for the daily clustering."""
     history_days: float = 90.0

@@ -159,7 +159,7 @@ class Signals:
         return parts | self.coder.state() if with_coder else parts
 
     def apply(self, signals: Parts) -> None:
-        """Mirror drained signals; `apply_catalogue` with the rows drained beside them follows.
+        """Mirror drained signals; `apply_catalogue` with the rows drained at the same time follows.
 
         Raises ValueError where they were made under other settings.
         """

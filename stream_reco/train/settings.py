@@ -31,21 +31,21 @@ class TrainSettings:
     """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
     was presumed (policy `immediate`) and undo the rest, `none` does nothing."""
     row_idle_days: float = 90.0
-    """Rows of the embedding tables leave after so long without training."""
+    """Rows of the embedding tables leave after this long without training."""
     table_megabytes: float = 0.0
     """Memory (10⁶ bytes) that each embedding table takes at most: rows seen long ago and seldom make way for new ones
     there. 0: no bound."""
     user_sightings: int = 1
-    """A user has a row of their own from so many examples on, within a million examples of such users; until then one
+    """A user has a row of their own from this many examples on, within a million examples of such users; until then one
     that is learned from all of them. 2 and more spares memory where most people come once."""
     threads: int = 1
     """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
     a restart no longer ends with the very bits of an undisturbed run."""
     checkpoint_events: int = 200_000
-    """A checkpoint is written after so many events; a restart replays at most so many, and the log keeps twice as
+    """A checkpoint is written after this many events; a restart replays at most as many, and the log keeps twice as
     many."""
     checkpoint_seconds: float = 120.0
-    """A trainer over Kafka writes one after so long, too, where it has learned anything."""
+    """A trainer over Kafka writes one after this long, too, where it has learned anything."""
     checkpoint_dir: str = ""
     """Folder of a trainer over Kafka, which all that may lead share; empty: not set."""
 

@@ -44,7 +44,7 @@ class After:
         object.__setattr__(self, "window", window)
 
     def window_within(self, budget_bytes: int | None) -> int:
-        """`window`, or where it is None 2**20 sightings, or so many that the sketch takes a sixteenth of a budget."""
+        """`window`, or if it is None 2**20 sightings, or as many as fill a sixteenth of a budget with the sketch."""
         if self.window is not None:
             return self.window
         if budget_bytes is None:

@@ -35,7 +35,7 @@ from stream_reco.embedding.kernels.pointers import Pointer, Scalar, words_at
 LOAD_PERCENT = 82
 GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 32, 25
 LINES_PER_INSERT = 2
-# Every so many insertions move lines, for that many: runs are cheaper than lines one by one. A power of two.
+# Lines are moved once for this many insertions: runs are cheaper than lines one by one. A power of two.
 SHARE = 64
 
 
@@ -56,7 +56,7 @@ def take_homes(line: int, low: int, high: int, head: Pointer, index: Pointer, ta
     """Move the entries with hash in [low, high), all those of home `line` and after in the old order, into `taken`;
     `high` is the frontier.
 
-    Who passed these lines is counted anew, by those few that stay: whoever left was of a home from `line` on.
+    The passes of these lines are counted again from the entries that stay: those that left had a home from `line` on.
     """
     last = home_of(high - 1, head)
     count, at = 0, line
@@ -121,7 +121,7 @@ def move_lines(many: int, head: Pointer, index: Pointer, scratch: Pointer) -> Sc
 
 @njit(cache=True, nogil=True)
 def lines_for(rows: int) -> Scalar:
-    """The fewest lines that hold so many rows without growing."""
+    """The fewest lines that hold this many rows without growing."""
     return -(-rows * 100 // (SLOTS * LOAD_PERCENT))
 
 
@@ -138,7 +138,7 @@ def has_row(head: Pointer) -> Scalar:
 def begin_growth(head: Pointer) -> Scalar:
     """Set out for a longer order; False, with NEED_LINES set, where lines must be appended first.
 
-    A batch that tells how many rows to expect gets room for them as if the index had just grown.
+    A batch that says how many rows to expect gets room for them as if the index had just grown.
     """
     lines = head[NEW_LINES]
     wanted = max(lines, lines_for(head[EXPECTED])) * GROWTH_NUMERATOR // GROWTH_DENOMINATOR

@@ -1,6 +1,6 @@
-"""Settings of the per-row optimizers, and how many float32 numbers of state each keeps beside a row's vector.
+"""Settings of the per-row optimizers, and how many float32 numbers of state each keeps for a row.
 
-The arithmetic is in `updates.step_row`; its names and defaults are those of torch.optim.
+The arithmetic is in `optimizer_step.step_row`; its names and defaults are those of torch.optim.
 """
 
 import math

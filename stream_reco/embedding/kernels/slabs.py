@@ -40,7 +40,7 @@ def allocated(size: int) -> int:
 
 
 def slab_pages(existing: int, page_bytes: int) -> int:
-    """How many pages the next slab has where so many exist."""
+    """Pages of the next slab, given how many exist."""
     if existing * page_bytes < LARGE_BYTES:
         return max(1, existing // 8)
     size = min(max(existing * page_bytes // 256, HUGE_BYTES), LARGEST_SLAB)
@@ -163,7 +163,7 @@ class Pages(AtAddresses):
             done += size
 
     def _whole_slabs(self, size: int) -> int:
-        """Bytes of the slabs that so many bytes fill, from the first one on."""
+        """Bytes of the slabs, from the first one on, that this many bytes fill."""
         pages = 0
         while (more := pages + slab_pages(pages, self.page_bytes)) * self.page_bytes <= size:
             pages = more

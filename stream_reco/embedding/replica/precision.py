@@ -42,7 +42,7 @@ class RowFormat:
 
 
 def format_of(precision: str) -> RowFormat:
-    """The format of that name. Raises ValueError for a name that is none of PRECISIONS."""
+    """The format of that name. Raises ValueError for a name that is not in PRECISIONS."""
     for known in PRECISIONS:
         if precision == known:
             return _FORMATS[known]

@@ -32,8 +32,8 @@ class ReplicaTable(AtAddresses):
     """Rows by 64-bit key, without optimizer, admission or eviction: all that changes them is deltas.
 
     dim: numbers in a vector. name: that of the table it follows. precision: what the rows are kept in; what each loses
-    is said in `precision`. The default row is float32 always. Raises ValueError for a dim or precision that is none.
-    Reads may run in threads beside each other; `put` and `apply_delta` must be alone.
+    is said in `precision`. The default row is float32 always. Raises ValueError for an invalid dim or precision.
+    Reads may run concurrently; `put` and `apply_delta` must be alone.
     """
 
     def __init__(self, dim: int, *, name: str = "", precision: Precision = "float32") -> None:

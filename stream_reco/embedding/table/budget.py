@@ -31,7 +31,7 @@ class _Growth:
 
 
 def rows_within(store: RowStore, budget: int) -> int:
-    """The most rows for which index, rows and what is kept beside them never take more than `budget` bytes; 0: none.
+    """The most rows for which index, rows and what is kept with them never take more than `budget` bytes; 0: none.
 
     `store` is a new one of the same layout.
     """

@@ -83,7 +83,7 @@ def section(name: str, array: NDArray[Any]) -> Section:
 
 
 def write(path: Path, settings: str, sections: Iterable[Section]) -> None:
-    """Write beside `path`, sync, and move into place: after a crash the old or the new file is there, whole.
+    """Write next to `path`, sync, and move into place: after a crash the old or the new file is there, whole.
 
     Raises OSError with the reason.
     """

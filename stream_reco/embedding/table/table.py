@@ -38,7 +38,7 @@ class EmbeddingTable(AtAddresses):
     budget_bytes: a table that has come to so many (`nbytes`, without the tombstones of the next drain) gives up its
     least valuable rows for new ones; see `eviction`, where half_life_ms is that of a row's count. None: no bound.
     name, seed: with the key they decide a new row's vector, uniform in ±init_scale (FTRL rows start at zero).
-    Threads may share it: its calls wait for each other. Those of two tables run beside each other.
+    Threads may share it: its calls wait for each other. Those of two tables run concurrently.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class EmbeddingTable(AtAddresses):
         return len(victims) > 0
 
     def _give_up(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Release rows; returns their keys, which the next drain tells."""
+        """Release rows; returns their keys, which the next drain reports."""
         keys = self._store.keys_of(rows)
         gone = keys.copy()
         if len(keys):

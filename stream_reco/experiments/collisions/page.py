@@ -67,7 +67,7 @@ def _log(found: ExperimentResults) -> dict[str, object]:
 
 
 def collisions_page(found: CollisionResults, plot: str | None) -> str:
-    """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
+    """The page in Markdown; `plot` is the name of the picture next to it, if there is one."""
     results = [one.results[source.experiment.full] for source, one in found.items()]
     return "\n".join(
         [

@@ -35,7 +35,7 @@ _ABOUT = {
 
 
 def delays_page(found: list[DelayResults], more: list[DelayResults], plot: str | None) -> str:
-    """The page in Markdown; `plot` is the name of the picture beside it, if there is one.
+    """The page in Markdown; `plot` is the name of the picture next to it, if there is one.
 
     `more` are further simulated worlds, for the spread.
     """

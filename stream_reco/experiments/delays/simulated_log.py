@@ -33,7 +33,7 @@ def simulated_log_of(world: DelayWorld, folder: Path, *, fresh: bool = False) ->
 
 
 def probabilities_path(log: Path) -> Path:
-    """The file beside a log with the true probabilities, float64 in the order of the impressions."""
+    """The file next to a log with the true probabilities, float64 in the order of the impressions."""
     return log.with_suffix(".npy")
 
 

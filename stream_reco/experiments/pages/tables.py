@@ -102,7 +102,7 @@ def experiment_figures(found: ExperimentResults) -> dict[str, object]:
 
 
 def experiment_page(found: ExperimentResults, plot: str | None) -> str:
-    """The page in Markdown; `plot` is the name of the picture beside it, if there is one."""
+    """The page in Markdown; `plot` is the name of the picture next to it, if there is one."""
     title, intro = _INTROS[found.experiment.name]
     return "\n".join(
         [

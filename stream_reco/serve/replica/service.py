@@ -77,7 +77,7 @@ class ReplicaService:
         self._thread = threading.Thread(target=self._run, name="replica", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow; `opened` tells when the first version is served."""
+        """Begin to follow; `opened` is done when the first version is served."""
         self._thread.start()
 
     @property
