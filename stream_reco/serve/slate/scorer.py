@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -242,8 +243,10 @@ class Scorer:
             item_id = served.signals.catalogue.ids[slots[one.place]]
             assert item_id is not None
             source = _source(one, int(sources[one.place]))
-            metrics.SLATE_ITEMS.labels(source).inc()
             items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
+        # To find a labelled counter costs more than to count: once a source, not once an item.
+        for source, count in Counter(one.source for one in items).items():
+            metrics.SLATE_ITEMS.labels(source).inc(count)
         slate = self._numbered(items)
         if self._watch is not None and items:
             self._watch(_shown(slate, ranked, [one.place for one in chosen]))
