@@ -15,6 +15,9 @@ from stream_reco.model.training_batch import TrainingBatch
 ROW_RANGE = 0.05
 """New rows are drawn from ±0.05: small compared with what training makes of them, and not all alike."""
 
+FIRST_ACCUMULATOR = 0.1
+"""Adagrad's sum of squares before the first step (TensorFlow's default), so that the first step is not the longest."""
+
 
 @dataclass(frozen=True)
 class TableSpec:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
-from stream_reco.model.fields import TableSpec
+from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
 from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model
@@ -28,8 +28,6 @@ from stream_reco.train.delayed_feedback import LateShare, corrected
 from stream_reco.train.settings import TrainSettings
 
 _LOGGER = logging.getLogger(__name__)
-_FIRST_ACCUMULATOR = 0.1
-"""Adagrad's sum of squares before the first step (TensorFlow's default), so that the first step is not the longest."""
 _IDLE_A_STEP = 1000
 """Idle rows that leave a table in one step, so that no step waits for many."""
 
@@ -47,7 +45,7 @@ class Trainer:
             torch.manual_seed(settings.seed)
             self.model = model.build()
         self.tables = {spec.name: _table(spec, settings) for spec in self.model.tables}
-        weights = [] if self.model.network is None else list(self.model.network.parameters())
+        weights = _parameters(self.model)
         self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
         self.averaged = deepcopy(self.model)
         """The model to publish: its weights are averages over the last steps, which are less noisy than the last."""
@@ -156,7 +154,7 @@ class Trainer:
 
 
 def _table(spec: TableSpec, settings: TrainSettings) -> EmbeddingTable:
-    optimizer = spec.optimizer or Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=_FIRST_ACCUMULATOR)
+    optimizer = spec.optimizer or Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=FIRST_ACCUMULATOR)
     admission = spec.admission
     if admission is None and spec.per_user and settings.user_sightings > 1:
         admission = after(settings.user_sightings)

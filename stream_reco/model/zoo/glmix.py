@@ -17,20 +17,16 @@ from torch import Tensor
 
 from stream_reco.embedding import Adagrad
 from stream_reco.model.features.names import FEATURES
-from stream_reco.model.fields import Field, TableSpec
+from stream_reco.model.fields import FIRST_ACCUMULATOR, Field, TableSpec
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
 from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.zoo.standardise import Standardise
+from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
 
 _EVERYBODY = 1
 """The key of the one row of global coefficients."""
-_CLIP = 5.0
-"""Deviations: standardised features beyond are cut, so that one outlier cannot move all coefficients."""
-_FIRST_ACCUMULATOR = 0.1
-"""Adagrad's sum of squares before the first step (TensorFlow's default)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Glmix:
     def __init__(self, settings: GlmixSettings) -> None:
         self.settings = settings
         self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
-        optimizer = Adagrad(lr=settings.learning_rate, initial_accumulator_value=_FIRST_ACCUMULATOR)
+        optimizer = Adagrad(lr=settings.learning_rate, initial_accumulator_value=FIRST_ACCUMULATOR)
         coefficients = len(FEATURES) + 1
         self.tables = tuple(
             TableSpec(name, coefficients, optimizer, per_user=name == "user", init_scale=0.0)
@@ -73,7 +69,7 @@ class Glmix:
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate."""
-        features = self.network(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP)
+        features = self.network(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         x = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
         shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
         return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS

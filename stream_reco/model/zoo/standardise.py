@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MOST_DEVIATIONS = 5.0
+"""Models cut standardised features beyond, so that one outlier cannot move all weights."""
 _SLOWEST = 0.01
 """Least weight of a batch in the running averages: they forget over about a hundred batches."""
 _EPSILON = 1e-5

@@ -24,15 +24,13 @@ from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
 from stream_reco.model.spec import NOT_SHAPING, Need
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.zoo.standardise import Standardise
+from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
 POSITIONS = 64
 """Position biases; place 0 says that the position is unknown, later positions share the last place."""
 _ROW_SCALE = 4.0
 """Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
-_CLIP = 5.0
-"""Deviations: standardised features beyond are cut, so that one outlier cannot move all weights."""
 _NO_MATCH = -4.0
 """Match with an item that the history does not have: about what an unrelated one gets once trained."""
 _MATCHES = 3
@@ -131,7 +129,7 @@ class Ranker(nn.Module):
         item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
         match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
-        dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-_CLIP, _CLIP) * self.keep
+        dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.keep
         shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
         matches = self._matches(batch, rows, target)
         first = torch.cat([dense, item, shared.index_select(0, owners), match, matches], dim=1)

@@ -86,6 +86,8 @@ class Scorer:
         `watch` is called with every slate that is not empty.
         """
         self._served = served
+        self._request_fields = [field for field in served.model.fields if not field.per_candidate]
+        self._candidate_fields = [field for field in served.model.fields if field.per_candidate]
         self._context_of = context_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
@@ -179,8 +181,7 @@ class Scorer:
 
     def _request_rows(self, batch: Batch) -> Rows:
         """What the model reads of the requests alone."""
-        fields = [field for field in self._served.model.fields if not field.per_candidate]
-        return gather(fields, batch, self._served.replica.tables, training=False)
+        return gather(self._request_fields, batch, self._served.replica.tables, training=False)
 
     def _near(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         """Proposals over vectors for each request; none where the model gives no vectors."""
@@ -225,9 +226,8 @@ class Scorer:
         batch = collate(inputs)
         if not len(batch.item_keys):
             return [(_NO_SCORES, one) for one in inputs]
-        fields = [field for field in model.fields if field.per_candidate]
         with torch.no_grad():
-            rows = rows | gather(fields, batch, self._served.replica.tables, training=False)
+            rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
             probabilities: NDArray[np.float32] = torch.sigmoid(model.score(batch, rows)).numpy()
         return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
 
