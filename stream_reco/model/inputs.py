@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.model.features.names import FEATURES
@@ -83,9 +85,27 @@ def history_inputs(
     keys: NDArray[np.int64], recent: NDArray[np.int32], times: NDArray[np.int64], now: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """History keys and ages as `Inputs` wants them; `keys` int64[slots] are the catalogue's embedding keys."""
-    known = recent >= 0
-    ages = np.log1p(np.maximum(0, now - times) / HOUR_MS).astype(np.float32)
-    return np.where(known, keys[recent], NO_KEY), np.where(known, ages, np.float32(-1.0))
+    history, ages = np.empty(len(recent), dtype=np.int64), np.empty(len(recent), dtype=np.float32)
+    _fill_history(keys, recent, times, now, history, ages)
+    return history, ages
+
+
+@njit(cache=True, nogil=True)
+def _fill_history(
+    keys: NDArray[np.int64],
+    recent: NDArray[np.int32],
+    times: NDArray[np.int64],
+    now: int,
+    history: NDArray[np.int64],
+    ages: NDArray[np.float32],
+) -> None:
+    for place in range(recent.shape[0]):
+        if recent[place] >= 0:
+            history[place] = keys[recent[place]]
+            ages[place] = math.log1p(max(0, now - times[place]) / HOUR_MS)
+        else:
+            history[place] = NO_KEY
+            ages[place] = -1.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,6 +89,7 @@ class Retriever:
         return self._gather(lists, Asked(recent, context.values, blocked, *near))
 
 
+@cache
 def source_name(bits: int) -> str:
     """The name of the most personal source among the bits."""
     return next((name for name, bit in SOURCES.items() if bits & bit), "none")

@@ -21,7 +21,7 @@ from stream_reco.signals.counts import (
     take_counts,
 )
 from stream_reco.signals.growing import Parts, grown
-from stream_reco.signals.observe import Marks, RecentActions, count
+from stream_reco.signals.observe import count, plain
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import Trends, find_trends, no_trends
 
@@ -68,8 +68,8 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        marks = Marks(self.catalogue.live, self._touched, self._touched_values)
-        count(self.counts, slot, RecentActions(recent, times), context.values, now, marks)
+        marks = (self.catalogue.live, self._touched, self._touched_values)
+        count(plain(self.counts), slot, (recent, times), context.values, now, marks)
 
     def show(self, slot: int, now: int) -> None:
         """Count an impression."""

@@ -8,7 +8,7 @@ fits, so the log-odds stay those of the whole population (Covington et al. 2016 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -74,15 +74,17 @@ def _draw(
     positive: int,
     pool: NDArray[np.int32],
     seen: NDArray[np.int32],
-    trends: Trends,
+    plain_trends: tuple[NDArray[Any], ...],
     chance: NDArray[np.float64],
     hard: int,
-    sample: _Sample,
+    sample: tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]],
 ) -> int:
     """Fill `sample` and return the number of its slots; shuffles `pool`.
 
-    `chance` float64[hard + popular] are uniform numbers in [0, 1).
+    `plain_trends` and `sample` are `Trends` and `_Sample` as plain tuples. `chance` float64[hard + popular] are uniform
+    numbers in [0, 1).
     """
+    trends = Trends(*plain_trends)
     active, cumulative, chances = trends.active, trends.cumulative, trends.chances
     marks, slots, rates = sample
     popular = chance.shape[0] - hard
@@ -141,5 +143,5 @@ class NegativeSampler:
         if len(self._sample.marks) < len(available):
             self._sample = self._sample._replace(marks=np.zeros(len(available), dtype=np.uint8))
         chance = rng.random(self._draws)
-        count = _draw(positive, pool, seen, signals.trends, chance, self._hard, self._sample)
+        count = _draw(positive, pool, seen, tuple(signals.trends), chance, self._hard, tuple(self._sample))
         return self._sample.slots[:count].copy(), self._sample.rates[:count].copy()

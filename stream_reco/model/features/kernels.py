@@ -16,7 +16,7 @@ from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists
-from stream_reco.signals.observe import Counts, RecentActions, tallied
+from stream_reco.signals.observe import Counts, PlainCounts, named, plain, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
 from stream_reco.signals.signals import Signals
 
@@ -253,15 +253,19 @@ def _recency_columns(
 
 @njit(cache=True, nogil=True)
 def fill(
-    counts: Counts,
-    actions: RecentActions,
-    context: Context,
+    plain_counts: PlainCounts,
+    actions: tuple[NDArray[np.int32], NDArray[np.int64]],
+    context: tuple[NDArray[np.int32], NDArray[np.float32]],
     now: int,
     slots: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
-    """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`)."""
-    recent, times, values = actions.slots, actions.times, context.values
+    """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`).
+
+    `actions` are the slots and times of `RecentActions`, `context` the values and ages of a `Context`.
+    """
+    counts = named(plain_counts)
+    (recent, times), (values, ages) = actions, context
     totals = np.empty(_SHARED_WINDOWS, dtype=np.float32)
     elapsed = max(0, now - counts.everything.stamps[0])
     for kind in range(_SHARED_WINDOWS):
@@ -286,7 +290,7 @@ def fill(
         _covisit_columns(visits[place], visited, known, fading, row)
         _next_columns(steps[place], stepped, known, fading, row)
         _context_columns(counts.contexts, slots[place], request, clicks, now, row)
-        _recency_columns(recent, times, context.ages, now, row)
+        _recency_columns(recent, times, ages, now, row)
 
 
 def feature_matrix(
@@ -303,5 +307,5 @@ def feature_matrix(
     all of `recent` must be slots of these `signals`.
     """
     out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
-    fill(signals.counts, RecentActions(recent, times), context, now, slots, out)
+    fill(plain(signals.counts), (recent, times), (context.values, context.ages), now, slots, out)
     return out
