@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 import stream_reco
+from stream_reco.cli.commands.backup import backup, restore
 from stream_reco.cli.commands.bench import bench
 from stream_reco.cli.commands.dead_letters import dead_letters
 from stream_reco.cli.commands.demo import demo
 from stream_reco.cli.commands.doctor import doctor
+from stream_reco.cli.commands.export import export
 from stream_reco.cli.commands.ingest import ingest
 from stream_reco.cli.commands.learn import learn
 from stream_reco.cli.commands.models import models
@@ -29,7 +31,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, work, replay, ingest, topics, dead_letters, models, reproduce, doctor, bench):
+for command in (
+    demo,
+    serve,
+    work,
+    replay,
+    ingest,
+    backup,
+    restore,
+    export,
+    topics,
+    dead_letters,
+    models,
+    reproduce,
+    doctor,
+    bench,
+):
     app.command()(command)
 # What `reproduce` runs; people would rather replay.
 app.command(hidden=True)(learn)

@@ -185,12 +185,12 @@ class LabelJoiner:
         return self._memory
 
     def forget_user(self, user_id: Id) -> None:
-        """Delete everything about a user: what was pending or could be reversed gives no example any more.
-
-        The ids of events stay, so that repeating them does not bring the user back. Takes time in proportion to all
-        actions that are remembered.
-        """
+        """Delete a user's impressions and actions, in time proportional to all remembered; the ids of events stay."""
         self._memory.forget_user(user_id)
+
+    def of_user(self, user_id: Id) -> list[PendingImpression]:
+        """Impressions of a user that wait for a label, or whose label may still change, in the order of their times."""
+        return sorted(self._memory.of_user(user_id), key=lambda shown: (shown.time, shown.seq))
 
     def _is_new(self, event: Event) -> bool:
         progress = self._memory.progress

@@ -139,6 +139,22 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
     return None
 
 
+def newest_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, newest first, whole or not."""
+    return _newest_first(folder)
+
+
+def check_checkpoint(path: Path) -> int:
+    """The log position of a checkpoint whose every file matches its checksum. Raises CheckpointError for others."""
+    try:
+        body = _read_manifest(path)
+        for file in body.files:
+            _check_file(path, file)
+    except _DamagedError as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}; use another one") from error
+    return body.position
+
+
 def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) -> int:
     draft.mkdir()
     known = _digests_of_newest(path.parent)
@@ -194,14 +210,19 @@ def _read(path: Path) -> tuple[int, dict[str, RestoredPart]]:
     body = _read_manifest(path)
     parts: dict[str, RestoredPart] = {}
     for file in body.files:
-        source = path / file.file
-        if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
-            raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
+        source = _check_file(path, file)
         if file.kind == "folder":
             parts[file.part] = source.parent
         else:
             parts[file.part] = _load_arrays(source) if file.kind == "arrays" else source.read_bytes()
     return body.position, parts
+
+
+def _check_file(path: Path, file: _File) -> Path:
+    source = path / file.file
+    if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
+        raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
+    return source
 
 
 def _load_arrays(source: Path) -> Arrays:

@@ -129,6 +129,9 @@ class InMemory:
                 yield from self.unsettled.due(entry)
         self.deduplicator.expire(watermark)
 
+    def of_user(self, user_id: Id) -> list[PendingImpression]:
+        return self.open.of_user(user_id)
+
     def forget_user(self, user_id: Id) -> None:
         for shown in self.open.of_user(user_id):
             self.progress.pending -= shown.label is None

@@ -159,12 +159,15 @@ class OnDisk:
         self._reach(max(self._reached, (watermark, -1, -1)))
         self._ids.expire(watermark)
 
-    def forget_user(self, user_id: Id) -> None:
+    def of_user(self, user_id: Id) -> list[PendingImpression]:
         prefix = b"i" + of_id(user_id)
         keys = [key for key, _ in self.store.scan(prefix, end_of(prefix))]
         shown = [self._get(number_at(key, len(key) - 16), number_at(key, len(key) - 8)) for key in keys]
         fresh = [one for one in self._timeline.fresh.values() if one.user_id == user_id]
-        for one in [*fresh, *filter(None, shown)]:
+        return [*fresh, *filter(None, shown)]
+
+    def forget_user(self, user_id: Id) -> None:
+        for one in self.of_user(user_id):
             self.progress.pending -= one.label is None
             for action in one.actions or ():
                 if action.event_id is not None:

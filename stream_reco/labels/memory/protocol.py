@@ -159,6 +159,10 @@ class Memory(Protocol):
         """
         ...
 
+    def of_user(self, user_id: Id) -> list[PendingImpression]:
+        """All impressions of a user that are held."""
+        ...
+
     def forget_user(self, user_id: Id) -> None:
         """Delete everything about a user, except the ids of events."""
         ...

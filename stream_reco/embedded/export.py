@@ -1,0 +1,140 @@
+"""What a data folder knows of users, items and events, as lines of JSON: for people who ask, and for other programs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from stream_reco.clock import SystemClock
+from stream_reco.config import Settings
+from stream_reco.embedded.journal import records
+from stream_reco.embedded.journal.recovery import Storage, recover
+from stream_reco.embedded.learner import Learner
+from stream_reco.events import Id, ItemEvent, decode_batch, encode, key_of
+from stream_reco.events.schema import Context
+from stream_reco.signals.history import NO_ITEM
+from stream_reco.storage.backup import back_up, log_of
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """An action that is remembered of a user."""
+
+    item_id: Id
+    timestamp: int
+
+
+class KnownInterest(msgspec.Struct, frozen=True):
+    """An item that stands for one of a user's interests."""
+
+    item_id: Id
+    importance: float
+
+
+class AwaitedLabel(msgspec.Struct, frozen=True):
+    """An impression that waits for its label, or whose label may change."""
+
+    item_id: Id
+    timestamp: int
+    label: int | None
+    request_id: Id | None = None
+    context: Context | None = None
+
+
+class KnownUser(msgspec.Struct, frozen=True):
+    """All that is kept of a user, but for the events in the log."""
+
+    user_id: Id
+    history: list[HistoryEntry]
+    """Newest first."""
+    interests: list[KnownInterest]
+    impressions: list[AwaitedLabel]
+    row: list[float]
+    """The user's row in the model, empty where there is none."""
+
+
+@contextmanager
+def learner_of(folder: Path, settings: Settings) -> Iterator[Learner]:
+    """The learner of a data folder as it is now, whether or not a server writes, out of a temporary backup.
+
+    Raises what `back_up` and `recover` raise.
+    """
+    with tempfile.TemporaryDirectory(prefix="stream-reco-export-") as scratch:
+        copy = Path(scratch) / "copy"
+        back_up(folder, copy, SystemClock().now_ms())
+        storage = Storage(copy)
+        try:
+            yield recover(storage, settings)[0]
+        finally:
+            storage.close()
+
+
+def users_of(learner: Learner, user_id: Id | None = None) -> Iterator[bytes]:
+    """A line for each user with a history, or for the one given, of whom there may be nothing but a pending label."""
+    for one in learner.state.histories.users() if user_id is None else [user_id]:
+        yield _ENCODER.encode(_user(learner, one))
+
+
+def items_of(learner: Learner) -> Iterator[bytes]:
+    """A line for each item: an `item` event with what the shop said of it last, or only that there is one."""
+    catalogue = learner.state.signals.catalogue
+    for slot, item_id in enumerate(catalogue.ids):
+        if item_id is not None:
+            time = int(catalogue.described[slot] or learner.state.signals.counts.items.stamps[slot])
+            features, available = catalogue.features[slot] or {}, bool(catalogue.available[slot])
+            yield encode(ItemEvent(item_id=item_id, timestamp=time, features=features, available=available))
+
+
+def events_of(folder: Path, user_id: Id | None = None) -> Iterator[bytes]:
+    """A line for each event that the log of a data folder still holds, in their order; of one user where given."""
+    with tempfile.TemporaryDirectory(prefix="stream-reco-export-") as scratch, log_of(folder, Path(scratch)) as log:
+        for record in log.read(log.first - 1):
+            for event in decode_batch(record.payload) if record.kind == records.EVENTS else ():
+                if user_id is None or getattr(event, "user_id", None) == user_id:
+                    yield encode(event)
+
+
+def _user(learner: Learner, user_id: Id) -> KnownUser:
+    return KnownUser(
+        user_id,
+        list(_history(learner, user_id)),
+        list(_interests(learner, user_id)),
+        [
+            AwaitedLabel(one.item_id, one.time, one.label, one.request_id, one.context)
+            for one in learner.joiner.of_user(user_id)
+        ],
+        _row(learner, user_id),
+    )
+
+
+def _history(learner: Learner, user_id: Id) -> Iterator[HistoryEntry]:
+    histories, ids = learner.state.histories, learner.state.signals.catalogue.ids
+    row = histories.row_of(user_id)
+    if row < 0:
+        return
+    for slot, time in zip(*(array.tolist() for array in histories.whole(row, 0)), strict=True):
+        item_id = None if slot == NO_ITEM else ids[slot]
+        if item_id is not None:
+            yield HistoryEntry(item_id, time)
+
+
+def _interests(learner: Learner, user_id: Id) -> Iterator[KnownInterest]:
+    medoids, catalogue = learner.interests.medoids(user_id, learner.state.stream_time), learner.state.signals.catalogue
+    slots = catalogue.slots_of_keys(medoids.keys.tolist()).tolist()
+    for slot, importance in zip(slots, medoids.importance.tolist(), strict=True):
+        item_id = catalogue.ids[slot] if slot >= 0 else None
+        if item_id is not None:
+            yield KnownInterest(item_id, importance)
+
+
+def _row(learner: Learner, user_id: Id) -> list[float]:
+    trainer, key = learner.queue.trainer, np.array([key_of(user_id, "user")], dtype=np.int64)
+    tables = [trainer.tables[spec.name] for spec in trainer.model.tables if spec.per_user]
+    # Rows that are not there are read as zeros.
+    return [value for table in tables for row in table.lookup(key) if row.any() for value in row.tolist()]
