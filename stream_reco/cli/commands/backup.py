@@ -29,8 +29,9 @@ def backup(
         taken = back_up(data, out, SystemClock().now_ms())
     except (BackupError, CheckpointError, LogError) as error:
         raise Failure(str(error)) from error
+    checkpoint = f"a checkpoint at log position {taken.checkpoint}" if taken.checkpoint else "no checkpoint yet"
     typer.echo(
-        f"Backed up {data} to {out}: a checkpoint at log position {taken.checkpoint} and the log to position"
+        f"Backed up {data} to {out}: {checkpoint} and the log to position"
         f" {taken.position}, {taken.bytes / 1e6:,.1f} MB. To bring it back: stream-reco restore {out} NEW_DIR"
     )
 
