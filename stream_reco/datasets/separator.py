@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from stream_reco.datasets.errors import DatasetError
 
 _SEPARATORS: Final = (",", "\t", ";", "|", "::")
+_FIRST_ROWS = 50
 _REGULAR = 0.8
-"""The share of the first lines that must have the same number of cells."""
+"""The share of the first rows that must have the same number of cells."""
+
+
+def has_quotes(separator: str) -> bool:
+    """Whether quotes may enclose cells: only around a separator of one byte."""
+    return len(separator.encode()) == 1
 
 
 def cells_of(line: str, separator: str) -> list[str]:
     """Return the cells of one line; a separator of several characters knows no quotes. Raises `csv.Error`."""
-    if len(separator) > 1:
+    if not has_quotes(separator):
         return line.split(separator)
     return next(csv.reader([line], delimiter=separator), [])
 
@@ -32,28 +40,31 @@ def by_header(header: str, wanted: Sequence[str]) -> str:
     return max(_SEPARATORS, key=fit)
 
 
-def by_lines(path: Path, lines: Sequence[str], least: int) -> str:
-    """Return the one separator that cuts nearly all lines into the same number of cells, `least` or more.
+def by_lines(path: Path, start: str, least: int) -> str:
+    """Return the one separator that cuts nearly all rows of a file's start into as many cells, `least` or more.
 
     Raises `DatasetError` where none does, or more than one.
     """
-    fits = {separator: found for separator in _SEPARATORS if (found := _width(lines, separator)) >= max(2, least)}
+    fits = [separator for separator in _SEPARATORS if width_of(start, separator) >= max(2, least)]
     if len(fits) == 1:
-        return next(iter(fits))
+        return fits[0]
     which = f"{', '.join(map(repr, fits))} would all fit" if fits else f"none gives {least} cells in most lines"
-    raise DatasetError(
-        path,
-        "cannot tell its separator from its first lines",
-        which,
-        "Give it with --separator, and count the columns in --columns from 1.",
-    )
+    fix = "Give it with --separator, and count the columns in --columns from 1."
+    raise DatasetError(path, "cannot tell its separator from its first lines", which, fix)
 
 
-def _width(lines: Sequence[str], separator: str) -> int:
-    """The number of cells that most lines have, 0 where the lines are too different."""
+def width_of(start: str, separator: str) -> int:
+    """Return the number of cells that most rows of a file's start have, 0 where the rows are too different."""
     try:
-        widths = Counter(len(cells_of(line, separator)) for line in lines)
+        rows = [row for row in islice(_rows(start, separator), _FIRST_ROWS) if row not in ([], [""])]
     except csv.Error:
         return 0
+    widths = Counter(map(len, rows))
     width, count = widths.most_common(1)[0] if widths else (0, 0)
-    return width if count >= _REGULAR * len(lines) else 0
+    return width if count >= _REGULAR * len(rows) else 0
+
+
+def _rows(start: str, separator: str) -> Iterator[list[str]]:
+    if not has_quotes(separator):
+        return (line.split(separator) for line in start.splitlines())
+    return iter(csv.reader(io.StringIO(start, newline=""), delimiter=separator))

@@ -20,13 +20,11 @@ from stream_reco.datasets.frame import Frame, chosen_columns
 from stream_reco.datasets.lines import TextLines
 from stream_reco.datasets.reading import Reading
 from stream_reco.datasets.row_ids import row_ids
-from stream_reco.datasets.separator import by_header, by_lines, cells_of
+from stream_reco.datasets.separator import by_header, by_lines, cells_of, has_quotes, width_of
 
 # A quoted cell may hold newlines, so a row must fit a block.
 _BLOCK_BYTES = 16 << 20
-_FIRST_LINES_BYTES = 1 << 16
-_FIRST_LINES = 50
-_END_OF_LINE = re.compile(r"\r\n|[\r\n]")
+_START_BYTES = 1 << 16
 _STAND_INS = (b"\x1f", b"\x1e", b"\x1d", b"\x1c", b"\x01", b"\x02")
 """Bytes that stand for a separator of several characters; control characters that text does not have."""
 _BOM = b"\xef\xbb\xbf"
@@ -47,9 +45,10 @@ def read_text(
     separator, there, headless = _columns(path, data, wanted, reading, names)
     chosen = chosen_columns(path, wanted, there, rest=rest)
     broken: list[Any] = []
-    table = _parse(path, data, separator, len(there), broken)
+    mangled = not _is_utf8(data)
+    table = _parse(path, data, separator, len(there), broken, mangled=mangled)
     header = 0 if headless else 1
-    columns = [one_array(column) for column in table.slice(header).columns]
+    columns = [_bytes_of(one_array(column), mangled) for column in table.slice(header).columns]
     bad = np.array([row.number - 1 for row in broken], dtype=np.int64)
     if header and 0 in bad:
         raise DatasetError(path, "cannot read the header", _miscounted(broken[0]), "Check its quotes.")
@@ -79,15 +78,15 @@ def _columns(
         why = f"it starts with {shortened(data[:16])}"
         fix = "Export it as UTF-8 CSV or as Parquet, or name its encoding with --encoding, such as utf-16."
         raise DatasetError(path, "neither text in UTF-8 nor Parquet", why, fix)
-    lines = _first_lines(data)
+    start = data[:_START_BYTES].decode("utf-8", "replace")
     places = [place_of(name) for name in wanted]
     try:
         if names:
-            return reading.separator or by_lines(path, lines, len(names)), list(names), True
+            return reading.separator or by_lines(path, start, len(names)), list(names), True
         if wanted and all(places):
-            separator = reading.separator or by_lines(path, lines, max(place or 0 for place in places))
-            widths = [len(cells_of(line, separator)) for line in lines]
-            return separator, [f"#{place + 1}" for place in range(max(widths, key=widths.count))], True
+            least = max(place or 0 for place in places)
+            separator = reading.separator or by_lines(path, start, least)
+            return separator, [f"#{place + 1}" for place in range(width_of(start, separator) or least)], True
         header = _header(path, data)
         separator = reading.separator or by_header(header, wanted)
         return separator, cells_of(header, separator), False
@@ -101,13 +100,6 @@ def place_of(name: str) -> int | None:
     return int(name[1:]) if re.fullmatch(r"#[1-9][0-9]{0,5}", name) else None
 
 
-def _first_lines(data: bytes) -> list[str]:
-    start = data.lstrip(b"\r\n")[:_FIRST_LINES_BYTES]
-    lines = [line for line in _END_OF_LINE.split(start.decode("utf-8", "replace")) if line]
-    is_cut = len(start) == _FIRST_LINES_BYTES and len(lines) > 1
-    return lines[: min(len(lines) - is_cut, _FIRST_LINES)]
-
-
 def _header(path: Path, data: bytes) -> str:
     line = re.split(rb"[\r\n]", data.lstrip(b"\r\n"), maxsplit=1)[0]
     try:
@@ -117,7 +109,7 @@ def _header(path: Path, data: bytes) -> str:
         raise DatasetError(path, "cannot read the header, line 1", str(error), fix) from error
 
 
-def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any]) -> Any:
+def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any], *, mangled: bool) -> Any:
     """Return all records, the header included, as columns of bytes; those of another width go to `broken`."""
 
     def skip(row: Any) -> str:
@@ -125,12 +117,14 @@ def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any
         return "skip"
 
     delimiter = separator
-    if len(separator) > 1:
+    if not has_quotes(separator):
         stand_in = next((byte for byte in _STAND_INS if byte not in data), None)
         if stand_in is None:
             fix = "Export it with a separator of one character."
             raise DatasetError(path, f"cannot split at {separator!r}", "the file holds control characters", fix)
         data, delimiter = data.replace(separator.encode(), stand_in), stand_in.decode()
+    if mangled:  # each byte as a character: Arrow gives up at a row of wrong width whose text it cannot decode
+        data = data.decode("latin-1").encode()
     names = [str(place) for place in range(width)]
     try:
         # On one thread alone do bad rows come with their numbers. Cells stay bytes, so that one that is not UTF-8
@@ -140,7 +134,7 @@ def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=names),
             parse_options=pa.csv.ParseOptions(
                 delimiter=delimiter,
-                quote_char='"' if len(separator) == 1 else False,
+                quote_char='"' if has_quotes(separator) else False,
                 newlines_in_values=True,
                 invalid_row_handler=skip,
             ),
@@ -151,6 +145,19 @@ def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any
     except (pa.ArrowException, UnicodeDecodeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DatasetError(path, "cannot read the text file", why, "Check its quotes and lines.") from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _bytes_of(cells: Any, mangled: bool) -> Any:
+    """Return the bytes of cells as the file has them."""
+    return pa.array([cell.decode().encode("latin-1") for cell in cells.to_pylist()], pa.binary()) if mangled else cells
 
 
 def _in_utf8(frame: Frame, dead: DeadLetters) -> Frame:
