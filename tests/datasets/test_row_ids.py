@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +37,7 @@ def ids(path: Path, **options: Any) -> list[Id]:
     return [event.event_id for event in log if event.event_id is not None]
 
 
-def written(rows: list[Row], header: Row = ("u", "i", "t", "x"), **dialect: Any) -> bytes:
+def written(rows: Sequence[Row], header: Row = ("u", "i", "t", "x"), **dialect: Any) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, **dialect).writerows([header, *rows])
     return text.getvalue().encode()
@@ -58,7 +59,7 @@ def test_rows_have_one_id_exactly_if_they_are_equal_and_as_often_repeated(
     assert all(len(set(made)) == len(rows) for made in found)
     assert set(found[0]) == set(found[1])
 
-    def named(some: list[Row], made: list[Id]) -> dict[tuple[Row, int], Id]:
+    def named(some: Sequence[Row], made: list[Id]) -> dict[tuple[Row, int], Id]:
         seen: Counter[Row] = Counter()
         names = {}
         for row, name in zip(some, made, strict=True):
