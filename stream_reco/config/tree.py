@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stream_reco.config.servers import KafkaSettings, RedisSettings, StateSettings, WorkSettings
+from stream_reco.events.settings import FileSettings
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
@@ -26,6 +27,7 @@ class Settings:
     retrieve: RetrieveSettings = field(default_factory=RetrieveSettings)
     slate: SlateSettings = field(default_factory=SlateSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    files: FileSettings = field(default_factory=FileSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     state: StateSettings = field(default_factory=StateSettings)

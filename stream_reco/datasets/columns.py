@@ -1,4 +1,4 @@
-"""Columns of ids, numbers, text and context: checked vectorised, converted to Python values on demand."""
+"""Columns of numbers, text and context: checked vectorised, converted to Python values on demand."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stream_reco.events import is_canonical_integer
-from stream_reco.events.schema import MAX_ID_BYTES, MAX_POSITION
+from stream_reco.datasets.reading import CellRules
+from stream_reco.datasets.whole_numbers import integers_of
+from stream_reco.events.schema import MAX_POSITION
 
-_CSV_MISSING = frozenset({"", "NaN", "nan"})
-_EXACT_FLOAT = 2.0**53
+_NAN = frozenset({"nan", "NaN"})
 
 
 class ColumnTypeError(ValueError):
@@ -56,111 +56,80 @@ class Column:
         """Return the same values as text: numbers that are names."""
         if self.words is not None:
             return Column(self.values, [str(word) for word in self.words])
-        distinct, codes = np.unique(self.values, return_inverse=True)
-        return Column(codes, [str(value) for value in distinct.tolist()])
+        encoded = pa.array(self.values).dictionary_encode()
+        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return Column(codes, [str(value) for value in encoded.dictionary.to_pylist()])
 
 
-def ids(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
-    """Return ids and bool[n] of those that are none (missing, empty, over 512 bytes, not UTF-8, not a whole number).
-
-    A column that is `typed` keeps its type; one of a CSV is of integers if every value is a canonical int64, else text.
-    """
-    kind = array.type
-    if pa.types.is_integer(kind):
-        missing = _nulls(array)
-        if pa.types.is_uint64(kind):
-            unsigned = array.fill_null(0).to_numpy(zero_copy_only=False)
-            return Column(unsigned.astype(np.int64)), missing | (unsigned > np.uint64(np.iinfo(np.int64).max))
-        return Column(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)), missing
-    if pa.types.is_floating(kind):
-        # An integer column with holes, as pandas writes it; from 2**53 on its numbers may not be what they were.
-        numbers = array.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-        good = (np.abs(numbers) < _EXACT_FLOAT) & (numbers == np.floor(numbers))
-        return Column(np.where(good, numbers, 0).astype(np.int64)), ~good
-    column = text(array, typed=typed)
-    words = column.words or []
-    whole = None if typed else _integers(words)
-    if whole is not None:
-        return Column(np.append(whole, 0)[column.values]), column.values < 0
-    good_word = np.array([*(0 < len(word.encode()) <= MAX_ID_BYTES for word in words), False], dtype=np.bool_)
-    return column, ~good_word[column.values]
-
-
-def optional_ids(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
-    """Return ids as `ids` does, but an empty cell is None rather than bad."""
-    column, bad = ids(array, typed=typed)
-    empty = _empty(array, typed=typed)
-    if column.words is not None:
-        return Column(np.where(empty, -1, column.values), column.words), bad & ~empty
-    return _with_missing(column.values, empty), bad & ~empty
-
-
-def text(array: Any, *, typed: bool) -> Column:
-    """Return a column of text; none where it is missing or not UTF-8. Raises `ColumnTypeError` for other types."""
+def text(array: Any, missing: frozenset[str]) -> Column:
+    """Return a column of text; none where it is `missing`, null or not UTF-8. Raises `ColumnTypeError` for others."""
     kind = array.type
     if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
         raise ColumnTypeError(f"it is of type {kind}, not text or integers")
     encoded = array.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    missing = frozenset() if typed else _CSV_MISSING
     decoded = [_decoded(word) for word in encoded.dictionary.to_pylist()]
     present = [word for word in decoded if word is not None and word not in missing]
+    if len(present) == len(decoded):
+        return Column(codes, present)
     # The last entry serves code −1.
     numbers = np.full(len(decoded) + 1, -1, dtype=np.int64)
     numbers[:-1][[word is not None and word not in missing for word in decoded]] = np.arange(len(present))
     return Column(numbers[codes], present)
 
 
-def numbers(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
-    """Return finite float64 values, none where the cell is empty, and bool[n] of what is no finite number."""
-    del typed  # an empty cell is missing and the text NaN is bad in every kind of file
+def numbers(array: Any, rules: CellRules) -> tuple[Column, NDArray[np.bool_]]:
+    """Return finite float64 values, none where the cell is missing, and bool[n] of what is no finite number.
+
+    NaN is bad in every kind of file: somebody has computed it.
+    """
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         values, missing = _numpy(array), _nulls(array)
     elif pa.types.is_decimal(kind):
         values, missing = _numpy(array.cast(pa.float64())), _nulls(array)
     else:
-        column = text(array, typed=True)
-        parsed = np.array([*(to_float(word) if word else 0.0 for word in column.words or []), 0.0])
-        empty = np.array([*(not word for word in column.words or []), True])
+        column = text(array, frozenset({"", *rules.missing} - _NAN))
+        parsed = np.array([*map(to_float, column.words or []), 0.0])
+        empty = np.array([*(False for _ in column.words or []), True])
         values, missing = parsed[column.values], empty[column.values]
     values = np.where(missing, 0.0, values.astype(np.float64))
     bad = ~np.isfinite(values)
-    return _with_missing(np.where(bad, 0.0, values), missing), bad
+    return with_missing(np.where(bad, 0.0, values), missing), bad
 
 
-def positions(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
+def positions(array: Any, rules: CellRules) -> tuple[Column, NDArray[np.bool_]]:
     """Return whole numbers from 0 (or none) and bool[n] of what is neither."""
-    column, bad = numbers(array, typed=typed)
+    column, bad = numbers(array, rules)
     values = _floats(column)
     off = ~column.missing() & ((values < 0) | (values != np.floor(values)) | (values > MAX_POSITION))
     whole = np.where(off | column.missing(), 0, values).astype(np.int64)
-    return _with_missing(whole, column.missing()), bad | off
+    return with_missing(whole, column.missing()), bad | off
 
 
-def propensities(array: Any, *, typed: bool) -> tuple[Column, NDArray[np.bool_]]:
+def propensities(array: Any, rules: CellRules) -> tuple[Column, NDArray[np.bool_]]:
     """Return probabilities in (0, 1] (or none) and bool[n] of what is neither."""
-    column, bad = numbers(array, typed=typed)
+    column, bad = numbers(array, rules)
     values = _floats(column)
     return column, bad | (~column.missing() & ~((values > 0) & (values <= 1)))
 
 
-def context(array: Any, *, typed: bool) -> Column:
+def context(array: Any, rules: CellRules) -> Column:
     """Return values for a context: Parquet keeps its type; a CSV column is of integers, else floats, else text."""
     kind = array.type
     whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     if whole and not _beyond_int64(array):
-        return _with_missing(_numpy(array), _nulls(array))
+        return with_missing(_numpy(array), _nulls(array))
     if whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = _numpy(array.cast(pa.float64(), safe=False))
-        return _with_missing(np.nan_to_num(values, posinf=0, neginf=0), _nulls(array) | ~np.isfinite(values))
+        return with_missing(np.nan_to_num(values, posinf=0, neginf=0), _nulls(array) | ~np.isfinite(values))
     if pa.types.is_temporal(kind):
         array = array.cast(pa.string())
-    column = text(array, typed=typed)
-    if typed or not column.words:
+    column = text(array, rules.blank)
+    if rules.typed or not column.words:
         return column
-    integers = _integers(column.words)
-    if integers is not None:
+    at, integers = integers_of(column.words)
+    if len(at) == len(column.words):
         return Column(column.values, integers.tolist())
     floats = [to_float(word) for word in column.words]
     return Column(column.values, floats) if np.isfinite(floats).all() else column
@@ -168,25 +137,6 @@ def context(array: Any, *, typed: bool) -> Column:
 
 def _beyond_int64(array: Any) -> bool:
     return pa.types.is_uint64(array.type) and bool((_numpy(array) > np.uint64(np.iinfo(np.int64).max)).any())
-
-
-def _empty(array: Any, *, typed: bool) -> NDArray[np.bool_]:
-    kind = array.type
-    if pa.types.is_integer(kind):
-        return _nulls(array)
-    if pa.types.is_floating(kind):
-        return _nulls(array) | np.isnan(_numpy(array).astype(np.float64))
-    column = text(array, typed=True)
-    missing = {""} if typed else _CSV_MISSING
-    blank = np.array([*(word in missing for word in column.words or []), False], dtype=np.bool_)
-    found: NDArray[np.bool_] = blank[column.values] | _nulls(array)
-    return found
-
-
-def _integers(words: list[Any]) -> NDArray[np.int64] | None:
-    if not words or not all(is_canonical_integer(word) for word in words):
-        return None
-    return np.array([int(word) for word in words], dtype=np.int64)
 
 
 def _decoded(word: str | bytes | None) -> str | None:
@@ -224,7 +174,8 @@ def _nulls(array: Any) -> NDArray[np.bool_]:
     return nulls
 
 
-def _with_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> Column:
+def with_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> Column:
+    """Return values[n] as a column with none where missing bool[n] says so."""
     if not missing.any():
         return Column(values)
     distinct, codes = np.unique(values, return_inverse=True)

@@ -6,15 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 EXAMPLES_PER_REASON = 5
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """One bad row: a short reason code, `<file name>:<row>` and a message."""
+    """One bad row: a short reason code, `<file name>:<line>` (from 1; in Parquet the row) and a message."""
 
     reason: str
     where: str
@@ -23,10 +20,14 @@ class RejectedRow:
 
 @dataclass
 class DeadLetters:
-    """All bad rows of a log. `counts` maps the reason code to how many; `examples` are the first of each reason."""
+    """All bad rows of a log. `counts` maps the reason code to how many; `examples` are the first of each reason.
+
+    `notes`: what people should know of the rows that are good.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[RejectedRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         """How many rows were refused."""
@@ -38,10 +39,11 @@ class DeadLetters:
             self.examples.append(RejectedRow(reason, where, text))
         self.counts[reason] += 1
 
-    def add_rows(self, reason: str, name: str, rows: NDArray[np.int64], describe: Callable[[int], str]) -> None:
-        """Count many bad rows of one reason; `describe(i)` is asked only for the few `rows[i]` that are kept."""
-        room = max(0, EXAMPLES_PER_REASON - self.counts[reason])
-        for i in range(min(room, len(rows))):
-            self.examples.append(RejectedRow(reason, f"{name}:{rows[i]}", describe(i)))
-        if len(rows):
-            self.counts[reason] += len(rows)
+    def add_rows(
+        self, reason: str, name: str, count: int, line: Callable[[int], int], describe: Callable[[int], str]
+    ) -> None:
+        """Count many bad rows of one reason; `line(i)` and `describe(i)` are asked only for the few that are kept."""
+        for i in range(min(count, max(0, EXAMPLES_PER_REASON - self.counts[reason]))):
+            self.examples.append(RejectedRow(reason, f"{name}:{line(i)}", describe(i)))
+        if count:
+            self.counts[reason] += count

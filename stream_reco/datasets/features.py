@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from stream_reco.datasets.columns import context, ids
+from stream_reco.datasets.columns import context
 from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.errors import shortened
-from stream_reco.datasets.read import Frame, read_frame
+from stream_reco.datasets.frame import Frame
+from stream_reco.datasets.ids import ids
+from stream_reco.datasets.read import read_frame
+from stream_reco.datasets.reading import Reading
 from stream_reco.events import BadEvent, Event, Id, ItemEvent, UserEvent, validate
 
 Features = dict[str, Any]
@@ -27,6 +30,7 @@ def items_of(
     id_column: str,
     start: int,
     dead: DeadLetters,
+    reading: Reading,
     *,
     prefix: str = "",
     shape: Callable[[Features], Features] = dict,
@@ -37,38 +41,41 @@ def items_of(
     """
     return [
         ItemEvent(item_id=f"{prefix}{id_}" if prefix else id_, timestamp=start, event_id=event_id, features=features)
-        for id_, event_id, features in _described(path, id_column, dead, shape)
+        for id_, event_id, features in _described(path, id_column, dead, reading, shape)
     ]
 
 
-def users_of(path: Path, id_column: str, starts: Mapping[Id, int], start: int, dead: DeadLetters) -> list[Event]:
+def users_of(
+    path: Path, id_column: str, starts: Mapping[Id, int], start: int, dead: DeadLetters, reading: Reading
+) -> list[Event]:
     """Read a table of users as events; one is announced at `starts` (ms) where it is listed there, else at `start`."""
     return [
         UserEvent(user_id=id_, timestamp=starts.get(id_, start), event_id=event_id, features=features)
-        for id_, event_id, features in _described(path, id_column, dead, dict)
+        for id_, event_id, features in _described(path, id_column, dead, reading, dict)
     ]
 
 
 def _described(
-    path: Path, id_column: str, dead: DeadLetters, shape: Callable[[Features], Features]
+    path: Path, id_column: str, dead: DeadLetters, reading: Reading, shape: Callable[[Features], Features]
 ) -> Iterator[tuple[Any, str, Features]]:
     """Yield the id, the generated event id and the features of every row that makes a valid event."""
-    frame = read_frame(path, [id_column], dead, rest=True)
-    column, bad = ids(frame.columns[id_column], typed=frame.typed)
-    every = np.arange(len(frame.rows))
-    others = {name: context(array, typed=frame.typed).pick(every) for name, array in _others(frame, id_column)}
+    frame = read_frame(path, [id_column], dead, reading, rest=True)
+    column, bad = ids(frame.columns[id_column], frame.rules)
+    every = np.arange(frame.count)
+    names = frame.ids.names(every)
+    others = {name: context(array, frame.rules).pick(every) for name, array in _others(frame, id_column)}
     for i, id_ in enumerate(column.pick(every)):
-        where = f"{frame.name}:{frame.rows[i]}"
         if bad[i]:
+            where = f"{frame.name}:{frame.line_of(i)}"
             dead.add("id", where, f"{id_column} is {shortened(frame.columns[id_column][i].as_py())}")
             continue
         features = shape({name: values[i] for name, values in others.items() if values[i] is not None})
         try:
             validate(ItemEvent(item_id=id_, timestamp=0, features=features))
         except BadEvent as error:
-            dead.add(error.reason, where, str(error))
+            dead.add(error.reason, f"{frame.name}:{frame.line_of(i)}", str(error))
             continue
-        yield id_, where, features
+        yield id_, names[i], features
 
 
 def _others(frame: Frame, id_column: str) -> list[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.layout import Layout, check
 from stream_reco.datasets.log import Log
 from stream_reco.datasets.read import read_frame
+from stream_reco.datasets.reading import Reading
 from stream_reco.datasets.rows import ActionRows
 from stream_reco.datasets.times import Bound
 
@@ -27,8 +28,8 @@ LAYOUT = Layout(
 )
 
 
-def load(path: Path, bound: Bound) -> Log:
+def load(path: Path, bound: Bound, reading: Reading) -> Log:
     """Every click as an action `click`, with what was known before it as context."""
     dead = DeadLetters()
-    checked = check(read_frame(path, LAYOUT.wanted(), dead), LAYOUT, bound, dead)
+    checked = check(read_frame(path, LAYOUT.wanted(), dead, reading), LAYOUT, bound, dead)
     return Log(path.name, [ActionRows(checked, "click")], dead)

@@ -14,6 +14,8 @@ from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.errors import DatasetError, shortened
 from stream_reco.datasets.log import Log
 from stream_reco.datasets.read import read_bytes
+from stream_reco.datasets.reading import Reading
+from stream_reco.datasets.row_ids import RowIds, numbered, text_digests
 from stream_reco.datasets.times import Bound
 from stream_reco.events import BadEvent, Event, decode, encode
 
@@ -23,9 +25,9 @@ _BOM = b"\xef\xbb\xbf"
 class LineRows:
     """Good lines of a file, kept as bytes and decoded again when asked for: a fraction of the structs' memory."""
 
-    def __init__(self, name: str, data: bytes, spans: NDArray[np.int64], times: NDArray[np.int64]) -> None:
-        # spans int64[n, 3]: line number, first byte, byte after the last
-        self._name, self._data, self._spans, self._times = name, data, spans, times
+    def __init__(self, data: bytes, spans: NDArray[np.int64], times: NDArray[np.int64], ids: RowIds) -> None:
+        # spans int64[n, 4]: line number, first byte, byte after the last, place in `ids` or -1 for its own event_id
+        self._data, self._spans, self._times, self._ids = data, spans, times, ids
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -33,31 +35,44 @@ class LineRows:
         return self._times
 
     def build(self, rows: NDArray[np.int64]) -> list[Event]:
-        """Return the events with these indices; one without an id gets `<file name>:<row>`."""
+        """Return the events with these indices; one without an id gets that of its content (see `row_ids`)."""
+        spans = self._spans[rows]
+        made = iter(self._ids.names(spans[spans[:, 3] >= 0, 3]))
         return [
-            _named(decode(self._data[first:after]), f"{self._name}:{line}")
-            for line, first, after in self._spans[rows].tolist()
+            _named(decode(self._data[first:after]), next(made) if place >= 0 else None)
+            for _, first, after, place in spans.tolist()
         ]
 
 
-def load(path: Path, bound: Bound) -> Log:
+def load(path: Path, bound: Bound, reading: Reading) -> Log:
     """Each line as an event; an invalid line becomes a dead letter with the reason of `BadEvent`."""
-    data = read_bytes(path).removeprefix(_BOM)
+    data = read_bytes(path, reading.encoding).removeprefix(_BOM)
     dead = DeadLetters()
-    spans, times, first_error = [], [], ""
+    spans: list[tuple[int, int, int, int]] = []
+    times: list[int] = []
+    contents: list[bytes] = []
     for line, first, after in _lines(data):
         try:
-            times.append(decode(data[first:after]).timestamp)
-            spans.append((line, first, after))
+            event = decode(data[first:after])
         except BadEvent as error:
-            first_error = first_error or str(error)
             dead.add(error.reason, f"{path.name}:{line}", str(error))
+            continue
+        times.append(event.timestamp)
+        spans.append((line, first, after, len(contents) if event.event_id is None else -1))
+        if event.event_id is None:
+            contents.append(_canonical(data[first:after]))
     if set(dead.counts) == {"json"} and not spans:
         why = f"not one line is JSON, the first: {shortened(data[:60])}"
         fix = "For tables use --format table; a JSON array must become one event a line."
         raise DatasetError(path, "cannot read the file as JSON lines", why, fix)
-    found, at = np.array(spans, dtype=np.int64).reshape(-1, 3), np.array(times, dtype=np.int64)
-    return Log(path.name, [LineRows(path.name, data, *_in_bounds(path, found, at, bound, dead))], dead)
+    found, at = np.array(spans, dtype=np.int64).reshape(-1, 4), np.array(times, dtype=np.int64)
+    rows = LineRows(data, *_in_bounds(path, found, at, bound, dead), numbered(text_digests(contents)))
+    return Log(path.name, [rows], dead)
+
+
+def _canonical(line: bytes) -> bytes:
+    """The same for lines that differ in spaces or in the order of fields alone."""
+    return msgspec.json.encode(msgspec.json.decode(line), order="sorted")
 
 
 def write_events(path: Path | str, events: Iterable[Event]) -> int:
@@ -72,8 +87,8 @@ def write_events(path: Path | str, events: Iterable[Event]) -> int:
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the number (from 0), first byte and byte after the last of every line that is not blank."""
-    first = line = 0
+    """Yield the number (from 1), first byte and byte after the last of every line that is not blank."""
+    first, line = 0, 1
     while first < len(data):
         after = data.find(b"\n", first)
         after = len(data) if after < 0 else after
@@ -87,9 +102,15 @@ def _in_bounds(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     bad = bound.broken_by(times)
     off = np.flatnonzero(bad)
-    dead.add_rows("timestamp", path.name, spans[off, 0], lambda i: f"timestamp is {times[off[i]]}")
+    dead.add_rows(
+        "timestamp",
+        path.name,
+        len(off),
+        lambda i: int(spans[off[i], 0]),
+        lambda i: f"timestamp is {times[off[i]]}",
+    )
     return spans[~bad], times[~bad]
 
 
-def _named(event: Event, event_id: str) -> Event:
-    return event if event.event_id is not None else msgspec.structs.replace(event, event_id=event_id)
+def _named(event: Event, event_id: str | None) -> Event:
+    return event if event_id is None else msgspec.structs.replace(event, event_id=event_id)

@@ -14,9 +14,11 @@ import numpy as np
 from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.errors import DatasetError
 from stream_reco.datasets.features import items_of, sibling, users_of
+from stream_reco.datasets.frame import Frame
 from stream_reco.datasets.layout import Checked, Layout, check
 from stream_reco.datasets.log import Log, LogRows
-from stream_reco.datasets.read import Frame, columns_of, read_frame
+from stream_reco.datasets.read import columns_of, read_frame
+from stream_reco.datasets.reading import Reading
 from stream_reco.datasets.rows import ActionRows, ListedRows
 from stream_reco.datasets.times import Bound
 from stream_reco.events import Event, Id
@@ -29,16 +31,16 @@ _LAYOUTS = {
 _RATINGS = ("ratings.csv", "u.data")
 
 
-def load(path: Path, bound: Bound) -> Log:
+def load(path: Path, bound: Bound, reading: Reading) -> Log:
     """Every rating as an action `rating` whose value is the stars, those below `POSITIVE_FROM` included.
 
     Films are announced at the first rating of the log, people at the first rating of their own.
     """
     file = ratings_file(path)
     dead = DeadLetters()
-    frame, layout = _ratings(file, dead)
+    frame, layout = _ratings(file, dead, reading)
     checked = check(frame, layout, bound, dead)
-    parts: list[LogRows] = [ListedRows(_announced(file.parent, checked, dead)), ActionRows(checked, "rating")]
+    parts: list[LogRows] = [ListedRows(_announced(file.parent, checked, dead, reading)), ActionRows(checked, "rating")]
     return Log(file.name, parts, dead)
 
 
@@ -57,16 +59,17 @@ def ratings_file(path: Path) -> Path:
     return file
 
 
-def _ratings(file: Path, dead: DeadLetters) -> tuple[Frame, Layout]:
+def _ratings(file: Path, dead: DeadLetters, reading: Reading) -> tuple[Frame, Layout]:
     layout = _LAYOUTS["snake"]
     if file.name.removesuffix(".gz") == "u.data":
-        return read_frame(file, layout.wanted(), dead, names=["user_id", "item_id", "rating", "timestamp"]), layout
-    if "userId" in columns_of(file):
+        names = ["user_id", "item_id", "rating", "timestamp"]
+        return read_frame(file, layout.wanted(), dead, reading, names=names), layout
+    if "userId" in columns_of(file, reading):
         layout = _LAYOUTS["camel"]
-    return read_frame(file, layout.wanted(), dead), layout
+    return read_frame(file, layout.wanted(), dead, reading), layout
 
 
-def _announced(folder: Path, checked: Checked, dead: DeadLetters) -> list[Event]:
+def _announced(folder: Path, checked: Checked, dead: DeadLetters, reading: Reading) -> list[Event]:
     if not len(checked.times):
         return []
     start = int(checked.times.min())
@@ -74,9 +77,11 @@ def _announced(folder: Path, checked: Checked, dead: DeadLetters) -> list[Event]
     for name, id_column in (("items.csv", "item_id"), ("movies.csv", "movieId")):
         items = sibling(folder, name)
         if items is not None:
-            events += items_of(items, id_column, start, dead, shape=_film)
+            events += items_of(items, id_column, start, dead, reading, shape=_film)
     users = sibling(folder, "users.csv")
-    return events if users is None else events + users_of(users, "user_id", _first_times(checked), start, dead)
+    if users is not None:
+        events += users_of(users, "user_id", _first_times(checked), start, dead, reading)
+    return events
 
 
 def _first_times(checked: Checked) -> dict[Id, int]:

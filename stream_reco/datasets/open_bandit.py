@@ -15,9 +15,11 @@ import pyarrow as pa
 from stream_reco.datasets.columns import Column, numbers
 from stream_reco.datasets.dead_letters import DeadLetters
 from stream_reco.datasets.features import items_of, sibling
+from stream_reco.datasets.frame import Frame
 from stream_reco.datasets.layout import Checked, Layout, check
 from stream_reco.datasets.log import Log
-from stream_reco.datasets.read import Frame, read_frame
+from stream_reco.datasets.read import read_frame
+from stream_reco.datasets.reading import Reading
 from stream_reco.datasets.rows import ActionRows, ImpressionRows, ListedRows
 from stream_reco.datasets.times import Bound
 from stream_reco.events import Event
@@ -37,7 +39,7 @@ LAYOUT = Layout(
 )
 
 
-def load(path: Path, bound: Bound) -> Log:
+def load(path: Path, bound: Bound, reading: Reading) -> Log:
     """Every row as an impression with position and propensity under a request of its own, a click as an action on it.
 
     The log has no user ids: the four hashed features stand for the user. Campaigns number their items alike, so
@@ -46,13 +48,13 @@ def load(path: Path, bound: Bound) -> Log:
     file = path / "impressions.parquet" if path.is_dir() else path
     dead = DeadLetters()
     own = [*_CONTEXT, "timestamp", "item_id", "position", "propensity_score", _CLICK]
-    frame = _with_ids(read_frame(file, own, dead))
+    frame = _with_ids(read_frame(file, own, dead, reading))
     checked = check(frame, LAYOUT, bound, dead)
-    clicked, _ = numbers(frame.columns[_CLICK], typed=frame.typed)
-    values = clicked.pick(np.searchsorted(frame.rows, checked.rows))
+    clicked, _ = numbers(frame.columns[_CLICK], frame.rules)
+    values = clicked.pick(checked.rows)
     chosen = np.array([i for i, value in enumerate(values) if value == 1], dtype=np.int64)
     clicks = ActionRows(checked.subset(chosen, checked.times[chosen]), "click", suffix=":click")
-    return Log(file.name, [ListedRows(_items(file, checked, dead)), ImpressionRows(checked), clicks], dead)
+    return Log(file.name, [ListedRows(_items(file, checked, dead, reading)), ImpressionRows(checked), clicks], dead)
 
 
 def _with_ids(frame: Frame) -> Frame:
@@ -60,10 +62,9 @@ def _with_ids(frame: Frame) -> Frame:
     user = ["-".join(word[:8] for word in words) for words in zip(*(texts[name] for name in _USER), strict=True)]
     pairs = zip(texts["campaign"], texts["item_id"], strict=True)
     item = [f"{campaign}-{number}" if campaign and number else None for campaign, number in pairs]
-    request = [f"{frame.name}:{row}" for row in frame.rows.tolist()]
-    made = {"user": pa.array(user), "item": pa.array(item), "request": pa.array(request)}
+    request = frame.ids.names(np.arange(frame.count))
     # These are text whatever the file's cells are: user 5 of a CSV and of Parquet are the same.
-    return Frame(frame.path, {**frame.columns, **made}, frame.rows, frame.typed)
+    return frame.with_columns({"user": pa.array(user), "item": pa.array(item), "request": pa.array(request)})
 
 
 def _texts(array: Any) -> list[str]:
@@ -73,7 +74,7 @@ def _texts(array: Any) -> list[str]:
     ]
 
 
-def _items(file: Path, checked: Checked, dead: DeadLetters) -> list[Event]:
+def _items(file: Path, checked: Checked, dead: DeadLetters, reading: Reading) -> list[Event]:
     column = checked.context["campaign"]
     campaigns = sorted({name for name in _distinct(column) if name is not None})
     start = int(checked.times.min(initial=np.iinfo(np.int64).max))
@@ -81,7 +82,7 @@ def _items(file: Path, checked: Checked, dead: DeadLetters) -> list[Event]:
     for campaign in campaigns:
         items = sibling(file.parent, f"item_context_{campaign}.csv")
         if items is not None:
-            events += items_of(items, "item_id", start, dead, prefix=f"{campaign}-")
+            events += items_of(items, "item_id", start, dead, reading, prefix=f"{campaign}-")
     return events
 
 

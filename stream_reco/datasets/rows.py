@@ -15,7 +15,7 @@ from stream_reco.events import Action, Event, Impression
 class ActionRows:
     """Every row is one action; `kind` names it where the file has no column for that.
 
-    `suffix` distinguishes the generated event ids `<file name>:<row><suffix>` of two events of one row.
+    `suffix` distinguishes the generated event ids of two events of one row.
     """
 
     def __init__(self, checked: Checked, kind: str, *, suffix: str = "") -> None:
@@ -114,7 +114,7 @@ def _picked(checked: Checked, name: str, rows: NDArray[np.int64]) -> list[Any]:
 
 
 def _event_ids(checked: Checked, rows: NDArray[np.int64], suffix: str) -> list[Any]:
-    made = [f"{checked.name}:{row}{suffix}" for row in checked.rows[rows].tolist()]
+    made = checked.ids.names(rows, suffix)
     if "event_id" not in checked.fields:
         return made
     own = checked.fields["event_id"].pick(rows)

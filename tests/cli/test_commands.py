@@ -24,6 +24,7 @@ from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.log_options import Format
 from tests.programs import COMMAND, ROOT, environ
 
+TABLE = ("--format", "table", "--columns", "user=who,item=what,timestamp=when", "--time-unit", "iso")
 SECRET = " ".join(["nobody", "may", "see", "this"])
 LIGHT = """
 import sys
@@ -67,6 +68,12 @@ def test_formats_are_those_of_the_loader() -> None:
         (["replay", "x", "--format", "table"], 2, "--columns user=U,item=I,timestamp=T"),
         (["replay", "x", "--format", "table", "--columns", "user=a"], 2, "no column for item, timestamp"),
         (["replay", "x", "--format", "globo", "--columns", "user=a,item=b,timestamp=c"], 2, "for --format table"),
+        (["replay", "x", "--format", "globo", "--separator", ";"], 2, "--separator is for --format table"),
+        (["ingest", "x", "--format", "events", "--id-type", "text"], 2, "--id-type is for tables"),
+        (["ingest", "x", "--format", "globo", "--encoding", "klingon"], 2, "--encoding: unknown encoding: klingon"),
+        (["ingest", "x", *TABLE, "--time-format", "%d.%m.%Y"], 2, "--time-unit and --time-format exclude each other"),
+        (["ingest", "x", *TABLE[:-2], "--order-is-time"], 2, "--order-is-time is for files without times"),
+        (["ingest", "x", *TABLE[:2], "--columns", "user=#1,item=what,timestamp=#3"], 2, "which has no column 'what'"),
         (["replay", "x", "--format", "globo", "--sync-interval", "0"], 2, "--sync-interval is '0'"),
         (["replay", "x", "--format", "globo", "--sync-interval", "nan"], 2, "--sync-interval is 'nan'"),
         (["replay", "x", "--format", "globo", "--limit", "0"], 2, "--limit"),
@@ -107,8 +114,8 @@ def test_no_traceback_reaches_people() -> None:
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ("1,2,2024-03-01T12:00:00Z\n", "no valid events (1 timestamp); the first problem: log.csv:0: t is b'2024-"),
-        (",2,5\n1,,5\n1,2,6\n", "no valid events (2 id, 1 timestamp); the first problem: log.csv:0: u is b''"),
+        ("1,2,2024-03-01T12:00:00Z\n", "no valid events (1 timestamp); the first problem: log.csv:2: t is '2024-"),
+        (",2,5\n1,,5\n1,2,6\n", "no valid events (2 id, 1 timestamp); the first problem: log.csv:2: u is ''"),
         ("", "it has no rows"),
     ],
 )
@@ -243,9 +250,6 @@ def write_log(path: Path, rows: int = 240) -> None:
 
 def _iso(second: int) -> str:
     return f"2024-03-01T12:{second // 60:02}:{second % 60:02}Z"
-
-
-TABLE = ("--format", "table", "--columns", "user=who,item=what,timestamp=when", "--time-unit", "iso")
 
 
 def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:

@@ -59,10 +59,11 @@ def test_globo_clicks_carry_what_was_known_before_and_nothing_of_the_future(tmp_
         "referrer_type": "7",
         "session_start": T - 5000,
     }
-    assert log[0] == Action(
-        user_id=59, item_id=234853, action="click", timestamp=T, event_id="clicks.parquet:1", context=context
+    first, second = log
+    assert first == Action(
+        user_id=59, item_id=234853, action="click", timestamp=T, event_id=first.event_id, context=context
     )
-    assert [event.event_id for event in log] == ["clicks.parquet:1", "clicks.parquet:0"]
+    assert first.event_id != second.event_id
     assert log.dead_letters.counts == {"timestamp": 1}
 
 
@@ -88,14 +89,15 @@ def test_movielens_folder_has_ratings_films_and_people(tmp_path: Path) -> None:
         ItemEvent(
             item_id=1,
             timestamp=first,
-            event_id="items.csv.gz:0",
+            event_id=events[0].event_id,
             features={"title": "Toy Story", "year": 1995, "genre": ["Animation", "Children's"]},
         ),
-        ItemEvent(item_id=2, timestamp=first, event_id="items.csv.gz:1", features={"title": "?", "genre": ["Drama"]}),
+        ItemEvent(item_id=2, timestamp=first, event_id=events[1].event_id, features={"title": "?", "genre": ["Drama"]}),
     ]
     assert events[2] == UserEvent(
-        user_id=7, timestamp=first, event_id="users.csv:0", features={"age": 24, "zip_code": "02139"}
+        user_id=7, timestamp=first, event_id=events[2].event_id, features={"age": 24, "zip_code": "02139"}
     )
+    assert len({event.event_id for event in events}) == len(events)
     assert [(event.user_id, event.timestamp) for event in events if isinstance(event, UserEvent)] == [
         (7, first),
         (9, first),
@@ -145,19 +147,19 @@ def test_talkingdata_installs_are_delayed_actions_on_their_impression(tmp_path: 
             user_id=user,
             item_id=9,
             timestamp=at + later,
-            event_id=f"clicks.csv:{row}",
-            request_id=f"clicks.csv:{row}",
+            event_id=log[place].event_id,
+            request_id=log[place].event_id,
             context=context,
         )
-        for user, later, row in ((6, 0, 1), (5, 1000, 0), (7, 2000, 2))
+        for place, (user, later) in enumerate(((6, 0), (5, 1000), (7, 2000)))
     ]
     install = Action(
         user_id=5,
         item_id=9,
         action="install",
         timestamp=at + 1000 + 4 * 3_600_000,
-        event_id="clicks.csv:0:install",
-        request_id="clicks.csv:0",
+        event_id=f"{log[1].event_id}:install",
+        request_id=log[1].event_id,
         context=context,
     )
     assert list(log) == [*clicks, install]
@@ -187,7 +189,7 @@ def test_open_bandit_has_propensities_positions_clicks_and_items_by_campaign(tmp
     assert item == ItemEvent(
         item_id="men-3",
         timestamp=T,
-        event_id="item_context_men.csv:0",
+        event_id=item.event_id,
         features={"item_feature_0": 0.5, "item_feature_1": "abc"},
     )
     assert isinstance(first, Impression)

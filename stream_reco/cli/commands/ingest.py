@@ -12,12 +12,20 @@ from stream_reco.terminal.kafka import run, settings_with_kafka
 from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
+    EncodingOption,
+    ExpectDuplicatesOption,
     FormatOption,
+    IdType,
+    IdTypeOption,
     LimitOption,
     LogChoice,
     LogPath,
+    OrderIsTimeOption,
+    SeparatorOption,
+    TimeFormatOption,
     TimeUnitOption,
 )
+from stream_reco.terminal.log_report import check_duplicates, print_bad_rows
 from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 
     from stream_reco.cli.server.client import Sent
     from stream_reco.config import Settings
+    from stream_reco.datasets import Log
 
 
 def ingest(
@@ -33,7 +42,13 @@ def ingest(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
+    time_format: TimeFormatOption = None,
+    order_is_time: OrderIsTimeOption = False,
+    separator: SeparatorOption = None,
+    encoding: EncodingOption = None,
+    id_type: IdTypeOption = IdType.auto,
     limit: LimitOption = None,
+    expect_duplicates: ExpectDuplicatesOption = False,
     url: Annotated[
         str | None, typer.Option(help="Server address; that of the settings by default.", metavar="URL")
     ] = None,
@@ -53,27 +68,35 @@ def ingest(
     ] = 60.0,
     config: ConfigOption = None,
 ) -> None:
-    """Send a log to a running server, or to Kafka. Sending it twice changes nothing.
+    """Send a log to a running server, or to Kafka. Sending it twice, under any name, changes nothing.
+
+    If the server had more than half of it before, the status is 1, unless --expect-duplicates is given.
 
     The token of the server is read from STREAM_RECO_SERVE_TOKEN.
     """
-    choice = LogChoice(path, format, columns, time_unit)
+    choice = LogChoice(path, format, columns, time_unit, time_format, order_is_time, separator, encoding, id_type)
     if kafka:
         if url is not None:
             raise Misuse("--url and --kafka exclude each other: a log goes to a server or into Kafka")
         _into_kafka(settings_with_kafka(config), choice, limit, batch, timeout)
     else:
-        _to_server(settings_of(config).settings, choice, limit, url, batch, timeout)
+        _to_server(settings_of(config).settings, choice, limit, url, batch, timeout, expect_duplicates)
 
 
 def _to_server(
-    settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, timeout: float
+    settings: Settings,
+    choice: LogChoice,
+    limit: int | None,
+    url: str | None,
+    batch: int,
+    timeout: float,
+    expect_duplicates: bool,
 ) -> None:
     from stream_reco.cli.server.client import Client, Sent, bodies
 
     serve = settings.serve
     client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, timeout)
-    log = choice.read(SystemClock().now_ms(), serve.future_seconds)
+    log = choice.read(SystemClock().now_ms(), serve.future_seconds, settings.files.missing)
     log = log if limit is None else log[:limit]
     console, sent = _console(), Sent()
     try:
@@ -84,13 +107,14 @@ def _to_server(
                 progress.update(task, completed=sent.events)
     finally:
         client.close()
-        _print_summary(console, sent, log.dead_letters.counts.total())
+        _print_summary(console, sent, log)
+    check_duplicates(log, sent.duplicates, sent.events, expected=expect_duplicates)
 
 
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, timeout: float) -> None:
     from topologies.gateway.ingest import ingest as send
 
-    log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
+    log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds, settings.files.missing)
     log = log if limit is None else log[:limit]
     console, total = _console(), 0
 
@@ -107,6 +131,7 @@ def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch:
         dead = log.dead_letters.counts.total()
         summary = f"{total:,} events sent to Kafka; {dead:,} invalid rows in the file"
         console.print(summary, highlight=False, soft_wrap=True)
+        print_bad_rows(console, log)
 
 
 def _console() -> Console:
@@ -121,12 +146,13 @@ def _progress(console: Console) -> Progress:
     return Progress(console=console, disable=not console.is_terminal)
 
 
-def _print_summary(console: Console, sent: Sent, dead: int) -> None:
+def _print_summary(console: Console, sent: Sent, log: Log) -> None:
     console.print(
         f"{sent.events:,} events sent: {sent.accepted:,} accepted, {sent.duplicates:,} duplicates,"
-        f" {sent.rejected.total():,} rejected; {dead:,} invalid rows in the file",
+        f" {sent.rejected.total():,} rejected; {len(log.dead_letters):,} invalid rows in the file",
         highlight=False,
         soft_wrap=True,
     )
     for message in sent.messages:
-        console.print(f"  rejected {message}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  rejected {message}", highlight=False, markup=False, emoji=False, soft_wrap=True)
+    print_bad_rows(console, log)

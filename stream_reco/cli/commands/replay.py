@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +15,21 @@ from stream_reco.terminal.json_file import JsonOption, check_writable, write_jso
 from stream_reco.terminal.log_options import (
     ColumnsOption,
     ConfigOption,
+    EncodingOption,
+    ExpectDuplicatesOption,
     FormatOption,
+    IdType,
+    IdTypeOption,
     LimitOption,
     LogChoice,
     LogPath,
+    OrderIsTimeOption,
+    SeparatorOption,
+    TimeFormatOption,
     TimeUnitOption,
     WarmUpOption,
 )
+from stream_reco.terminal.log_report import check_duplicates, print_bad_rows
 from stream_reco.terminal.settings import loop_settings
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
@@ -78,8 +87,14 @@ def replay(
     format: FormatOption,  # noqa: A002 - the option's name
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
+    time_format: TimeFormatOption = None,
+    order_is_time: OrderIsTimeOption = False,
+    separator: SeparatorOption = None,
+    encoding: EncodingOption = None,
+    id_type: IdTypeOption = IdType.auto,
     keep_seen: KeepSeenOption = False,
     limit: LimitOption = None,
+    expect_duplicates: ExpectDuplicatesOption = False,
     warm_up: WarmUpOption = None,
     sync_interval: SyncIntervalOption = "60",
     json: JsonOption = None,
@@ -91,13 +106,43 @@ def replay(
 ) -> None:
     """Stream a real log through the whole loop: ask for a slate before each event, then learn from it.
 
-    The metrics are those of the slates that were served, before the event was learned from.
+    The metrics are those of the slates that were served, before the event was learned from. Ctrl-C ends it with the
+    figures so far and status 130.
     """
     interval = _interval(sync_interval)
     _check_names(without_source or [], without_features or [])
     if json is not None:
         check_writable(json)
-    flags: dict[str, object] = {
+    flags = _flags(keep_seen, without_source, without_features, model, labels)
+    choice = LogChoice(path, format, columns, time_unit, time_format, order_is_time, separator, encoding, id_type)
+    with stopping() as stop:
+        settings = loop_settings(config, flags, format)
+        if without_features and settings.model.name != DEFAULT:
+            raise Misuse(f"--without-features is for the model {DEFAULT}, and this one is {settings.model.name}")
+        log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds, settings.files.missing)[:limit]
+        first = len(log) // 3 if warm_up is None else warm_up
+        figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
+    flags = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
+    if json is not None:
+        write_json(json, flags | {"labels": labels or settings.labels.policy} | figures)
+    if figures["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
+    check_duplicates(log, figures["duplicates"], figures["events"], expected=expect_duplicates)
+
+
+class _Stopped(Exception):  # noqa: N818 - ends a replay early, and is no error
+    """A signal came: what was replayed so far is all there is."""
+
+
+def _flags(
+    keep_seen: bool,
+    without_source: list[str] | None,
+    without_features: list[str] | None,
+    model: str | None,
+    labels: Labels | None,
+) -> dict[str, object]:
+    """The settings that options stand for; None leaves them as they are."""
+    return {
         "slate.keep_seen": keep_seen or None,
         "slate.exploration": 0.0,
         "retrieve.without": without_source or None,
@@ -105,18 +150,6 @@ def replay(
         "model.two_tower_dcn.without": without_features or None,
         "labels.policy": None if labels in (None, Labels.oracle) else labels.value,
     }
-    with stopping() as stop:
-        settings = loop_settings(config, flags, format)
-        if without_features and settings.model.name != DEFAULT:
-            raise Misuse(f"--without-features is for the model {DEFAULT}, and this one is {settings.model.name}")
-        choice = LogChoice(path, format, columns, time_unit)
-        log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
-        log = log[:limit]
-        first = len(log) // 3 if warm_up is None else warm_up
-        figures = _run(log, settings, first, interval, stop, repeats=choice.has_own_ids, oracle=labels is Labels.oracle)
-    flags = {"log": log.name, "format": format.value, "limit": limit, "warm_up": first, "sync_interval": sync_interval}
-    if json is not None:
-        write_json(json, flags | {"labels": labels or settings.labels.policy} | figures)
 
 
 def _check_names(sources: list[str], families: list[str]) -> None:
@@ -143,7 +176,8 @@ def _run(
     *,
     repeats: bool,
     oracle: bool,
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Replay the log, print a summary and return the figures: those so far where `stop` was set before the end."""
     from rich.console import Console
 
     from stream_reco.embedded import Engine
@@ -161,6 +195,7 @@ def _run(
     tally = ReplayTally()
     tally.dead_letters.update(log.dead_letters.counts)
     failed_before = failed_events()
+    interrupted = True
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with replay_view(console, tally, len(log)) as view:
@@ -168,27 +203,29 @@ def _run(
             def watch() -> None:
                 view.update()
                 if stop.is_set():
-                    raise typer.Exit(INTERRUPTED)
+                    raise _Stopped
 
-            watch()
-            Replay(engine, Plan(warm_up, interval, labels.weights.of, repeats), tally, watch).run(log)
+            plan = Plan(warm_up, interval, labels.weights.of, repeats)
+            with suppress(_Stopped):
+                watch()
+                Replay(engine, plan, tally, watch).run(log)
+                interrupted = False
         if failed := failed_events() - failed_before:
             tally.dead_letters["internal"] += failed
-        report = replay_report(tally, engine.status(), settings)
+        report = replay_report(tally, engine.status(), settings) | {"interrupted": interrupted}
         report["impressions"] = shown.as_dict() if finals else None
         if tally.ranking.count:
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
-    _print_summary(console, tally, log)
+    _print_summary(console, tally, log, interrupted=interrupted)
     return report
 
 
-def _print_summary(console: Console, tally: ReplayTally, log: Log) -> None:
+def _print_summary(console: Console, tally: ReplayTally, log: Log, *, interrupted: bool) -> None:
     console.print(
-        f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
+        f"{'interrupted: ' if interrupted else ''}{tally.events:,} events in {tally.elapsed:,.1f} s,"
+        f" {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",
         highlight=False,
         soft_wrap=True,
     )
-    for letter in log.dead_letters.examples:
-        line = f"  dead letter {letter.reason} {letter.where}: {letter.text}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_bad_rows(console, log)

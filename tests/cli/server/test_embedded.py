@@ -59,11 +59,16 @@ def test_what_is_ingested_is_served_and_survives_a_restart(tmp_path: Path) -> No
     write_events(log, generate(500, 0, items=20))
     with server(data) as (process, client):
         command = [*COMMAND, "ingest", str(log), "--format", "events", "--url", str(client.base_url)]
-        first, second = (
-            subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=True).stdout for _ in range(2)
+        first, second, expected = (
+            subprocess.run([*command, *more], env=ENVIRON, capture_output=True, text=True, check=False)
+            for more in ([], [], ["--expect-duplicates"])
         )
-        assert "500 events sent: 500 accepted, 0 duplicates, 0 rejected" in first
-        assert "500 events sent: 0 accepted, 500 duplicates, 0 rejected" in second
+        assert "500 events sent: 500 accepted, 0 duplicates, 0 rejected" in first.stdout
+        assert "500 events sent: 0 accepted, 500 duplicates, 0 rejected" in second.stdout
+        assert [first.returncode, second.returncode, expected.returncode] == [0, 1, 0]
+        assert "500 of 500 events of log.jsonl had been taken before" in second.stderr
+        assert "say --expect-duplicates" in second.stderr
+        assert "warning: 500 of 500 events" in expected.stderr
         until(lambda: client.post("/v1/recommend", json={"user_id": "new", "k": 5}).json()["items"], 20)
         assert client.get("/v1/status").json()["events"] == 500
         assert "stream_reco_progressive_quality" in client.get("/metrics").text
