@@ -258,6 +258,10 @@ def test_it_shows_how_good_what_it_publishes_is(one_partition: KafkaSettings, st
         assert 0.4 < shown["auc"] < 1.0
         assert 0.0 < shown["logloss"] < 1.5
         assert 0.1 < shown["calibration"] < 10.0
+        # The transactions of examples end with markers, which are no records.
+        for source in ("events-0", "examples-0"):
+            lag = f'stream_reco_work_lag_records{{partition="{source}",work="training"}}'
+            until(lambda lag=lag: worker.metric(lag) == 0)  # type: ignore[misc] # bound as of this round
         assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())
