@@ -70,12 +70,13 @@ def _to_server(
     settings: Settings, choice: LogChoice, limit: int | None, url: str | None, batch: int, timeout: float
 ) -> None:
     from stream_reco.cli.server.client import Client, Sent, bodies
+    from stream_reco.terminal.console import DataConsole
 
     serve = settings.serve
     client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, timeout)
     log = choice.read(SystemClock().now_ms(), serve.future_seconds)
     log = log if limit is None else log[:limit]
-    console, sent = _console(), Sent()
+    console, sent = DataConsole(), Sent()
     try:
         with _progress(console) as progress:
             task = progress.add_task("events", total=len(log))
@@ -88,11 +89,12 @@ def _to_server(
 
 
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, timeout: float) -> None:
+    from stream_reco.terminal.console import DataConsole
     from topologies.gateway.ingest import ingest as send
 
     log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds)
     log = log if limit is None else log[:limit]
-    console, total = _console(), 0
+    console, total = DataConsole(), 0
 
     def count(events: int) -> None:
         nonlocal total
@@ -106,13 +108,7 @@ def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch:
     finally:
         dead = log.dead_letters.counts.total()
         summary = f"{total:,} events sent to Kafka; {dead:,} invalid rows in the file"
-        console.print(summary, highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
+        console.print(summary, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:
@@ -125,8 +121,7 @@ def _print_summary(console: Console, sent: Sent, dead: int) -> None:
     console.print(
         f"{sent.events:,} events sent: {sent.accepted:,} accepted, {sent.duplicates:,} duplicates,"
         f" {sent.rejected.total():,} rejected; {dead:,} invalid rows in the file",
-        highlight=False,
         soft_wrap=True,
     )
     for message in sent.messages:
-        console.print(f"  rejected {message}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  rejected {message}", soft_wrap=True)

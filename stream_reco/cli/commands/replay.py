@@ -144,8 +144,6 @@ def _run(
     repeats: bool,
     oracle: bool,
 ) -> dict[str, object]:
-    from rich.console import Console
-
     from stream_reco.embedded import Engine
     from stream_reco.experiments.replay.protocol import Plan, Replay
     from stream_reco.experiments.replay.report import failed_events, replay_report
@@ -153,9 +151,10 @@ def _run(
     from stream_reco.experiments.replay.tally import ReplayTally
     from stream_reco.experiments.replay.view import replay_view
     from stream_reco.labels import OracleJoiner
+    from stream_reco.terminal.console import DataConsole
 
     labels = settings.labels
-    console = Console()
+    console = DataConsole()
     finals = final_labels_of(log, labels)
     shown = ShownQuality(finals)
     tally = ReplayTally()
@@ -186,9 +185,8 @@ def _print_summary(console: Console, tally: ReplayTally, log: Log) -> None:
     console.print(
         f"{tally.events:,} events in {tally.elapsed:,.1f} s, {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",
-        highlight=False,
         soft_wrap=True,
     )
     for letter in log.dead_letters.examples:
         line = f"  dead letter {letter.reason} {letter.where}: {letter.text}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
