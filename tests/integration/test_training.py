@@ -347,6 +347,43 @@ def test_what_is_no_example_becomes_a_dead_letter(
     asyncio.run(story())
 
 
+def test_who_has_other_settings_than_the_checkpoints_stops_and_says_so(
+    start_worker: StartWorker,
+    one_partition: KafkaSettings,
+    start: Start,
+    checkpoints: Checkpoints,
+    tmp_path: Path,
+    redis_server: RedisServer,
+) -> None:
+    log = shown_and_clicked(300)
+    examples = labelled(log)
+    given = GIVEN | {
+        "MODEL_ITEM_DIM": "8",
+        "REDIS_URL": redis_server.url,
+        "REDIS_PREFIX": one_partition.prefix,
+        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+    }
+
+    async def story() -> None:
+        first = start()
+        first.wait_for("leads in epoch 1")
+        await write(one_partition, log, examples)
+        await all_learned(checkpoints, one_partition, len(examples))
+        standby = start_worker("training", one_partition, tmp_path / "standby", given)
+        assert standby.process.wait(90) == 1
+        assert first.stop() == 0, first.said()
+        leader = start_worker("training", one_partition, tmp_path / "leader", given)
+        assert leader.process.wait(90) == 1
+        for worker in (standby, leader):
+            (sentence,) = [line for line in worker.said().splitlines() if "cannot go on from" in line]
+            assert sentence.startswith("stream-reco: training cannot go on from epoch-0000000001/checkpoint-")
+            assert "is 'item' with dim 4" in sentence
+            assert str(tmp_path / "checkpoints") in sentence
+            assert "Traceback" not in worker.said()
+
+    asyncio.run(story())
+
+
 def test_redis_may_be_away_and_may_be_emptied(
     one_partition: KafkaSettings, start: Start, start_redis: Callable[..., RedisServer], checkpoints: Checkpoints
 ) -> None:
