@@ -377,7 +377,7 @@ def test_who_has_other_settings_than_the_checkpoints_stops_and_says_so(
         for worker in (standby, leader):
             (sentence,) = [line for line in worker.said().splitlines() if "cannot go on from" in line]
             assert sentence.startswith("stream-reco: training cannot go on from epoch-0000000001/checkpoint-")
-            assert "is 'item' with dim 4" in sentence
+            assert "do not fit; start with a new data folder" in sentence
             assert str(tmp_path / "checkpoints") in sentence
             assert "Traceback" not in worker.said()
 
