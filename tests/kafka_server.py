@@ -43,6 +43,7 @@ _PROPERTIES: Mapping[str, str] = {
     "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    "log.cleaner.backoff.ms": "200",
 }
 _LOGGING = """\
 status = error

@@ -32,7 +32,8 @@ from topologies.trainer.standby import WarmStandby
 def run(settings: Settings, sync_seconds: float) -> None:
     """Lead or stand by until SIGINT or SIGTERM; it waits for servers that are unavailable.
 
-    Raises ValueError where a setting is missing or cannot be used, TopicsError where topics are not as declared.
+    Raises ValueError where a setting is missing or cannot be used, or where the checkpoints are of another model;
+    TopicsError where topics are not as declared.
     """
     folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all trainers share it"))
     redis = settings.redis

@@ -23,6 +23,7 @@ from stream_reco.cli.commands.serve import serve
 from stream_reco.cli.commands.topics import topics
 from stream_reco.cli.commands.work import work
 from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.printing import say
 
 app = typer.Typer(
     help="A recommender that learns while people click.",
@@ -54,7 +55,7 @@ app.command(hidden=True)(learn)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"stream-reco {stream_reco.__version__}")
+        say(f"stream-reco {stream_reco.__version__}")
         raise typer.Exit
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        sys.stderr.write(f"stream-reco: {failure}\n")
+        say(f"stream-reco: {failure}", err=True)
         sys.exit(failure.status)
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has had enough.

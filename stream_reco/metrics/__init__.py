@@ -45,6 +45,7 @@ from stream_reco.metrics.serving import (
     SERVED_SLATES,
     SLATE_ITEMS,
     USER_COPIES,
+    USER_COPIES_LOST,
     USER_STATES,
 )
 from stream_reco.metrics.sync import (
@@ -146,6 +147,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "SLATE_ITEMS",
     "SERVED_SLATES",
     "USER_COPIES",
+    "USER_COPIES_LOST",
     "USER_STATES",
     "CHECKPOINT_SECONDS",
     "CHECKPOINT_BYTES",

@@ -39,9 +39,17 @@ SERVED_SLATES: Final = Counter(
 USER_COPIES: Final = Counter(
     "stream_reco_user_copies_total", "States of users that were written to Redis.", registry=REGISTRY
 )
+USER_COPIES_LOST: Final = Counter(
+    "stream_reco_user_copies_lost_total",
+    "Times that all users of a partition were written to Redis, by what it had: missing (new or emptied), or older"
+    " (restored, or a replica that lagged).",
+    ["found"],
+    registry=REGISTRY,
+)
 USER_STATES: Final = Counter(
     "stream_reco_user_states_total",
-    "Users looked up in Redis, by where it came from: redis, memory (Redis was away), nowhere (an unknown user).",
+    "Users looked up in Redis, by where it came from: redis, memory (Redis was away, or had an older one), nowhere (an"
+    " unknown user).",
     ["source"],
     registry=REGISTRY,
 )

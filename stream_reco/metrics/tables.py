@@ -10,7 +10,10 @@ from stream_reco.metrics.registry import REGISTRY
 
 TABLE_ROWS: Final = Gauge("stream_reco_table_rows", "Rows that an embedding table holds.", ["table"], registry=REGISTRY)
 TABLE_TOUCHED: Final = Gauge(
-    "stream_reco_table_touched_rows", "Rows changed since the last publication.", ["table"], registry=REGISTRY
+    "stream_reco_table_touched_rows",
+    "Rows that the newest publication found changed since the one before.",
+    ["table"],
+    registry=REGISTRY,
 )
 TABLE_BYTES: Final = Gauge(
     "stream_reco_table_bytes",

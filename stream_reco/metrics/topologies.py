@@ -22,7 +22,7 @@ WORK_RECORDS: Final = Counter(
 )
 WORK_LAG: Final = Gauge(
     "stream_reco_work_lag_records",
-    "Records that are written and not read yet, by kind of work and partition.",
+    "Offsets up to the last stable one that are not read yet, by kind of work and partition; 0 where all is read.",
     ["work", "partition"],
     registry=REGISTRY,
 )

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_reco import metrics
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING, Asked, Gatherer, ProposalLists
@@ -23,6 +24,8 @@ SOURCES = {
     "fresh": FRESH,
 }
 """Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
+_BROUGHT = np.array([[bool(bits & bit) for bit in SOURCES.values()] for bits in range(2 * INTERESTS)], dtype=np.int64)
+"""[bits, source]: 1 where a candidate of these bits was brought by the source."""
 
 
 class Retriever:
@@ -86,7 +89,13 @@ class Retriever:
         """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n]."""
         counts = signals.counts
         lists = ProposalLists(signals.trends, counts.pairs, counts.popular, signals.catalogue.available)
-        return self._gather(lists, Asked(recent, context.values, blocked, *near))
+        slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near))
+        # One pass over the candidates, and one look-up of a counter a source: a request waits for this.
+        counts_of = np.bincount(bits, minlength=len(_BROUGHT)) @ _BROUGHT
+        for name, count in zip(SOURCES, counts_of.tolist(), strict=True):
+            if count:
+                metrics.CANDIDATES.labels(name).inc(count)
+        return slots, bits
 
 
 @cache

@@ -115,6 +115,7 @@ def drain_tables(tables: Iterable[EmbeddingTable], snapshot: bool) -> tuple[tupl
         deltas = []
         for table in tables:
             drained.append((table, table.drain_touched()))
+            metrics.TABLE_TOUCHED.labels(table.name).set(len(drained[-1][1].keys))
             # A snapshot says what is there, so what was drained is in it, and what is gone needs no tombstone.
             deltas.append(table.snapshot() if snapshot else drained[-1][1])
     except BaseException:

@@ -29,7 +29,7 @@ def print_bad_rows(console: Console, log: Log) -> None:
         if count > shown[reason]
     ]
     for line in (*lines, *(f"  note {note}" for note in dead.notes)):
-        console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def check_duplicates(log: Log, duplicates: int, events: int, *, expected: bool) -> None:

@@ -49,7 +49,7 @@ async def _file(kafka: KafkaSettings) -> None:
     async with administration(kafka, 20) as admin:
         await create_absent(admin, kafka, "user_id")
     producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka)))
-    letters = [_letter(kafka, 0, "json", "not JSON"), _letter(kafka, 1, "type", "[red]type\x1b[2J[/red]")]
+    letters = [_letter(kafka, 0, "json", "not JSON"), _letter(kafka, 1, "type", "[red]:100:type\x1b[2J[/red]")]
     strange = DeadLetter(
         topic=f"{kafka.prefix}.events", partition=0, offset=0, reason="id", message="", key=None, value=None, time=2**60
     )
@@ -71,7 +71,7 @@ def test_list_and_redrive(kafka_settings: KafkaSettings) -> None:
     lines = [line.split() for line in output.splitlines()]
     events = f"{kafka_settings.prefix}.events"
     assert lines[1] == ["0", "2023-11-14", "22:13:20", events, "1", "100", "json", "not", "JSON"]
-    assert lines[2][-1] == "[red]type\N{REPLACEMENT CHARACTER}[2J[/red]"
+    assert lines[2][-1] == r"[red]:100:type\x1b[2J[/red]"
     assert lines[3] == ["2", "no", "dead", "letter"]
     assert lines[4][1] == str(2**60)
     status, output, _ = stream_reco("dead-letters", "list", "--limit", 1, **environ)

@@ -120,6 +120,57 @@ def test_redis_may_be_emptied_and_may_be_away(kafka_settings: KafkaSettings, sta
     asyncio.run(story())
 
 
+def test_a_redis_that_is_restored_is_brought_up_to_date(
+    kafka_settings: KafkaSettings, start: Start, redis: RedisServer
+) -> None:
+    """Copies that were written since come back, and who was deleted since does not."""
+    log = a_log(3)
+    half = len(log) // 2
+    gone = next(event.user_id for event in log[:half] if isinstance(event, Action))
+    left = [event for event in log if not (isinstance(event, Action) and event.user_id == gone)]
+
+    async def story() -> None:
+        users = users_of(redis, kafka_settings)
+        worker = start()
+        worker.wait_until_at_work()
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in log[:half]])
+        await until_equal(users, histories(log[:half]))
+        redis.do("SAVE")
+        rest = [event for event in left[: len(left)] if event in log[half:]]
+        deletion = encode_deletion(Deletion(user_id=gone, timestamp=1))
+        await kafka_log.write(kafka_settings, [(str(gone).encode(), deletion)])
+        await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in rest])
+        await until_equal(users, histories(left))
+        await until_gone(users, gone, worker)
+        redis.kill()
+        redis.start()
+        assert users.get(gone).state is not None, "it is older"
+        began = time.monotonic()
+        await until_equal(users, histories(left))
+        await until_gone(users, gone, worker)
+        assert time.monotonic() - began < 15
+        older = 'stream_reco_user_copies_lost_total{found="older"}'
+        assert worker.metric(older) == kafka_settings.partitions
+        assert "a snapshot was restored" in worker.said()
+        # The same where nobody was there to see it.
+        worker.kill()
+        redis.kill()
+        redis.start()
+        worker = start()
+        await until_equal(users, histories(left))
+        await until_gone(users, gone, worker)
+        assert worker.stop() == 0, worker.said()
+
+    asyncio.run(story())
+
+
+async def until_gone(users: RedisUsers, user: int | str, worker: Worker) -> None:
+    deadline = time.monotonic() + 30
+    while users.get(user).state is not None:
+        assert time.monotonic() < deadline, worker.said()
+        await asyncio.sleep(0.1)
+
+
 def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, redis: RedisServer) -> None:
     idle = Action(user_id="idle", item_id=1, action="click", timestamp=1_700_000_000_000, event_id="first")
     later = Action(
@@ -159,10 +210,7 @@ def test_a_deleted_user_is_gone_from_redis_and_from_what_is_written_again(
         await until_equal(users, histories([kept, gone]))
         deletion = encode_deletion(Deletion(user_id="gone", timestamp=gone.timestamp))
         await kafka_log.write(kafka_settings, [(b"gone", deletion)])
-        deadline = time.monotonic() + 30
-        while users.get("gone").state is not None:
-            assert time.monotonic() < deadline, worker.said()
-            await asyncio.sleep(0.1)
+        await until_gone(users, "gone", worker)
         redis.do("FLUSHALL")
         await until_equal(users, histories([kept]))
         await asyncio.sleep(2)

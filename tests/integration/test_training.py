@@ -258,6 +258,10 @@ def test_it_shows_how_good_what_it_publishes_is(one_partition: KafkaSettings, st
         assert 0.4 < shown["auc"] < 1.0
         assert 0.0 < shown["logloss"] < 1.5
         assert 0.1 < shown["calibration"] < 10.0
+        # The transactions of examples end with markers, which are no records.
+        for source in ("events-0", "examples-0"):
+            lag = f'stream_reco_work_lag_records{{partition="{source}",work="training"}}'
+            until(lambda lag=lag: worker.metric(lag) == 0)  # type: ignore[misc] # bound as of this round
         assert worker.stop() == 0, worker.said()
 
     asyncio.run(story())
@@ -339,6 +343,43 @@ def test_what_is_no_example_becomes_a_dead_letter(
         letters = [msgspec.json.decode(value) for value in values]
         assert [(one["reason"], one["offset"]) for one in letters] == [("json", 0), ("label", 1)]
         assert {one["topic"] for one in letters} == {f"{one_partition.prefix}.examples"}
+
+    asyncio.run(story())
+
+
+def test_who_has_other_settings_than_the_checkpoints_stops_and_says_so(
+    start_worker: StartWorker,
+    one_partition: KafkaSettings,
+    start: Start,
+    checkpoints: Checkpoints,
+    tmp_path: Path,
+    redis_server: RedisServer,
+) -> None:
+    log = shown_and_clicked(300)
+    examples = labelled(log)
+    given = GIVEN | {
+        "MODEL_ITEM_DIM": "8",
+        "REDIS_URL": redis_server.url,
+        "REDIS_PREFIX": one_partition.prefix,
+        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+    }
+
+    async def story() -> None:
+        first = start()
+        first.wait_for("leads in epoch 1")
+        await write(one_partition, log, examples)
+        await all_learned(checkpoints, one_partition, len(examples))
+        standby = start_worker("training", one_partition, tmp_path / "standby", given)
+        assert standby.process.wait(90) == 1
+        assert first.stop() == 0, first.said()
+        leader = start_worker("training", one_partition, tmp_path / "leader", given)
+        assert leader.process.wait(90) == 1
+        for worker in (standby, leader):
+            (sentence,) = [line for line in worker.said().splitlines() if "cannot go on from" in line]
+            assert sentence.startswith("stream-reco: training cannot go on from epoch-0000000001/checkpoint-")
+            assert "do not fit; start with a new data folder" in sentence
+            assert str(tmp_path / "checkpoints") in sentence
+            assert "Traceback" not in worker.said()
 
     asyncio.run(story())
 

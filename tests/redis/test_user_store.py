@@ -64,17 +64,57 @@ def test_other_prefixes_are_other_users(redis_server: RedisServer, users: RedisU
     assert users.get("u").state is None
 
 
+def write(users: RedisUsers, states: dict[int | str, bytes | None], number: int, writer: str = "3") -> bool:
+    """In a numbered write, as a writer that has just looked."""
+    return users.put_numbered(states, writer, users.ages(writer), number)
+
+
 def test_a_flush_is_noticed_by_every_writer(redis_server: RedisServer, users: RedisUsers) -> None:
     assert users.get("u") == StoredUser(None, False)
-    assert not users.has_mark("3")
-    users.put_many({"u": b"1"})
-    users.mark("3")
-    assert users.has_mark("3")
-    assert not users.has_mark("4")
+    assert set(users.ages("3")) == {0}
+    assert write(users, {"u": b"1"}, 7)
+    assert set(users.ages("3")) == {7}
+    assert set(users.ages("4")) == {0}
     assert users.get("nobody") == StoredUser(None, True)
     redis_server.do("FLUSHALL")
-    assert not users.has_mark("3")
+    assert set(users.ages("3")) == {0}
     assert users.get("u") == StoredUser(None, False)
+
+
+def test_a_write_after_one_that_was_lost_is_told(users: RedisUsers) -> None:
+    assert write(users, {"u": b"1", "v": b"1"}, 5)
+    held = users.ages("3")
+    assert users.put_numbered({"u": b"2", "v": None}, "3", held, 6)
+    assert (users.get("u").state, users.get("v").state) == (b"2", None)
+    assert not users.put_numbered({"u": b"3"}, "3", held, 7), "it is not what was held any more"
+    assert set(users.ages("3")) == {6}, "and the number stays"
+    assert users.begin_all("3", 8) == users.ages("3") == [-8] * len(held)
+    assert write(users, {}, 9)
+    assert set(users.ages("3")) == {9}
+
+
+def test_the_marks_of_earlier_releases_are_numbers(redis_server: RedisServer, users: RedisUsers) -> None:
+    assert write(users, {}, 1)
+    for mark in redis_server.do("KEYS", "stream-reco:users:*"):
+        redis_server.do("HSET", mark, "3 begun", 1)
+    assert set(users.ages("3")) == {1}
+    users.begin_all("3", 2)
+    assert not any(redis_server.do("HEXISTS", mark, "3 begun") for mark in redis_server.do("KEYS", "*:users:*"))
+
+
+def test_a_snapshot_that_is_restored_is_older(start_redis: Callable[..., RedisServer]) -> None:
+    server = start_redis()
+    with RedisLink(server.url) as link:
+        users = RedisUsers(link)
+        assert write(users, {"u": b"1", "gone": b"1"}, 5)
+        server.do("SAVE")
+        held = users.ages("3")
+        assert users.put_numbered({"u": b"2", "gone": None}, "3", held, 6)
+        server.kill()
+        server.start()
+        assert users.get("gone").state == b"1"
+        assert users.ages("3") == held == [5] * len(held)
+        assert not users.put_numbered({"u": b"3"}, "3", [6] * len(held), 7)
 
 
 @pytest.fixture
@@ -102,8 +142,8 @@ def test_in_a_cluster_users_are_spread_and_each_node_tells_its_loss(nodes: list[
         users = RedisUsers(link, "shop")
         assert users.get("nobody") == StoredUser(None, False)
         users.put_many({user: b"%d" % number for number, user in enumerate(some)})
-        users.mark("3")
-        assert users.has_mark("3")
+        assert write(users, {}, 7)
+        assert set(users.ages("3")) == {7}
         assert [users.get(user).state for user in some] == [b"%d" % number for number in range(len(some))]
         held = [node.do("KEYS", "shop:user:*") for node in nodes]
         assert sum(map(len, held)) == len(some)
@@ -111,13 +151,14 @@ def test_in_a_cluster_users_are_spread_and_each_node_tells_its_loss(nodes: list[
         assert users.forget("{x}")
         assert users.get("{x}") == StoredUser(None, True)
         nodes[1].do("FLUSHALL")
-        assert not users.has_mark("3")
+        assert set(users.ages("3")) == {0, 7}
+        assert not users.put_numbered({"v": b"1"}, "3", [7] * len(users.ages("3")), 8)
         lost = {key.rpartition(b":")[2].decode() for key in held[1]}
         found = {user: users.get(user) for user in range(1_200)}
         assert {str(user) for user, one in found.items() if one.state is None} == lost & set(map(str, range(1_200)))
         assert not any(one.complete for one in found.values() if one.state is None)
-        users.mark("3")
-        assert users.has_mark("3")
+        assert write(users, {}, 9)
+        assert set(users.ages("3")) == {9}
 
 
 def test_a_node_that_is_away_costs_the_others_nothing(nodes: list[RedisServer]) -> None:
@@ -144,8 +185,8 @@ def test_users_need_rights_to_their_own_keys_alone(start_redis: Callable[..., Re
     with RedisLink(f"redis://app:secret@127.0.0.1:{server.port}") as link:
         users = RedisUsers(link, "shop")
         users.put_many({"u": b"1"})
-        users.mark("3")
-        assert users.has_mark("3")
+        users.begin_all("3", 1)
+        assert write(users, {"w": b"1", "u": None}, 2)
         assert users.get("v") == StoredUser(None, True)
 
 
@@ -160,8 +201,9 @@ def test_a_redis_that_is_away_is_told_within_the_timeout(start_redis: Callable[.
             lambda: users.get("u"),
             lambda: users.put_many({"u": b"2"}),
             lambda: users.forget("u"),
-            lambda: users.mark("1"),
-            lambda: users.has_mark("1"),
+            lambda: users.begin_all("1", 1),
+            lambda: users.ages("1"),
+            lambda: users.put_numbered({}, "1", [0] * 64, 1),
         ]
         for ask in asked:
             started = time.monotonic()

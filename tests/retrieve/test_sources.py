@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stream_reco import metrics
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import INTERESTS, SOURCES, TOWER, Retriever, source_name
 from stream_reco.retrieve.vector_index import VectorIndex
@@ -121,6 +122,19 @@ def test_every_available_item_is_found_by_its_own_id() -> None:
     acted = TRENDING | COVISIT | CONTEXTUAL | FRESH
     assert found == {item: FRESH if item == "fresh" else acted for item in IDS if item not in ("gone", "away")}
     assert {type(item) for item in found} == {int, str}
+
+
+def test_what_each_source_brought_is_counted() -> None:
+    def counts() -> dict[str, float]:
+        name = "stream_reco_candidates_total"
+        return {one: metrics.REGISTRY.get_sample_value(name, {"source": one}) or 0.0 for one in SOURCES}
+
+    before = counts()
+    found = asked(RetrieveSettings())
+    assert {name: now - before[name] for name, now in counts().items()} == {
+        name: sum(bool(bits & bit) for bits in found.values()) for name, bit in SOURCES.items()
+    }
+    assert counts()["fresh"] - before["fresh"] > counts()["trending"] - before["trending"] > 0
 
 
 def with_quota(name: str, quota: int) -> RetrieveSettings:

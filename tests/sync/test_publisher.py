@@ -161,10 +161,17 @@ def test_what_is_published_is_counted(toy: Toy, rng: np.random.Generator) -> Non
     def count(kind: str) -> float:
         return metrics.REGISTRY.get_sample_value("stream_reco_publication_bytes_count", {"kind": kind}) or 0.0
 
+    def touched() -> list[float | None]:
+        name = "stream_reco_table_touched_rows"
+        return [metrics.REGISTRY.get_sample_value(name, {"table": table.name}) for table in trainer.tables]
+
     before = failures(), count("snapshot"), count("delta")
     trainer.learn(rng)
+    changed = [table.touched for table in trainer.tables]
     trainer.publisher.publish(channel, trainer.collect)
+    assert touched() == changed != [0, 0]
     trainer.publisher.publish(channel, trainer.collect)
+    assert touched() == [0, 0]
     channel.mood = "refuses"
     with pytest.raises(ChannelRefused):
         trainer.publisher.publish(channel, trainer.collect)

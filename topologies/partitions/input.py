@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from topologies.client.unread import unread
 from topologies.partitions.processor import InputRecord
 
 _BATCH_RECORDS = 2000
@@ -67,12 +68,9 @@ class Source:
         return taken
 
     async def lag(self) -> int | None:
-        """Records written and not taken; None before the broker's first answer."""
-        end: int | None = self._reader.last_stable_offset(self._part)
-        if end is None or end < 0:
-            return None
-        position: int = await self._reader.position(self._part)
-        return max(0, end - position) + len(self._held)
+        """Records written and not taken (see `unread`); None before the broker's first answer."""
+        lag = await unread(self._reader, self._part)
+        return None if lag is None else lag + len(self._held)
 
 
 class InputReader:

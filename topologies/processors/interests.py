@@ -17,8 +17,9 @@ from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, RocksStore
 from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.partitions.processor import InputRecord, Output
+from topologies.processors.deleted_users import DeletedUsers
 from topologies.processors.item_vectors import ItemVectors
-from topologies.processors.redis_copies import UserCopies
+from topologies.processors.redis_copies import Copy, CopySource, OwedCopies, UserCopies
 from topologies.processors.user_store import UserRecord, UserRecords
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class _Meta(msgspec.Struct, array_like=True):
     """Users whose last action (ms) was before this had their copy in Redis."""
     forgotten: tuple[Id, ...] = ()
     """Users whose copy may still be there, and must not."""
+    age: int = 0
+    """Number of the last write to Redis that was complete."""
 
 
 class InterestsProcessor:
@@ -59,9 +62,13 @@ class InterestsProcessor:
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
         self._forgotten: set[Id] = set()
-        self._day = self._meta.progress.stream_time // DAY_MS
-        self._copies = UserCopies(users, str(partition), self._states, self._meta.owed_since, session_seconds)
-        self._copies.put(dict.fromkeys(self._meta.forgotten), None)
+        self._deleted = DeletedUsers(store, users.ttl_ms)
+        self._day, self._deleted_day = self._meta.progress.stream_time // DAY_MS, 0
+        source = CopySource(self._states, self._deleted_users)
+        # Whoever has acted again since is owed a copy like everybody.
+        gone = tuple(user for user in self._meta.forgotten if not self._records.of(user).last)
+        owed = OwedCopies(self._meta.owed_since, gone, self._meta.age)
+        self._copies = UserCopies(users, str(partition), source, owed, session_seconds)
 
     def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
         """Take actions into their users' histories."""
@@ -69,7 +76,7 @@ class InterestsProcessor:
             try:
                 event = decode_message(record.value)
                 if isinstance(event, Deletion):
-                    self._forget(event.user_id)
+                    self._forget(event.user_id, now)
                     continue
                 check_time(event, now, self._future_ms)
                 self._take(event)
@@ -104,8 +111,9 @@ class InterestsProcessor:
         items, times = record.items[:RECENT], record.times[:RECENT]
         self._interests.observe(user, items, times, self._vectors.of(items), time, self._vectors.of)
 
-    def _forget(self, user: Id) -> None:
+    def _forget(self, user: Id, now: int) -> None:
         self._records.forget(user)
+        self._deleted.add(user, now)
         self._interests.forget(user)
         self._touched.pop(user, None)
         self._forgotten.add(user)
@@ -116,7 +124,10 @@ class InterestsProcessor:
         return record, record.last
 
     def advance(self, now: int, *, caught_up: bool) -> list[Output]:  # noqa: ARG002 - time is the events' own here
-        """Once a day drop users who have been idle for too long."""
+        """Once a day drop users who have been idle, or were deleted, for too long."""
+        if now // DAY_MS > self._deleted_day:
+            self._deleted_day = now // DAY_MS
+            self._deleted.expire(now)
         time = self._meta.progress.stream_time
         if time // DAY_MS > self._day:
             self._day = time // DAY_MS
@@ -132,9 +143,10 @@ class InterestsProcessor:
             record.interests = self._interests.record_of(user)
             self._records.put(record, before)
         self._ids.save(self._meta.commits + 1)
-        owed = [time for time in (self._copies.owed_since, self._least_last()) if time is not None]
-        forgotten = (*self._copies.forgotten, *self._forgotten)
-        meta = _Meta(self._meta.progress, self._ids.expired, self._meta.commits + 1, min(owed, default=None), forgotten)
+        owed = self._copies.owed
+        since = min((time for time in (owed.since, self._least_last()) if time is not None), default=None)
+        forgotten, commits = (*owed.forgotten, *self._forgotten), self._meta.commits + 1
+        meta = _Meta(self._meta.progress, self._ids.expired, commits, since, forgotten, owed.age)
         self._store.put(_META, msgspec.msgpack.encode(meta))
         return self._store.changes
 
@@ -143,7 +155,9 @@ class InterestsProcessor:
         self._store.commit(position)
         self._ids.committed()
         self._meta.commits += 1
-        written = {user: self._state_with(self._interests, record) for user, (record, _) in self._touched.items()}
+        written = {
+            user: self._state_with(self._interests, record).to_bytes for user, (record, _) in self._touched.items()
+        }
         self._copies.put({**dict.fromkeys(self._forgotten), **written}, self._least_last())
         for user in self._touched:
             self._interests.forget(user)
@@ -160,16 +174,20 @@ class InterestsProcessor:
     def _now(self) -> int:
         return max(self._meta.progress.stream_time, 0)
 
-    def _states(self, since: int) -> Iterator[tuple[Id, bytes]]:
+    def _states(self, since: int) -> Iterator[tuple[Id, Copy]]:
         """What Redis should have of the users who acted since then (ms); for the thread of the copies."""
         for record in self._records.since(since):
-            yield record.user_id, self._state(record)
+            yield record.user_id, self._state(record).to_bytes
 
-    def _state(self, record: UserRecord) -> bytes:
+    def _deleted_users(self) -> Iterator[Id]:
+        """Users who were deleted and have not acted again; for the thread of the copies."""
+        return (user for user in self._deleted.all() if not self._records.of(user).last)
+
+    def _state(self, record: UserRecord) -> UserState:
         interests = Interests(self._interests.settings)
         interests.restore(record.user_id, record.interests)
         return self._state_with(interests, record)
 
-    def _state_with(self, interests: Interests, record: UserRecord) -> bytes:
+    def _state_with(self, interests: Interests, record: UserRecord) -> UserState:
         medoids = interests.medoids(record.user_id, self._now)
-        return UserState(record.items, record.times, medoids, self._now).to_bytes()
+        return UserState(record.items, record.times, medoids, self._now)

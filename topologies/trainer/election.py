@@ -16,6 +16,7 @@ from topologies.process.group_member import be_member, keep_at
 from topologies.trainer.assignor import NewestEpochAssignor
 from topologies.trainer.dependencies import NAME, TrainerDependencies
 from topologies.trainer.leader import Leader
+from topologies.trainer.standby import CheckpointMismatchError
 
 _LOGGER = logging.getLogger(__name__)
 _REFRESH_SECONDS = 5.0
@@ -32,15 +33,23 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafk
         self._assignor = NewestEpochAssignor()
         self._assigned = asyncio.Event()
         self._leading: tuple[asyncio.Task[None], asyncio.Event] | None = None
+        self._stopping = asyncio.Event()
+        self._problem: CheckpointMismatchError | None = None
 
     async def run(self, ending: asyncio.Event) -> None:
-        """Be a member until `ending` is set; a Kafka that is away is waited for."""
+        """Be a member until `ending` is set; a Kafka that is away is waited for.
+
+        Sets `ending` itself and raises CheckpointMismatchError where the settings do not fit the newest checkpoint.
+        """
+        self._stopping = ending
         standing_by = asyncio.create_task(self._stand_by())
         try:
             await be_member(NAME, self._dependencies.topics.trainer_leader.name, self._join, self, ending)
         finally:
             standing_by.cancel()
             await asyncio.gather(standing_by, return_exceptions=True)
+        if self._problem is not None:
+            raise self._problem
 
     async def _join(self) -> AIOKafkaConsumer:
         kafka = self._dependencies.settings.kafka
@@ -81,10 +90,19 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafk
 
     async def _keep_leading(self, ending: asyncio.Event) -> None:
         async def lead() -> None:
-            await Leader(self._dependencies, self._assigned, ending).run(self._remember_epoch)
+            try:
+                await Leader(self._dependencies, self._assigned, ending).run(self._remember_epoch)
+            except CheckpointMismatchError as problem:
+                self._stop(problem)
+                ending.set()
 
         session_seconds = self._dependencies.settings.kafka.session_seconds
         await keep_at(NAME, "leading", lead, self._dependencies.clock, session_seconds, ending)
+
+    def _stop(self, problem: CheckpointMismatchError) -> None:
+        """End the process: to try again would not help, and a standby could never take over."""
+        self._problem = problem
+        self._stopping.set()
 
     def _remember_epoch(self, epoch: int) -> None:
         self._assignor.epoch = epoch
@@ -94,5 +112,9 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafk
         await self._dependencies.on_thread(self._dependencies.standby.rehearse)
         while True:
             if self._leading is None:
-                await self._dependencies.on_thread(self._dependencies.standby.try_refresh)
+                try:
+                    await self._dependencies.on_thread(self._dependencies.standby.try_refresh)
+                except CheckpointMismatchError as problem:
+                    self._stop(problem)
+                    return
             await asyncio.sleep(_REFRESH_SECONDS)

@@ -15,6 +15,7 @@ from stream_reco.events import BadEvent, Event, check_time
 from stream_reco.labels import Example
 from stream_reco.learner.example_codec import BadExample, decode_example
 from topologies.client.consumer_metadata import partitions_when_known
+from topologies.client.unread import unread
 from topologies.dead_letters.letter import DeadLetter, dead_letter
 from topologies.messages.user_deletion import Deletion, decode_message
 from topologies.trainer.checkpoints import Offsets
@@ -89,16 +90,27 @@ class TrainingInput:
         return not set(self._merge.short(1)) & set(short) - self._ended
 
     async def _is_read(self, source: TopicPartition) -> bool:
-        end = self._consumer.last_stable_offset(source)
-        return end is not None and 0 <= end <= await self._consumer.position(source)
+        return await unread(self._consumer, source) == 0
 
-    def report_lag(self, offsets: Offsets) -> None:
-        """Set the gauges of records that lie in Kafka at or after these `offsets`, not learned from yet."""
+    async def report_lag(self) -> None:
+        """Set the gauges of what is not learned from yet: the records in memory, and what lies in Kafka behind them."""
         for source in self._consumer.assignment():
-            end, offset = self._consumer.last_stable_offset(source), offsets.get(source.topic, {}).get(source.partition)
-            if end is not None and offset is not None:
+            lag = await unread(self._consumer, source)
+            if lag is not None:
                 kind = "examples" if source.topic == self._examples else "events"
-                metrics.WORK_LAG.labels("training", f"{kind}-{source.partition}").set(max(0, end - offset))
+                metrics.WORK_LAG.labels("training", f"{kind}-{source.partition}").set(self._merge.count(source) + lag)
+
+    async def skip_markers(self, offsets: Offsets) -> None:
+        """Move `offsets`, up to which was learned, past markers of transactions that follow them.
+
+        Otherwise retention, which deletes the last records of an idle topic with the marker, would seem to have deleted
+        a record that was not learned from.
+        """
+        for source in self._merge.short(1):
+            learned = offsets.get(source.topic, {})
+            if source.partition in learned:
+                position = await self._consumer.position(source)
+                learned[source.partition] = max(learned[source.partition], position)
 
     def take(self, most: int) -> list[TrainingRecord]:
         """At most `most` records by time, none that a record not read yet might precede."""

@@ -38,6 +38,10 @@ class Merge(Generic[S, T]):
         """Sources with fewer than `least` items in the buffer."""
         return [source for source, queue in zip(self._sources, self._queues, strict=True) if len(queue) < least]
 
+    def count(self, source: S) -> int:
+        """Items of a source in the buffer."""
+        return len(self._queues[self._ranks[source]])
+
     def take(self, most: int, is_at_end: Callable[[S], bool]) -> list[tuple[S, T]]:
         """At most `most` items by time, none that an item not read yet might precede."""
         if any(not queue and not is_at_end(source) for source, queue in zip(self._sources, self._queues, strict=True)):

@@ -47,5 +47,5 @@ class PublishSchedule:
             # A leader that left no checkpoint may have published: an empty snapshot would take that from the scorers.
             return
         self._published_at, self._published_records = time.monotonic(), records
-        self._input.report_lag(self._learner.offsets)
+        await self._input.report_lag()
         await self._dependencies.on_thread(self._publisher.publish, now, idle)

@@ -90,6 +90,10 @@ def rehearse(settings: Settings) -> None:
     metrics.reset_counters()
 
 
+class CheckpointMismatchError(ValueError):
+    """The newest checkpoint is of a model that the settings do not describe: only people can mend that."""
+
+
 class WarmStandby:
     """Holds the newest checkpoint as a learner that could go on from it at once."""
 
@@ -108,22 +112,37 @@ class WarmStandby:
             self.is_rehearsed = True
 
     def refresh(self) -> None:
-        """Load the newest checkpoint unless it is loaded already. Raises CheckpointError, ValueError or OSError."""
+        """Load the newest checkpoint unless it is loaded already.
+
+        Raises CheckpointMismatchError where it does not fit the settings, CheckpointError, ValueError or OSError where
+        it cannot be read.
+        """
         found = self._checkpoints.newest(self._name)
         if found is None:
             return
         # Dropped first: two would take twice the memory.
         self._learner, self._name = None, ""
         learner = LearnerAtOffsets(self._settings)
-        learner.learner.restore(found.parts)
+        try:
+            learner.learner.restore(found.parts)
+        except ValueError as error:
+            raise CheckpointMismatchError(
+                f"training cannot go on from {found.name} in training.checkpoint_dir ="
+                f" {self._settings.training.checkpoint_dir}, which is the data folder of training: {error}"
+            ) from error
         learner.offsets = found.offsets
         self._learner, self._name = learner, found.name
         _LOGGER.info("training: loaded %s, %d examples", found.name, learner.examples)
 
     def try_refresh(self) -> None:
-        """`refresh` of a standby, which logs failures: the leader may be about to replace what cannot be read."""
+        """`refresh` of a standby, which logs failures: the leader may be about to replace what cannot be read.
+
+        Raises CheckpointMismatchError.
+        """
         try:
             self.refresh()
+        except CheckpointMismatchError:
+            raise
         except (CheckpointError, ValueError, OSError) as error:
             _LOGGER.warning("training: %s", error)
 

@@ -57,6 +57,7 @@ class TrainingLoop:
                 self._input.give_up(failed.message, "internal", "it could not be learned from", now)
             self._observe_trained(records)
         elif self._input.is_at_end:
+            await self._input.skip_markers(self._learner.offsets)
             await self._tick(now)
 
     def _observe_trained(self, records: Sequence[TrainingRecord]) -> None:

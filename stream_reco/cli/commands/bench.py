@@ -10,6 +10,7 @@ import typer
 
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
+from stream_reco.terminal.printing import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ def bench(
     folder = folder_of(Path.cwd())
     names = names_in(folder)
     if not name:
-        typer.echo("\n".join(names))
+        say("\n".join(names))
         return
     if name not in names:
         raise Misuse(f"there is no benchmark {name!r}; choose from {', '.join(names)}")
@@ -72,14 +73,15 @@ def _measure(path: Path) -> Callable[[], Mapping[str, Any]]:
 
 
 def _show(name: str, figures: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from stream_reco.terminal.console import DataConsole
 
     table = Table("", name, box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for label, value in _leaves(figures):
         table.add_row(label, f"{value:,.4g}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    DataConsole().print(table)
 
 
 def _leaves(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import typer
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.kafka import TIMEOUT_SECONDS, run, settings_with_kafka
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.printing import say, visible
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
@@ -53,7 +54,7 @@ def dead_letters(
         _list(settings, choice, limit, as_json=json)
         return
     if action is DeadLettersAction.drive:
-        typer.echo(_DEPRECATED_DRIVE, err=True)
+        say(_DEPRECATED_DRIVE, err=True)
     _redrive(settings, choice)
 
 
@@ -72,7 +73,7 @@ def _redrive(settings: Settings, choice: Any) -> None:
 
     outcome = run(redrive_letters(settings, TIMEOUT_SECONDS, choice))
     for topic, count in sorted(outcome.sent.items()):
-        typer.echo(f"sent {count:,} again to {topic}")
+        say(f"sent {count:,} again to {topic}")
     skipped = {
         "had been sent again before": outcome.before,
         "were not selected": outcome.not_chosen,
@@ -80,9 +81,9 @@ def _redrive(settings: Settings, choice: Any) -> None:
     }
     for what, count in skipped.items():
         if count:
-            typer.echo(f"{count:,} {what}")
+            say(f"{count:,} {what}")
     if not outcome.sent:
-        typer.echo("nothing was sent")
+        say("nothing was sent")
 
 
 def _list(settings: Settings, choice: Any, limit: int, *, as_json: bool) -> None:
@@ -94,7 +95,7 @@ def _list(settings: Settings, choice: Any, limit: int, *, as_json: bool) -> None
         return
     _print_table(found)
     if count > len(found):
-        typer.echo(f"{count:,} in all; the newest {len(found):,} are shown (--limit)")
+        say(f"{count:,} in all; the newest {len(found):,} are shown (--limit)")
 
 
 def _print_json(found: list[Any]) -> None:
@@ -106,19 +107,19 @@ def _print_json(found: list[Any]) -> None:
 
 
 def _print_table(found: list[Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from stream_reco.terminal.console import DataConsole
+
     if not found:
-        typer.echo("no dead letters")
+        say("no dead letters")
         return
     table = Table("at", "time", "topic", "partition", "offset", "reason", "message", box=None, pad_edge=False)
     for stored in found:
-        table.add_row(str(stored.offset), *(escape(_printable(cell)) for cell in _cells(stored.letter)))
-    console = Console()
+        table.add_row(str(stored.offset), *map(visible, _cells(stored.letter)))
+    console = DataConsole()
     # A file or a pipe has no width.
-    (console if console.is_terminal else Console(width=2000)).print(table)
+    (console if console.is_terminal else DataConsole(width=2000)).print(table)
 
 
 def _cells(letter: Any) -> list[str]:
@@ -135,8 +136,3 @@ def _when(time: int) -> str:
         return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):  # in letters that another program has written
         return str(time)
-
-
-def _printable(text: str) -> str:
-    """Untrusted text without control characters, which could move the cursor or worse."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

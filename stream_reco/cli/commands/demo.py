@@ -44,12 +44,11 @@ def demo(
 
     flags = SETTINGS | {"serve.host": host, "serve.port": port}
     settings = settings_of(config, flags).settings
-    from rich.console import Console
-
     from stream_reco.cli.server.embedded import serving
+    from stream_reco.terminal.console import DataConsole
     from stream_reco.terminal.signals import stopping
 
-    console = Console()
+    console = DataConsole()
     with (
         tempfile.TemporaryDirectory(prefix="stream-reco-demo-") as folder,
         stopping() as stop,
@@ -88,6 +87,5 @@ def _simulate(
     console.print(
         f"{users.score.requests:,} slates, {users.sent.accepted:,} events. Expected clicks of the last slates:"
         f" {served:.3f} served, {by_chance:.3f} at random, {best:.3f} best possible.",
-        highlight=False,
         soft_wrap=True,
     )

@@ -9,12 +9,13 @@ import typer
 
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.printing import say, visible_lines
 
 if TYPE_CHECKING:
     from stream_reco.cli.doctor.machine import Finding
     from stream_reco.config import Settings
 
-_MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]✗[/red]"}
+_MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}
 
 
 def doctor(
@@ -62,28 +63,29 @@ def _settings(config: Path | None) -> Settings:
 
 
 def _print_findings(findings: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    console = Console()
+    from stream_reco.terminal.console import DataConsole
+
+    console = DataConsole()
     for finding in findings:
-        line = f"{_MARKS[finding.state]} {finding.what}: {escape(finding.text)}"
-        console.print(line, highlight=False, soft_wrap=True)
+        line = Text.assemble(_MARKS[finding.state], visible_lines(f" {finding.what}: {finding.text}"))
+        console.print(line, soft_wrap=True)
 
 
 def _print_settings(config: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from stream_reco.config import describe
+    from stream_reco.terminal.console import DataConsole
     from stream_reco.terminal.settings import settings_of
 
-    console = Console(soft_wrap=True)
+    console = DataConsole()
     table = Table("setting", "value", "from", "variable", box=None, pad_edge=False)
     for line in describe(settings_of(config)):
         if console.is_terminal:
             table.add_row(line.key, line.value, str(line.origin), line.variable)
         else:
-            typer.echo(f"{line.key} = {line.value}  # {line.origin}; {line.variable}")
+            say(f"{line.key} = {line.value}  # {line.origin}; {line.variable}")
     if console.is_terminal:
-        Console().print(table)
+        console.print(table)

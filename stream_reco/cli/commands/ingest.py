@@ -93,12 +93,13 @@ def _to_server(
     expect_duplicates: bool,
 ) -> None:
     from stream_reco.cli.server.client import Client, Sent, bodies
+    from stream_reco.terminal.console import DataConsole
 
     serve = settings.serve
     client = Client(url or f"http://{serve.host}:{serve.port}", serve.token, timeout)
     log = choice.read(SystemClock().now_ms(), serve.future_seconds, settings.files.missing)
     log = log if limit is None else log[:limit]
-    console, sent = _console(), Sent()
+    console, sent = DataConsole(), Sent()
     try:
         with _progress(console) as progress:
             task = progress.add_task("events", total=len(log))
@@ -112,11 +113,12 @@ def _to_server(
 
 
 def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch: int, timeout: float) -> None:
+    from stream_reco.terminal.console import DataConsole
     from topologies.gateway.ingest import ingest as send
 
     log = choice.read(SystemClock().now_ms(), settings.serve.future_seconds, settings.files.missing)
     log = log if limit is None else log[:limit]
-    console, total = _console(), 0
+    console, total = DataConsole(), 0
 
     def count(events: int) -> None:
         nonlocal total
@@ -130,14 +132,8 @@ def _into_kafka(settings: Settings, choice: LogChoice, limit: int | None, batch:
     finally:
         dead = log.dead_letters.counts.total()
         summary = f"{total:,} events sent to Kafka; {dead:,} invalid rows in the file"
-        console.print(summary, highlight=False, soft_wrap=True)
+        console.print(summary, soft_wrap=True)
         print_bad_rows(console, log)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
 
 
 def _progress(console: Console) -> Progress:
@@ -150,9 +146,8 @@ def _print_summary(console: Console, sent: Sent, log: Log) -> None:
     console.print(
         f"{sent.events:,} events sent: {sent.accepted:,} accepted, {sent.duplicates:,} duplicates,"
         f" {sent.rejected.total():,} rejected; {len(log.dead_letters):,} invalid rows in the file",
-        highlight=False,
         soft_wrap=True,
     )
     for message in sent.messages:
-        console.print(f"  rejected {message}", highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console.print(f"  rejected {message}", soft_wrap=True)
     print_bad_rows(console, log)

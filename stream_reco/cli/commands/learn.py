@@ -57,13 +57,12 @@ def learn(
 def _run(
     log: Log, settings: Settings, warm_up: int, hash_bits: list[int], seeds: list[int], stop: threading.Event
 ) -> dict[str, object]:
-    from rich.console import Console
-
     from stream_reco.experiments.collisions.train_variants import LearnRun
     from stream_reco.experiments.replay.view import replay_view
+    from stream_reco.terminal.console import DataConsole
 
     run = LearnRun(settings, len(log), warm_up, hash_bits, seeds)
-    with replay_view(Console(), run.tally, len(log)) as view:
+    with replay_view(DataConsole(), run.tally, len(log)) as view:
 
         def watch() -> None:
             view.update()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from stream_reco.terminal.printing import say
 
 
 def models() -> None:
@@ -18,5 +18,5 @@ def models() -> None:
         about = (inspect.getdoc(sys.modules[type(model).__module__]) or "").partition("\n")[0]
         tables = ", ".join(f"{table.name} ({table.dim})" for table in model.tables) or "none"
         vectors = f"vectors of {model.vector_dim} numbers" if isinstance(model, Retrieves) else "no vectors"
-        typer.echo(f"{name}{' (default)' if name == DEFAULT else ''}: {about}")
-        typer.echo(f"  reads {', '.join(sorted(model.needs)) or 'ids alone'}; tables {tables}; retrieves by {vectors}")
+        say(f"{name}{' (default)' if name == DEFAULT else ''}: {about}")
+        say(f"  reads {', '.join(sorted(model.needs)) or 'ids alone'}; tables {tables}; retrieves by {vectors}")

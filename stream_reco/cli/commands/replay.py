@@ -178,8 +178,6 @@ def _run(
     oracle: bool,
 ) -> dict[str, Any]:
     """Replay the log, print a summary and return the figures: those so far where `stop` was set before the end."""
-    from rich.console import Console
-
     from stream_reco.embedded import Engine
     from stream_reco.experiments.replay.protocol import Plan, Replay
     from stream_reco.experiments.replay.report import failed_events, replay_report
@@ -187,9 +185,10 @@ def _run(
     from stream_reco.experiments.replay.tally import ReplayTally
     from stream_reco.experiments.replay.view import replay_view
     from stream_reco.labels import OracleJoiner
+    from stream_reco.terminal.console import DataConsole
 
     labels = settings.labels
-    console = Console()
+    console = DataConsole()
     finals = final_labels_of(log, labels)
     shown = ShownQuality(finals)
     tally = ReplayTally()
@@ -225,7 +224,6 @@ def _print_summary(console: Console, tally: ReplayTally, log: Log, *, interrupte
         f"{'interrupted: ' if interrupted else ''}{tally.events:,} events in {tally.elapsed:,.1f} s,"
         f" {tally.ranking.count:,} evaluated, {tally.syncs:,} syncs,"
         f" {tally.duplicates:,} duplicates, {tally.dead_letters.total():,} dead letters",
-        highlight=False,
         soft_wrap=True,
     )
     print_bad_rows(console, log)

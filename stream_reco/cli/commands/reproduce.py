@@ -19,6 +19,7 @@ from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import WarmUpOption
+from stream_reco.terminal.printing import say
 
 ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
 LIMIT = 300_000
@@ -78,7 +79,7 @@ def _reproduce_replays(chosen: list[Experiment], store: ResultStore, out: Path, 
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
         for path in write_experiment_page(one, store, out):
-            typer.echo(f"wrote {path}")
+            say(f"wrote {path}")
 
 
 def _reproduce_collisions(stores: dict[CollisionLog, ResultStore], out: Path, jobs: int, *, fresh: bool) -> None:
@@ -86,7 +87,7 @@ def _reproduce_collisions(stores: dict[CollisionLog, ResultStore], out: Path, jo
     for source, store in stores.items():
         run_all(store, [source.run], jobs, fresh=fresh)
     for path in collisions.write_collisions_page(stores, out):
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 def _reproduce_delays(data: Path, work: Path | None, out: Path, jobs: int, *, fresh: bool) -> None:
@@ -95,7 +96,7 @@ def _reproduce_delays(data: Path, work: Path | None, out: Path, jobs: int, *, fr
     for world, store in stores.items():
         run_all(store, list(delays.published_runs(world)), jobs, fresh=fresh)
     for path in delays.write_delays_page(stores, out):
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 def write_experiment_page(experiment: Experiment, store: ResultStore, out: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import typer
 
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.printing import say
 from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
@@ -52,15 +53,15 @@ def serve(
 
     started = time.monotonic()
     with stopping() as stop, _answering(settings, data, sync_interval) as running:
-        typer.echo(f"Listening at {running.url}, dashboard at {running.url}/dashboard. Getting ready …")
+        say(f"Listening at {running.url}, dashboard at {running.url}/dashboard. Getting ready …")
         if running.wait_until_ready(stop):
             status = running.service.status()
             seconds = time.monotonic() - started
             what = f"{status['events']:,} events in {data}" if data else f"version {status['version']} of the trainer"
-            typer.echo(f"Ready after {seconds:.1f} s with {what}. Ctrl-C ends it.")
+            say(f"Ready after {seconds:.1f} s with {what}. Ctrl-C ends it.")
             stop.wait()
-        typer.echo("Stopping …")
-    typer.echo("Stopped; everything is safe.")
+        say("Stopping …")
+    say("Stopped; everything is safe.")
 
 
 def _answering(

@@ -10,6 +10,7 @@ import typer
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.kafka import TIMEOUT_SECONDS, run, settings_with_kafka
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.printing import say
 
 
 class TopicsAction(StrEnum):
@@ -31,11 +32,11 @@ def topics(
 
     report = run(topic_report(settings, TIMEOUT_SECONDS, create=action is TopicsAction.create))
     for created in report.created:
-        typer.echo(f"created {created}")
+        say(f"created {created}")
     for warning in report.warnings:
-        typer.echo(f"warning: {warning}")
+        say(f"warning: {warning}")
     if report.problems:
         count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
         raise Failure("\n  ".join([count, *report.problems]))
     if not report.created:
-        typer.echo("all topics exist" + ("" if report.warnings else ", as declared"))
+        say("all topics exist" + ("" if report.warnings else ", as declared"))

@@ -11,6 +11,7 @@ import typer
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.kafka import settings_with_kafka
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.logs import log_to_stderr
 
 
 class Name(StrEnum):
@@ -36,7 +37,7 @@ def work(
 ) -> None:
     """Run a Kafka worker until Ctrl-C; workers of one kind share the partitions."""
     settings = settings_with_kafka(config)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    log_to_stderr()
     for logger, level in (("aiokafka", logging.CRITICAL), ("faust", logging.WARNING), ("mode", logging.WARNING)):
         logging.getLogger(logger).setLevel(level)
     from topologies.partitions.state_folder import StateFolderError

@@ -27,7 +27,7 @@ class DemoView:
             self._live.update(self._table(seconds, score, status), refresh=True)
         elif seconds - self._shown >= _LINE_SECONDS:
             self._shown = seconds
-            self._console.print(self._line(seconds, score, status), highlight=False, soft_wrap=True)
+            self._console.print(self._line(seconds, score, status), soft_wrap=True)
 
     def _table(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> Table:
         served, by_chance, best = score.means()

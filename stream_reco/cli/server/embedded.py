@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,6 +24,7 @@ from stream_reco.serve.service import Service
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log_errors import LogError
 from stream_reco.terminal.errors import Failure, Misuse
+from stream_reco.terminal.logs import log_to_stderr
 
 _POLL_SECONDS = 0.2
 
@@ -68,7 +68,7 @@ class RunningServer:
 @contextmanager
 def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[RunningServer]:
     """Serve the loop whose state is in `data`; raises Failure or Misuse for a wrong folder or setting at once."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    log_to_stderr()
     _check_folder(data)
     with answering(settings, EngineService(lambda: _open(data, settings), sync_seconds=sync_seconds)) as running:
         yield running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sys
@@ -24,6 +23,7 @@ from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate_features import SlateListener
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
+from stream_reco.terminal.logs import log_to_stderr
 
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""
@@ -44,7 +44,7 @@ def serve_replica(settings: Settings) -> Iterator[RunningServer]:
 
     Redis and the trainer may come later: the scorer is ready once it has a first version.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    log_to_stderr()
     with ExitStack() as stack:
         service = _replica_service(settings, stack)
         sys.setswitchinterval(_SWITCH_SECONDS)

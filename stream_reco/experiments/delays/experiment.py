@@ -6,14 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from stream_reco.clock import SystemClock
 from stream_reco.experiments.delays.plan import MORE_WORLDS, TALKINGDATA, WORLDS, DelayWorld
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.result_store import Result, ResultStore
 from stream_reco.terminal.log_options import Format, LogChoice
+from stream_reco.terminal.printing import say
 
 if TYPE_CHECKING:
     from stream_reco.datasets import Log
@@ -32,7 +31,7 @@ def delay_stores(data: Path, work: Path, *, fresh: bool = False) -> dict[DelayWo
 
     real = WORLDS[1]
     stores = {real: ResultStore(work, data / TALKINGDATA, real.size, real.log_format, real.shown_log)}
-    typer.echo("simulated logs: generated once, about a minute each, and kept")
+    say("simulated logs: generated once, about a minute each, and kept")
     for world in (WORLDS[0], *MORE_WORLDS):
         stores[world] = ResultStore(
             work, simulated_log_of(world, work, fresh=fresh), world.size, world.log_format, world.shown_log

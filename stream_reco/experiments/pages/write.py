@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.printing import say
 
 
 def write_page(
@@ -24,7 +23,7 @@ def write_page(
         f"{name}.json": (json.dumps(figures, indent=1) + "\n").encode(),
     }
     if picture is None:
-        typer.echo("no plot without matplotlib: pip install matplotlib", err=True)
+        say("no plot without matplotlib: pip install matplotlib", err=True)
     else:
         contents[f"{name}.svg"] = picture
     for file, content in contents.items():

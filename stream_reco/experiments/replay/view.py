@@ -111,7 +111,7 @@ class Lines:
         parts += [
             f"{name} {overall:.4f}" for name, (overall, _) in metrics_so_far(tally).items() if overall is not None
         ]
-        self._console.print(", ".join(parts), soft_wrap=True, highlight=False)
+        self._console.print(", ".join(parts), soft_wrap=True)
         self._shown = time.monotonic()
 
     def __enter__(self) -> Self:

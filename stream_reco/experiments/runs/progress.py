@@ -6,20 +6,20 @@ from types import TracebackType
 from typing import Self
 
 from rich import progress
-from rich.console import Console
 
 from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.result_store import Result
+from stream_reco.terminal.console import DataConsole
 
 
 class RunsProgress:
     """Shows `total` replays of `events` each, None where that is not known."""
 
     def __init__(self, total: int, events: int | None) -> None:
-        self._console = Console()
+        self._console = DataConsole()
         self._total, self._events, self._done = total, events, 0
         columns = (
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
@@ -58,7 +58,7 @@ class RunsProgress:
         self._say(f"{self._done}/{self._total} {run.title}: {text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bars.start()

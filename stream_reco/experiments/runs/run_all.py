@@ -8,6 +8,7 @@ from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.process_pool import Pool
 from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.printing import say
 
 
 def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
@@ -24,7 +25,7 @@ def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = Fal
         pool.run([run for run in distinct if run not in kept])
     again = "finished replays are kept: the same command resumes from there"
     if stop.is_set():
-        typer.echo(f"stopped; {again}", err=True)
+        say(f"stopped; {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     if pool.failures:
         reasons = "; ".join(f"{title}: {why}" for title, why in pool.failures.items())

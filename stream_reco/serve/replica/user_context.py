@@ -36,8 +36,9 @@ class Users(Protocol):
 class RemoteUserContexts:
     """Gives a user's context in the slots that are served; safe to use from several threads, never raises.
 
-    While the store is unavailable, the last known state is used, of at most `capacity` users; other users are unknown.
-    No request waits for a store that is known to be unavailable: a thread tries it again every `retry_seconds`.
+    While the store is unavailable, or has an older state, the last known one is used, of at most `capacity` users;
+    other users are unknown. No request waits for a store that is known to be unavailable: a thread tries it again every
+    `retry_seconds`.
     """
 
     def __init__(
@@ -112,14 +113,17 @@ class RemoteUserContexts:
         except BadUserStateError as error:
             _LOGGER.warning("the state of user %r is ignored: %s", user_id, error)
             state = None
-        metrics.USER_STATES.labels("nowhere" if state is None else "redis").inc()
         with self._lock:
-            self._known.pop(user_id, None)
+            known = self._known.pop(user_id, None)
+            is_older = state is not None and known is not None and 0 < state.written < known.written
+            if is_older:  # Redis went back in time; who writes there will notice
+                state = known
             if state is not None:
                 self._known[user_id] = state
                 self.newest = max(self.newest, int(state.times[:1].sum()))
                 if len(self._known) > self._capacity:
                     self._known.popitem(last=False)
+        metrics.USER_STATES.labels("nowhere" if state is None else "memory" if is_older else "redis").inc()
         return state
 
     def _read(self, user_id: Id) -> StoredUser | None:

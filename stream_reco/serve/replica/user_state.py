@@ -25,6 +25,7 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     keys: bytes
     importance: bytes
     last: bytes
+    written: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class UserState:
     medoids: Medoids
     """Keys int64[m], importance float64[m] as of `at`, last times int64[m] (ms)."""
     at: int
+    written: int = 0
+    """Number of the write, about its time in ms: of two states of a user the higher is the newer; 0 where unknown."""
 
     def __post_init__(self) -> None:
         lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
@@ -54,8 +57,8 @@ class UserState:
         faded = importance[live] * np.exp(-settings.decay_per_ms * (now - self.at))
         return Medoids(keys[live], faded, last[live])
 
-    def to_bytes(self) -> bytes:
-        """MessagePack; the arrays are little-endian."""
+    def to_bytes(self, written: int = 0) -> bytes:
+        """MessagePack, in the write of this number; the arrays are little-endian."""
         keys, importance, last = self.medoids
         return msgspec.msgpack.encode(
             _StateOnWire(
@@ -66,6 +69,7 @@ class UserState:
                 _plain(keys, "<i8"),
                 _plain(importance, "<f8"),
                 _plain(last, "<i8"),
+                written,
             )
         )
 
@@ -79,7 +83,7 @@ class UserState:
                     f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"
                 )
             medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
-            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at)
+            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at, wire.written)
         except BadUserStateError:
             raise
         except (msgspec.MsgspecError, ValueError) as error:

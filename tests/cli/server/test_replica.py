@@ -68,7 +68,7 @@ class Trainer:
                 keys, times, learner.interests.medoids(user, state.stream_time), state.stream_time
             ).to_bytes()
         self.users.put_many(states)
-        self.users.mark("0")
+        self.users.put_numbered({}, "0", self.users.ages("0"), 1)
 
     def publish(self) -> int:
         return self.publishing.sync(time.time_ns() // 1_000_000)  # noqa: TID251 - a test is at the edge

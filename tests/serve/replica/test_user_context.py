@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 
-def state_of(actions: Mapping[Id, int], medoids: tuple[Id, ...] = ()) -> bytes:
+def state_of(actions: Mapping[Id, int], medoids: tuple[Id, ...] = (), written: int = 0) -> bytes:
     """The state of a user who did these things, the newest first."""
     items = np.array([key_of(item, "item") for item in actions], dtype=np.int64)
     keys = np.array([key_of(item, "item") for item in medoids], dtype=np.int64)
     chosen = Medoids(keys, np.ones(len(keys)), np.full(len(keys), NOW))
-    return UserState(items, np.array(list(actions.values()), dtype=np.int64), chosen, NOW).to_bytes()
+    return UserState(items, np.array(list(actions.values()), dtype=np.int64), chosen, NOW).to_bytes(written)
 
 
 class Store:
@@ -159,6 +159,26 @@ def test_a_store_that_has_lost_its_users_is_not_believed(shop: SmallShop) -> Non
     assert source("u", NOW).seen.tolist() == []
 
 
+def test_an_older_state_than_the_one_known_is_not_believed(shop: SmallShop) -> None:
+    """Redis was restored to an earlier time, and is about to be written again."""
+    store = Store()
+    source, _ = contexts(shop, store)
+
+    def seen(state: bytes) -> list[int]:
+        store.states["u"] = state
+        return sorted(source("u", NOW).seen.tolist())
+
+    one, two = shop.slots([7]).tolist(), sorted(shop.slots([7, 8]).tolist())
+    assert seen(state_of({7: NOW}, written=5)) == one
+    assert seen(state_of({8: NOW, 7: NOW}, written=6)) == two
+    assert seen(state_of({7: NOW}, written=5)) == two
+    assert seen(state_of({7: NOW}, written=6)) == one, "written again"
+    assert seen(state_of({8: NOW, 7: NOW})) == two, "an older release has no numbers"
+    assert seen(state_of({7: NOW}, written=1)) == one
+    source.forget("u")
+    assert seen(state_of({8: NOW, 7: NOW}, written=1)) == two
+
+
 def test_a_user_who_is_forgotten_is_a_stranger_even_while_the_store_is_away(shop: SmallShop) -> None:
     store = Store()
     source, _ = contexts(shop, store)
@@ -230,7 +250,7 @@ def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_not
         assert sorted(waited)[-4] < 0.03  # a busy machine may take the processor away
         if way == "kill":
             server.start()
-            users.mark("0")
+            users.put_numbered({}, "0", users.ages("0"), 1)
         else:
             server.resume()
         users.put_many({"u": state_of({3: NOW})})

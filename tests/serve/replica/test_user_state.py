@@ -37,11 +37,30 @@ def test_what_was_sent_comes_back(
         int64([last for _, _, last in medoids]),
     )
     sent = UserState(int64([item for item, _ in actions]), int64([time for _, time in actions]), columns, at)
-    got = UserState.from_bytes(sent.to_bytes())
-    assert got.at == at
+    got = UserState.from_bytes(sent.to_bytes(at))
+    assert (got.at, got.written) == (at, at)
     for one, other in zip((sent.items, sent.times, *sent.medoids), (got.items, got.times, *got.medoids), strict=True):
         assert one.dtype == other.dtype
         assert one.tolist() == other.tolist()
+
+
+def test_states_without_a_number_are_read_and_the_number_is_passed_over_by_earlier_releases() -> None:
+    sent = UserState(int64([1]), int64([NOW]), Medoids(int64([]), np.empty(0), int64([])), NOW)
+    *fields, number = msgspec.msgpack.decode(sent.to_bytes(7))
+    assert number == 7
+    got = UserState.from_bytes(msgspec.msgpack.encode(fields))
+    assert (got.items.tolist(), got.at, got.written) == ([1], NOW, 0)
+
+    class Earlier(msgspec.Struct, frozen=True, array_like=True):
+        format: int
+        at: int
+        items: bytes
+        times: bytes
+        keys: bytes
+        importance: bytes
+        last: bytes
+
+    assert msgspec.msgpack.decode(sent.to_bytes(7), type=Earlier).at == NOW
 
 
 def test_a_thousand_actions_take_16_kb() -> None:

@@ -430,6 +430,41 @@ def test_a_redis_that_came_back_with_old_data_is_given_everything(
     assert versions(channel.read("1-6", 10)) == [7]
 
 
+def test_after_an_older_snapshot_of_redis_all_replicas_have_the_newest_again(
+    start_redis: Callable[..., RedisServer], connect: Connect, toy: Toy, rng: np.random.Generator
+) -> None:
+    server = start_redis()
+    trainer, sender = toy.trainer(), connect(server)
+    notes = [toy.notes() for _ in range(3)]
+    ahead, behind, new = (Replica("m", {"dense": one}) for one in notes)
+    kinds = []
+
+    def publish() -> None:
+        trainer.learn(rng)
+        kinds.append(trainer.publisher.publish(sender, trainer.collect).snapshot)
+        trainer.remember()
+
+    publish()
+    publish()
+    behind.poll(connect(server))
+    server.do("SAVE")
+    publish()
+    publish()
+    ahead.poll(connect(server))
+    server.kill()
+    server.start()
+    for replica, version in ((ahead, 4), (behind, 2), (new, 2)):
+        replica.poll(connect(server))
+        assert replica.version == version, "nobody goes back"
+    publish()
+    publish()
+    for replica, one in zip((ahead, behind, new), notes, strict=True):
+        replica.poll(connect(server))
+        assert (replica.version, replica.waiting) == (6, False)
+        assert toy.served(replica, one) == trainer.published[(1, 6)]
+    assert kinds == [True, False, False, False, True, False]
+
+
 @pytest.mark.parametrize("way", ["kill", "pause"])
 def test_a_redis_that_is_away_is_told_soon_and_found_again(
     start_redis: Callable[..., RedisServer], connect: Connect, toy: Toy, way: str

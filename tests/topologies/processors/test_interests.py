@@ -19,9 +19,11 @@ from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.storage.rocksdb import RocksStore
 from tests.waiting import until
+from topologies.messages.user_deletion import Deletion, encode_deletion
+from topologies.processors.deleted_users import DeletedUsers
 from topologies.processors.interests import InterestsProcessor
 from topologies.processors.item_vectors import ItemVectors
-from topologies.processors.redis_copies import UserCopies
+from topologies.processors.redis_copies import Copy, CopySource, OwedCopies, UserCopies
 
 NOW = 1_800_000_000_000
 START = 1_700_000_000_000
@@ -30,32 +32,46 @@ START = 1_700_000_000_000
 class Copies:
     """Redis in memory: it can be away, and lose everything while it is written to."""
 
+    ttl_ms = 90 * 86_400_000
+
     def __init__(self) -> None:
         self.states: dict[Id, bytes] = {}
-        self.marks: set[str] = set()
+        self.number = 0
         self.away = False
         self.seconds = 0.0
         self.lose_at: int | None = None
 
-    def put_many(self, states: Mapping[Id, bytes]) -> None:
+    def put_many(self, states: Mapping[Id, bytes | None]) -> None:
         if self.away:
             raise RedisUnreachable("away")
         time.sleep(self.seconds)
         if self.lose_at is not None and len(self.states) + len(states) >= self.lose_at:
-            self.states, self.marks, self.lose_at = {}, set(), None
+            self.states, self.number, self.lose_at = {}, 0, None
             return
-        self.states.update(states)
+        for user, state in states.items():
+            if state is None:
+                self.states.pop(user, None)
+            else:
+                self.states[user] = state
 
-    def has_mark(self, writer: str) -> bool:
+    def put_numbered(self, states: Mapping[Id, bytes | None], writer: str, held: Sequence[int], number: int) -> bool:
+        assert writer == "0"
+        self.put_many(states)
+        if [self.number] != held:
+            return False
+        self.number = number
+        return True
+
+    def ages(self, writer: str) -> list[int]:
+        assert writer == "0"
         if self.away:
             raise RedisUnreachable("away")
-        return writer in self.marks
+        return [self.number]
 
-    def mark(self, writer: str) -> None:
-        self.marks.add(writer)
-
-    def forget(self, user: Id) -> bool:
-        return self.states.pop(user, None) is not None
+    def begin_all(self, writer: str, number: int) -> list[int]:
+        assert writer == "0"
+        self.number = -number
+        return [self.number]
 
 
 class Vectors:
@@ -123,7 +139,7 @@ def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: 
     take(interests, [click("ben", 40 * 86_400)])
     interests.close()
     assert copies.states == {}
-    copies.away, copies.marks = False, {"0", "0 begun"}
+    copies.away, copies.number = False, 1
     next_one = work(copies, store)
     until(lambda: len(copies.states) == 2)
     next_one.close()
@@ -141,11 +157,11 @@ def test_a_worker_that_has_slept_writes_nothing(store: RocksStore) -> None:
 @pytest.mark.parametrize("since", [None, 0], ids=["lost", "owed"])
 @pytest.mark.parametrize("why", ["closed", "slept"])
 def test_writing_everything_anew_ends_where_others_may_go_on(why: str, since: int | None) -> None:
-    copies, states = Copies(), dict.fromkeys(range(100_000), b"state")
+    copies, states = Copies(), states_of(100_000)
     copies.seconds = 0.05
-    copies.marks = set() if since is None else {"0", "0 begun"}
+    copies.number = 0 if since is None else 1
     seconds = 60.0 if why == "closed" else 0.3
-    slow = UserCopies(cast(RedisUsers, copies), "0", lambda _: iter(states.items()), since, seconds)
+    slow = UserCopies(cast(RedisUsers, copies), "0", source_of(states), OwedCopies(since), seconds)
     while not copies.states:
         slow.put({}, None)
         time.sleep(0.01)
@@ -156,23 +172,126 @@ def test_writing_everything_anew_ends_where_others_may_go_on(why: str, since: in
         assert written < 50_000
         time.sleep(0.3)
         assert len(copies.states) == written
-    slow.put({"ann": b"new"}, 0)
+    slow.put({"ann": lambda _: b"new"}, 0)
     slow.close()
     assert time.monotonic() - began < 2.5
     assert copies.states["ann"] == b"new"
     assert len(copies.states) < 50_000
-    # Whoever is next writes all of it: it is owed, or the mark is not there.
-    assert copies.marks == {"0 begun"} if since is None else slow.owed_since == 0
+    # Whoever is next writes all of it: it is owed, or the number says that it was only begun.
+    assert copies.number < 0 if since is None else slow.owed.since == 0
 
 
 def test_what_is_lost_while_everything_is_written_is_written_again() -> None:
     copies = Copies()
     copies.lose_at = 1500
-    states = dict.fromkeys(range(3000), b"state")
-    writing = UserCopies(cast(RedisUsers, copies), "0", lambda _: iter(states.items()), None, 60.0)
+    states = states_of(3000)
+    writing = UserCopies(cast(RedisUsers, copies), "0", source_of(states), OwedCopies(), 60.0)
     for _ in range(400):
-        if copies.states == states and copies.marks == {"0", "0 begun"}:
+        if len(copies.states) == 3000 and copies.number > 0:
             break
         writing._thread.join(0.01)
     writing.close()
-    assert copies.states == states
+    assert copies.states == dict.fromkeys(range(3000), b"state")
+
+
+def test_a_number_above_all_before_it_is_in_every_copy(store: RocksStore) -> None:
+    copies = Copies()
+    copies.number = 10**15  # of a worker whose clock was ahead
+    interests = work(copies, store)
+    take(interests, [click("ann", 0)])
+    until(lambda: copies.states)
+    first = UserState.from_bytes(copies.states["ann"]).written
+    take(interests, [click("ann", 1)])
+    until(lambda: UserState.from_bytes(copies.states["ann"]).written > first)
+    interests.close()
+    assert 10**15 < first < copies.number < 10**15 + 10
+
+
+def test_deleted_users_are_remembered_as_long_as_a_copy_may_live(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [click("gone", 0), click("back", 0)])
+    until(lambda: len(copies.states) == 2)
+    old, number = dict(copies.states), copies.number
+    forget(interests, "gone", "back")
+    take(interests, [click("back", 1)])
+    until(lambda: list(copies.states) == ["back"])
+    copies.states, copies.number = dict(old), number
+    until(lambda: list(copies.states) == ["back"] and counts(copies) == {"back": 1})
+    interests.close()
+    # The next owner of the partition knows it too, until a copy would have expired.
+    copies.states, copies.number = dict(old), number
+    interests = work(copies, store)
+    until(lambda: list(copies.states) == ["back"])
+    interests.advance(NOW + 92 * 86_400_000, caught_up=True)
+    interests.prepare()
+    interests.commit(b"later")
+    interests.close()
+    assert list(DeletedUsers(store, copies.ttl_ms).all()) == []
+
+
+class Rewound(Copies):
+    """Now and then it is as it was after some earlier command; what was connected finds out, or connects again."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.rng, self.past = rng, [(dict[Id, bytes](), 0)]
+        self.calm = False
+
+    def put_numbered(self, states: Mapping[Id, bytes | None], writer: str, held: Sequence[int], number: int) -> bool:
+        for user, state in states.items():
+            self.put_many({user: state})
+            self.step(0.03)
+        found = super().put_numbered({}, writer, held, number)
+        self.step(0.1)
+        return found
+
+    def step(self, chance: float) -> None:
+        self.past.append((dict(self.states), self.number))
+        if self.calm or self.rng.random() > chance:
+            return
+        self.states, self.number = self.past[self.rng.integers(len(self.past))]
+        self.states = dict(self.states)
+        if self.rng.random() < 0.5:
+            raise RedisUnreachable("connection lost")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_comes_back_older_everything_is_there_in_the_end(
+    store: RocksStore, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("topologies.processors.redis_copies._LOOK_SECONDS", 0.01)
+    rng = np.random.default_rng(seed)
+    copies, wanted = Rewound(np.random.default_rng(seed + 100)), dict[Id, int]()
+    interests = work(copies, store)
+    for number in range(120):
+        user = int(rng.integers(12))
+        if rng.random() < 0.25:
+            forget(interests, user)
+            wanted.pop(user, None)
+        else:
+            take(interests, [click(user, number)])
+            wanted[user] = wanted.get(user, 0) + 1
+        if rng.random() < 0.1:
+            interests.close()
+            interests = work(copies, store)
+        time.sleep(0.002)
+    copies.calm = True
+    until(lambda: counts(copies) == wanted and copies.number > 0, 10)
+    interests.close()
+
+
+def forget(interests: InterestsProcessor, *users: Id) -> None:
+    records: Any = [Read(encode_deletion(Deletion(user_id=user, timestamp=START))) for user in users]
+    interests.process(records, NOW)
+    interests.advance(NOW, caught_up=False)
+    interests.prepare()
+    interests.commit(b"here")
+
+
+def source_of(states: Mapping[Id, Copy]) -> CopySource:
+    return CopySource(lambda _: iter(states.items()), lambda: iter(()))
+
+
+def states_of(count: int) -> dict[Id, Copy]:
+    return {user: lambda _: b"state" for user in range(count)}
