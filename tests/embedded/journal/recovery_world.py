@@ -43,8 +43,8 @@ _PASSING = {"touched", "touched_values", "marks", "bits", "tombstones", "default
 """What depends on when was published, as it should."""
 
 
-def opened(folder: Path | None, settings: Settings = SETTINGS) -> Engine:
-    return Engine(folder, settings, clock=ManualClock(NOW))
+def opened(folder: Path | None, settings: Settings = SETTINGS, accept_loss: bool = False) -> Engine:
+    return Engine(folder, settings, clock=ManualClock(NOW), accept_loss=accept_loss)
 
 
 def steps(seed: int, count: int) -> list[Step]:
