@@ -53,8 +53,11 @@ class Engine:
         viewer: ImpressionSink | None = None,
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
+        accept_loss: bool = False,
     ) -> None:
         """`observer` and `viewer` measure predictions; `joiner` makes other labels than the settings ask for.
+
+        `accept_loss`: open a damaged folder with what can be read of it; what is lost is counted and logged.
 
         Raises ValueError where `joiner` is given with a data folder; CheckpointError, LogError, StoreError or
         ValueError where the folder cannot be opened.
@@ -65,7 +68,7 @@ class Engine:
         self._clock = clock or SystemClock()
         torch.set_num_threads(self.settings.training.threads)
         self._open = ExitStack()
-        storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir))))
+        storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir), accept_loss)))
         try:
             self._begin(JournaledLearner(storage, self.settings, joiner), observer, viewer)
         except BaseException:

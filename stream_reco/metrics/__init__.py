@@ -24,6 +24,7 @@ from stream_reco.metrics.ingest import (
     LOG_APPEND_SECONDS,
     LOG_APPENDED,
     LOG_BYTES,
+    LOG_LOST,
     STREAM_TIME,
 )
 from stream_reco.metrics.labels import (
@@ -103,6 +104,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "LOG_APPEND_SECONDS",
     "LOG_APPENDED",
     "LOG_BYTES",
+    "LOG_LOST",
     "BACKLOG",
     "STREAM_TIME",
     "EXAMPLES",

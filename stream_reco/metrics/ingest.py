@@ -40,6 +40,11 @@ LOG_APPEND_SECONDS: Final = Histogram(
 LOG_APPENDED: Final = Counter(
     "stream_reco_log_records_total", "Records appended to the local log, by kind.", ["kind"], registry=REGISTRY
 )
+LOG_LOST: Final = Counter(
+    "stream_reco_log_lost_records_total",
+    "Acknowledged records of the local log that could not be read and were given up by `--accept-loss`.",
+    registry=REGISTRY,
+)
 LOG_BYTES: Final = Gauge("stream_reco_log_bytes", "Bytes that the local log takes on disk.", registry=REGISTRY)
 BACKLOG: Final = Gauge(
     "stream_reco_backlog_events", "Events that are durable but not yet learned from.", registry=REGISTRY

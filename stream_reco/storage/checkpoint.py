@@ -2,10 +2,10 @@
 
 A checkpoint is a folder with one file a part (safetensors or plain bytes), or a subfolder where the part is a store of
 its own, and a manifest with their checksums. It is written under another name, synced, and renamed, so that a reader
-sees all of it or nothing. The newest two are kept, in case one is damaged.
+sees all of it or nothing. The newest two are kept, in case one is damaged: both are whole, and share no file.
 """
 
-import os
+import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,24 +20,27 @@ from safetensors import SafetensorError
 from safetensors import numpy as tensors
 
 from stream_reco import metrics
+from stream_reco.storage import disk
+from stream_reco.storage.checkpoint_links import Digests, digest_of, file_id, separate
 
+_LOGGER = logging.getLogger(__name__)
 FORMAT = 3
-KEPT = 2
 Arrays = dict[str, NDArray[Any]]
 Part = Arrays | bytes | Callable[[Path], None]
 """Named numeric arrays, bytes that the part's owner can decode, or a function that writes a folder of files."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _PREFIX, _DRAFT, _DAMAGED = "checkpoint-", "draft-", "damaged-"
-_BLOCK = 1 << 20
 RestoredPart = Arrays | bytes | Path
 """A part as it is read back: a folder is given by its path."""
-_Digests = dict[tuple[int, int, int, int], str]
-"""By device, inode, size and time of change."""
 
 
 class CheckpointError(Exception):
     """A checkpoint cannot be written or read; the text says why and what to do."""
+
+
+class NoWholeCheckpointError(CheckpointError):
+    """There are checkpoints, and all are damaged."""
 
 
 class CheckpointVersionError(CheckpointError):
@@ -49,7 +52,10 @@ class _DamagedError(Exception):
 
 
 class Written(NamedTuple):
-    """A checkpoint on disk; the log is needed from `oldest_position` on, in case this one turns out damaged."""
+    """A checkpoint on disk; the log is needed after `oldest_position`, in case this one turns out damaged.
+
+    That is the position of the other one that is kept, and 0 where there is none.
+    """
 
     path: Path
     position: int
@@ -85,7 +91,10 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 def write_checkpoint(folder: str | Path, position: int, parts: Mapping[str, Part]) -> Written:
-    """Write `parts` as the state at log position `position`, durably, then delete all but the newest two checkpoints.
+    """Write `parts` as the state at log position `position`, durably, then delete those before the previous one.
+
+    The previous one is read first: if it is damaged, it is set aside, and the one before it stays. So is a file that a
+    part shares by a hard link: where it is not as an older checkpoint has it, nothing is written.
 
     Part names are short lower-case words. Raises CheckpointError (a full disk, say) with the older ones untouched, and
     ValueError for a name or an array that cannot be written.
@@ -99,9 +108,10 @@ def write_checkpoint(folder: str | Path, position: int, parts: Mapping[str, Part
             _remove_drafts(folder)
             number = max((_number(path) for path in folder.glob(f"*{_PREFIX}*")), default=0) + 1
             path = folder / f"{_PREFIX}{number:010d}"
-            size = _write(folder / f"{_DRAFT}{path.name}", path, position, parts)
-            oldest = _keep_newest(folder)
-        except (OSError, SafetensorError) as error:
+            previous = _newest_whole(folder)
+            size = _write(folder / f"{_DRAFT}{path.name}", path, position, parts, previous)
+            oldest = _delete_before(previous)
+        except (OSError, SafetensorError, _DamagedError) as error:
             metrics.CHECKPOINT_FAILURES.labels("write").inc()
             _remove_drafts(folder)
             raise CheckpointError(
@@ -116,7 +126,8 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
     """The newest checkpoint in `folder` that is whole; None if there is none at all.
 
     A damaged one is renamed to `damaged-…` and passed over, with a warning. Raises CheckpointVersionError if the
-    newest whole one has another format version, CheckpointError on a read error or if there are some but none whole.
+    newest whole one has another format version, NoWholeCheckpointError if there are some but none whole, and
+    CheckpointError on a read error.
     """
     warnings: list[str] = []
     for path in _newest_first(Path(folder)):
@@ -124,17 +135,17 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
             position, parts = _read(path)
             return Restored(position, parts, tuple(warnings))
         except _DamagedError as error:
-            metrics.CHECKPOINT_FAILURES.labels("read").inc()
-            warnings.append(f"checkpoint {path} is damaged and was passed over: {error}; it is now {_set_aside(path)}")
+            warnings.append(_set_aside(path, error))
         except OSError as error:
             metrics.CHECKPOINT_FAILURES.labels("read").inc()
             raise CheckpointError(
                 f"checkpoint {path} cannot be read: {error}; check the disk and permissions"
             ) from error
     if warnings or any(Path(folder).glob(f"{_DAMAGED}*")):
-        raise CheckpointError(
+        raise NoWholeCheckpointError(
             f"no checkpoint in {folder} is whole: {'; '.join(warnings) or 'all were set aside before'}. Restore the"
-            " folder from a copy, or move it away to start afresh"
+            " folder from a copy, or move it away to start afresh, or go on with what the log holds: --accept-loss (in"
+            " Python accept_loss=True)."
         )
     return None
 
@@ -147,70 +158,75 @@ def newest_checkpoints(folder: Path) -> list[Path]:
 def check_checkpoint(path: Path) -> int:
     """The log position of a checkpoint whose every file matches its checksum. Raises CheckpointError for others."""
     try:
-        body = _read_manifest(path)
-        for file in body.files:
-            _check_file(path, file)
+        return _verified(path).position
     except _DamagedError as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}; use another one") from error
-    return body.position
 
 
-def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) -> int:
+def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part], previous: Path | None) -> int:
     draft.mkdir()
-    known = _digests_of_newest(path.parent)
-    files = [file for name, part in parts.items() for file in _write_part(draft, name, part, known)]
+    files = [file for name, part in parts.items() for file in _write_part(draft, name, part, previous)]
     body = msgspec.json.encode(_Body(position, files))
     manifest = msgspec.json.encode(_Manifest(FORMAT, _manifest_digest(FORMAT, body), msgspec.Raw(body)))
     (draft / "manifest.json").write_bytes(manifest)
-    _sync(draft / "manifest.json")
-    _sync(draft)
+    disk.sync(draft / "manifest.json")
+    disk.sync(draft)
     draft.rename(path)
-    _sync(path.parent)
+    disk.sync(path.parent)
     return sum(file.bytes for file in files) + len(manifest)
 
 
-def _write_part(draft: Path, name: str, part: Part, known: _Digests) -> list[_File]:
+def _write_part(draft: Path, name: str, part: Part, previous: Path | None) -> list[_File]:
     if callable(part):
         part(draft / name)
-        _sync(draft / name)
-        return [_written(name, file, "folder", draft, known) for file in sorted((draft / name).iterdir())]
+        return _written_folder(draft, name, previous)
     if isinstance(part, bytes):
         path = draft / f"{name}.bin"
         path.write_bytes(part)
-        return [_written(name, path, "bytes", draft, known)]
+        return [_written(name, path, "bytes", draft)]
     path = draft / f"{name}.safetensors"
     # safetensors copies the memory as it is: the array must be contiguous and in native byte order.
     plain = {key: np.asarray(a, dtype=a.dtype.newbyteorder("="), order="C") for key, a in part.items()}
     tensors.save_file(plain, path)
-    return [_written(name, path, "arrays", draft, known)]
+    return [_written(name, path, "arrays", draft)]
 
 
-def _written(part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], draft: Path, known: _Digests) -> _File:
-    _sync(path)
-    digest = known.get(_identity(path)) or _digest(path)
-    return _File(part, path.relative_to(draft).as_posix(), kind, path.stat().st_size, digest)
+def _written_folder(draft: Path, name: str, previous: Path | None) -> list[_File]:
+    """The files of a part; those that it shares by hard links are checked, and made others than the previous one's."""
+    known = {file: digest for path in _newest_first(draft.parent) for file, digest in _digests(path, name).items()}
+    older = [path / name for path in _newest_first(draft.parent) if path != previous]
+    separate(draft / name, None if previous is None else previous / name, older, known)
+    disk.sync(draft / name)
+    files = []
+    for path in sorted((draft / name).iterdir()):
+        file = _written(name, path, "folder", draft)
+        if known.get(file_id(path), file.xxh3_128) != file.xxh3_128:
+            raise _DamagedError(
+                f"{name}/{path.name} is damaged on the disk: start again, to go on from a checkpoint that is whole"
+            )
+        files.append(file)
+    return files
 
 
-def _digests_of_newest(folder: Path) -> _Digests:
-    """Digests of the large files that the newest checkpoint shares with the next one by hard links."""
+def _written(part: str, path: Path, kind: Literal["arrays", "bytes", "folder"], draft: Path) -> _File:
+    disk.sync(path)
+    return _File(part, path.relative_to(draft).as_posix(), kind, path.stat().st_size, digest_of(path))
+
+
+def _digests(path: Path, part: str) -> Digests:
+    """What the manifest of a checkpoint says about the files of a part that is a folder."""
     try:
-        newest = _newest_first(folder)[0]
-        files = _read_manifest(newest).files
-        return {_identity(newest / file.file): file.xxh3_128 for file in files if file.kind == "folder"}
-    except (IndexError, _DamagedError, CheckpointVersionError, OSError):
+        files = [file for file in _read_manifest(path).files if file.part == part]
+        return {file_id(path / file.file): file.xxh3_128 for file in files}
+    except (_DamagedError, CheckpointVersionError, OSError):
         return {}
 
 
-def _identity(path: Path) -> tuple[int, int, int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def _read(path: Path) -> tuple[int, dict[str, RestoredPart]]:
-    body = _read_manifest(path)
+    body = _verified(path)
     parts: dict[str, RestoredPart] = {}
     for file in body.files:
-        source = _check_file(path, file)
+        source = path / file.file
         if file.kind == "folder":
             parts[file.part] = source.parent
         else:
@@ -218,11 +234,14 @@ def _read(path: Path) -> tuple[int, dict[str, RestoredPart]]:
     return body.position, parts
 
 
-def _check_file(path: Path, file: _File) -> Path:
-    source = path / file.file
-    if not source.is_file() or source.stat().st_size != file.bytes or _digest(source) != file.xxh3_128:
-        raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
-    return source
+def _verified(path: Path) -> _Body:
+    """The manifest, once every file that it names was read and is as it says."""
+    body = _read_manifest(path)
+    for file in body.files:
+        source = path / file.file
+        if not source.is_file() or source.stat().st_size != file.bytes or digest_of(source) != file.xxh3_128:
+            raise _DamagedError(f"{file.file} is missing, cut short or does not match its checksum")
+    return body
 
 
 def _load_arrays(source: Path) -> Arrays:
@@ -250,19 +269,28 @@ def _read_manifest(path: Path) -> _Body:
     return msgspec.json.decode(manifest.body, type=_Body)
 
 
-def _keep_newest(folder: Path) -> int:
-    """Remove all but the newest; returns the least log position of those that stay."""
-    paths = _newest_first(folder)
-    for path in paths[KEPT:]:
-        # Renamed first: a half-removed checkpoint must not look like a damaged one.
-        shutil.rmtree(path.rename(folder / f"{_DRAFT}{path.name}"), ignore_errors=True)
-    positions = []
-    for path in paths[:KEPT]:
+def _newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are set aside."""
+    for path in _newest_first(folder):
         try:
-            positions.append(_read_manifest(path).position)
-        except (_DamagedError, CheckpointVersionError):
+            _verified(path)
+            return path
+        except _DamagedError as error:
+            _LOGGER.warning("%s", _set_aside(path, error))
+        except CheckpointVersionError:
             continue
-    return min(positions)
+    return None
+
+
+def _delete_before(previous: Path | None) -> int:
+    """Delete the checkpoints before the one that is kept besides the newest; returns its log position, 0 for none."""
+    if previous is None:
+        return 0
+    for path in _newest_first(previous.parent):
+        if _number(path) < _number(previous):
+            # Renamed first: a half-removed checkpoint must not look like a damaged one.
+            shutil.rmtree(path.rename(path.with_name(f"{_DRAFT}{path.name}")), ignore_errors=True)
+    return _read_manifest(previous).position
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -274,13 +302,15 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, or the next write would count it as kept and delete an undamaged one."""
+def _set_aside(path: Path, damage: _DamagedError) -> str:
+    """Rename a damaged checkpoint, or the next write would count it as kept; returns what is to be said about it."""
+    metrics.CHECKPOINT_FAILURES.labels("read").inc()
     target = path.with_name(f"{_DAMAGED}{path.name}")
     try:
-        return path.rename(target)
+        path.rename(target)
     except OSError:
-        return path
+        target = path
+    return f"checkpoint {path} is damaged and was passed over: {damage}; it is now {target}"
 
 
 def _remove_drafts(folder: Path) -> None:
@@ -298,19 +328,3 @@ def _check(name: str, part: Part) -> None:
 
 def _manifest_digest(version: int, body: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(f"{version}:".encode() + body)
-
-
-def _digest(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

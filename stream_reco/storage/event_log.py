@@ -15,20 +15,24 @@ from stream_reco.storage.event_log_errors import (
     LogCorruptError,
     LogError,
     LogFull,
+    LogLossError,
     LogTruncatedError,
     LogVersionError,
     corrupt,
     named,
 )
 from stream_reco.storage.event_log_file import LogFile, LogRecord
+from stream_reco.storage.event_log_salvage import LOST, salvage
 from stream_reco.storage.folder_lock import FolderLock, FolderTakenError
 
 __all__ = [
+    "LOST",
     "EventLog",
     "LogBusyError",
     "LogCorruptError",
     "LogError",
     "LogFull",
+    "LogLossError",
     "LogRecord",
     "LogTruncatedError",
     "LogVersionError",
@@ -52,11 +56,16 @@ class _Append:
 class EventLog:
     """The log in `folder`, which is created if need be; one EventLog a folder, in all processes together.
 
-    Safe to use from any number of threads. Raises LogBusyError, LogVersionError, LogCorruptError or LogFull, each
-    saying what to do.
+    Safe to use from any number of threads. Raises LogBusyError, LogVersionError, LogCorruptError, LogLossError (records
+    that were acknowledged are missing) or LogFull, each saying what to do.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, accept_loss: bool = False) -> None:
+        """With `accept_loss` a damaged log goes on with what can be read of it, instead of a LogCorruptError.
+
+        Lost records are counted and logged, the damaged files set aside, and positions go on after the last one that
+        was acknowledged; records of the kind `LOST` stand where others are missing.
+        """
         self.path = Path(folder) / "log.sqlite3"
         self._queue: list[_Append] = []
         self._queueing = threading.Lock()
@@ -64,7 +73,7 @@ class EventLog:
         self._failed: LogError | None = None
         self._lock = _locked(self.path)
         try:
-            self._file = LogFile(self.path)
+            self._file = _opened(self.path, accept_loss)
         except BaseException:
             self._lock.release()
             raise
@@ -132,6 +141,12 @@ class EventLog:
                 self._file.drop_before(min(position, self.first + _CHUNK))
         metrics.LOG_BYTES.set(self.bytes_on_disk)
 
+    def continue_after(self, position: int) -> None:
+        """Let positions go on after `position`, where all up to it is known from elsewhere; all records are deleted."""
+        with self._writing:
+            self._refuse_failed()
+            self._file.continue_after(position)
+
     def close(self) -> None:
         """Close the log and release its folder. Idempotent."""
         with self._writing:
@@ -184,6 +199,22 @@ class EventLog:
     def _refuse_failed(self) -> None:
         if self._failed is not None:
             raise LogError(f"log {self.path} must be opened again after: {self._failed}") from self._failed
+
+
+def _opened(path: Path, accept_loss: bool) -> LogFile:
+    if not accept_loss:
+        return LogFile(path)
+    try:
+        file = LogFile(path)
+        try:
+            file.check_all()
+        except BaseException:
+            file.close()
+            raise
+    except LogCorruptError as error:
+        salvage(path, error)
+        return LogFile(path)
+    return file
 
 
 def _locked(path: Path) -> FolderLock:

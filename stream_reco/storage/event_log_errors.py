@@ -32,8 +32,19 @@ class LogCorruptError(LogError):
     """The log's file is damaged, or holds something else."""
 
 
+class LogLossError(LogCorruptError):
+    """Records that were acknowledged are missing at the log's end."""
+
+
 class LogTruncatedError(LogError):
     """The requested records were deleted by `truncate_before`."""
+
+
+REMEDY = (
+    "Restore the folder from a copy, or move it away to start afresh, or go on with what can still be read:"
+    " --accept-loss (in Python accept_loss=True)"
+)
+"""What to do where acknowledged records cannot be read."""
 
 
 @contextmanager
@@ -60,9 +71,14 @@ def _translated(path: Path, error: sqlite3.Error, name: str) -> LogError:
 
 
 def corrupt(path: Path, what: str) -> LogCorruptError:
-    return LogCorruptError(
-        f"log {path} is damaged: {what}. Restore the folder from a copy, or move it away to start afresh; nothing was"
-        " changed in it"
+    return LogCorruptError(f"log {path} is damaged: {what}. {REMEDY}; nothing was changed in it")
+
+
+def loss(path: Path, last: int, acknowledged: int) -> LogLossError:
+    return LogLossError(
+        f"log {path} has lost {acknowledged - last} acknowledged records: it ends at record {last}, and record"
+        f" {acknowledged} was acknowledged: its file or its write-ahead log is damaged, or older than the rest of the"
+        f" folder. {REMEDY}; nothing was changed in it"
     )
 
 

@@ -1,6 +1,6 @@
 """The log's one SQLite file: opening, checking, appending, reading, and deleting the oldest records."""
 
-import os
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,19 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import xxhash
+from stream_reco.storage import event_log_schema as schema
+from stream_reco.storage.acknowledged import Acknowledged, AcknowledgedFile
+from stream_reco.storage.disk import sync
+from stream_reco.storage.event_log_errors import REMEDY, LogTruncatedError, corrupt, named
+from stream_reco.storage.event_log_schema import checksum_of
 
-from stream_reco.storage.event_log_errors import LogTruncatedError, LogVersionError, corrupt, named
-
-FORMAT = 1
-_APPLICATION = 0x53524C47  # "SRLG": distinguishes our file from any other SQLite file
-_SCHEMA = (
-    "CREATE TABLE records (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum INTEGER)",
-    "CREATE TABLE bounds (first INTEGER NOT NULL, last INTEGER NOT NULL)",
-    "INSERT INTO bounds VALUES (1, 0)",
-    f"PRAGMA application_id = {_APPLICATION}",
-    f"PRAGMA user_version = {FORMAT}",
-)
+_LOGGER = logging.getLogger(__name__)
+_NOTHING = Acknowledged(0, 0)
+_CHECKED = 64
+"""Records that are in memory at once where all are checked."""
 
 
 class LogRecord(NamedTuple):
@@ -34,7 +31,7 @@ class LogRecord(NamedTuple):
 class LogFile:
     """The records of one file, from `first` to `last` without holes. One thread at a time may write, any may read.
 
-    Raises LogErrors only: see `event_log_errors`.
+    Raises LogErrors only: see `event_log_errors`. Where it cannot be opened, nothing was changed in the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,14 +40,10 @@ class LogFile:
         self.last = 0
         self._reading = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._acknowledged: AcknowledgedFile | None = None
         try:
             with named(path):
-                self._check_not_vanished()
-                self._writer = self._connect()
-                self._prepare()
-                self._mark_as_used()
-                self._read_bounds()
-                self._reader = self._connect()
+                self._open()
         except BaseException:
             self.close()
             raise
@@ -63,13 +56,14 @@ class LogFile:
     def append(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Append (kind, payload) pairs, all or none, and return when they are on disk."""
         rows = [
-            (position, kind, payload, _checksum(position, kind, payload))
+            (position, kind, payload, checksum_of(position, kind, payload))
             for position, (kind, payload) in enumerate(records, self.last + 1)
         ]
         last = self.last + len(rows)
         with named(self.path), self._transaction():
             self._writer.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
             self._writer.execute("UPDATE bounds SET last = ?", (last,))
+        self._acknowledge(Acknowledged(last, rows[-1][3]))
         self.last = last
 
     def drop_before(self, position: int) -> None:
@@ -83,6 +77,14 @@ class LogFile:
             self.first = first
             raise
 
+    def continue_after(self, position: int) -> None:
+        """Let the next record be the one after `position`, which is above `last`; all records are deleted."""
+        with named(self.path), self._transaction():
+            self._writer.execute("DELETE FROM records")
+            self._writer.execute("UPDATE bounds SET first = ?, last = ?", (position + 1, position))
+        self._acknowledge(Acknowledged(position, 0))
+        self.first, self.last = position + 1, position
+
     def read(self, after: int, limit: int) -> list[LogRecord]:
         """The next `limit` records after `after`; fewer only at the end."""
         # Read `last` first: records up to it are committed, whatever the query sees after it.
@@ -93,30 +95,84 @@ class LogFile:
                 (after, min(limit, last - after)),
             ).fetchall()
         if after + 1 < self.first:
-            raise LogTruncatedError(f"log {self.path}: record {after + 1} is gone, the oldest kept is {self.first}")
+            raise LogTruncatedError(
+                f"log {self.path}: record {after + 1} is gone, the oldest kept is {self.first}. {REMEDY}"
+            )
         for expected, (position, kind, payload, checksum) in enumerate(rows, after + 1):
-            if position != expected or _checksum(position, kind, payload) != checksum:
+            if position != expected or checksum_of(position, kind, payload) != checksum:
                 raise corrupt(self.path, f"record {expected} is missing or does not match its checksum")
         if len(rows) < min(limit, last - after):
             raise corrupt(self.path, f"record {after + len(rows) + 1} is missing")
         return [LogRecord(position, kind, payload) for position, kind, payload, _ in rows]
+
+    def check_all(self) -> None:
+        """Read all that the file holds, also what no reader needs. Raises LogCorruptError at the first damage."""
+        with self._reading, named(self.path):
+            found = self._reader.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise corrupt(self.path, str(found))
+        for after in range(self.first - 1, self.last, _CHECKED):
+            self.read(after, _CHECKED)
 
     def close(self) -> None:
         for connection in self._connections:
             with suppress(sqlite3.Error):
                 connection.close()
         self._connections.clear()
+        if self._acknowledged is not None:
+            self._acknowledged.close()
 
-    def _check_not_vanished(self) -> None:
+    def _open(self) -> None:
+        self._acknowledged = AcknowledgedFile(acknowledged_path(self.path))
+        if self._mark.exists() or self._acknowledged.path.exists():
+            self._check_used()
+        self._writer = self._connect()
+        self._prepare()
+        bounds = schema.check(self._writer, self.path, self._acknowledged.newest or _NOTHING)
+        self._acknowledge_all(bounds)
+        self._mark_as_used()
+        self.first, self.last = bounds
+        self._reader = self._connect()
+
+    def _check_used(self) -> None:
+        """Check what is there before anything may be written: SQLite deletes a write-ahead log that it has read."""
+        assert self._acknowledged is not None
         # A file that was deleted or emptied must not be taken for a new log.
-        if self._mark.exists() and (not self.path.exists() or not self.path.stat().st_size):
+        if not self.path.exists() or not self.path.stat().st_size:
             raise corrupt(self.path, "the file is missing or empty, though the log was in use")
+        connection = connect_to_read(self.path)
+        self._connections.append(connection)
+        if schema.is_new(connection):
+            raise corrupt(self.path, "it holds nothing, though the log was in use")
+        schema.check(connection, self.path, self._acknowledged.newest or _NOTHING)
+        self._connections.remove(connection)
+        connection.close()
+
+    def _acknowledge_all(self, bounds: schema.LogBounds) -> None:
+        """Bring the second file up to the log: behind after a kill, damaged, or not there in earlier releases."""
+        assert self._acknowledged is not None
+        if self._acknowledged.problem is not None and self._mark.exists():
+            _LOGGER.warning(
+                "%s: %s. It was written again; the log itself is intact up to record %d",
+                self._acknowledged.path,
+                self._acknowledged.problem,
+                bounds.last,
+            )
+        row = self._writer.execute("SELECT checksum FROM records WHERE position = ?", (bounds.last,)).fetchone()
+        acknowledged = Acknowledged(bounds.last, row[0] if row else 0)
+        if self._acknowledged.problem is not None or self._acknowledged.newest != acknowledged:
+            self._acknowledge(acknowledged)
+
+    def _acknowledge(self, acknowledged: Acknowledged) -> None:
+        assert self._acknowledged is not None
+        with named(self.path):
+            self._acknowledged.write(acknowledged)
 
     def _mark_as_used(self) -> None:
         if not self._mark.exists():
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
             self._mark.touch()
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
 
     @property
     def _mark(self) -> Path:
@@ -125,36 +181,15 @@ class LogFile:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
         self._connections.append(connection)
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = FULL"):
-            connection.execute(f"PRAGMA {pragma}")
+        _configure(connection)
         return connection
 
     def _prepare(self) -> None:
-        application, version, tables = (
-            self._writer.execute(query).fetchone()[0]
-            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        )
-        if not tables and not version:
-            self._writer.execute("PRAGMA journal_mode = WAL")
+        # Also where it is not new: a damaged header may ask for another journal.
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        if schema.is_new(self._writer):
             with self._transaction():
-                for statement in _SCHEMA:
-                    self._writer.execute(statement)
-        elif application != _APPLICATION:
-            raise corrupt(self.path, f"it is a database of another program (application id {application})")
-        elif version != FORMAT:
-            raise LogVersionError(
-                f"log {self.path} has format {version}, this release reads format {FORMAT}: use the release that wrote"
-                " it, or move the folder away to start afresh"
-            )
-
-    def _read_bounds(self) -> None:
-        bounds = self._writer.execute("SELECT first, last FROM bounds").fetchall()
-        newest = self._writer.execute("SELECT max(position) FROM records").fetchone()[0]
-        if len(bounds) != 1 or not all(isinstance(bound, int) for bound in bounds[0]):
-            raise corrupt(self.path, f"its bounds are {bounds}")
-        self.first, self.last = bounds[0]
-        if newest != (self.last if self.first <= self.last else None):
-            raise corrupt(self.path, f"it should end at record {self.last}, but ends at {newest}")
+                schema.create(self._writer)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -169,17 +204,22 @@ class LogFile:
             raise
 
 
-def _checksum(position: int, kind: object, payload: object) -> int:
-    # A damaged file may give a column any type; whatever it is must not match.
-    digest = xxhash.xxh3_64(seed=position)
-    digest.update(repr(kind).encode())
-    digest.update(payload if isinstance(payload, bytes) else repr(payload).encode())
-    return digest.intdigest() - 2**63
+def acknowledged_path(log: Path) -> Path:
+    """The file that says what a log acknowledged last."""
+    return log.with_name("acknowledged")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def connect_to_read(log: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, not even at its end."""
+    connection = sqlite3.connect(f"{log.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -6,7 +6,6 @@ the store is exactly as an earlier commit left it, and `position` is where to re
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from stream_reco.storage.checkpoint_links import linked
 from stream_reco.storage.sortable_keys import end_of
 
 Changes = Mapping[bytes, bytes | None]
@@ -173,18 +173,9 @@ def copy_of(source: Path, folder: Path) -> RocksStore:
     folder.mkdir(parents=True)
     for file in source.iterdir():
         copy = folder / file.name
-        if file.suffix != ".sst" or not _linked(file, copy):
+        if file.suffix != ".sst" or not linked(file, copy):
             shutil.copyfile(file, copy)
     return RocksStore(folder)
-
-
-def _linked(file: Path, copy: Path) -> bool:
-    """Hard-link a table file, which RocksDB never changes; False where the file system cannot."""
-    try:
-        os.link(file, copy)
-    except OSError:
-        return False
-    return True
 
 
 def _options(cache_megabytes: int) -> Options:

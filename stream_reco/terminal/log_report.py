@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import typer
-
 from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.printing import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,4 +41,4 @@ def check_duplicates(log: Log, duplicates: int, events: int, *, expected: bool) 
     )
     if not expected:
         raise Failure(f"{warning}; if that is meant, say --expect-duplicates")
-    typer.echo(f"stream-reco: warning: {warning}", err=True)
+    say(f"stream-reco: warning: {warning}", err=True)

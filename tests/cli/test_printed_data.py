@@ -99,6 +99,15 @@ def a_log_line(_: Path, patch: pytest.MonkeyPatch) -> None:
     logging.getLogger("stream_reco").warning("%s", HOSTILE)
 
 
+def no_such_folder(*arguments: str) -> Tried:
+    def tried(_: Path, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("sys.argv", ["stream-reco", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+
+    return tried
+
+
 PRINTING: dict[str, list[Tried]] = {
     "dead-letters": [a_dead_letter],
     "replay": [bad_rows],
@@ -109,6 +118,9 @@ PRINTING: dict[str, list[Tried]] = {
     "reproduce": [a_failed_run],
     "serve": [a_failure, a_log_line],
     "work": [a_log_line],
+    "backup": [no_such_folder("backup", HOSTILE, "out")],
+    "restore": [no_such_folder("restore", HOSTILE, "data")],
+    "export": [no_such_folder("export", "events", HOSTILE)],
 }
 """What each command prints of data, and how to have it printed."""
 OWN_WORDS = {"demo", "models", "learn"}

@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from stream_reco import metrics
-from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import (
     CheckpointError,
     CheckpointVersionError,
@@ -97,7 +96,7 @@ def test_a_folder_without_any_is_a_fresh_start(tmp_path: Path) -> None:
 
 def test_the_newest_two_are_kept_and_the_log_is_needed_from_the_older(tmp_path: Path) -> None:
     oldest = [write_checkpoint(tmp_path, position, parts_at(position)).oldest_position for position in (5, 9, 9, 30)]
-    assert oldest == [5, 5, 9, 9]
+    assert oldest == [0, 5, 9, 9], "with one alone, the log is the way back, from its beginning"
     assert names(tmp_path) == ["checkpoint-0000000003", "checkpoint-0000000004"]
     assert_restores(tmp_path, 30)
 
@@ -265,23 +264,91 @@ def test_a_part_may_be_a_folder_of_its_own(tmp_path: Path) -> None:
     assert (again.position, len(again.warnings)) == (1, 1)
 
 
-def test_a_shared_file_is_read_for_its_checksum_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = tmp_path / "shared"
-    shared.write_bytes(b"1" * 1000)
-    read: list[str] = []
-    real = checkpoint._digest
-
-    def counted(path: Path) -> str:
-        read.append(path.name)
-        return real(path)
-
-    monkeypatch.setattr(checkpoint, "_digest", counted)
+def linking(shared: Path, written: bytes = b"now") -> Callable[[Path], None]:
+    """A part that takes what is in `shared` by hard links, as a store's checkpoint does."""
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        os.link(shared, folder / "shared")
+        for file in shared.iterdir():
+            os.link(file, folder / file.name)
+        (folder / "CURRENT").write_bytes(written)
 
-    for position in range(3):
-        write_checkpoint(tmp_path / "checkpoints", position, {"store": write, "rest": b"rest"})
-    assert read.count("shared") == 1
-    assert read.count("rest.bin") == 3
+    return write
+
+
+def inodes(folder: Path) -> set[int]:
+    return {file.stat().st_ino for file in folder.rglob("*") if file.is_file()}
+
+
+def test_two_checkpoints_in_a_row_share_no_file_and_copy_each_once(tmp_path: Path) -> None:
+    (shared := tmp_path / "store").mkdir()
+    folder, kept, copies = tmp_path / "checkpoints", [], 0
+    for position in range(1, 9):
+        (shared / f"{position}.sst").write_bytes(b"%d" % position * 1000)
+        before = inodes(tmp_path)
+        kept.append(write_checkpoint(folder, position, {"store": linking(shared), "rest": b"rest"}).path)
+        copies += len({inode for inode in inodes(kept[-1] / "store") if inode not in before}) - 1  # CURRENT is new
+        if position > 1:
+            assert not inodes(kept[-1]) & inodes(kept[-2])
+        assert {file.name for file in (kept[-1] / "store").glob("*.sst")} == {
+            f"{n}.sst" for n in range(1, position + 1)
+        }
+        restored = read_checkpoint(folder)
+        assert restored is not None
+        assert (restored.position, restored.warnings) == (position, ())
+    # 1.sst to 7.sst were copied once, by the second, fourth, … checkpoint; those shared only with the store are links.
+    assert copies == 7
+
+
+@pytest.mark.parametrize("place", ["store", "newest"])
+def test_one_bad_bit_in_a_shared_file_leaves_the_other_checkpoint(tmp_path: Path, place: str) -> None:
+    (shared := tmp_path / "store").mkdir()
+    (shared / "1.sst").write_bytes(b"1" * 1000)
+    folder = tmp_path / "checkpoints"
+    paths = [write_checkpoint(folder, n, {"store": linking(shared)}).path for n in (1, 2, 3)]
+    damaged = shared / "1.sst" if place == "store" else paths[-1] / "store" / "1.sst"
+    with damaged.open("r+b") as file:
+        file.write(b"2")
+    restored = read_checkpoint(folder)
+    assert restored is not None
+    assert (restored.position, len(restored.warnings)) == (2, 1)
+
+
+def test_a_shared_file_that_was_damaged_since_is_not_written_into_a_checkpoint(tmp_path: Path) -> None:
+    (shared := tmp_path / "store").mkdir()
+    (shared / "1.sst").write_bytes(b"1" * 1000)
+    folder = tmp_path / "checkpoints"
+    for position in (1, 2):
+        write_checkpoint(folder, position, {"store": linking(shared)})
+    whole = (shared / "1.sst").stat()
+    with (shared / "1.sst").open("r+b") as file:
+        file.write(b"2")
+    os.utime(shared / "1.sst", ns=(whole.st_atime_ns, whole.st_mtime_ns))
+    with pytest.raises(CheckpointError, match=r"store/1\.sst is damaged on the disk: start again"):
+        write_checkpoint(folder, 3, {"store": linking(shared)})
+    restored = read_checkpoint(folder)
+    assert restored is not None
+    assert (restored.position, restored.warnings) == (2, ())
+
+
+def test_a_damaged_previous_one_is_not_counted_as_kept(tmp_path: Path) -> None:
+    first, second = written(tmp_path, 1, 2)
+    with (second / "labels.bin").open("r+b") as file:
+        file.write(b"x")
+    third = write_checkpoint(tmp_path, 3, parts_at(3))
+    assert third.oldest_position == 1, "the log must reach back to the older one that is whole"
+    assert names(tmp_path) == [first.name, third.path.name, f"damaged-{second.name}"]
+    (third.path / "manifest.json").unlink()
+    assert_restores(tmp_path, 1, warnings=1)
+
+
+def test_a_folder_of_an_earlier_release_whose_checkpoints_share_files_is_mended(tmp_path: Path) -> None:
+    (shared := tmp_path / "store").mkdir()
+    (shared / "1.sst").write_bytes(b"1" * 1000)
+    folder = tmp_path / "checkpoints"
+    paths = [write_checkpoint(folder, n, {"store": linking(shared)}).path for n in (1, 2)]
+    (paths[1] / "store" / "1.sst").unlink()
+    os.link(shared / "1.sst", paths[1] / "store" / "1.sst")
+    assert inodes(paths[0]) & inodes(paths[1])
+    third = write_checkpoint(folder, 3, {"store": linking(shared)}).path
+    assert not inodes(third) & inodes(paths[1])

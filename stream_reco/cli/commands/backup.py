@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_reco.terminal.errors import Failure
+from stream_reco.terminal.printing import say
 
 BackupPath = Annotated[Path, typer.Argument(help="Folder of the backup.", metavar="OUT")]
 
@@ -30,7 +31,7 @@ def backup(
     except (BackupError, CheckpointError, LogError) as error:
         raise Failure(str(error)) from error
     checkpoint = f"a checkpoint at log position {taken.checkpoint}" if taken.checkpoint else "no checkpoint yet"
-    typer.echo(
+    say(
         f"Backed up {data} to {out}: {checkpoint} and the log to position"
         f" {taken.position}, {taken.bytes / 1e6:,.1f} MB. To bring it back: stream-reco restore {out} NEW_DIR"
     )
@@ -50,4 +51,4 @@ def restore(
         found = bring_back(out, data)
     except (BackupError, CheckpointError, LogError) as error:
         raise Failure(str(error)) from error
-    typer.echo(f"Restored {data} to log position {found.position}. Start it with stream-reco serve --data {data}")
+    say(f"Restored {data} to log position {found.position}. Start it with stream-reco serve --data {data}")

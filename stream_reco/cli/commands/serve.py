@@ -35,6 +35,9 @@ def serve(
         float | None,
         typer.Option(min=0.1, help="Seconds between two served versions; 1 by default.", metavar="S"),
     ] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Open a damaged folder with what can be read of it; the rest is lost.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Accept events, learn from them and answer over HTTP, until Ctrl-C.
@@ -49,10 +52,12 @@ def serve(
         raise Misuse("give --data DIR for the whole loop, or --redis URL (the setting redis.url) to follow a trainer")
     if data is None and sync_interval is not None:
         raise Misuse("--sync-interval needs --data: with --redis the trainer decides how often it publishes")
+    if data is None and accept_loss:
+        raise Misuse("--accept-loss needs --data: with --redis nothing is kept here that could be lost")
     from stream_reco.terminal.signals import stopping
 
     started = time.monotonic()
-    with stopping() as stop, _answering(settings, data, sync_interval) as running:
+    with stopping() as stop, _answering(settings, data, sync_interval, accept_loss) as running:
         say(f"Listening at {running.url}, dashboard at {running.url}/dashboard. Getting ready …")
         if running.wait_until_ready(stop):
             status = running.service.status()
@@ -65,7 +70,7 @@ def serve(
 
 
 def _answering(
-    settings: Settings, data: Path | None, sync_interval: float | None
+    settings: Settings, data: Path | None, sync_interval: float | None, accept_loss: bool
 ) -> AbstractContextManager[RunningServer]:
     if data is None:
         from stream_reco.cli.server.replica import serve_replica
@@ -73,4 +78,4 @@ def _answering(
         return serve_replica(settings)
     from stream_reco.cli.server.embedded import serving
 
-    return serving(settings, data, 1.0 if sync_interval is None else sync_interval)
+    return serving(settings, data, 1.0 if sync_interval is None else sync_interval, accept_loss)

@@ -66,11 +66,16 @@ class RunningServer:
 
 
 @contextmanager
-def serving(settings: Settings, data: Path, sync_seconds: float) -> Iterator[RunningServer]:
-    """Serve the loop whose state is in `data`; raises Failure or Misuse for a wrong folder or setting at once."""
+def serving(settings: Settings, data: Path, sync_seconds: float, accept_loss: bool = False) -> Iterator[RunningServer]:
+    """Serve the loop whose state is in `data`; raises Failure or Misuse for a wrong folder or setting at once.
+
+    `accept_loss`: open a damaged folder with what can be read of it.
+    """
     log_to_stderr()
-    _check_folder(data)
-    with answering(settings, EngineService(lambda: _open(data, settings), sync_seconds=sync_seconds)) as running:
+    _check_folder(data, accept_loss)
+    with answering(
+        settings, EngineService(lambda: _open(data, settings, accept_loss), sync_seconds=sync_seconds)
+    ) as running:
         yield running
 
 
@@ -94,13 +99,13 @@ def answering(settings: Settings, service: Opening) -> Iterator[RunningServer]:
             service.close()
 
 
-def _check_folder(data: Path) -> None:
+def _check_folder(data: Path, accept_loss: bool) -> None:
     try:
-        Storage(data).close()
+        Storage(data, accept_loss).close()
     except (LogError, OSError) as error:
         raise Failure(str(error)) from error
 
 
-def _open(data: Path, settings: Settings) -> Engine:
+def _open(data: Path, settings: Settings, accept_loss: bool) -> Engine:
     warm_up(settings)
-    return Engine(data, settings, observer=ProgressiveQuality())
+    return Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss)

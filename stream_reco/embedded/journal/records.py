@@ -6,6 +6,7 @@ import msgspec
 
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Id, decode_batch
+from stream_reco.storage.event_log import LOST
 
 EVENTS = "events"
 """Events in their order."""
@@ -29,7 +30,7 @@ def apply(learner: Learner, kind: str, payload: bytes) -> None:
         learner.forget(msgspec.json.decode(payload, type=Id))
     elif kind == FINISH:
         learner.finish()
-    elif kind != START:
+    elif kind not in (START, LOST):
         raise ValueError(
             f"the log holds a record of kind {kind!r}, which this release does not know: it was written"
             " by a later one; run that release, or start with a new data folder"

@@ -6,11 +6,18 @@ import logging
 import shutil
 from pathlib import Path
 
+from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.checkpoint_parts import learner_from, parts_of
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.learner import Learner
-from stream_reco.storage.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from stream_reco.storage.checkpoint import (
+    CheckpointError,
+    NoWholeCheckpointError,
+    Restored,
+    read_checkpoint,
+    write_checkpoint,
+)
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.rocksdb import RocksStore, StoreError, copy_of
 
@@ -18,11 +25,15 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Storage:
-    """The log, the checkpoints and the labels' store of one data folder, which is created if missing."""
+    """The log, the checkpoints and the labels' store of one data folder, which is created if missing.
 
-    def __init__(self, folder: Path) -> None:
+    `accept_loss`: go on with what can be read, where something that was acknowledged cannot (see `EventLog`).
+    """
+
+    def __init__(self, folder: Path, accept_loss: bool = False) -> None:
         self.checkpoints = folder / "checkpoints"
-        self.log = EventLog(folder / "log")
+        self.log = EventLog(folder / "log", accept_loss)
+        self._accept_loss = accept_loss
         self._labels = folder / "labels"
         self._store: RocksStore | None = None
 
@@ -34,6 +45,34 @@ class Storage:
         else:
             self._store = copy_of(checkpoint, self._labels)
         return self._store
+
+    def restored(self) -> tuple[Restored | None, list[str]]:
+        """The newest whole checkpoint, None where the log is to be read from its beginning, and what was damaged.
+
+        Raises CheckpointError where neither is possible.
+        """
+        try:
+            restored = read_checkpoint(self.checkpoints)
+        except NoWholeCheckpointError as error:
+            whole_log = self.log.first == 1 <= self.log.last
+            if not whole_log and not self._accept_loss:
+                raise
+            return None, [f"{error} The log is read from its {'beginning' if whole_log else 'oldest record'} instead"]
+        return restored, [] if restored is None else list(restored.warnings)
+
+    def join(self, position: int) -> int:
+        """Make the log go on after `position`, of a checkpoint; returns the position after which it is to be read.
+
+        It changes something only where a loss is accepted.
+        """
+        if self._accept_loss and position > self.log.last:
+            self.log.continue_after(position)
+        missing = self.log.first - 1 - position
+        if self._accept_loss and missing > 0:
+            metrics.LOG_LOST.inc(missing)
+            _LOGGER.error("The loss was accepted: %d records before %d are lost", missing, self.log.first)
+            return position + missing
+        return position
 
     def checkpoint(self, learner: Learner, position: int) -> None:
         """Write the learner's state, of log position `position`, and delete log segments that no checkpoint needs."""
@@ -57,16 +96,32 @@ def recover(storage: Storage | None, settings: Settings) -> tuple[Learner, int]:
     """
     if storage is None:
         return Learner(settings), 0
-    restored = read_checkpoint(storage.checkpoints)
-    if restored is None:
-        learner, position = Learner(settings, storage.labels(None)), 0
-    else:
-        for warning in restored.warnings:
-            _LOGGER.warning("%s", warning)
-        labels = restored.parts["labels"]
-        assert isinstance(labels, Path)
-        learner, position = learner_from(settings, restored.parts, storage.labels(labels)), restored.position
+    restored, warnings = storage.restored()
+    for warning in warnings:
+        _LOGGER.warning("%s", warning)
+    begin = 0 if restored is None else restored.position
+    position = storage.join(begin)
+    is_damaged = bool(warnings) or position != begin
+    learner = _restored(storage, settings, restored)
     for record in storage.log.read(position):
         records.apply(learner, record.kind, record.payload)
         position = record.position
+    if is_damaged:
+        _replace_damaged(storage, learner, position)
     return learner, position
+
+
+def _restored(storage: Storage, settings: Settings, restored: Restored | None) -> Learner:
+    if restored is None:
+        return Learner(settings, storage.labels(None))
+    labels = restored.parts["labels"]
+    assert isinstance(labels, Path)
+    return learner_from(settings, restored.parts, storage.labels(labels))
+
+
+def _replace_damaged(storage: Storage, learner: Learner, position: int) -> None:
+    """Write a checkpoint in place of the damaged one at once: until then, only one way back is left."""
+    try:
+        storage.checkpoint(learner, position)
+    except CheckpointError as error:
+        _LOGGER.error("%s", error)

@@ -21,6 +21,7 @@ from stream_reco.cli.demo.simulated_users import DemoScore, SimulatedUsers, demo
 from stream_reco.cli.server.client import Client
 from stream_reco.datasets import write_events
 from stream_reco.simulate import generate
+from stream_reco.storage.event_log import EventLog
 from tests.programs import COMMAND, environ
 from tests.waiting import until
 
@@ -29,9 +30,9 @@ T = 1_700_000_000_000
 
 
 @contextmanager
-def server(data: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+def server(data: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A server on a free port, ready."""
-    command = [*COMMAND, "serve", "--data", str(data), "--port", "0", "--sync-interval", "0.1"]
+    command = [*COMMAND, "serve", "--data", str(data), "--port", "0", "--sync-interval", "0.1", *more]
     process = subprocess.Popen(command, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -77,6 +78,23 @@ def test_what_is_ingested_is_served_and_survives_a_restart(tmp_path: Path) -> No
         assert client.get("/v1/status").json()["events"] == 500
         assert len(client.post("/v1/recommend", json={"user_id": "new", "k": 5}).json()["items"]) == 5
         end(process, signal.SIGINT)
+
+
+def test_a_damaged_log_is_refused_until_its_loss_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "shop"
+    with EventLog(data / "log") as log:
+        log.append_many([("tick", b"%d" % (T + n)) for n in range(50)])
+    with (data / "log" / "log.sqlite3").open("r+b") as file:
+        file.truncate(4096)
+    assert misused(["serve", "--data", str(data), "--port", "0"], monkeypatch) == 1
+    assert "go on with what can still be read: --accept-loss" in " ".join(capsys.readouterr().err.split())
+    with server(data, "--accept-loss") as (process, client):
+        assert client.get("/v1/status").json()["log_position"] > 50, "positions go on"
+        # None of the 50 records could be read: which there were is not known, only up to where they went.
+        assert "stream_reco_log_lost_records_total" in client.get("/metrics").text
+        end(process, signal.SIGTERM)
 
 
 def test_a_server_that_is_stopped_while_it_gets_ready_ends_well(tmp_path: Path) -> None:

@@ -255,6 +255,7 @@ def test_it_ends_well_and_nobody_waits_for_it_any_more_and_no_password_was_shown
         ([], "give --data DIR"),
         (["--data", "x", "--redis", "redis://h"], "give only one of them"),
         (["--redis", "redis://h", "--sync-interval", "2"], "the trainer decides"),
+        (["--redis", "redis://h", "--accept-loss"], "--accept-loss needs --data"),
         (["--redis", "http://:pa55@h"], "no address of Redis"),
         (["--redis", "redis://:pa55@h/one"], "number of a database"),
     ],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stream_reco.embedded import Engine
-from stream_reco.storage import checkpoint
+from stream_reco.storage import disk
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log import LogFull
 from tests.embedded.journal.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
@@ -38,10 +38,10 @@ class Disk:
             with self._only(150_000):
                 yield
             return
-        real = checkpoint._sync
-        checkpoint._sync = _refuse
+        real = disk.sync
+        disk.sync = _refuse
         yield
-        checkpoint._sync = real
+        disk.sync = real
 
     @contextmanager
     def no_room_at_all(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_reco.storage import checkpoint
+from stream_reco.storage import disk
 from stream_reco.storage.event_log import LogBusyError
 from tests.embedded.journal.recovery_world import Step, differences, do, opened, steps, whole_state
 
@@ -54,7 +54,7 @@ def _die() -> None:
 
 
 def _die_before_file(countdown: int) -> None:
-    real = checkpoint._sync
+    real = disk.sync
 
     def sync(path: Path) -> None:
         nonlocal countdown
@@ -63,7 +63,7 @@ def _die_before_file(countdown: int) -> None:
             _die()
         real(path)
 
-    checkpoint._sync = sync
+    disk.sync = sync
 
 
 def run_and_kill(folder: Path, left: list[Step], rng: np.random.Generator) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from stream_reco.clock import ManualClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.checkpoint_parts import parts_of
+from stream_reco.embedded.learner import Learner
 from stream_reco.embedding.kernels import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.labels.settings import LabelSettings
@@ -43,8 +44,8 @@ _PASSING = {"touched", "touched_values", "marks", "bits", "tombstones", "default
 """What depends on when was published, as it should."""
 
 
-def opened(folder: Path | None, settings: Settings = SETTINGS) -> Engine:
-    return Engine(folder, settings, clock=ManualClock(NOW))
+def opened(folder: Path | None, settings: Settings = SETTINGS, accept_loss: bool = False) -> Engine:
+    return Engine(folder, settings, clock=ManualClock(NOW), accept_loss=accept_loss)
 
 
 def steps(seed: int, count: int) -> list[Step]:
@@ -119,11 +120,16 @@ def _event(rng: np.random.Generator, name: str, time: int) -> Event:
 
 def whole_state(engine: Engine) -> dict[str, Any]:
     """Everything that is learned, in a form that can be compared; what only says what is published is left out."""
-    remembered = whole_memory(engine.learner.joiner)
+    return state_of(engine.learner)
+
+
+def state_of(learner: Learner) -> dict[str, Any]:
+    """The same of a learner without an engine."""
+    remembered = whole_memory(learner.joiner)
     parts: dict[str, Any] = {f"labels.{name}": value for name, value in remembered.items()}
-    whole = compared(parts_of(engine.learner))
+    whole = compared(parts_of(learner))
     parts |= {name: value for name, value in whole.items() if name.split(".")[-1] not in _PASSING}
-    for table in engine.learner.queue.trainer.tables.values():
+    for table in learner.queue.trainer.tables.values():
         parts[f"tables.{table.name}.head"][scalars.TOUCHED] = 0
         keys = table.keys()
         order = np.argsort(keys)

@@ -18,7 +18,7 @@ import pytest
 from stream_reco.model.settings import ModelSettings
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError, CheckpointVersionError
-from stream_reco.storage.event_log import LogBusyError, LogCorruptError
+from stream_reco.storage.event_log import LogBusyError, LogCorruptError, LogLossError
 from tests.embedded.journal.recovery_world import SETTINGS, Step, differences, do, opened, steps, whole_state
 
 HERE = Path(__file__).parent
@@ -87,13 +87,14 @@ def test_what_was_durable_and_not_acknowledged_is_a_duplicate(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_torn_tail_of_the_log_loses_whole_batches_from_the_end(
-    tmp_path: Path, few: list[Step], states: list[State], seed: int
+def test_a_torn_tail_of_the_log_is_refused_until_the_loss_of_whole_batches_is_accepted(
+    tmp_path: Path, few: list[Step], states: list[State], seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = (1, 60, 9_000, 40_000)[seed]
     with opened(tmp_path / "first", RARELY) as engine:
         for step in few:
             do(engine, step)
+        acknowledged, epoch = engine.journaled.position, engine.journaled.epoch
         # As a power cut would leave it: without a closing.
         shutil.copytree(tmp_path / "first", tmp_path / "torn")
     wal = tmp_path / "torn" / "log" / "log.sqlite3-wal"
@@ -102,7 +103,14 @@ def test_a_torn_tail_of_the_log_loses_whole_batches_from_the_end(
         file.truncate(wal.stat().st_size - lost)
         file.seek(0, os.SEEK_END)
         file.write(b"\xff" * (lost // 2))
-    with opened(tmp_path / "torn", RARELY) as engine:
+    before = wal.read_bytes()
+    for _ in range(2):
+        with pytest.raises(LogLossError, match=rf"has lost \d+ acknowledged records: .* record {acknowledged} was"):
+            opened(tmp_path / "torn", RARELY)
+    assert wal.read_bytes() == before, "a refused start changes nothing"
+    with opened(tmp_path / "torn", RARELY, accept_loss=True) as engine:
+        assert "The loss was accepted" in caplog.text
+        assert engine.journaled.epoch == acknowledged + 1 > epoch
         events = engine.status()["events"]
         done = [state["progress"]["events"] for state in states].index(events)
         assert 0 < done < len(few)
@@ -110,6 +118,10 @@ def test_a_torn_tail_of_the_log_loses_whole_batches_from_the_end(
         for step in few[done:]:
             do(engine, step)
         assert differences(whole_state(engine), states[-1]) == []
+    caplog.clear()
+    with opened(tmp_path / "torn", RARELY) as engine:
+        assert differences(whole_state(engine), states[-1]) == []
+    assert not caplog.records, "the next start is clean"
 
 
 def test_a_log_that_ends_before_its_checkpoint_is_reported(tmp_path: Path, few: list[Step]) -> None:
