@@ -44,7 +44,8 @@ class Learner:
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
         self.queue = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
         self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs)
-        self.interests = Interests(settings.interests)
+        self.queue.trainer.active_time = self.state.active_time
+        self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)
         self._commit_at = _UNCOMMITTED
         self.on_impression: Callable[[Impression, bytes], None] | None = None
@@ -131,7 +132,7 @@ class Learner:
         """Update a user's interests; the whole history is clustered once a day, at the day's first action."""
         histories, item_keys = self.state.histories, self.state.signals.catalogue.keys
         if whole and histories.counts[row] > 1:
-            slots, times = histories.whole(row, now)
+            slots, times = histories.whole(row, now, self.state.active_time)
             keys = item_keys[slots]
             self.interests.recluster_all(user_id, keys, times, self._vectors(keys), now)
             return
