@@ -15,6 +15,7 @@ from stream_reco.cli.commands.doctor import doctor
 from stream_reco.cli.commands.ingest import ingest
 from stream_reco.cli.commands.learn import learn
 from stream_reco.cli.commands.models import models
+from stream_reco.cli.commands.repair import repair
 from stream_reco.cli.commands.replay import replay
 from stream_reco.cli.commands.reproduce import reproduce
 from stream_reco.cli.commands.serve import serve
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, work, replay, ingest, topics, dead_letters, models, reproduce, doctor, bench):
+for command in (demo, serve, work, replay, ingest, topics, dead_letters, models, reproduce, repair, doctor, bench):
     app.command()(command)
 # What `reproduce` runs; people would rather replay.
 app.command(hidden=True)(learn)

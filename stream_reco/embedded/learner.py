@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,17 @@ _NEGATIVES = 1
 """Place, among an event's random numbers, of those that draw its negatives."""
 _PURPOSES = 4
 """Random numbers of each event, as many as `ExampleQueue` has of each step."""
+
+
+class TurnedBack(NamedTuple):
+    """How much lay later than the time that stream time was turned back to."""
+
+    impressions: int
+    """Impressions whose label can still change."""
+    items: int
+    users: int
+    rows: int
+    """Of the embedding tables."""
 
 
 class Learner:
@@ -89,6 +101,20 @@ class Learner:
         """Let every deadline pass, as at the end of a log."""
         self._advance(self.state.stream_time + 2 * self.joiner.window_ms + DAY_MS)
         self.queue.flush()
+
+    def turn_back(self, time: int) -> TurnedBack:
+        """Let stream time be `time` (ms) again, and all that is later be of that time: the clock was wrong.
+
+        Returns what lay later. Raises ValueError where the labels have no store, StoreError where it cannot be written.
+        """
+        if time >= self.state.stream_time:
+            return TurnedBack(0, 0, 0, 0)
+        with self.state.lock:
+            impressions = self.joiner.turn_back(time)
+            self.queue.turn_back(time, time - self.settings.labels.lateness_ms)
+            items, users = self.state.turn_back(time)
+            self.interests.turn_back(time)
+            return TurnedBack(impressions, items, users, self.queue.trainer.turn_back(time))
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
         # An event that was accepted must not stop later ones, now or in any replay of the log.

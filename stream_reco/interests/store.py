@@ -122,6 +122,13 @@ class Interests:
         """Drops all that is stored of a user; returns whether there was anything."""
         return self._rows.pop(user, None) is not None
 
+    def turn_back(self, time: int) -> None:
+        """Take actions later than `time` (ms) as of that time: the clock was wrong."""
+        for user, rows in self._rows.items():
+            if (rows["time"] > time).any():
+                self._rows[user] = rows.copy()
+                np.minimum(rows["time"], time, out=self._rows[user]["time"])
+
     def _write(
         self, user: int | str, old: Rows, stored: Vectors, items: Indices, times: Indices, vectors: Vectors, now: int
     ) -> None:

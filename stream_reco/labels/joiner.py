@@ -192,6 +192,18 @@ class LabelJoiner:
         """
         self._memory.forget_user(user_id)
 
+    def turn_back(self, time: int) -> int:
+        """Let the stream be at `time` (ms) again, and what is later be of that time: the clock was wrong.
+
+        What was labelled stays labelled; what waits does so for its full window. Returns how many impressions were
+        later. To be called between two calls of `advance`. Raises ValueError without a store, StoreError where it
+        cannot be written.
+        """
+        memory = self._on_disk()
+        later = memory.turn_back(time, time - self.lateness_ms)
+        self._memory = OnDisk(memory.store, memory.windows, memory.order)
+        return later
+
     def _is_new(self, event: Event) -> bool:
         progress = self._memory.progress
         if event.event_id is not None and self._memory.seen(event.event_id):
@@ -334,6 +346,8 @@ class LabelJoiner:
 
     def _mature(self, shown: PendingImpression, out: list[Example]) -> None:
         memory = self._memory
+        if shown.matured:
+            return  # a stream that was turned back passes its deadline again
         memory.progress.pending -= shown.label is None
         held = shown.actions is not None
         rules.mature(shown, memory.windows.deadline_of(shown), out)

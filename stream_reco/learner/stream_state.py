@@ -56,6 +56,12 @@ class StreamState:
             self.histories.forget_items(self.signals.evict(self.stream_time, self.active_time))
         return True
 
+    def turn_back(self, time: int) -> tuple[int, int]:
+        """Let stream time be `time` (ms) again: the clock was wrong. Returns how many items and users lay later."""
+        self.stream_time, self.day = time, time // DAY_MS
+        self.active_time.turn_back(time)
+        return self.signals.turn_back(time), self.histories.turn_back(time)
+
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
         """The item's slot and the context in numbers, whatever of them is new included."""
         self.signals.learn_context(event.context)

@@ -155,6 +155,14 @@ class Histories:
         self._older.forget_before(horizon)
         return gone
 
+    def turn_back(self, time: int) -> int:
+        """Take actions later than `time` (ms) as of that time: the clock was wrong. Returns how many users had any."""
+        later = int((self.last > time).sum())
+        np.minimum(self.last, time, out=self.last)
+        np.minimum(self.times, time, out=self.times)
+        self._older.turn_back(time)
+        return later
+
     def forget_items(self, slots: NDArray[np.int32]) -> None:
         """Forget all actions on item slots int32[n] that became free: another item may get them."""
         rows = self.items[: len(self._ids)]

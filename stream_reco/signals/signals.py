@@ -20,6 +20,7 @@ from stream_reco.signals.counts import (
     grown_counts,
     put_counts,
     take_counts,
+    turn_counts_back,
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.observe import count, plain
@@ -122,6 +123,16 @@ class Signals:
             self.coder.release(numbers)
             forget_values(self.counts, np.array(numbers, dtype=np.int32), self._touched, self._touched_values)
         return slots
+
+    def turn_back(self, time: int) -> int:
+        """Take what is later than `time` (ms) as of that time: the clock was wrong. Returns how many items had any."""
+        changed = turn_counts_back(self.counts, time, self._touched_values)
+        described = self.catalogue.described[: self.catalogue.size]
+        changed[: self.catalogue.size] |= described > time
+        np.minimum(described, time, out=described)
+        self._touched |= changed
+        self.refresh(time, force=True)
+        return int(changed.sum())
 
     def _idle_items(self, horizon: int, now: int) -> NDArray[np.int32]:
         size, catalogue = self.catalogue.size, self.catalogue

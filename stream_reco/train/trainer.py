@@ -130,6 +130,10 @@ class Trainer:
                 when = self.active_time.earliest(now, table.ttl_ms) + table.ttl_ms
                 metrics.TABLE_EVICTED.labels(name, "idle").inc(len(table.evict(when, limit)))
 
+    def turn_back(self, time: int) -> int:
+        """Take rows seen later than `time` (ms) as seen then: the clock was wrong. Returns how many they were."""
+        return sum(table.turn_back(time) for table in self.tables.values())
+
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""
         parts = {f"weights.{name}": value for name, value in weights_of(self.model.network).items()}

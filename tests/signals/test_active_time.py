@@ -96,4 +96,4 @@ def test_turned_back_it_counts_from_there_on() -> None:
     active.turn_back(START + 2 * DAY_MS)
     assert active.state() == (START, START + 2 * DAY_MS, [(START + HOUR_MS, START + 2 * DAY_MS)])
     active.reach(START + 2 * DAY_MS + 1000)
-    assert active.earliest(START + 2 * DAY_MS + 1000, HOUR_MS + 1000) == START
+    assert active.earliest(START + 2 * DAY_MS + 1000, HOUR_MS) == START + 1000
