@@ -13,7 +13,7 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.example import Example
-from stream_reco.labels.label.pending import PendingAction, PendingImpression
+from stream_reco.labels.label.pending import PendingAction, PendingImpression, action_of, impression_of
 from stream_reco.labels.label.unprompted import taken_back, unprompted
 from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
@@ -225,17 +225,7 @@ class LabelJoiner:
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        shown = PendingImpression(
-            seq=memory.progress.seq,
-            time=event.timestamp,
-            user_id=event.user_id,
-            item_id=event.item_id,
-            request_id=event.request_id,
-            position=event.position,
-            group_id=event.group_id,
-            context=event.context,
-            features=features,
-        )
+        shown = impression_of(event, memory.progress.seq, features)
         memory.add(shown)
         memory.progress.pending += 1
         memory.keep_id(event.event_id, memory.windows.end_of(shown))
@@ -253,19 +243,7 @@ class LabelJoiner:
         if weight <= 0:
             memory.keep_id(event.event_id, event.timestamp)
             return
-        action = PendingAction(
-            seq=memory.progress.seq,
-            time=event.timestamp,
-            weight=weight,
-            user_id=event.user_id,
-            item_id=event.item_id,
-            request_id=event.request_id,
-            event_id=event.event_id,
-            action=event.action,
-            value=event.value,
-            context=event.context,
-            features=features,
-        )
+        action = action_of(event, memory.progress.seq, weight, features)
         if (retracted := memory.take_retraction(event.event_id)) is not None:
             action.retracted = retracted[0] if retracted[1] in (None, event.user_id) else None
         shown = self._find(event)
