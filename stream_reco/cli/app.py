@@ -17,6 +17,7 @@ from stream_reco.cli.commands.export import export
 from stream_reco.cli.commands.ingest import ingest
 from stream_reco.cli.commands.learn import learn
 from stream_reco.cli.commands.models import models
+from stream_reco.cli.commands.repair import repair
 from stream_reco.cli.commands.replay import replay
 from stream_reco.cli.commands.reproduce import reproduce
 from stream_reco.cli.commands.serve import serve
@@ -45,6 +46,7 @@ for command in (
     dead_letters,
     models,
     reproduce,
+    repair,
     doctor,
     bench,
 ):

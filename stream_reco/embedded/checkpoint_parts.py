@@ -54,7 +54,9 @@ def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: R
     progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_EngineProgress)
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
-    learner.interests = Interests.from_state(settings.interests, checkpoint_parts.arrays(parts["interests"]))
+    learner.interests = Interests.from_state(
+        settings.interests, checkpoint_parts.arrays(parts["interests"]), learner.state.active_time
+    )
     checkpoint_parts.restore(learner.state, learner.queue, settings.signals, progress, parts)
     return learner
 

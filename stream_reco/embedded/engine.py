@@ -16,6 +16,7 @@ from stream_reco.clock import Clock, SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.evaluation import EvaluationHooks, ImpressionSink
 from stream_reco.embedded.journal import records
+from stream_reco.embedded.journal.clock_repair import as_days, as_text, is_ahead
 from stream_reco.embedded.journal.journaled_learner import JournaledLearner
 from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.learner import Learner
@@ -66,6 +67,7 @@ class Engine:
             raise ValueError("a data folder cannot keep the labels of another joiner: give `joiner` without `data_dir`")
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
+        self._folder = data_dir
         torch.set_num_threads(self.settings.training.threads)
         self._open = ExitStack()
         storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir), accept_loss)))
@@ -191,6 +193,19 @@ class Engine:
         return self.journaled.learner.state.stream_time
 
     @property
+    def clock_problem(self) -> str | None:
+        """That stream time is further ahead of the clock than an event may be, where it is, and what to do."""
+        now, folder = self._clock.now_ms(), self._folder
+        if not is_ahead(self.stream_time, now, self.settings):
+            return None
+        remedy = "start with a new engine" if folder is None else f"stop it and run: stream-reco repair clock {folder}"
+        ahead = as_days(self.stream_time - now)
+        return (
+            f"stream time is {as_text(self.stream_time)}, {ahead} ahead of this machine's clock:"
+            f" new events are late and impressions become negatives at once; where the clock is right, {remedy}"
+        )
+
+    @property
     def candidates_ranked(self) -> int:
         """Candidates ranked so far, over all requests."""
         return self._scorer.candidates
@@ -212,6 +227,7 @@ class Engine:
             "log_position": journaled.position,
             "state": "ready",
             "checkpoint_problem": journaled.checkpoint_problem,
+            "clock_problem": self.clock_problem,
         }
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,17 @@ _PURPOSES = 4
 """Random numbers of each event, as many as `ExampleQueue` has of each step."""
 
 
+class TurnedBack(NamedTuple):
+    """How much lay later than the time that stream time was turned back to."""
+
+    impressions: int
+    """Impressions whose label can still change."""
+    items: int
+    users: int
+    rows: int
+    """Of the embedding tables."""
+
+
 class Learner:
     """Takes events through labels, signals, interests and the trainer."""
 
@@ -44,7 +56,8 @@ class Learner:
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
         self.queue = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
         self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs)
-        self.interests = Interests(settings.interests)
+        self.queue.trainer.active_time = self.state.active_time
+        self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)
         self._commit_at = _UNCOMMITTED
         self.on_impression: Callable[[Impression, bytes], None] | None = None
@@ -89,6 +102,20 @@ class Learner:
         self._advance(self.state.stream_time + 2 * self.joiner.window_ms + DAY_MS)
         self.queue.flush()
 
+    def turn_back(self, time: int) -> TurnedBack:
+        """Let stream time be `time` (ms) again, and all that is later be of that time: the clock was wrong.
+
+        Returns what lay later. Raises ValueError where the labels have no store, StoreError where it cannot be written.
+        """
+        if time >= self.state.stream_time:
+            return TurnedBack(0, 0, 0, 0)
+        with self.state.lock:
+            impressions = self.joiner.turn_back(time)
+            self.queue.turn_back(time, time - self.settings.labels.lateness_ms)
+            items, users = self.state.turn_back(time)
+            self.interests.turn_back(time)
+            return TurnedBack(impressions, items, users, self.queue.trainer.turn_back(time))
+
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
         # An event that was accepted must not stop later ones, now or in any replay of the log.
         try:
@@ -131,7 +158,7 @@ class Learner:
         """Update a user's interests; the whole history is clustered once a day, at the day's first action."""
         histories, item_keys = self.state.histories, self.state.signals.catalogue.keys
         if whole and histories.counts[row] > 1:
-            slots, times = histories.whole(row, now)
+            slots, times = histories.whole(row, now, self.state.active_time)
             keys = item_keys[slots]
             self.interests.recluster_all(user_id, keys, times, self._vectors(keys), now)
             return

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from stream_reco.interests.record import ROW, Actions, Clustering, Rows, Vectors, importance_of, recluster
 from stream_reco.interests.settings import InterestSettings
 from stream_reco.interests.ward import Indices, Vector
+from stream_reco.signals.active_time import ActiveTime
 
 VectorsOf = Callable[[Indices], Vectors]
 State = dict[str, npt.NDArray[np.generic]]
@@ -40,11 +41,13 @@ def draw(medoids: Medoids, n: int, rng: np.random.Generator) -> Indices:
 class Interests:
     """Interests of users, kept up to date action by action; a user who is idle beyond the horizon leaves.
 
-    One thread writes; others may read concurrently, since a user's record is replaced, never changed.
+    The horizon lies in `active_time`; all of stream time counts without it. One thread writes; others may read
+    concurrently, since a user's record is replaced, never changed.
     """
 
-    def __init__(self, settings: InterestSettings | None = None) -> None:
+    def __init__(self, settings: InterestSettings | None = None, active_time: ActiveTime | None = None) -> None:
         self.settings = settings or InterestSettings()
+        self._active_time = active_time or ActiveTime()
         # In the order of the last write, so that the idle come first.
         self._rows: dict[int | str, Rows] = {}
         self._decay = self.settings.decay_per_ms
@@ -97,7 +100,7 @@ class Interests:
         rows = self._rows.get(user, _NOTHING)
         weights: Vector = importance_of(rows, now, self._decay)
         rows = rows[: len(weights)]
-        live = now - rows["time"] <= self._horizon
+        live = rows["time"] >= self._active_time.earliest(now, self._horizon)
         return Medoids(rows["key"][live], weights[live], rows["time"][live])
 
     def sample(self, user: int | str, n: int | None, rng: np.random.Generator, now: int) -> Indices:
@@ -119,6 +122,13 @@ class Interests:
         """Drops all that is stored of a user; returns whether there was anything."""
         return self._rows.pop(user, None) is not None
 
+    def turn_back(self, time: int) -> None:
+        """Take actions later than `time` (ms) as of that time: the clock was wrong."""
+        for user, rows in self._rows.items():
+            if (rows["time"] > time).any():
+                self._rows[user] = rows.copy()
+                np.minimum(rows["time"], time, out=self._rows[user]["time"])
+
     def _write(
         self, user: int | str, old: Rows, stored: Vectors, items: Indices, times: Indices, vectors: Vectors, now: int
     ) -> None:
@@ -128,7 +138,9 @@ class Interests:
                 "not match; each action has an item, a time and a vector, all of one dimension"
             )
         actions = Actions(_plain(items, np.int64), _plain(times, np.int64), _plain(vectors, np.float32))
-        rows, bad = recluster(old, _plain(stored, np.float32), actions, now, self._clustering)
+        horizon = now - self._active_time.earliest(now, self._horizon)
+        how = self._clustering._replace(horizon=horizon)
+        rows, bad = recluster(old, _plain(stored, np.float32), actions, now, how)
         if bad >= 0:
             key = items[bad] if bad < len(items) else old["key"][bad - len(items)]
             raise ValueError(f"the vector of item {key} is not finite; interests of user {user!r} stay as they were")
@@ -139,9 +151,10 @@ class Interests:
 
     def _expire(self, now: int) -> None:
         # Two for each one written keeps up with any stream and never makes one action wait for a crowd.
+        since = self._active_time.earliest(now, self._horizon)
         for _ in range(2):
             user = next(iter(self._rows), None)
-            if user is None or now - int(self._rows[user]["time"].max()) <= self._horizon:
+            if user is None or int(self._rows[user]["time"].max()) >= since:
                 return
             del self._rows[user]
 
@@ -160,9 +173,14 @@ class Interests:
         return state
 
     @classmethod
-    def from_state(cls, settings: InterestSettings | None, state: Mapping[str, npt.NDArray[np.generic]]) -> Self:
+    def from_state(
+        cls,
+        settings: InterestSettings | None,
+        state: Mapping[str, npt.NDArray[np.generic]],
+        active_time: ActiveTime | None = None,
+    ) -> Self:
         """The store that gave `state`; it goes on bit for bit as that one would. Raises ValueError on a torn state."""
-        store = cls(settings)
+        store = cls(settings, active_time)
         lengths = state["lengths"].tolist()
         rows = np.empty(len(state["key"]), ROW)
         for name in ROW.names or ():

@@ -13,7 +13,7 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.example import Example
-from stream_reco.labels.label.pending import PendingAction, PendingImpression
+from stream_reco.labels.label.pending import PendingAction, PendingImpression, action_of, impression_of
 from stream_reco.labels.label.unprompted import taken_back, unprompted
 from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
@@ -192,6 +192,18 @@ class LabelJoiner:
         """Impressions of a user that wait for a label, or whose label may still change, in the order of their times."""
         return sorted(self._memory.of_user(user_id), key=lambda shown: (shown.time, shown.seq))
 
+    def turn_back(self, time: int) -> int:
+        """Let the stream be at `time` (ms) again, and what is later be of that time: the clock was wrong.
+
+        What was labelled stays labelled; what waits does so for its full window. Returns how many impressions were
+        later. To be called between two calls of `advance`. Raises ValueError without a store, StoreError where it
+        cannot be written.
+        """
+        memory = self._on_disk()
+        later = memory.turn_back(time, time - self.lateness_ms)
+        self._memory = OnDisk(memory.store, memory.windows, memory.order)
+        return later
+
     def _is_new(self, event: Event) -> bool:
         progress = self._memory.progress
         if event.event_id is not None and self._memory.seen(event.event_id):
@@ -213,17 +225,7 @@ class LabelJoiner:
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        shown = PendingImpression(
-            seq=memory.progress.seq,
-            time=event.timestamp,
-            user_id=event.user_id,
-            item_id=event.item_id,
-            request_id=event.request_id,
-            position=event.position,
-            group_id=event.group_id,
-            context=event.context,
-            features=features,
-        )
+        shown = impression_of(event, memory.progress.seq, features)
         memory.add(shown)
         memory.progress.pending += 1
         memory.keep_id(event.event_id, memory.windows.end_of(shown))
@@ -241,19 +243,7 @@ class LabelJoiner:
         if weight <= 0:
             memory.keep_id(event.event_id, event.timestamp)
             return
-        action = PendingAction(
-            seq=memory.progress.seq,
-            time=event.timestamp,
-            weight=weight,
-            user_id=event.user_id,
-            item_id=event.item_id,
-            request_id=event.request_id,
-            event_id=event.event_id,
-            action=event.action,
-            value=event.value,
-            context=event.context,
-            features=features,
-        )
+        action = action_of(event, memory.progress.seq, weight, features)
         if (retracted := memory.take_retraction(event.event_id)) is not None:
             action.retracted = retracted[0] if retracted[1] in (None, event.user_id) else None
         shown = self._find(event)
@@ -334,6 +324,8 @@ class LabelJoiner:
 
     def _mature(self, shown: PendingImpression, out: list[Example]) -> None:
         memory = self._memory
+        if shown.matured:
+            return  # a stream that was turned back passes its deadline again
         memory.progress.pending -= shown.label is None
         held = shown.actions is not None
         rules.mature(shown, memory.windows.deadline_of(shown), out)

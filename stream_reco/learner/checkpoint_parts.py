@@ -13,6 +13,7 @@ from stream_reco.labels import Example
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.registry import DEFAULT
+from stream_reco.signals.active_time import ActiveTimeState
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
@@ -34,6 +35,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     window_buffer: tuple[int, list[Example]] | None = msgspec.field(name="patience")
     model: str = DEFAULT
     """The model's name; folders of earlier releases, which had only one, do not say it."""
+    active_time: ActiveTimeState | None = None
+    """Checkpoints up to version 0.2.0 do not have it."""
 
 
 def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
@@ -47,6 +50,7 @@ def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
         state.day,
         None if queue.window_buffer is None else queue.window_buffer.state(),
         queue.trainer.model.name,
+        state.active_time.state(),
     )
 
 
@@ -85,6 +89,7 @@ def restore(
     if queue.window_buffer is not None and progress.window_buffer is not None:
         queue.window_buffer.recall(*progress.window_buffer)
     state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
+    state.active_time.restore(progress.active_time, progress.stream_time)
     state.connect(
         Signals.from_state(settings, arrays(parts["signals"])),
         Histories.from_state(settings, arrays(parts["histories"])),

@@ -49,6 +49,7 @@ class DistributedLearner:
         self._labels, self._signals = labels, signals
         self.queue = ExampleQueue(labels, model, training, self._features)
         self.state = StreamState(signals, training, self.queue.trainer.model.needs)
+        self.queue.trainer.active_time = self.state.active_time
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0

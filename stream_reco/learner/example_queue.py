@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from stream_reco.events import Id, key_of
 from stream_reco.labels import Example, LabelSettings, observe_example
 from stream_reco.learner.example_weight import ExampleWeight, weigh
@@ -80,6 +82,13 @@ class ExampleQueue:
         self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
+
+    def turn_back(self, time: int, watermark: int) -> None:
+        """Take what is held and later than `time` (ms) as of that time: the clock was wrong."""
+        self.waiting = [replace(one, time=min(one.time, time)) for one in self.waiting]
+        self.waiting_since = min(self.waiting_since, time)
+        if self.window_buffer is not None:
+            self.window_buffer.turn_back(time, watermark)
 
     def _enqueue(self, example: Example, now: int) -> None:
         share = weigh(example, self.presumes, self._labels.negative_rate, self._training.seed)

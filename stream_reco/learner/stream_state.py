@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from stream_reco.events import Action, Id, Impression, ItemEvent
 from stream_reco.model.spec import Need
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import DAY_MS, SignalSettings
@@ -23,6 +24,8 @@ class StreamState:
         """`needs`: what the model reads of a request."""
         self.stream_time = 0
         """The highest time seen, ms."""
+        self.active_time = ActiveTime()
+        """By which it is judged what was idle for too long."""
         self.events = 0
         """Distinct events so far."""
         self.day = -1
@@ -37,17 +40,27 @@ class StreamState:
         self.present = FeatureBuilder(signals, histories, NegativeSampler(self._training), self._needs)
 
     def pass_time(self, now: int) -> bool:
-        """Let time reach `now` (ms), and what has become too old leave; returns whether a day has begun."""
+        """An event of the time `now` (ms) has come: let what has become too old leave; returns whether a day has begun.
+
+        A gap before it lets nothing leave: see `ActiveTime`.
+        """
         self.stream_time = max(self.stream_time, now)
+        self.active_time.reach(now)
         self.signals.refresh(self.stream_time)
         if self.stream_time // DAY_MS <= self.day:
             return False
         self.day = self.stream_time // DAY_MS
         with self.lock:
-            self.histories.evict(self.stream_time)
+            self.histories.evict(self.stream_time, self.active_time)
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
-            self.histories.forget_items(self.signals.evict(self.stream_time))
+            self.histories.forget_items(self.signals.evict(self.stream_time, self.active_time))
         return True
+
+    def turn_back(self, time: int) -> tuple[int, int]:
+        """Let stream time be `time` (ms) again: the clock was wrong. Returns how many items and users lay later."""
+        self.stream_time, self.day = time, time // DAY_MS
+        self.active_time.turn_back(time)
+        return self.signals.turn_back(time), self.histories.turn_back(time)
 
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
         """The item's slot and the context in numbers, whatever of them is new included."""

@@ -53,6 +53,11 @@ class WindowBuffer:
                 due.append(example)
         return due
 
+    def turn_back(self, time: int, watermark: int) -> None:
+        """Take what is held and later than `time` (ms) as of that time, which has come as far as `watermark`."""
+        _, held = self.state()
+        self.recall(min(self._released, watermark), [_not_after(one, time) for one in held])
+
     def forget_user(self, user_id: Id) -> None:
         """Drop what is held of a user."""
         for key in [key for key in self._held if key[0] == user_id]:
@@ -73,6 +78,10 @@ class WindowBuffer:
 
     def __len__(self) -> int:
         return len(self._held)
+
+
+def _not_after(example: Example, time: int) -> Example:
+    return replace(example, event_time=min(example.event_time, time), label_time=min(example.label_time, time))
 
 
 def _plain(example: Example, weight: float) -> Example:

@@ -42,6 +42,8 @@ class Status(TypedDict):
     """Why it has stopped learning, or cannot apply what is published."""
     checkpoint_problem: str | None
     """Why the last checkpoint that was due could not be written."""
+    clock_problem: str | None
+    """Why new events are late and impressions negative at once: stream time is ahead of the clock."""
     channel_away: bool
     """Whether the channel of publications cannot be reached."""
     waits_for_snapshot: bool
@@ -69,6 +71,7 @@ def starting_status() -> Status:
         "state": "starting",
         "problem": None,
         "checkpoint_problem": None,
+        "clock_problem": None,
         "channel_away": False,
         "waits_for_snapshot": False,
         "users_away": False,

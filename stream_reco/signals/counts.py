@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import Counters, clear_counters, empty_counters, grown_counters
+from stream_reco.signals.counters import WINDOW_SPANS, Counters, clear_counters, empty_counters, grown_counters
 from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
 from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
 from stream_reco.signals.observe import Counts, DecayedTotals
@@ -89,6 +89,24 @@ def forget_values(
     counts.values.weights[values] = 0
     counts.values.stamps[values] = 0
     touched_values[values] = True
+
+
+def turn_counts_back(counts: Counts, time: int, touched_values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Take what was counted later than `time` (ms) as counted then; bool[slots]: the items that this changed.
+
+    Context values that it changed are marked in `touched_values`.
+    """
+    changed: NDArray[np.bool_] = np.zeros(len(counts.items.stamps), dtype=np.bool_)
+    for family in (counts.items, counts.pairs, counts.following, counts.contexts):
+        changed |= family.stamps > time
+    for by_value in (counts.popular, counts.values):
+        touched_values |= by_value.stamps > time
+    for stamped in counts:
+        np.minimum(stamped.stamps, time, out=stamped.stamps)
+    for counters in (counts.items, counts.everything):
+        np.minimum(counters.first_seen, time, out=counters.first_seen)
+        np.minimum(counters.buckets, time // WINDOW_SPANS, out=counters.buckets)
+    return changed
 
 
 def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int32]) -> Parts:

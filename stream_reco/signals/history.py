@@ -8,6 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.older import Older
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
@@ -84,10 +85,15 @@ class Histories:
         recent = self.items[row]
         return np.concatenate([recent[recent != NO_ITEM], self._older.of(row)[0]])
 
-    def whole(self, row: int, now: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Slots int32[n] and times int64[n] of the remembered actions that are young enough, newest first."""
+    def whole(
+        self, row: int, now: int, active: ActiveTime | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Slots int32[n] and times int64[n] of the remembered actions that are young enough, newest first.
+
+        `active` as for `evict`.
+        """
         slots, times = self._all(row)
-        young = times >= self._horizon(now)
+        young = times >= self._horizon(now, active or ActiveTime())
         return slots[young], times[young]
 
     def before(self, row: int, now: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -131,19 +137,31 @@ class Histories:
         self._free.append(row)
         return True
 
-    def evict(self, now: int) -> list[Id]:
-        """Forget actions that are too old, and the users who have been idle for too long; returns those."""
-        rows = len(self._ids)
-        idle = np.flatnonzero(self.last[:rows] < now - int(self._settings.user_idle_days * DAY_MS))
+    def evict(self, now: int, active: ActiveTime | None = None) -> list[Id]:
+        """Forget actions that are too old, and the users who have been idle for too long; returns those.
+
+        `active` says how long that is at `now` (ms); all of stream time counts without it.
+        """
+        rows, active = len(self._ids), active or ActiveTime()
+        idle_since = active.earliest(now, int(self._settings.user_idle_days * DAY_MS))
+        idle = np.flatnonzero(self.last[:rows] < idle_since)
         gone = [user_id for user_id in (self._ids[row] for row in idle) if user_id is not None]
         for user_id in gone:
             self.forget(user_id)
-        horizon = self._horizon(now)
+        horizon = self._horizon(now, active)
         stale = (self.times[:rows] < horizon) & (self.items[:rows] != NO_ITEM)
         self.items[:rows][stale] = NO_ITEM
         self.times[:rows][stale] = 0
         self._older.forget_before(horizon)
         return gone
+
+    def turn_back(self, time: int) -> int:
+        """Take actions later than `time` (ms) as of that time: the clock was wrong. Returns how many users had any."""
+        later = int((self.last > time).sum())
+        np.minimum(self.last, time, out=self.last)
+        np.minimum(self.times, time, out=self.times)
+        self._older.turn_back(time)
+        return later
 
     def forget_items(self, slots: NDArray[np.int32]) -> None:
         """Forget all actions on item slots int32[n] that became free: another item may get them."""
@@ -168,8 +186,8 @@ class Histories:
         for place, (slot, time) in enumerate(kept):
             self.items[row, place], self.times[row, place] = slot, time
 
-    def _horizon(self, now: int) -> int:
-        return now - int(self._settings.history_days * DAY_MS)
+    def _horizon(self, now: int, active: ActiveTime) -> int:
+        return active.earliest(now, int(self._settings.history_days * DAY_MS))
 
     def _new_row(self, user_id: Id) -> int:
         if self._free:

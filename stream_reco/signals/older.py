@@ -61,6 +61,12 @@ class Older:
             first = bisect_left(times, horizon)
             self._set(row, slots[first:], times[first:])
 
+    def turn_back(self, time: int) -> None:
+        """Take actions later than `time` (ms) as of that time."""
+        for _, times in self._actions.values():
+            for at in range(bisect_right(times, time), len(times)):
+                times[at] = time
+
     def forget_items(self, gone: NDArray[np.bool_]) -> None:
         """Forget actions on every slot `s` with `gone[s]`."""
         for row in list(self._actions):

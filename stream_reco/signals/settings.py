@@ -44,16 +44,17 @@ class SignalSettings:
     context_values: int = 512
     """Live values of a context field that are counted; a field with more is no category and is dropped."""
     item_idle_days: float = 90.0
-    """An item without any event for this long leaves, unless the catalogue lists it as available.
+    """An item without any event for this long leaves, unless the catalogue lists it, available or not.
 
-    So does a context value that no action came with for as long.
+    So does a context value that no action came with for as long. Days here are days of active time, in which a gap
+    between two events that is longer than an hour counts as an hour.
     """
     user_idle_days: float = 90.0
-    """A user without any event for this long leaves."""
+    """A user without any action for this long, in active time, leaves."""
     history_length: int = 1000
     """Newest actions of a user that are remembered, for what was seen and for the daily clustering."""
     history_days: float = 90.0
-    """Older actions are forgotten."""
+    """Older actions, in active time, are forgotten."""
     trending_width: int = 100
     """Length of each trending list."""
     refresh_seconds: float = 15.0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.catalogue import Catalogue
 from stream_reco.signals.context import Context, ContextCoder, ContextValue
 from stream_reco.signals.counters import count_shown
@@ -19,6 +20,7 @@ from stream_reco.signals.counts import (
     grown_counts,
     put_counts,
     take_counts,
+    turn_counts_back,
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.observe import count, plain
@@ -101,13 +103,14 @@ class Signals:
             FRESH_WIDTH,
         )
 
-    def evict(self, now: int) -> NDArray[np.int32]:
+    def evict(self, now: int, active: ActiveTime | None = None) -> NDArray[np.int32]:
         """Let items and context values go that were idle for too long; returns the slots int32[n] that became free.
 
-        An item that the shop described and called available stays. A free slot is given to another item only after the
-        next eviction; until then every history has to forget it (`Histories.forget_items`).
+        `active` says how long that is at `now` (ms); all of stream time counts without it. An item that the shop
+        described stays. A free slot is given to another item only after the next eviction; until then every history
+        has to forget it (`Histories.forget_items`).
         """
-        horizon = now - int(self.settings.item_idle_days * DAY_MS)
+        horizon = (active or ActiveTime()).earliest(now, int(self.settings.item_idle_days * DAY_MS))
         self.catalogue.rested()
         slots = self._idle_items(horizon, now)
         if len(slots):
@@ -121,6 +124,16 @@ class Signals:
             forget_values(self.counts, np.array(numbers, dtype=np.int32), self._touched, self._touched_values)
         return slots
 
+    def turn_back(self, time: int) -> int:
+        """Take what is later than `time` (ms) as of that time: the clock was wrong. Returns how many items had any."""
+        changed = turn_counts_back(self.counts, time, self._touched_values)
+        described = self.catalogue.described[: self.catalogue.size]
+        changed[: self.catalogue.size] |= described > time
+        np.minimum(described, time, out=described)
+        self._touched |= changed
+        self.refresh(time, force=True)
+        return int(changed.sum())
+
     def _idle_items(self, horizon: int, now: int) -> NDArray[np.int32]:
         size, catalogue = self.catalogue.size, self.catalogue
         stamps = self.counts.items.stamps[:size]
@@ -128,8 +141,7 @@ class Signals:
         unseen = catalogue.live[:size] & (stamps == 0)
         stamps[unseen] = now
         self._touched[:size] |= unseen
-        listed = (catalogue.described[:size] > 0) & catalogue.available[:size]
-        idle = catalogue.live[:size] & ~listed & (np.maximum(stamps, catalogue.described[:size]) < horizon)
+        idle = catalogue.live[:size] & (catalogue.described[:size] == 0) & (stamps < horizon)
         return np.flatnonzero(idle).astype(np.int32)
 
     def drain(self) -> tuple[Parts, Parts]:

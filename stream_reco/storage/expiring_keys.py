@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from stream_reco.storage.rocksdb import RocksStore
-from stream_reco.storage.sortable_keys import number
+from stream_reco.storage.sortable_keys import end_of, number
 
 _ENCODER = msgspec.msgpack.Encoder()
 _KEYS = msgspec.msgpack.Decoder(list[bytes])
@@ -27,6 +27,14 @@ class ExpiringKeys:
     def add(self, hour: int, key: bytes) -> None:
         """Check a key once `hour` is over."""
         self._new.append((hour, key))
+
+    def take_after(self, hour: int) -> list[bytes]:
+        """Take out all keys that expire after a later hour than this; they are to be added again."""
+        taken: list[bytes] = []
+        for chunk, value in list(self._store.scan(self._letter + number(hour + 1), end_of(self._letter))):
+            taken += _KEYS.decode(value)
+            self._store.delete(chunk)
+        return taken
 
     def save(self, commit: int, expired: int, is_over: Callable[[bytes], bool]) -> None:
         """Write new keys under the number of the commit; delete some that expire before the hour `expired`.

@@ -21,6 +21,7 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import is_finite
@@ -52,6 +53,8 @@ class Trainer:
         self._weights = list(zip(_parameters(self.averaged), _parameters(self.model), strict=True))
         self._buffers = list(zip(_buffers(self.averaged), _buffers(self.model), strict=True))
         self._steps = 0
+        self.active_time = ActiveTime()
+        """By which rows are idle; a learner puts its own here."""
         self._late = LateShare()
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
@@ -120,9 +123,16 @@ class Trainer:
                 self.tables[field.table].train_rows(keys, batch.now)
 
     def evict(self, now: int, limit: int | None = None) -> None:
-        """Let the rows go that were idle for too long, at most `limit` of each table."""
+        """Let the rows go that were idle for too long, in active time, at most `limit` of each table."""
         for name, table in self.tables.items():
-            metrics.TABLE_EVICTED.labels(name, "idle").inc(len(table.evict(now, limit)))
+            if table.ttl_ms is not None:
+                # As if it were so early that subtracting the TTL gives the time before which rows are idle.
+                when = self.active_time.earliest(now, table.ttl_ms) + table.ttl_ms
+                metrics.TABLE_EVICTED.labels(name, "idle").inc(len(table.evict(when, limit)))
+
+    def turn_back(self, time: int) -> int:
+        """Take rows seen later than `time` (ms) as seen then: the clock was wrong. Returns how many they were."""
+        return sum(table.turn_back(time) for table in self.tables.values())
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""

@@ -121,8 +121,7 @@ class ReferenceSignals:
         gone: set[Item] = set()
         for item, record in self.items.items():
             record.stamp = record.stamp or now
-            idle = max(record.stamp, record.described) < now - self.idle_ms
-            if idle and not (record.features is not None and record.available):
+            if record.stamp < now - self.idle_ms and record.features is None:
                 gone.add(item)
         for item in gone:
             del self.items[item]

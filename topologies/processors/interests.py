@@ -13,6 +13,7 @@ from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
+from stream_reco.signals.active_time import ActiveTime, ActiveTimeState
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, RocksStore
 from topologies.messages.user_deletion import Deletion, decode_message
@@ -36,6 +37,8 @@ class _Meta(msgspec.Struct, array_like=True):
     """Users whose copy may still be there, and must not."""
     age: int = 0
     """Number of the last write to Redis that was complete."""
+    active_time: ActiveTimeState | None = None
+    """Stores up to version 0.2.0 do not have it."""
 
 
 class InterestsProcessor:
@@ -54,10 +57,12 @@ class InterestsProcessor:
         store: RocksStore,
     ) -> None:
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
-        self._signals, self._interests = settings[0], Interests(settings[1])
+        self._active_time = ActiveTime()
+        self._signals, self._interests = settings[0], Interests(settings[1], self._active_time)
         self._future_ms, self._vectors, self._store = future_ms, vectors, store
         data = store.get(_META)
         self._meta = _Meta(StreamProgress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
+        self._active_time.restore(self._meta.active_time, self._meta.progress.stream_time)
         self._ids = OnDiskEventDeduplicator(store, self._meta.progress, self._meta.expired)
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
@@ -95,6 +100,7 @@ class InterestsProcessor:
         # First, for an id is kept for a day from the time that the stream has reached with it.
         progress = self._meta.progress
         progress.stream_time = max(progress.stream_time, event.timestamp)
+        self._active_time.reach(event.timestamp)
         if event.event_id is not None:
             self._ids.keep(event.event_id, event.timestamp)
         self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
@@ -102,7 +108,7 @@ class InterestsProcessor:
     def _act(self, user: Id, item: int, time: int) -> None:
         record, before = self._touched.get(user) or self._loaded(user)
         whole = time // DAY_MS > record.last // DAY_MS and len(record.items) > 0
-        since = time - int(self._signals.history_days * DAY_MS)
+        since = self._active_time.earliest(time, int(self._signals.history_days * DAY_MS))
         record.add(item, time, self._signals.history_length, since)
         self._touched[user] = record, before
         if whole:
@@ -131,7 +137,8 @@ class InterestsProcessor:
         time = self._meta.progress.stream_time
         if time // DAY_MS > self._day:
             self._day = time // DAY_MS
-            gone = self._records.expire(time - int(self._signals.user_idle_days * DAY_MS))
+            idle_since = self._active_time.earliest(time, int(self._signals.user_idle_days * DAY_MS))
+            gone = self._records.expire(idle_since)
             if gone:
                 _LOGGER.info("%d users left who were idle", gone)
         self._ids.expire(time)
@@ -143,10 +150,10 @@ class InterestsProcessor:
             record.interests = self._interests.record_of(user)
             self._records.put(record, before)
         self._ids.save(self._meta.commits + 1)
-        owed = self._copies.owed
+        owed, now = self._copies.owed, self._active_time.state()
         since = min((time for time in (owed.since, self._least_last()) if time is not None), default=None)
         forgotten, commits = (*owed.forgotten, *self._forgotten), self._meta.commits + 1
-        meta = _Meta(self._meta.progress, self._ids.expired, commits, since, forgotten, owed.age)
+        meta = _Meta(self._meta.progress, self._ids.expired, commits, since, forgotten, owed.age, now)
         self._store.put(_META, msgspec.msgpack.encode(meta))
         return self._store.changes
 
@@ -184,7 +191,7 @@ class InterestsProcessor:
         return (user for user in self._deleted.all() if not self._records.of(user).last)
 
     def _state(self, record: UserRecord) -> UserState:
-        interests = Interests(self._interests.settings)
+        interests = Interests(self._interests.settings, self._active_time)
         interests.restore(record.user_id, record.interests)
         return self._state_with(interests, record)
 

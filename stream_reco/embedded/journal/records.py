@@ -16,6 +16,8 @@ FORGET = "forget"
 """A user is deleted; the payload is the id."""
 FINISH = "finish"
 """The stream has ended: all deadlines pass."""
+CLOCK = "clock"
+"""Stream time goes back to that of the payload, in ms: the clock was wrong."""
 START = "start"
 """An engine began to write here; its position is the epoch of that engine's publications."""
 
@@ -30,6 +32,8 @@ def apply(learner: Learner, kind: str, payload: bytes) -> None:
         learner.forget(msgspec.json.decode(payload, type=Id))
     elif kind == FINISH:
         learner.finish()
+    elif kind == CLOCK:
+        learner.turn_back(int(payload))
     elif kind not in (START, LOST):
         raise ValueError(
             f"the log holds a record of kind {kind!r}, which this release does not know: it was written"

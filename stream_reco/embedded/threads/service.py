@@ -67,6 +67,8 @@ class EngineService:
             engine = self._open_engine()
             if not engine.status()["version"]:
                 engine.sync()
+            if (clock_problem := engine.clock_problem) is not None:
+                _LOGGER.warning("%s", clock_problem)
             journaled = engine.journaled
             journaled.follow()
             writer = LogWriterThread(journaled.append_many, journaled.deduplicator, lambda new: learning.committed(new))

@@ -210,6 +210,17 @@ class RowStore(AtAddresses):
         row_kernels.meta_words(rows, 1, self.meta.addresses, self.layout, words)
         return words
 
+    def turn_back(self, now: int) -> int:
+        """Rows last seen after `now` were seen then; how many they were."""
+        count = 0
+        for piece in self.meta.pieces(self.top):
+            words = piece.view(np.int64).reshape(-1, META_BYTES // 8)[:, 1]
+            later = np.flatnonzero((words != row_kernels.FREE) & (words >> 16 > now))
+            words[later] = now << 16 | words[later] & row_kernels.COUNT_MASK
+            count += len(later)
+        np.minimum(self.bounds, now, out=self.bounds)
+        return count
+
     def update(
         self,
         rows: NDArray[np.int64],

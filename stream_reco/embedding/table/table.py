@@ -208,6 +208,15 @@ class EmbeddingTable(AtAddresses):
         with self._alone:
             return self._give_up(idle(self._store, when, min(most, len(self))))
 
+    def turn_back(self, now: int) -> int:
+        """Take rows last seen after event time `now` (ms) as seen then, and return how many they were.
+
+        For times that a clock gave that was wrong. Raises ValueError for a time too far from the epoch.
+        """
+        when = checked_time(self.name, now)
+        with self._alone:
+            return self._store.turn_back(when)
+
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
         with self._alone:

@@ -66,6 +66,8 @@ class LearnRun:
         first = ParallelTrainers(settings.model, settings.training, [run.trainer for run in others])
         self.runs = [VariantRun(Variant(None, own), first), *others]
         self._learner.queue.trainer = first
+        for run in self.runs:
+            run.trainer.active_time = self._learner.state.active_time
         self._learner.queue.watch = self._batch
         self._ids: dict[str, set[int]] = {name: set() for name in HASHED}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from stream_reco.events import Id
+from stream_reco.events import Action, Id, Impression
 
 Context = dict[str, str | int | float | bool | None]
 
@@ -59,3 +59,35 @@ class PendingImpression(Struct, gc=False, array_like=True):
     within: PendingAction | None = None
     after: PendingAction | None = None
     actions: list[PendingAction] | None = None
+
+
+def impression_of(event: Impression, seq: int, features: bytes | None) -> PendingImpression:
+    """A new impression, which waits for its label."""
+    return PendingImpression(
+        seq=seq,
+        time=event.timestamp,
+        user_id=event.user_id,
+        item_id=event.item_id,
+        request_id=event.request_id,
+        position=event.position,
+        group_id=event.group_id,
+        context=event.context,
+        features=features,
+    )
+
+
+def action_of(event: Action, seq: int, weight: float, features: bytes | None) -> PendingAction:
+    """A new action of a weight above 0."""
+    return PendingAction(
+        seq=seq,
+        time=event.timestamp,
+        weight=weight,
+        user_id=event.user_id,
+        item_id=event.item_id,
+        request_id=event.request_id,
+        event_id=event.event_id,
+        action=event.action,
+        value=event.value,
+        context=event.context,
+        features=features,
+    )

@@ -8,6 +8,7 @@ from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.protocol import StreamProgress
+from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.expiring_keys import ExpiringKeys
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number, number_at, of_id
@@ -82,6 +83,21 @@ class OnDiskEventDeduplicator:
 
     def expire(self, watermark: int) -> None:
         self.expired = max(self.expired, watermark // HOUR_MS)
+
+    def turn_back(self, time: int, watermark: int, life: int) -> None:
+        """Keep no id longer than one of `time` (ms) lives, `life` ms; actions later than it are of that time."""
+        last = (time + max(life, DAY_MS)) // HOUR_MS
+        for key in self._expiring.take_after(last):
+            value = self._store.get(key)
+            if value is not None and key.startswith(b"e"):
+                self._store.put(key, number(min(number_at(value, 0), last)) + value[8:])
+            self._expiring.add(last, key)
+        for key, value in list(self._store.scan(b"u", b"v")):
+            action = _ACTION.decode(value)
+            if action.time > time:
+                action.time = time
+                self._store.put(key, _ENCODER.encode(action))
+        self.expired = min(self.expired, watermark // HOUR_MS)
 
     def save(self, commit: int) -> None:
         """Write when the new ids expire, under the number of the commit; delete some of those that have expired."""

@@ -103,6 +103,28 @@ class GroupsOnDisk:
             known.group = Group()  # with its responses
         known.changed = True
 
+    def turn_back(self, time: int, life: int, *, by_time: bool) -> None:
+        """In the store: members and responses later than `time` (ms) are of that time; `by_time`: ranks are times too.
+
+        Members are over `life` ms after their time. Nothing may be loaded.
+        """
+        for at, value in list(self._store.scan(b"g", b"h")):
+            known = _LoadedGroup(_DECODER.decode(value), self.reached)
+            self._store.delete(_look_key(known.hour, at))
+            if not known.members:
+                self._store.delete(at)
+                continue
+            group = Group[Member]()
+            for rank, seq, (shown, _) in known.group.waiting:
+                heappush(group.waiting, (min(rank, time) if by_time else rank, seq, (min(shown, time), seq)))
+            for rank, responded in zip(known.group.ranks, known.group.times, strict=True):
+                group.respond(min(rank, time) if by_time else rank, min(responded, time), BEFORE_ALL)
+            members = [(end if end == NEVER else min(end, time + life), seq) for end, seq in known.members]
+            known.group, known.members = group, sorted(members)
+            known.hour = max((end for end, _ in members if end != NEVER), default=time) // HOUR_MS
+            self._store.put(_look_key(known.hour, at), b"")
+            self._store.put(at, _ENCODER.encode(known.stored()))
+
     def save(self, before: int) -> None:
         """Write what has changed, without responses at times `before` the oldest that can still be remembered."""
         for key, known in self._loaded.items():

@@ -21,6 +21,7 @@ from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.memory.open_impressions import matching_impression
 from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, LabelWindows, Reached, StreamProgress
 from stream_reco.labels.memory.timeline import Timeline
+from stream_reco.labels.memory.turn_back import turn_impressions_back
 from stream_reco.labels.memory.unsettled_on_disk import UnsettledActionsOnDisk
 from stream_reco.storage.rocksdb import Changes, RocksStore
 from stream_reco.storage.sortable_keys import end_of, number_at, of_id
@@ -182,6 +183,25 @@ class OnDisk:
     def oldest(self) -> int | None:
         return self._timeline.first(self._reached[0] - self.windows.window_ms)
 
+    def turn_back(self, time: int, watermark: int) -> int:
+        """Take what is later than `time` (ms) as of that time, and commit; another memory reads the store then.
+
+        Returns how many impressions were later. To be called when nothing is due.
+        """
+        position = self.store.position or b""
+        self.commit(position)
+        later = turn_impressions_back(self.store, self.windows, time, self._unless_over)
+        by_time = self.order == "group"
+        self._groups.turn_back(time, 2 * self.windows.window_ms, by_time=by_time)
+        self._unsettled.turn_back(time, by_time=by_time)
+        self._ids.turn_back(time, watermark, 2 * self.windows.window_ms)
+        self.progress.stream_time = min(self.progress.stream_time, time)
+        self.progress.advanced = min(self.progress.advanced, watermark)
+        self._reach(min(self._reached, (watermark, -1, -1)))
+        self._loaded = {}
+        self.commit(position)
+        return later
+
     def prepare(self) -> Changes:
         """What the next commit will write, without its position."""
         for shown in self._changed.values():
@@ -307,6 +327,9 @@ class OnDisk:
         if not shown.matured and (deadline, DEADLINE, seq) < self._reached:
             rules.mature(shown, deadline, [])
         return shown
+
+    def _unless_over(self, shown: PendingImpression) -> PendingImpression | None:
+        return None if (self.windows.end_of(shown), END, shown.seq) < self._reached else self._settled(shown)
 
     def _recalled(self, time: int, seq: int) -> PendingImpression | None:
         shown = self._overdue[seq][0] if seq in self._overdue else self._timeline.load(time, seq)

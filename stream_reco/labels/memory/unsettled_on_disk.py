@@ -38,6 +38,20 @@ class UnsettledActionsOnDisk(UnsettledActions):
         self.calendar.push(*entry, shown)
         self.noted(*entry, shown.time)
 
+    def turn_back(self, time: int, *, by_time: bool) -> None:
+        """In the store: what is later than `time` (ms) is of that time; `by_time`: ranks are times too."""
+        for key, value in list(self._store.scan(b"n", b"o")):
+            kind, now, seq = key[1], min(number_at(key, 2), time), number_at(key, 10)
+            self._store.delete(key)
+            if kind == WAITED:
+                action = _ACTION.decode(value)
+                action.time = now
+                value = _ENCODER.encode(action)
+            elif kind == RESPONSE and by_time:
+                group, rank = _RESPONSE.decode(value)
+                value = _ENCODER.encode((group, min(rank, time)))
+            self._store.put(_key(now, kind, seq), value)
+
     def recall(self, impression: Callable[[int, int], PendingImpression | None]) -> None:
         """Restore what the store holds; `impression` finds one by time and seq."""
         # In the order in which they came, which is that of their seq.

@@ -326,3 +326,21 @@ def test_rows_never_move() -> None:
     assert table._store.data.addresses[0] == place
     assert table.train_rows(np.arange(100), 0).tolist() == first.tolist()
     np.testing.assert_array_equal(table.lookup(np.arange(100)), vectors)
+
+
+def test_rows_seen_in_a_future_that_did_not_come_were_seen_now(tmp_path: Path) -> None:
+    table = EmbeddingTable(2, ttl_ms=50)
+    table.train_rows([1, 2], 100)
+    table.train_rows([2, 3, 3], 9_000)
+    vectors = table.lookup([1, 2, 3])
+    assert table.turn_back(120) == 2
+    assert table.turn_back(120) == 0
+    table.check_invariants()
+    np.testing.assert_array_equal(table.lookup([1, 2, 3]), vectors)
+    table.save(tmp_path / "t.safetensors")
+    for one in (table, EmbeddingTable.load(tmp_path / "t.safetensors")):
+        assert one.evict(151).tolist() == [1]
+        assert one.evict(170).tolist() == []
+        assert one.evict(171).tolist() == [2, 3]
+    with pytest.raises(ValueError, match="milliseconds"):
+        table.turn_back(1 << 60)
