@@ -139,6 +139,12 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
     return None
 
 
+def remove_damaged(folder: str | Path) -> None:
+    """Delete the checkpoints that were set aside as damaged: what they hold of deleted users nobody will erase."""
+    for path in Path(folder).glob(f"{_DAMAGED}*"):
+        shutil.rmtree(path)
+
+
 def _write(draft: Path, path: Path, position: int, parts: Mapping[str, Part]) -> int:
     draft.mkdir()
     known = _digests_of_newest(path.parent)

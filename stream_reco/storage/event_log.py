@@ -132,6 +132,17 @@ class EventLog:
                 self._file.drop_before(min(position, self.first + _CHUNK))
         metrics.LOG_BYTES.set(self.bytes_on_disk)
 
+    def holds(self, kind: str) -> bool:
+        """Whether any record that is kept is of this kind."""
+        return self._file.holds(kind)
+
+    def erase_dropped(self) -> None:
+        """Leave no byte of what `truncate_before` has deleted in the folder. Raises LogError."""
+        with self._writing:
+            self._refuse_failed()
+            self._file.erase_dropped()
+        metrics.LOG_BYTES.set(self.bytes_on_disk)
+
     def close(self) -> None:
         """Close the log and release its folder. Idempotent."""
         with self._writing:

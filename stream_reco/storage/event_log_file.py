@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from stream_reco.storage.event_log_errors import LogTruncatedError, LogVersionError, corrupt, named
+from stream_reco.storage.event_log_errors import LogBusyError, LogTruncatedError, LogVersionError, corrupt, named
 
 FORMAT = 1
 _APPLICATION = 0x53524C47  # "SRLG": distinguishes our file from any other SQLite file
@@ -20,6 +20,15 @@ _SCHEMA = (
     "INSERT INTO bounds VALUES (1, 0)",
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {FORMAT}",
+)
+# With `secure_delete` what is dropped is overwritten, so that deleted users leave nothing; `temp_store` keeps what
+# VACUUM sorts out of temporary files.
+_PRAGMAS = (
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "temp_store = MEMORY",
 )
 
 
@@ -43,6 +52,8 @@ class LogFile:
         self.last = 0
         self._reading = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._is_clean = False
+        """Whether all free space of the file is known to be overwritten."""
         try:
             with named(path):
                 self._check_not_vanished()
@@ -101,6 +112,27 @@ class LogFile:
             raise corrupt(self.path, f"record {after + len(rows) + 1} is missing")
         return [LogRecord(position, kind, payload) for position, kind, payload, _ in rows]
 
+    def holds(self, kind: str) -> bool:
+        """Whether any record that is kept is of this kind; reads all kinds, but no payload."""
+        with self._reading, named(self.path):
+            found = self._reader.execute("SELECT EXISTS (SELECT 1 FROM records WHERE kind = ?)", (kind,)).fetchone()
+        return bool(found[0])
+
+    def erase_dropped(self) -> None:
+        """Leave no byte of the records that were dropped, in the file or in SQLite's write-ahead log."""
+        with self._reading, named(self.path):
+            if not self._is_clean:
+                # An earlier release dropped records without overwriting them.
+                self._writer.execute("VACUUM")
+                self._is_clean = True
+            # Readers, who are held up here, are all that could keep it from being emptied.
+            is_busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise LogBusyError(
+                f"log {self.path} is being read by another program, so that what was deleted is still"
+                " in its write-ahead log: close that program"
+            )
+
     def close(self) -> None:
         for connection in self._connections:
             with suppress(sqlite3.Error):
@@ -125,7 +157,7 @@ class LogFile:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
         self._connections.append(connection)
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = FULL"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 

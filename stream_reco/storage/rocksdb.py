@@ -13,8 +13,10 @@ from pathlib import Path
 
 from rocksdict import (
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
     Checkpoint,
+    CompactOptions,
     DBCompressionType,
     Options,
     Rdict,
@@ -30,7 +32,10 @@ Changes = Mapping[bytes, bytes | None]
 
 _UNCHANGED = b"\x00unchanged"
 _POSITION = b"\x00position"
+_ERASED = b"\x00erased"
 _MEGABYTE = 1 << 20
+_MANIFEST_BYTES = 1
+"""The list of files is written anew at each change of it: what was changed before names keys of files that are gone."""
 
 
 class StoreError(OSError):
@@ -146,6 +151,25 @@ class RocksStore:
         """Write all that is committed to the disk, so that it survives a kill of the process."""
         self._db.flush()
 
+    def erase_deleted(self) -> None:
+        """Rewrite the files, so that no byte of what was deleted or overwritten is left in the folder.
+
+        What is not committed is neither deleted nor written. Takes as long as it takes to copy the store. Raises
+        StoreError.
+        """
+        every_level = CompactOptions()
+        every_level.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        try:
+            self._db.flush()
+            self._db.compact_range(None, None, compact_opt=every_level)
+            # The list of files begins with those that were there before the last change of it: one more change.
+            self._db.put(_ERASED, b"")
+            self._db.flush()
+        except Exception as error:
+            raise StoreError(
+                f"deleted records are still in the files of the store in {self.folder}: {error}; free space there"
+            ) from error
+
     def checkpoint(self, folder: Path) -> None:
         """Write all that is committed to a new folder; immutable files are shared by hard links."""
         try:
@@ -196,6 +220,7 @@ def _options(cache_megabytes: int) -> Options:
     options.set_level_compaction_dynamic_level_bytes(True)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)
+    options.set_max_manifest_file_size(_MANIFEST_BYTES)
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_megabytes * _MEGABYTE))
     blocks.set_block_size(16 * 1024)
