@@ -45,12 +45,17 @@ class StoreError(OSError):
 class RocksStore:
     """Bytes by keys in a folder that belongs to one process at a time."""
 
-    def __init__(self, folder: str | Path, cache_megabytes: int = 64) -> None:
-        """Open what is in `folder`, or begin there. Raises StoreError."""
+    def __init__(self, folder: str | Path, cache_megabytes: int = 64, rewrite_after_seconds: int = 0) -> None:
+        """Open what is in `folder`, or begin there. Raises StoreError.
+
+        With `rewrite_after_seconds` files of that age are written anew in the background, without what was deleted.
+        """
         self.folder = Path(folder)
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._db = Rdict(str(self.folder), _options(cache_megabytes))
+            if rewrite_after_seconds:
+                self._db.set_options({"periodic_compaction_seconds": str(rewrite_after_seconds)})
         except Exception as error:  # rocksdict raises bare exceptions
             raise StoreError(
                 f"the store in {self.folder} cannot be opened: {error}. If another process has it open, stop that"
