@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from stream_reco.cli.commands.topics import topics
 from stream_reco.cli.commands.work import work
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.printing import say
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     help="A recommender that learns while people click.",
@@ -80,4 +83,13 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has had enough.
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        # Wherever it was met: in a folder for temporary files, in the cache of kernels, in the output.
+        sys.stderr.write(
+            f"stream-reco: the disk is full: {error}. Free space there, or lift the quota, and start it again; what was"
+            " acknowledged is safe\n"
+        )
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -109,7 +110,7 @@ class Engine:
         """
         answer = self.journaled.ingest(events, self._clock.now_ms())
         self._hooks.flush()
-        self.journaled.checkpoint_if_due()
+        self.journaled.checkpoint_if_due(time.monotonic())
         return answer
 
     def recommend(
@@ -159,8 +160,9 @@ class Engine:
         return user_interests(self.publishing.served, medoids)
 
     def forget(self, user_id: Id) -> None:
-        """Delete what is known of a user, durably."""
+        """Delete what is known of a user, durably; the next checkpoint erases it from the disk."""
         self.journaled.record(records.FORGET, msgspec.json.encode(user_id))
+        self.journaled.checkpoint_if_due(time.monotonic())
 
     def sync(self) -> int:
         """Publish what was learned and serve it; returns the version.

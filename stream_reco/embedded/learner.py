@@ -90,7 +90,7 @@ class Learner:
         self.queue.flush()
 
     def forget(self, user_id: Id) -> None:
-        """Delete what is known of a user: history, interests, pending examples. The user's row fades with its TTL."""
+        """Delete what is known of a user: history, interests, pending examples, rows of the tables."""
         with self.state.lock:
             self.joiner.forget_user(user_id)
             self.queue.forget_user(user_id)

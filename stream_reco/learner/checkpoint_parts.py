@@ -60,7 +60,8 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
     def tables(folder: Path) -> None:
         folder.mkdir()
         for name, table in queue.trainer.tables.items():
-            table.save(_table_file(folder, name))
+            # Every start begins with a snapshot; and deleted users are among the tombstones.
+            table.save(_table_file(folder, name), tombstones=False)
 
     return {
         "signals": state.signals.state(),

@@ -111,7 +111,7 @@ class DistributedLearner:
         self.queue.flush()
 
     def forget(self, user_id: Id) -> None:
-        """Delete what is known of a user: history, examples that wait. The user's row fades with its TTL."""
+        """Delete what is known of a user: history, examples that wait, rows of the tables."""
         with self.state.lock:
             self.queue.forget_user(user_id)
             self.state.histories.forget(user_id)

@@ -77,11 +77,12 @@ class ExampleQueue:
             self._step()
 
     def forget_user(self, user_id: Id) -> None:
-        """Drop what is held of a user, or waits for a step. The user's row fades with its TTL."""
+        """Drop what is held of a user, or waits for a step, and the user's rows."""
         key = key_of(user_id, "user")
         self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
+        self.trainer.forget_user(user_id)
 
     def turn_back(self, time: int, watermark: int) -> None:
         """Take what is held and later than `time` (ms) as of that time: the clock was wrong."""

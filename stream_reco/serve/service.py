@@ -12,6 +12,9 @@ from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status
 
+STOPPING = "the server is stopping: send it again when it is back"
+"""What callers are told in the meantime."""
+
 
 class Rejection(msgspec.Struct, frozen=True):
     """An event that was rejected: its index in the batch, a short code, and a sentence for people."""

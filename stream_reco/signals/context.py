@@ -40,7 +40,8 @@ class ContextCoder:
 
     Texts, booleans and whole numbers are categories, whole numbers within a century of ours are times in ms, and what
     is neither is ignored. The first fields to come are kept; one that shows too many live values is dropped for good,
-    and keeps its place, so memory is bounded whatever is sent. Numbers of released values are given again.
+    and keeps its place, so memory is bounded whatever is sent. Numbers of released values are given again. Of a value
+    only the embedding key is kept, a hash: its text may be known from one user alone, who may be deleted.
     """
 
     def __init__(self, values_per_field: int) -> None:
@@ -48,9 +49,10 @@ class ContextCoder:
         self._fields: dict[str, int] = {}
         self._times: dict[str, int] = {}
         self._dropped: set[str] = set()
-        self._numbers: list[dict[str, int]] = []
-        self._entries: list[tuple[int, str] | None] = []
-        self._keys: list[int] = []
+        self._numbers: list[dict[int, int]] = []
+        """Of each field, a value's number by its key."""
+        self._entries: list[tuple[int, int] | None] = []
+        """Of each number, its field's place and its value's key."""
         self._free: list[int] = []
         self.changed = False
         """Whether anything was learned or released since it was last set to False."""
@@ -87,10 +89,10 @@ class ContextCoder:
                 if (place := self._times.get(field)) is not None:
                     encoded.ages[place] = np.log1p(max(0, now - time) / 1000.0)
             elif (place := self._fields.get(field)) is not None and (text := _category(value)) is not None:
-                number = self._numbers[place].get(text, NO_VALUE)
-                if number >= 0:
+                key = _key(field, text)
+                if (number := self._numbers[place].get(key)) is not None:
                     encoded.values[place] = number
-                    encoded.keys[place] = self._keys[number]
+                    encoded.keys[place] = key
         return encoded
 
     def unused(self, idle: Iterable[int]) -> list[int]:
@@ -105,10 +107,9 @@ class ContextCoder:
         for number in numbers:
             entry = self._entries[number]
             if entry is not None:
-                place, text = entry
-                del self._numbers[place][text]
+                place, key = entry
+                del self._numbers[place][key]
                 self._entries[number] = None
-                self._keys[number] = 0
                 self._free.append(number)
                 self.changed = True
 
@@ -125,8 +126,8 @@ class ContextCoder:
             place = self._fields[field] = len(self._fields)
             self._numbers.append({})
             self.changed = True
-        numbers = self._numbers[place]
-        if text in numbers:
+        numbers, key = self._numbers[place], _key(field, text)
+        if key in numbers:
             return
         self.changed = True
         if len(numbers) >= self._limit:
@@ -137,14 +138,11 @@ class ContextCoder:
         else:
             number = self.size
             self._entries.append(None)
-            self._keys.append(0)
-        self._set(number, field, place, text)
+        self._set(number, place, key)
 
-    def _set(self, number: int, field: str, place: int, text: str) -> None:
-        self._entries[number] = (place, text)
-        self._numbers[place][text] = number
-        # The field salts the key, so that no two fields share one.
-        self._keys[number] = key_of(text, f"context.{field}")
+    def _set(self, number: int, place: int, key: int) -> None:
+        self._entries[number] = (place, key)
+        self._numbers[place][key] = number
 
     def state(self) -> Parts:
         """Everything, for a checkpoint or a publication."""
@@ -152,20 +150,20 @@ class ContextCoder:
         return {"context": np.frombuffer(msgspec.msgpack.encode(document), dtype=np.uint8)}
 
     def apply(self, parts: Parts) -> None:
-        """Become a copy of the coder that `state` was taken from."""
+        """Become a copy of the coder that `state` was taken from, in this release or in one that kept texts."""
         fields, times, dropped, entries, self._free = msgspec.msgpack.decode(
             parts["context"].tobytes(),
-            type=tuple[list[str], list[str], list[str], list[tuple[int, str] | None], list[int]],
+            type=tuple[list[str], list[str], list[str], list[tuple[int, int | str] | None], list[int]],
         )
         self._fields = {field: place for place, field in enumerate(fields)}
         self._times = {field: place for place, field in enumerate(times)}
         self._dropped = set(dropped)
         self._numbers = [{} for _ in fields]
-        self._entries = list(entries)
-        self._keys = [0] * len(entries)
+        self._entries = [None] * len(entries)
         for number, entry in enumerate(entries):
             if entry is not None:
-                self._set(number, fields[entry[0]], *entry)
+                place, kept = entry
+                self._set(number, place, kept if isinstance(kept, int) else _key(fields[place], kept))
 
 
 def _whole(value: ContextValue) -> int | None:
@@ -180,6 +178,11 @@ def _whole(value: ContextValue) -> int | None:
 def _time(value: ContextValue) -> int | None:
     whole = _whole(value)
     return whole if whole is not None and EARLIEST_TIME_MS <= whole < LATEST_TIME_MS else None
+
+
+def _key(field: str, text: str) -> int:
+    """The embedding key of a value; the field salts it, so that no two fields share one."""
+    return key_of(text, f"context.{field}")
 
 
 def _category(value: ContextValue) -> str | None:

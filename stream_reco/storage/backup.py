@@ -191,6 +191,8 @@ def _trimmed(out: Path, checkpoint: int) -> int:
         if log.first > checkpoint + 1:
             raise _MovedOnError
         log.truncate_before(min(checkpoint, log.last) + 1)
+        # Smaller, and without what was deleted.
+        log.erase_dropped()
         return log.last
 
 

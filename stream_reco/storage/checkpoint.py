@@ -150,6 +150,12 @@ def read_checkpoint(folder: str | Path) -> Restored | None:
     return None
 
 
+def remove_damaged(folder: str | Path) -> None:
+    """Delete the checkpoints that were set aside as damaged: what they hold of deleted users nobody will erase."""
+    for path in Path(folder).glob(f"{_DAMAGED}*"):
+        shutil.rmtree(path)
+
+
 def newest_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, newest first, whole or not."""
     return _newest_first(folder)

@@ -147,6 +147,17 @@ class EventLog:
             self._refuse_failed()
             self._file.continue_after(position)
 
+    def holds(self, kind: str) -> bool:
+        """Whether any record that is kept is of this kind."""
+        return self._file.holds(kind)
+
+    def erase_dropped(self) -> None:
+        """Leave no byte of what `truncate_before` has deleted in the folder. Raises LogError."""
+        with self._writing:
+            self._refuse_failed()
+            self._file.erase_dropped()
+        metrics.LOG_BYTES.set(self.bytes_on_disk)
+
     def close(self) -> None:
         """Close the log and release its folder. Idempotent."""
         with self._writing:

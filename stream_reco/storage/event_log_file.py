@@ -11,13 +11,22 @@ from typing import NamedTuple
 from stream_reco.storage import event_log_schema as schema
 from stream_reco.storage.acknowledged import Acknowledged, AcknowledgedFile
 from stream_reco.storage.disk import sync
-from stream_reco.storage.event_log_errors import REMEDY, LogTruncatedError, corrupt, named
+from stream_reco.storage.event_log_errors import REMEDY, LogBusyError, LogTruncatedError, corrupt, named
 from stream_reco.storage.event_log_schema import checksum_of
 
 _LOGGER = logging.getLogger(__name__)
 _NOTHING = Acknowledged(0, 0)
 _CHECKED = 64
 """Records that are in memory at once where all are checked."""
+# With `secure_delete` what is dropped is overwritten, so that deleted users leave nothing; `temp_store` keeps what
+# VACUUM sorts out of temporary files.
+_PRAGMAS = (
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "temp_store = MEMORY",
+)
 
 
 class LogRecord(NamedTuple):
@@ -41,6 +50,8 @@ class LogFile:
         self._reading = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._acknowledged: AcknowledgedFile | None = None
+        self._is_clean = False
+        """Whether all free space of the file is known to be overwritten."""
         try:
             with named(path):
                 self._open()
@@ -113,6 +124,27 @@ class LogFile:
             raise corrupt(self.path, str(found))
         for after in range(self.first - 1, self.last, _CHECKED):
             self.read(after, _CHECKED)
+
+    def holds(self, kind: str) -> bool:
+        """Whether any record that is kept is of this kind; reads all kinds, but no payload."""
+        with self._reading, named(self.path):
+            found = self._reader.execute("SELECT EXISTS (SELECT 1 FROM records WHERE kind = ?)", (kind,)).fetchone()
+        return bool(found[0])
+
+    def erase_dropped(self) -> None:
+        """Leave no byte of the records that were dropped, in the file or in SQLite's write-ahead log."""
+        with self._reading, named(self.path):
+            if not self._is_clean:
+                # An earlier release dropped records without overwriting them.
+                self._writer.execute("VACUUM")
+                self._is_clean = True
+            # Readers, who are held up here, are all that could keep it from being emptied.
+            is_busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise LogBusyError(
+                f"log {self.path} is being read by another program, so that what was deleted is still"
+                " in its write-ahead log: close that program"
+            )
 
     def close(self) -> None:
         for connection in self._connections:
@@ -221,5 +253,5 @@ def connect_to_read(log: Path) -> sqlite3.Connection:
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = FULL"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")

@@ -49,6 +49,20 @@ class ExpiringKeys:
             self._store.put(self._letter + number(hour) + number(commit), _ENCODER.encode(keys))
         self._sweep(max(_MIN_SWEPT, 2 * len(self._new)), expired, is_over)
 
+    def rename(self, renamed: Callable[[bytes], bytes]) -> None:
+        """The keys have other names from now on; reads all that are listed."""
+        self._new = [(hour, renamed(key)) for hour, key in self._new]
+        for chunk, value in self._store.everything(self._letter):
+            self._store.put(chunk, _ENCODER.encode([renamed(key) for key in _KEYS.decode(value)]))
+
+    def forget(self, prefix: bytes) -> None:
+        """Drop the keys that begin with `prefix`, which were deleted; reads all that are listed."""
+        self._new = [(hour, key) for hour, key in self._new if not key.startswith(prefix)]
+        for chunk, value in self._store.everything(self._letter):
+            if prefix in value:
+                kept = [key for key in _KEYS.decode(value) if not key.startswith(prefix)]
+                self._store.put(chunk, _ENCODER.encode(kept))
+
     @property
     def fresh(self) -> int:
         """Number of keys that the next `save` writes."""

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from rocksdict import (
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
     Checkpoint,
+    CompactOptions,
     DBCompressionType,
     Options,
     Rdict,
@@ -30,7 +32,10 @@ Changes = Mapping[bytes, bytes | None]
 
 _UNCHANGED = b"\x00unchanged"
 _POSITION = b"\x00position"
+_ERASED = b"\x00erased"
 _MEGABYTE = 1 << 20
+_MANIFEST_BYTES = 1
+"""The list of files is written anew at each change of it: what was changed before names keys of files that are gone."""
 
 
 class StoreError(OSError):
@@ -40,12 +45,17 @@ class StoreError(OSError):
 class RocksStore:
     """Bytes by keys in a folder that belongs to one process at a time."""
 
-    def __init__(self, folder: str | Path, cache_megabytes: int = 64) -> None:
-        """Open what is in `folder`, or begin there. Raises StoreError."""
+    def __init__(self, folder: str | Path, cache_megabytes: int = 64, rewrite_after_seconds: int = 0) -> None:
+        """Open what is in `folder`, or begin there. Raises StoreError.
+
+        With `rewrite_after_seconds` files of that age are written anew in the background, without what was deleted.
+        """
         self.folder = Path(folder)
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._db = Rdict(str(self.folder), _options(cache_megabytes))
+            if rewrite_after_seconds:
+                self._db.set_options({"periodic_compaction_seconds": str(rewrite_after_seconds)})
         except Exception as error:  # rocksdict raises bare exceptions
             raise StoreError(
                 f"the store in {self.folder} cannot be opened: {error}. If another process has it open, stop that"
@@ -146,6 +156,25 @@ class RocksStore:
         """Write all that is committed to the disk, so that it survives a kill of the process."""
         self._db.flush()
 
+    def erase_deleted(self) -> None:
+        """Rewrite the files, so that no byte of what was deleted or overwritten is left in the folder.
+
+        What is not committed is neither deleted nor written. Takes as long as it takes to copy the store. Raises
+        StoreError.
+        """
+        every_level = CompactOptions()
+        every_level.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        try:
+            self._db.flush()
+            self._db.compact_range(None, None, compact_opt=every_level)
+            # The list of files begins with those that were there before the last change of it: one more change.
+            self._db.put(_ERASED, b"")
+            self._db.flush()
+        except Exception as error:
+            raise StoreError(
+                f"deleted records are still in the files of the store in {self.folder}: {error}; free space there"
+            ) from error
+
     def checkpoint(self, folder: Path) -> None:
         """Write all that is committed to a new folder; immutable files are shared by hard links."""
         try:
@@ -187,6 +216,7 @@ def _options(cache_megabytes: int) -> Options:
     options.set_level_compaction_dynamic_level_bytes(True)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)
+    options.set_max_manifest_file_size(_MANIFEST_BYTES)
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_megabytes * _MEGABYTE))
     blocks.set_block_size(16 * 1024)

@@ -44,6 +44,9 @@ class TrainSettings:
     checkpoint_events: int = 200_000
     """A checkpoint is written after this many events; a restart replays at most as many, and the log keeps twice as
     many."""
+    checkpoint_minutes: float = 10.0
+    """The loop in one process writes one after this long, too, where anything is new. By then no byte of a deleted user
+    is left on the disk."""
     checkpoint_seconds: float = 120.0
     """A trainer over Kafka writes one after this long, too, where it has learned anything."""
     checkpoint_dir: str = ""
@@ -56,5 +59,7 @@ class TrainSettings:
             )
         if not 1 <= self.user_sightings <= 255:
             raise ValueError(f"user_sightings is {self.user_sightings}: it must be 1, for a row at once, to 255")
+        if not self.checkpoint_minutes > 0:
+            raise ValueError(f"checkpoint_minutes is {self.checkpoint_minutes}: it must be above 0; 10 is the default")
         if not self.checkpoint_seconds > 0:
             raise ValueError(f"checkpoint_seconds is {self.checkpoint_seconds}: it must be above 0; 120 is the default")

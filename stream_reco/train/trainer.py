@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
+from stream_reco.events import Id, key_of
 from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
 from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
@@ -133,6 +134,13 @@ class Trainer:
     def turn_back(self, time: int) -> int:
         """Take rows seen later than `time` (ms) as seen then: the clock was wrong. Returns how many they were."""
         return sum(table.turn_back(time) for table in self.tables.values())
+
+    def forget_user(self, user_id: Id) -> None:
+        """Remove the user's rows, with their optimizer state, from the tables whose keys are users."""
+        key = np.array([key_of(user_id, "user")], dtype=np.int64)
+        for spec in self.model.tables:
+            if spec.per_user:
+                self.tables[spec.name].forget(key)
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""

@@ -23,6 +23,8 @@ _CONTAINED = msgspec.json.Decoder(Contained)
 _BATCH_RECORDS = 20_000
 """Changelog records applied to the store in one write while it is restored."""
 _POLL_MS = 1000
+_DELETED_STAYS_SECONDS = 86_400
+"""What is deleted leaves the local files about this much later; of the topics that is up to their retention."""
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -82,7 +84,7 @@ async def restore_store(
 def _opened_store(folder: Path, end: int, now: int) -> RocksStore:
     store = None
     try:
-        store = RocksStore(folder)
+        store = RocksStore(folder, rewrite_after_seconds=_DELETED_STAYS_SECONDS)
         why = _reason_to_rebuild(position_of(store), end, now)
     except (StoreError, msgspec.MsgspecError) as error:
         why = str(error)
@@ -92,7 +94,7 @@ def _opened_store(folder: Path, end: int, now: int) -> RocksStore:
         store.close()
     _LOGGER.warning("the state in %s is deleted and rebuilt from its changelog topic: %s", folder, why)
     shutil.rmtree(folder, ignore_errors=True)
-    return RocksStore(folder)
+    return RocksStore(folder, rewrite_after_seconds=_DELETED_STAYS_SECONDS)
 
 
 def _reason_to_rebuild(position: Position, end: int, now: int) -> str:

@@ -50,8 +50,8 @@ def demo(
 
     console = DataConsole()
     with (
-        tempfile.TemporaryDirectory(prefix="stream-reco-demo-") as folder,
         stopping() as stop,
+        tempfile.TemporaryDirectory(prefix="stream-reco-demo-") as folder,
         serving(settings, Path(folder), sync_interval) as running,
     ):
         console.print(f"Listening at {running.url}. Getting ready; the first start compiles for up to a minute …")

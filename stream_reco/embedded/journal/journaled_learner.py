@@ -38,6 +38,12 @@ class JournaledLearner:
             self.learner.label_by(joiner)
         self._storage = storage
         self._checkpoint_events = settings.training.checkpoint_events
+        self._checkpoint_seconds = settings.training.checkpoint_minutes * 60
+        self._unsaved = storage is not None and self._position > storage.restored_position
+        """Whether more than time has passed since the last checkpoint."""
+        self._unsaved_since: float | None = None
+        self._erasing = storage is not None and storage.holds_deleted
+        """Whether a user was deleted whom older checkpoints and the log may still hold."""
         self._journal = Journal(None if storage is None else storage.log, self._position)
         self._followed = False
         self.epoch = 1 if storage is None else self._append(records.START, b"")
@@ -67,6 +73,7 @@ class JournaledLearner:
                 self._append(records.EVENTS, encode_batch(new))
                 self.deduplicator.count_durable(new, duplicates)
                 self.learner.learn(new)
+                self._note(records.EVENTS)
         finally:
             self.deduplicator.release(new)
         return Accepted(len(new), duplicates, rejected)
@@ -75,6 +82,7 @@ class JournaledLearner:
         """Append one record and apply it. Raises LogError."""
         self._append(kind, payload)
         records.apply(self.learner, kind, payload)
+        self._note(kind)
 
     def _append(self, kind: str, payload: bytes) -> int:
         if self._followed:
@@ -114,30 +122,49 @@ class JournaledLearner:
         else:
             records.apply(self.learner, record.kind, record.payload)
         self._position = record.position
+        self._note(record.kind)
         return count
+
+    def _note(self, kind: str) -> None:
+        """A record of this kind was applied."""
+        self._unsaved |= kind not in (records.TICK, records.START)
+        self._erasing |= kind == records.FORGET
 
     # --- checkpoints
 
     def checkpoint(self) -> None:
         """Write the whole state at the present position, in one atomic step; does nothing in memory.
 
-        Raises CheckpointError, with what was acknowledged still safe in the log.
+        Afterwards nothing is left in the folder of users who were deleted since the last one. Raises CheckpointError,
+        with what was acknowledged still safe in the log.
         """
         if self._storage is not None:
-            self._storage.checkpoint(self.learner, self._position)
+            self._storage.checkpoint(self.learner, self._position, erase=self._erasing)
+        self._unsaved, self._unsaved_since, self._erasing = False, None, False
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem = None
 
-    def checkpoint_if_due(self) -> None:
-        """Write a checkpoint where the last one is far behind; a failure is kept in `checkpoint_problem`."""
-        events, position = self._checkpointed
-        due = self._checkpoint_events
-        if self.learner.state.events - events < due and self._position - position < due:
+    def checkpoint_if_due(self, now: float) -> None:
+        """Write a checkpoint where the last one is far behind; a failure is kept in `checkpoint_problem`.
+
+        `now`: seconds of a steady clock, the same at each call.
+        """
+        if not self._is_due(now):
             return
         try:
             self.checkpoint()
         except CheckpointError as error:
             # The log still holds everything: the next attempt is as far away as this one was.
-            self._checkpointed = (self.learner.state.events, self._position)
+            self._checkpointed, self._unsaved_since = (self.learner.state.events, self._position), now
             self._checkpoint_problem = str(error)
             _LOGGER.error("%s", error)
+
+    def _is_due(self, now: float) -> bool:
+        events, position = self._checkpointed
+        if max(self.learner.state.events - events, self._position - position) >= self._checkpoint_events:
+            return True
+        if not (self._unsaved or self._erasing):
+            return False
+        if self._unsaved_since is None:
+            self._unsaved_since = now
+        return now - self._unsaved_since >= self._checkpoint_seconds

@@ -12,13 +12,15 @@ from stream_reco.embedded.checkpoint_parts import learner_from, parts_of
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.storage.checkpoint import (
+    KEPT,
     CheckpointError,
     NoWholeCheckpointError,
     Restored,
     read_checkpoint,
+    remove_damaged,
     write_checkpoint,
 )
-from stream_reco.storage.event_log import EventLog
+from stream_reco.storage.event_log import EventLog, LogError
 from stream_reco.storage.rocksdb import RocksStore, StoreError, copy_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ class Storage:
         self.checkpoints = folder / "checkpoints"
         self.log = EventLog(folder / "log", accept_loss)
         self._accept_loss = accept_loss
+        self.restored_position = 0
+        """Log position of the checkpoint that was restored; 0 where there was none."""
         self._labels = folder / "labels"
         self._store: RocksStore | None = None
 
@@ -74,14 +78,32 @@ class Storage:
             return position + missing
         return position
 
-    def checkpoint(self, learner: Learner, position: int) -> None:
-        """Write the learner's state, of log position `position`, and delete log segments that no checkpoint needs."""
+    @property
+    def holds_deleted(self) -> bool:
+        """Whether the log still has a deletion, and so the folder may have the user who was deleted."""
+        return self.log.holds(records.FORGET)
+
+    def checkpoint(self, learner: Learner, position: int, *, erase: bool) -> None:
+        """Write the learner's state, of log position `position`, and delete log segments that no checkpoint needs.
+
+        With `erase` no byte is left of what was deleted from the state: all older checkpoints are replaced, and what
+        the log and the store have deleted is overwritten. Raises CheckpointError, and may be repeated.
+        """
         try:
             parts = parts_of(learner)
-        except StoreError as error:
-            raise CheckpointError(f"no checkpoint at position {position}: {error}") from error
-        written = write_checkpoint(self.checkpoints, position, parts)
-        self.log.truncate_before(written.oldest_position + 1)
+            if erase and self._store is not None:
+                self._store.erase_deleted()
+            written = write_checkpoint(self.checkpoints, position, parts)
+            if erase:
+                for _ in range(1, KEPT):
+                    written = write_checkpoint(self.checkpoints, position, parts)
+                for folder in (self.checkpoints, self.log.path.parent):
+                    remove_damaged(folder)
+            self.log.truncate_before(written.oldest_position + 1)
+            if erase:
+                self.log.erase_dropped()
+        except (StoreError, LogError, OSError) as error:
+            raise CheckpointError(f"checkpoint at position {position}: {error}") from error
 
     def close(self) -> None:
         if self._store is not None:
@@ -100,6 +122,7 @@ def recover(storage: Storage | None, settings: Settings) -> tuple[Learner, int]:
     for warning in warnings:
         _LOGGER.warning("%s", warning)
     begin = 0 if restored is None else restored.position
+    storage.restored_position = begin
     position = storage.join(begin)
     is_damaged = bool(warnings) or position != begin
     learner = _restored(storage, settings, restored)
@@ -122,6 +145,7 @@ def _restored(storage: Storage, settings: Settings, restored: Restored | None) -
 def _replace_damaged(storage: Storage, learner: Learner, position: int) -> None:
     """Write a checkpoint in place of the damaged one at once: until then, only one way back is left."""
     try:
-        storage.checkpoint(learner, position)
+        storage.checkpoint(learner, position, erase=storage.holds_deleted)
+        storage.restored_position = position
     except CheckpointError as error:
         _LOGGER.error("%s", error)

@@ -95,6 +95,7 @@ class LearnerThread:
                         return
                 self._sync_if_due()
                 self._tick_if_due()
+                self._journaled.checkpoint_if_due(time.monotonic())
         except Exception as error:
             self.problem = f"{type(error).__name__}: {error}"
             _LOGGER.exception("learning has stopped; new events are refused, acknowledged ones are safe in the log")
@@ -121,7 +122,7 @@ class LearnerThread:
                 self._behind -= events
                 metrics.BACKLOG.set(self._behind)
         self._fresh = True
-        self._journaled.checkpoint_if_due()
+        self._journaled.checkpoint_if_due(time.monotonic())
 
     def _between(self) -> None:
         self._priority.yield_to_requests()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.events import Event, encode_batch
-from stream_reco.serve.service import Accepted, UnavailableError
+from stream_reco.serve.service import STOPPING, Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull
 
 _LOGGER = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class LogWriterThread:
 
     def _refuse_closing(self) -> None:
         if self._closing:
-            raise UnavailableError("stopping", "the server is stopping: send it again when it is back", retry_after=5)
+            raise UnavailableError("stopping", STOPPING, retry_after=5)
 
     def _put(self, append: Append) -> None:
         self._pending.append(append)

@@ -184,6 +184,16 @@ def scatter(
 
 
 @njit(cache=True, nogil=True)
+def blank(rows: NDArray[np.int64], data: NDArray[np.int64], layout: NDArray[np.int64]) -> None:
+    """Overwrite the rows' vectors and optimizer state with zeros."""
+    datas, layouts = words_of(data), words_of(layout)
+    for i in range(len(rows)):
+        target = floats_at(row_address(datas, layouts, rows[i]))
+        for j in range(layout[STRIDE]):
+            target[j] = 0.0
+
+
+@njit(cache=True, nogil=True)
 def meta_words(
     rows: NDArray[np.int64], place: int, meta: NDArray[np.int64], layout: NDArray[np.int64], words: NDArray[np.int64]
 ) -> None:

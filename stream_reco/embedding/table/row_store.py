@@ -199,6 +199,10 @@ class RowStore(AtAddresses):
     def scatter(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         row_kernels.scatter(rows, self.data.addresses, self.layout, vectors)
 
+    def blank(self, rows: NDArray[np.int64]) -> None:
+        """Overwrite the rows' vectors and optimizer state with zeros."""
+        row_kernels.blank(rows, self.data.addresses, self.layout)
+
     def keys_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         keys = np.empty(len(rows), np.int64)
         row_kernels.meta_words(rows, 0, self.meta.addresses, self.layout, keys)

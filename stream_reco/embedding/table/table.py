@@ -217,6 +217,17 @@ class EmbeddingTable(AtAddresses):
         with self._alone:
             return self._store.turn_back(when)
 
+    def forget(self, keys: Keys) -> NDArray[np.int64]:
+        """Remove the rows of int64[n] keys, their vectors and optimizer state; returns those that had one, int64[m].
+
+        They are tombstones of the next drain, and start afresh where they come back.
+        """
+        checked = distinct(checked_keys(self.name, keys))
+        with self._alone:
+            rows = self._store.find(checked)
+            self._store.blank(rows[rows >= 0])
+            return self._give_up(rows[rows >= 0])
+
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
         with self._alone:
@@ -259,16 +270,19 @@ class EmbeddingTable(AtAddresses):
         self._tombstones = []
         return gone[self._store.find(gone) < 0]
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, tombstones: bool = True) -> None:
         """Write the whole table to a file, versioned and checksummed, atomically and synced to disk, in a few MiB of
         memory. The same table gives the same bytes. Raises OSError, with the file that was there before untouched.
+
+        tombstones: whether keys that left since the last drain are in it; who publishes a snapshot first after a `load`
+        needs none.
         """
         with self._alone:
             rest: dict[str, NDArray[Any]] = {
                 "default": self._default,
                 "default_touched": np.array([self._default_touched], np.uint8),
                 "sketch": self._sketch,
-                "tombstones": np.concatenate([_EMPTY, *self._tombstones]),
+                "tombstones": np.concatenate([_EMPTY, *(self._tombstones if tombstones else ())]),
             }
             sections = [file.section(name, array) for name, array in rest.items()]
             file.write(Path(path), self._settings.encode(), self._store.sections() + sections)
@@ -340,5 +354,6 @@ def _compile_kernels() -> None:
     table.train_rows(keys, 0)
     table.apply_gradients(keys, np.zeros((1, 1), np.float32))
     table.drain_touched()
+    table.forget(keys)
     table.evict(1)
     compile_kernels(table._store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -45,6 +45,17 @@ class Calendar(Generic[T]):
             self._due = due = self._ahead.pop(self._reached)
             heapify(due)
         return heappop(due) if due[0][:3] < (time, kind, seq) else None
+
+    def take(self, wanted: Callable[[Entry[T]], bool]) -> list[Entry[T]]:
+        """Take out all wanted entries, in no order; looks at every entry."""
+        taken = [entry for entry in self if wanted(entry)]
+        if taken:
+            self._due = [entry for entry in self._due if not wanted(entry)]
+            heapify(self._due)
+            left = {bucket: [one for one in some if not wanted(one)] for bucket, some in self._ahead.items()}
+            self._ahead = {bucket: some for bucket, some in left.items() if some}
+            self._buckets = sorted(self._ahead)
+        return taken
 
     def __iter__(self) -> Iterator[Entry[T]]:
         yield from self._due

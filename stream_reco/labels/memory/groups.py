@@ -118,5 +118,8 @@ class Groups(Generic[M]):
         if not group.alive:
             del self._groups[key]
 
+    def __contains__(self, key: GroupKey) -> bool:
+        return key in self._groups
+
     def __len__(self) -> int:
         return len(self._groups)

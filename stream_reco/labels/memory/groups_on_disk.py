@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from heapq import heapify, heappush
+from itertools import chain
 
 import msgspec
 
+from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingImpression
 from stream_reco.labels.memory.event_ids import HOUR_MS
 from stream_reco.labels.memory.groups import Group, GroupKey
 from stream_reco.labels.memory.keys import of_group
 from stream_reco.labels.memory.protocol import BEFORE_ALL, END, NEVER, Reached
 from stream_reco.storage.rocksdb import RocksStore
-from stream_reco.storage.sortable_keys import number
+from stream_reco.storage.sortable_keys import number, of_id
 
 Member = tuple[int, int]
 _MOST_SWEPT = 10_000
@@ -124,6 +126,29 @@ class GroupsOnDisk:
             known.hour = max((end for end, _ in members if end != NEVER), default=time) // HOUR_MS
             self._store.put(_look_key(known.hour, at), b"")
             self._store.put(at, _ENCODER.encode(known.stored()))
+
+    def __contains__(self, key: GroupKey) -> bool:
+        """Whether a group has a member that is not over."""
+        return bool(self._of(key).members)
+
+    def forget_user(self, user_id: Id, before: int) -> None:
+        """Delete every group without members that may have been the user's alone, and all that lists it.
+
+        The user's impressions have left. Reads the names of all groups. `before` is that of `save`.
+        """
+        self.save(before)
+        self._loaded = {}
+        own, now = b"g" + of_id(user_id), number(self.reached[0] // HOUR_MS + 1)
+        fresh = [(key, value) for key, value in self._store.changes.items() if key[:1] == b"y" and value is not None]
+        for key, _ in chain(self._store.scan(b"y", b"z"), fresh):
+            at = key[9:]
+            kept = self._store.get(at)
+            # A group whose members are all over, the user's among them, may not be swept yet.
+            if kept is not None and (at.startswith(own) or key[1:9] < now):
+                kept = kept if _LoadedGroup(_DECODER.decode(kept), self.reached).members else None
+            if kept is None:
+                self._store.delete(at)
+                self._store.delete(key)
 
     def save(self, before: int) -> None:
         """Write what has changed, without responses at times `before` the oldest that can still be remembered."""

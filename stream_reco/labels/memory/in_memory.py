@@ -133,9 +133,12 @@ class InMemory:
         return self.open.of_user(user_id)
 
     def forget_user(self, user_id: Id) -> None:
+        places = []
         for shown in self.open.of_user(user_id):
             self.progress.pending -= shown.label is None
+            places.append(place_of(shown, self.order))
             self.remove(shown)
+        self.unsettled.forget_responses({place[0] for place in places if place and place[0] not in self.groups})
         for action in self.unsettled.forget_user(user_id):
             self.keep_id(action.event_id, action.time + self.windows.window_ms)
         for event_id in [i for i, taken in self.retractable.items() if taken.user_id == user_id]:

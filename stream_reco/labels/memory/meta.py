@@ -9,7 +9,9 @@ from stream_reco.labels.memory.keys import META
 from stream_reco.labels.memory.protocol import BEFORE_ALL, LabelWindows, StreamProgress
 from stream_reco.storage.rocksdb import RocksStore
 
-VERSION = 1
+VERSION = 2
+"""From 2 on, ids of events are kept as digests."""
+_READ = (1, VERSION)
 
 
 class Meta(msgspec.Struct, array_like=True):
@@ -30,10 +32,10 @@ def read_meta(store: RocksStore, windows: LabelWindows, order: Order) -> Meta:
     if data is None:
         return Meta(VERSION, windows, order, StreamProgress())
     version = msgspec.msgpack.decode(data)[0]
-    if version != VERSION:
+    if version not in _READ:
         raise ValueError(
-            f"the label store in {store.folder} has version {version}, this release reads {VERSION}: use the release"
-            " that wrote it, or remove the folder and replay the log"
+            f"the label store in {store.folder} has version {version}, this release reads {_READ[0]} to {VERSION}:"
+            " use the release that wrote it, or remove the folder and replay the log"
         )
     meta = msgspec.msgpack.decode(data, type=Meta)
     if (meta.windows, meta.order) != (windows, order):

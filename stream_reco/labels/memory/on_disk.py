@@ -176,6 +176,10 @@ class OnDisk:
             self._leave_group(one)
             self._timeline.take_out(one, self._reached, 2 * self.windows.window_ms)
             self._drop(one)
+        places = (place_of(one, self.order) for one in [*fresh, *filter(None, shown)])
+        self._unsettled.forget_responses({place[0] for place in places if place and place[0] not in self._groups})
+        if self.order is not None:
+            self._groups.forget_user(user_id, self.windows.horizon(self.progress))
         self._ids.forget_user(user_id)
         for action in self._unsettled.forget_user(user_id):
             self.keep_id(action.event_id, action.time + self.windows.window_ms)

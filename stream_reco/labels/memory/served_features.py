@@ -58,8 +58,11 @@ class ServedFeatures:
         self._store.delete(_key(user_id, request_id) + of_id(item_id))
 
     def forget_user(self, user_id: Id) -> None:
-        for key, _ in self._store.everything(b"f" + of_id(user_id)):
+        prefix = b"f" + of_id(user_id)
+        for key, _ in self._store.everything(prefix):
             self._store.delete(key)
+        self._expiring.forget(prefix)
+        self._unmet = {key: None for key in self._unmet if not key.startswith(prefix)}
 
     def expire(self, watermark: int) -> None:
         """Forget what was served more than a day before `watermark` (ms); on disk as commits go by."""

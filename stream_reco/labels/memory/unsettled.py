@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from stream_reco import metrics
@@ -10,6 +10,7 @@ from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.calendar_queue import Calendar
 from stream_reco.labels.memory.groups import GroupKey
+from stream_reco.labels.memory.keys import digest_of
 from stream_reco.labels.memory.open_impressions import WaitingActions
 from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, Due, StreamProgress
 
@@ -26,11 +27,11 @@ class UnsettledActions:
         self.waiting = WaitingActions()
         self.actions: dict[Id, PendingAction] = {}
         """Waiting actions by their event_id."""
-        self.retractions: dict[Id, tuple[int, int, Id | None]] = {}
-        """Time, seq and user by the id of the action."""
+        self.retractions: dict[bytes, tuple[int, int, Id | None]] = {}
+        """Time, seq and user by the digest of the action's id: whose action it is may not be known."""
 
     def noted(self, time: int, kind: int, seq: int, what: object) -> None:
-        """Something is held, or has changed; `what` is a PendingAction, (event_id, user), or a group and a rank."""
+        """Something is held, or has changed; `what`: a PendingAction, (an id's digest, user), or a group and a rank."""
 
     def dropped(self, time: int, kind: int, seq: int) -> None:
         """Something is held no more."""
@@ -59,13 +60,22 @@ class UnsettledActions:
         self.noted(action.time, WAITED, action.seq, action)
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None, seq: int) -> None:
-        if event_id not in self.retractions:
-            self.retractions[event_id] = (time, seq, user_id)
-            self.calendar.push(time, ORPHAN, seq, event_id)
-            self.noted(time, ORPHAN, seq, (event_id, user_id))
+        self.hold_retraction_of(digest_of(event_id), time, user_id, seq)
+
+    def hold_retraction_of(self, action: bytes, time: int, user_id: Id | None, seq: int) -> None:
+        """`hold_retraction` of the action whose id has this digest."""
+        if action not in self.retractions:
+            self.retractions[action] = (time, seq, user_id)
+            self.calendar.push(time, ORPHAN, seq, action)
+            self.noted(time, ORPHAN, seq, (action, user_id))
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
-        held = self.retractions.pop(event_id, None) if event_id is not None else None
+        if event_id is None or not self.retractions:
+            return None
+        return self._take_retraction_of(digest_of(event_id))
+
+    def _take_retraction_of(self, action: bytes) -> tuple[int, Id | None] | None:
+        held = self.retractions.pop(action, None)
         if held is None:
             return None
         self.dropped(held[0], ORPHAN, held[1])
@@ -84,7 +94,7 @@ class UnsettledActions:
                 metrics.ORPHANS.labels("action").inc()
                 yield entry
         elif kind == ORPHAN and self.retractions.get(what, (0, -1))[1] == seq:
-            self.take_retraction(what)
+            self._take_retraction_of(what)
             self._progress.orphans += 1
             metrics.ORPHANS.labels("retraction").inc()
 
@@ -94,9 +104,15 @@ class UnsettledActions:
         for action in actions:
             self.waiting.remove(action)
             self._leave(action)
-        for event_id in [i for i, (_, _, user) in self.retractions.items() if user == user_id]:
-            self.take_retraction(event_id)
+        for of_user in [i for i, (_, _, user) in self.retractions.items() if user == user_id]:
+            self._take_retraction_of(of_user)
         return actions
+
+    def forget_responses(self, groups: Collection[GroupKey]) -> None:
+        """Drop the responses to members of groups that have none any more."""
+        if groups:
+            for time, kind, seq, _ in self.calendar.take(lambda entry: entry[1] == RESPONSE and entry[3][0] in groups):
+                self.dropped(time, kind, seq)
 
     def _leave(self, action: PendingAction) -> None:
         action.dropped = True

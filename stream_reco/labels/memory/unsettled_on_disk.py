@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.groups import GroupKey
+from stream_reco.labels.memory.keys import digest_of
 from stream_reco.labels.memory.protocol import ORPHAN, RESPONSE, WAITED, StreamProgress
 from stream_reco.labels.memory.unsettled import UnsettledActions
 from stream_reco.storage.rocksdb import RocksStore
@@ -16,7 +18,8 @@ from stream_reco.storage.sortable_keys import number, number_at
 
 _ENCODER = msgspec.msgpack.Encoder()
 _ACTION = msgspec.msgpack.Decoder(PendingAction)
-_ORPHAN = msgspec.msgpack.Decoder(tuple[Id, Id | None])
+_ORPHAN = msgspec.msgpack.Decoder(tuple[Any, Id | None])
+"""The digest of the action's id; earlier releases wrote the id itself."""
 _RESPONSE = msgspec.msgpack.Decoder(tuple[GroupKey, int])
 
 
@@ -60,8 +63,8 @@ class UnsettledActionsOnDisk(UnsettledActions):
             if kind == WAITED:
                 self.wait(_ACTION.decode(value))
             elif kind == ORPHAN:
-                event_id, user_id = _ORPHAN.decode(value)
-                self.hold_retraction(event_id, time, user_id, seq)
+                action, user_id = _ORPHAN.decode(value)
+                self.hold_retraction_of(action if isinstance(action, bytes) else digest_of(action), time, user_id, seq)
             elif kind == RESPONSE:
                 group, rank = _RESPONSE.decode(value)
                 self.response(time, seq, group, rank)

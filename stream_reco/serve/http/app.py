@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from stream_reco.serve.http.messages import (
 )
 from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.http.routes import RETRY_AFTER, Handler, Routes
-from stream_reco.serve.service import NotSetUpError, RefusedError, Service, UnavailableError
+from stream_reco.serve.service import STOPPING, NotSetUpError, RefusedError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,9 @@ class Api:
             response = await route.handler(HttpRequest(scope, args, body))
         except DisconnectedError:
             return
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough, for the rest of a slow body say.
+            response = error_response(HttpError(503, "stopping", STOPPING, RETRY_AFTER))
         except Exception as problem:  # any error becomes an answer, and the server goes on
             response = error_response(_as_http_error(problem))
         await response.send(send)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,9 @@ from msgspec import structs
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.memory.groups import Order
+from stream_reco.labels.memory.keys import digest_of, of_event
 from stream_reco.storage.rocksdb import Changes, RocksStore, StoreError
+from stream_reco.storage.sortable_keys import of_id
 from tests.labels.memory.whole_memory import whole_memory
 from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (
@@ -298,6 +301,44 @@ def test_a_deleted_user_leaves_nothing_in_the_store(tmp_path: Path) -> None:
         joiner.advance(1000)
         joiner.commit(b"")
         assert [key for key, _ in store.scan(b"a", b"z") if key != b"m"] == []
+
+
+def test_what_an_earlier_release_has_kept_is_known_and_erased(tmp_path: Path) -> None:
+    with closing(RocksStore(tmp_path / "store")) as store:
+        joiner = LabelJoiner(WINDOW, lateness_ms=0, store=store)
+        joiner.process([Action(user_id="ann", item_id=1, action="c", timestamp=5, event_id="mine")])
+        joiner.commit(b"")
+        in_old_form(store, {"ann": "mine"})
+        joiner = LabelJoiner(WINDOW, lateness_ms=0, store=store)
+        assert joiner.seen("mine")
+        assert not joiner.seen("other")
+        joiner.forget_user("bob")
+        joiner.commit(b"")
+        assert not [key for key, _ in store.scan(b"e", b"f")]
+        assert not [key for key, _ in store.scan(b"u", b"v")]
+        assert not any(b"mine" in key + value for key, value in store.scan(b"x", b"y"))
+        assert joiner.seen("mine")
+        (back,) = joiner.process([Retraction(retracts="mine", timestamp=6, user_id="ann")])
+        assert (back.reason, back.label) == ("retraction", 0)
+        joiner.forget_user("ann")
+        joiner.commit(b"")
+        assert not any(b"ann" in key + value for key, value in store.scan(b"a", b"z"))
+
+
+def in_old_form(store: RocksStore, events: dict[str, str]) -> None:
+    """Put ids where digests are, as releases before did."""
+    named = {of_event(event_id): b"e" + of_id(event_id) for event_id in events.values()}
+    for key, value in list(store.scan(b"v", b"w")):
+        user = next(user for user in events if key.startswith(b"v" + digest_of(user)))
+        named[key] = b"u" + of_id(user) + key[-8:]
+        store.put(named[key], value)
+        store.delete(key)
+    for key, value in list(store.scan(b"h", b"i")):
+        store.put(named[key], value[:8] + named.get(value[8:], value[8:]))
+        store.delete(key)
+    for key, value in list(store.scan(b"x", b"y")):
+        store.put(key, msgspec.msgpack.encode([named.get(one, one) for one in msgspec.msgpack.decode(value)]))
+    store.commit(b"")
 
 
 def test_stopping_within_a_moment_leaves_nothing_behind(tmp_path: Path) -> None:

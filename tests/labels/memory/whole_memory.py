@@ -11,6 +11,7 @@ from stream_reco.events import Id
 from stream_reco.labels import LabelJoiner
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.in_memory import InMemory
+from stream_reco.labels.memory.keys import digest_of
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import RESPONSE
 from stream_reco.labels.memory.unsettled import UnsettledActions
@@ -33,9 +34,9 @@ def whole_memory(joiner: LabelJoiner) -> _Whole:
 
 def _in_memory(memory: InMemory) -> _Whole:
     shown = {one.seq: _values(one) for one in memory.open}
-    ids = {event_id: hour for hour, some in memory.deduplicator._until.items() for event_id in some}
+    ids = {digest_of(one): hour for hour, some in memory.deduplicator._until.items() for one in some}
     held = {
-        event_id: ("impression", one.seq) if isinstance(one, PendingImpression) else _values(one)
+        digest_of(event_id): ("impression", one.seq) if isinstance(one, PendingImpression) else _values(one)
         for event_id, one in memory.retractable.items()
     }
     groups = {
@@ -59,15 +60,15 @@ def _on_disk(memory: OnDisk) -> _Whole:
 
 
 def _ids(memory: OnDisk) -> _Whole:
-    ids: dict[Id, int] = {}
-    held: dict[Id, object] = {}
-    for key, value in memory.store.scan(b"e", b"f"):
-        event_id, of_what = _id_of(key), value[8:]
+    ids: dict[bytes, int] = {}
+    held: dict[bytes, object] = {}
+    for key, value in memory.store.scan(b"h", b"i"):
+        event_id, of_what = key[1:], value[8:]
         if number_at(value, 0) >= memory._ids.expired:
             ids[event_id] = number_at(value, 0)
         if of_what.startswith(b"i") and memory._get(number_at(of_what, 1), number_at(of_what, 9)):
             held[event_id] = ("impression", number_at(of_what, 9))
-        elif of_what.startswith(b"u"):
+        elif of_what.startswith(b"v"):
             action = memory._ids.retractable(of_what)
             if action is not None and memory.windows.is_retractable(action, memory.progress):
                 held[event_id] = _values(action)
