@@ -76,8 +76,9 @@ def corrupt(path: Path, what: str) -> LogCorruptError:
 
 def loss(path: Path, last: int, acknowledged: int) -> LogLossError:
     count = acknowledged - last
+    records = f"{count} acknowledged record{'s' if count > 1 else ''}"
     return LogLossError(
-        f"log {path} has lost {count} acknowledged record{'s' if count > 1 else ''}: it ends at record {last}, and record"
+        f"log {path} has lost {records}: it ends at record {last}, and record"
         f" {acknowledged} was acknowledged: its file or its write-ahead log is damaged, or older than the rest of the"
         f" folder. {REMEDY}; nothing was changed in it"
     )

@@ -69,7 +69,7 @@ def repair_clock(
             return ClockRepair(before, to, learner.turn_back(to))
         position = storage.log.append_many([(records.CLOCK, b"%d" % to)]).start
         later = learner.turn_back(to)
-        storage.checkpoint(learner, position)
+        storage.checkpoint(learner, position, erase=storage.holds_deleted)
         return ClockRepair(before, to, later)
 
 

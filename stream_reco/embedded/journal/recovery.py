@@ -12,7 +12,6 @@ from stream_reco.embedded.checkpoint_parts import learner_from, parts_of
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.learner import Learner
 from stream_reco.storage.checkpoint import (
-    KEPT,
     CheckpointError,
     NoWholeCheckpointError,
     Restored,
@@ -95,8 +94,8 @@ class Storage:
                 self._store.erase_deleted()
             written = write_checkpoint(self.checkpoints, position, parts)
             if erase:
-                for _ in range(1, KEPT):
-                    written = write_checkpoint(self.checkpoints, position, parts)
+                # Both checkpoints that are kept must be of the present.
+                written = write_checkpoint(self.checkpoints, position, parts)
                 for folder in (self.checkpoints, self.log.path.parent):
                     remove_damaged(folder)
             self.log.truncate_before(written.oldest_position + 1)

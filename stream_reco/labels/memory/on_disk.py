@@ -168,7 +168,8 @@ class OnDisk:
         return [*fresh, *filter(None, shown)]
 
     def forget_user(self, user_id: Id) -> None:
-        for one in self.of_user(user_id):
+        impressions = self.of_user(user_id)
+        for one in impressions:
             self.progress.pending -= one.label is None
             for action in one.actions or ():
                 if action.event_id is not None:
@@ -176,7 +177,7 @@ class OnDisk:
             self._leave_group(one)
             self._timeline.take_out(one, self._reached, 2 * self.windows.window_ms)
             self._drop(one)
-        places = (place_of(one, self.order) for one in [*fresh, *filter(None, shown)])
+        places = (place_of(one, self.order) for one in impressions)
         self._unsettled.forget_responses({place[0] for place in places if place and place[0] not in self._groups})
         if self.order is not None:
             self._groups.forget_user(user_id, self.windows.horizon(self.progress))
