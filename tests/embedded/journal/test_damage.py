@@ -50,7 +50,7 @@ def test_a_bit_of_the_write_ahead_log_of_a_thousand_acknowledged_events(
     data = bytearray(wal.read_bytes())
     data[len(data) // 2] ^= 4
     wal.write_bytes(data)
-    with pytest.raises(LogLossError, match=r"has lost \d+ acknowledged records: .*--accept-loss") as refused:
+    with pytest.raises(LogLossError, match=r"has lost \d+ acknowledged records?: .*--accept-loss") as refused:
         Engine(tmp_path / "shop", RARELY)
     assert wal.read_bytes() == data
     lost = int(str(refused.value).split(" has lost ")[1].split()[0])

@@ -105,7 +105,7 @@ def test_a_torn_tail_of_the_log_is_refused_until_the_loss_of_whole_batches_is_ac
         file.write(b"\xff" * (lost // 2))
     before = wal.read_bytes()
     for _ in range(2):
-        with pytest.raises(LogLossError, match=rf"has lost \d+ acknowledged records: .* record {acknowledged} was"):
+        with pytest.raises(LogLossError, match=rf"has lost \d+ acknowledged records?: .* record {acknowledged} was"):
             opened(tmp_path / "torn", RARELY)
     assert wal.read_bytes() == before, "a refused start changes nothing"
     with opened(tmp_path / "torn", RARELY, accept_loss=True) as engine:
