@@ -75,12 +75,11 @@ def corrupt(path: Path, what: str) -> LogCorruptError:
 
 
 def loss(path: Path, last: int, acknowledged: int) -> LogLossError:
-    count = acknowledged - last
-    records = f"{count} acknowledged record{'s' if count > 1 else ''}"
+    lost = "1 acknowledged record" if acknowledged - last == 1 else f"{acknowledged - last} acknowledged records"
     return LogLossError(
-        f"log {path} has lost {records}: it ends at record {last}, and record"
-        f" {acknowledged} was acknowledged: its file or its write-ahead log is damaged, or older than the rest of the"
-        f" folder. {REMEDY}; nothing was changed in it"
+        f"log {path} has lost {lost}: it ends at record {last}, and record {acknowledged} was acknowledged:"
+        f" its file or its write-ahead log is damaged, or older than the rest of the folder. {REMEDY};"
+        " nothing was changed in it"
     )
 
 
