@@ -87,51 +87,59 @@ def test_a_headerless_latin_1_log_of_apache_times_with_bad_rows(running: httpx.C
     status, output, _ = ingest(running, tmp_path / "a.dat", *columns, "--encoding", "latin-1")
     assert status == 0
     assert "28 events sent: 28 accepted, 0 duplicates, 0 rejected; 2 invalid rows in the file" in output
-    assert "dead letter schema a.dat:4: 2 cells instead of 3: '3" in output
+    assert "dead letter schema a.dat:4: 2 cells instead of 3: '3::Café'" in output
     assert "dead letter timestamp a.dat:10: #3 is 'yesterday'" in output
     until(lambda: running.get("/v1/items/Café 0/similar").status_code == 200, 20)
     status, _, errors = ingest(running, tmp_path / "a.dat", *columns)
     assert status == 1
     assert "no valid events (29 encoding, 1 schema)" in errors
-    assert "a.dat:1: #2 is b'Caf\\xe9 0', which is not UTF-8: name the file's encoding with --encoding" in errors
+    (tmp_path / "a.dat").write_bytes("\n".join([lines[0], "1::Tea::10/Oct/2023:13:55:01 -0700"] * 5).encode("latin-1"))
+    status, output, _ = ingest(running, tmp_path / "a.dat", *columns)
+    assert status == 0
+    assert "5 events sent: 5 accepted" in output
+    assert "a.dat:1: #2 is b'Caf\\xe9 0', which is not UTF-8: name the file's encoding with --encoding" in output
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.parquet", "a.jsonl"])
-def test_replay_names_bad_rows_in_every_kind_of_file(tmp_path: Path, name: str) -> None:
-    rows = [(f"u{row % 5}", f"i{row % 9}", T + row * 1000) for row in range(30)]
-    if name == "a.parquet":
+@pytest.mark.parametrize("name", ["b.csv", "b.csv.gz", "b.tsv", "b.parquet", "b.jsonl"])
+def test_bad_rows_are_named_in_every_kind_of_file(running: httpx.Client, tmp_path: Path, name: str) -> None:
+    rows = [(f"{name}{row}", f"i{row % 9}", T + row * 1000) for row in range(30)]
+    if name == "b.parquet":
         users = [None if row == 7 else user for row, (user, _, _) in enumerate(rows)]
         table = {"who": users, "what": [item for _, item, _ in rows], "when": [at for *_, at in rows]}
         pq.write_table(pa.table(table), tmp_path / name)
-        bad = "dead letter id a.parquet:8: who is None"
-    elif name == "a.jsonl":
+        bad = "dead letter id b.parquet:8: who is None"
+    elif name == "b.jsonl":
         events = [{"type": "action", "user_id": u, "item_id": i, "action": "buy", "timestamp": at} for u, i, at in rows]
         (tmp_path / name).write_text("\n".join([*map(json.dumps, events), '{"type":"wish"}']))
-        bad = "dead letter type a.jsonl:31: "
+        bad = "dead letter type b.jsonl:31: "
     else:
-        separator = "\t" if name == "a.tsv" else ","
-        lines = [("who", "what", "when"), *rows, ("", "i1", T)]
+        separator = "\t" if name == "b.tsv" else ","
+        lines = [("who", "what", "when"), *rows, *[("", "i1", T)] * 7]
         data = "\n".join(separator.join(map(str, line)) for line in lines).encode()
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         bad = f"dead letter id {name}:32: who is ''"
-    options = ("--format", "events") if name == "a.jsonl" else NAMED
-    status, output, errors = stream_reco("replay", tmp_path / name, *options, "--warm-up", 5)
+    options = ("--format", "events") if name == "b.jsonl" else NAMED
+    status, output, errors = ingest(running, tmp_path / name, *options)
     assert (status, errors) == (0, "")
     assert bad in output
-    assert "1 dead letters" in output
+    assert ("dead letter id: and 2 more" in output) == (name not in ("b.parquet", "b.jsonl"))
 
 
-def test_replay_of_a_log_that_repeats_its_own_ids(tmp_path: Path) -> None:
+def test_replay_names_bad_rows_and_fails_where_ids_repeat_too_often(tmp_path: Path) -> None:
     rows = "".join(f"u{row % 5},i{row % 9},{T + row},e{row % 10}\n" for row in range(40))
-    (tmp_path / "a.csv").write_text(f"who,what,when,id\n{rows}")
+    (tmp_path / "a.csv").write_text(f'who,what,when,id\n,"two\nlines",{T},\n,i1,{T},\n{rows}')
     options = ("--format", "table", "--columns", "user=who,item=what,timestamp=when,event_id=id", "--warm-up", "2")
     out = tmp_path / "out.json"
     status, output, errors = stream_reco("replay", tmp_path / "a.csv", *options, "--json", out)
     assert status == 1
     assert "30 of 40 events of a.csv had been taken before" in errors
-    assert "30 duplicates" in output
+    assert "30 duplicates, 2 dead letters" in output
+    assert "dead letter id a.csv:2: who is ''" in output
+    assert "dead letter id a.csv:4: who is ''" in output
     assert json.loads(out.read_bytes())["duplicates"] == 30
-    assert stream_reco("replay", tmp_path / "a.csv", *options, "--expect-duplicates")[0] == 0
+    status, _, errors = stream_reco("replay", tmp_path / "a.csv", *options, "--expect-duplicates")
+    assert status == 0
+    assert "warning: 30 of 40 events" in errors
 
 
 def test_an_interrupted_replay_leaves_the_figures_so_far(tmp_path: Path) -> None:
