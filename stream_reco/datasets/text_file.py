@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,14 @@ _STAND_INS = (b"\x1f", b"\x1e", b"\x1d", b"\x1c", b"\x01", b"\x02")
 _BOM = b"\xef\xbb\xbf"
 
 
+class _Broken(NamedTuple):
+    """A record of a width that is not the header's."""
+
+    record: int
+    problem: str
+    text: str
+
+
 def read_text(
     path: Path,
     data: bytes,
@@ -44,19 +52,19 @@ def read_text(
     data = data.removeprefix(_BOM)
     separator, there, headless = _columns(path, data, wanted, reading, names)
     chosen = chosen_columns(path, wanted, there, rest=rest)
-    broken: list[Any] = []
+    broken: list[_Broken] = []
     mangled = not _is_utf8(data)
     table = _parse(path, data, separator, len(there), broken, mangled=mangled)
     header = 0 if headless else 1
     columns = [_bytes_of(one_array(column), mangled) for column in table.slice(header).columns]
-    bad = np.array([row.number - 1 for row in broken], dtype=np.int64)
+    bad = np.array([row.record for row in broken], dtype=np.int64)
     if header and 0 in bad:
         raise DatasetError(path, "cannot read the header", _miscounted(broken[0]), "Check its quotes.")
     records = np.delete(np.arange(table.num_rows + len(bad)), bad[bad < table.num_rows + len(bad)])[header:]
     if broken and not len(records):
         why = f"no row is like its header, the first: {_miscounted(broken[0])}"
         raise DatasetError(path, "cannot read the log", why, "Check its header, separators and quotes.")
-    lines = TextLines(data, records, header, columns, {row.number - 1: row.text for row in broken})
+    lines = TextLines(data, records, header, columns, {row.record: row.text for row in broken})
     dead.add_rows("schema", path.name, len(bad), lambda i: lines.at(int(bad[i])), lambda i: _miscounted(broken[i]))
     if not len(records):
         raise DatasetError(path, "cannot read the log", "it has no rows", "Fetch or export it again.")
@@ -109,14 +117,17 @@ def _header(path: Path, data: bytes) -> str:
         raise DatasetError(path, "cannot read the header, line 1", str(error), fix) from error
 
 
-def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[Any], *, mangled: bool) -> Any:
+def _parse(path: Path, data: bytes, separator: str, width: int, broken: list[_Broken], *, mangled: bool) -> Any:
     """Return all records, the header included, as columns of bytes; those of another width go to `broken`."""
 
+    delimiter = separator
+
     def skip(row: Any) -> str:
-        broken.append(row)
+        text = row.text.replace(delimiter, separator)
+        text = text.encode("latin-1").decode("utf-8", "replace") if mangled else text
+        broken.append(_Broken(row.number - 1, f"{row.actual_columns} cells instead of {row.expected_columns}", text))
         return "skip"
 
-    delimiter = separator
     if not has_quotes(separator):
         stand_in = next((byte for byte in _STAND_INS if byte not in data), None)
         if stand_in is None:
@@ -195,5 +206,5 @@ def _text(cell: bytes) -> str | None:
         return None
 
 
-def _miscounted(row: Any) -> str:
-    return f"{row.actual_columns} cells instead of {row.expected_columns}: {shortened(row.text)}"
+def _miscounted(row: _Broken) -> str:
+    return f"{row.problem}: {shortened(row.text)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from stream_reco.config import Settings
     from stream_reco.datasets import Log
     from stream_reco.experiments.replay.tally import ReplayTally
+    from stream_reco.experiments.replay.view import View
 
 NEVER = "never"
 """The interval of a replay that publishes once, at the end of the warm-up."""
@@ -198,12 +200,7 @@ def _run(
     joiner = OracleJoiner(finals, labels) if oracle else None
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with replay_view(console, tally, len(log)) as view:
-
-            def watch() -> None:
-                view.update()
-                if stop.is_set():
-                    raise _Stopped
-
+            watch = partial(_watch, view, stop)
             plan = Plan(warm_up, interval, labels.weights.of, repeats)
             with suppress(_Stopped):
                 watch()
@@ -217,6 +214,12 @@ def _run(
             report["candidates_per_request"] = round(engine.candidates_ranked / tally.ranking.count, 1)
     _print_summary(console, tally, log, interrupted=interrupted)
     return report
+
+
+def _watch(view: View, stop: threading.Event) -> None:
+    view.update()
+    if stop.is_set():
+        raise _Stopped
 
 
 def _print_summary(console: Console, tally: ReplayTally, log: Log, *, interrupted: bool) -> None:
