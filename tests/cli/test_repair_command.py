@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from stream_reco.clock import ManualClock
+from stream_reco.clock import ManualClock, SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.events import Action
@@ -15,7 +14,7 @@ DAY = 86_400_000
 
 
 def run_away(folder: Path, ahead: int) -> None:
-    now = round(time.time() * 1000) + ahead
+    now = SystemClock().now_ms() + ahead
     with Engine(folder, Settings(), clock=ManualClock(now)) as engine:
         engine.ingest([Action(user_id="u", item_id="i", action="click", timestamp=now)])
 
@@ -33,7 +32,7 @@ def test_a_folder_is_healed_once_and_then_left_alone(tmp_path: Path) -> None:
     assert "1 users" in output
     with Engine(folder, Settings()) as engine:
         assert engine.clock_problem is None
-        assert abs(engine.stream_time - time.time() * 1000) < 600_000
+        assert abs(engine.stream_time - SystemClock().now_ms()) < 600_000
         assert engine.status()["users"] == 1
     status, output, errors = stream_reco("repair", "clock", folder)
     assert status == 0, errors
