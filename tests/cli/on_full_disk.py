@@ -34,6 +34,7 @@ class Disk:
 
     def fill(self, process: subprocess.Popen[str] | None = None) -> None:
         if self._is_mounted:
+            self._ballast.unlink(missing_ok=True)
             # One block is left, for a folder of temporary files that is probed before it is used.
             self._ballast.write_bytes(bytes((os.statvfs(self.folder).f_bavail - 1) * self._block))
         else:
