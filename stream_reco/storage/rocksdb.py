@@ -6,6 +6,7 @@ the store is exactly as an earlier commit left it, and `position` is where to re
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from rocksdict import (
 from stream_reco.storage.checkpoint_links import linked
 from stream_reco.storage.sortable_keys import end_of
 
+_LOGGER = logging.getLogger(__name__)
 Changes = Mapping[bytes, bytes | None]
 """New value by key; None: the key is deleted."""
 
@@ -192,8 +194,12 @@ class RocksStore:
         return (tables or 0) + (waiting or 0)
 
     def close(self) -> None:
-        """Close the store; uncommitted changes are lost."""
-        self._db.close()
+        """Close the store; uncommitted changes are lost, and where the disk is full, what was not flushed."""
+        try:
+            self._db.close()
+        except Exception as error:
+            # As after a kill: whoever wrote here has the input since the last flush.
+            _LOGGER.warning("the store in %s could not be written to its end: %s", self.folder, error)
 
 
 def copy_of(source: Path, folder: Path) -> RocksStore:
