@@ -39,6 +39,7 @@ from stream_reco.metrics.labels import (
 from stream_reco.metrics.quality import PROGRESSIVE
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
+    BODY_BYTES,
     CANDIDATES,
     REQUEST_SECONDS,
     REQUESTS,
@@ -103,6 +104,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "LOG_APPENDED",
     "LOG_BYTES",
     "BACKLOG",
+    "BODY_BYTES",
     "STREAM_TIME",
     "EXAMPLES",
     "LABEL_SECONDS",

@@ -113,11 +113,11 @@ class EngineService:
         return self._engine, *self._parts
 
     def submit(self, events: Sequence[Event]) -> Future[Accepted]:
-        """Take events from any thread; done once they are durable, fails with UnavailableError."""
+        """Take decoded events from any thread; done once they are durable, fails with UnavailableError."""
         _, writer, learning = self._running()
         if learning.problem is not None:
             raise UnavailableError("failed", f"learning has stopped: {learning.problem}; see the log, then restart", 60)
-        return writer.submit(events, self._clock.now_ms())
+        return writer.submit(events)
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""
