@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -78,6 +79,10 @@ class EngineService:
         except BaseException as error:
             self._opened.set_exception(error)
             return
+        # What was made until now stays: the garbage collector need not look through all of it, a tenth of a second in
+        # which nobody is answered, each time that a body has brought many objects.
+        gc.collect()
+        gc.freeze()
         self._engine, self._parts = engine, (writer, learning)
         self._opened.set_result(engine)
 
