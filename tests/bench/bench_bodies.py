@@ -142,7 +142,12 @@ def _beside(port: int, work: Callable[[], None], look: Callable[[], None]) -> tu
 def poll(port: int) -> None:
     """Ask every 5 ms until the input ends; prints that it began, and the longest answer in seconds."""
     client, stop = Client(port), threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+
+    def end() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=end, daemon=True).start()
     longest = 0.0
     client.ask("GET", "/health/live")
     sys.stdout.write("asking\n")
