@@ -19,6 +19,7 @@ from stream_reco.events.wire import decode_batch, encode, encode_batch
 MAX_EVENT_BYTES = 1 << 20
 MAX_BODY_BYTES = 64 << 20
 _YEAR_1990 = 631_152_000_000
+_WRONG_TYPE = f"type is {{}}: it must be one of {', '.join(KINDS)}"
 
 
 class Timed(Protocol):
@@ -64,8 +65,8 @@ def decode_many(data: bytes, *, arrived_at: int | None = None) -> list[Event | B
     if len(data) > MAX_BODY_BYTES:
         raise BadEvent("too_large", f"a body of {len(data)} bytes: the limit is {MAX_BODY_BYTES}; send less")
     try:
-        return [_sized(event) for event in _many.decode(data)]
-    except (ValueError, RecursionError):  # msgspec's errors, Unicode's and BadEvent are all ValueErrors
+        return list(decode_good(data))
+    except (ValueError, RecursionError):
         pass
     try:
         parts = _split.decode(data)
@@ -74,11 +75,25 @@ def decode_many(data: bytes, *, arrived_at: int | None = None) -> list[Event | B
     return [_or_bad(bytes(part), arrived_at) for part in parts]
 
 
+def decode_good(data: bytes | bytearray) -> list[Event]:
+    """A JSON array of events all of which are good.
+
+    Raises ValueError (msgspec's errors, Unicode's and BadEvent are such) or RecursionError where one is not.
+    """
+    return [_sized(event) for event in _many.decode(data)]
+
+
 def _or_bad(data: bytes, arrived_at: int | None) -> Event | BadEvent:
     try:
         return decode(data, arrived_at=arrived_at)
     except BadEvent as error:
-        return error
+        return _bare(error)
+
+
+def _bare(error: BadEvent) -> BadEvent:
+    """Without the frames that raised it: kept by the thousand they would set off the garbage collector."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _many_by_hand(data: bytes, arrived_at: int | None) -> list[Event | BadEvent]:
@@ -91,7 +106,7 @@ def _many_by_hand(data: bytes, arrived_at: int | None) -> list[Event | BadEvent]
         try:
             answers.append(_from_object(part, arrived_at))
         except BadEvent as error:
-            answers.append(error)
+            answers.append(_bare(error))
     return answers
 
 
@@ -99,22 +114,22 @@ def _parse(data: bytes) -> object:
     try:
         return json.loads(data.decode())
     except UnicodeDecodeError as error:
-        raise BadEvent("json", f"byte {error.start} is not UTF-8 ({shown(data)}): send UTF-8 JSON") from None
+        raise BadEvent("json", f"byte {error.start} is not UTF-8 ({{}}): send UTF-8 JSON", data) from None
     except RecursionError:
-        raise BadEvent("json", f"nested too deeply ({shown(data)}): events are nearly flat") from None
+        raise BadEvent("json", "nested too deeply ({}): events are nearly flat", data) from None
     except ValueError as error:
-        raise BadEvent("json", f"not JSON: {error} ({shown(data)}); send one JSON object an event") from None
+        raise BadEvent("json", f"not JSON: {error} ({{}}); send one JSON object an event", data) from None
 
 
 def _from_object(obj: object, arrived_at: int | None) -> Event:
     if not isinstance(obj, dict):
-        raise BadEvent("schema", f"an event is a JSON object, not {shown(obj)}")
+        raise BadEvent("schema", "an event is a JSON object, not {}", obj)
     kind = obj.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise BadEvent("type", f"type is {shown(kind)}: it must be one of {', '.join(KINDS)}")
+        raise BadEvent("type", _WRONG_TYPE, kind)
     if obj.get("timestamp") is None:
         if arrived_at is None:
-            raise BadEvent("timestamp", f"no timestamp: give ms since the epoch in {shown(obj)}")
+            raise BadEvent("timestamp", "no timestamp: give ms since the epoch in {}", obj)
         obj = {**obj, "timestamp": arrived_at}
     _check_object(kind, obj)
     try:
@@ -132,7 +147,7 @@ def _check_object(kind: str, obj: dict[str, object]) -> None:
             check_id(obj[field], field)
     when = obj["timestamp"]
     if type(when) is not int or not INT64_MIN <= when <= INT64_MAX:
-        raise BadEvent("timestamp", f"timestamp is {shown(when)}: give ms since the epoch as a whole number")
+        raise BadEvent("timestamp", "timestamp is {}: give ms since the epoch as a whole number", when)
     for field in _NUMBER_FIELDS:
         if field in KINDS[kind].__struct_fields__:
             _check_finite(obj.get(field), field)
@@ -148,18 +163,18 @@ def _check_finite(value: object, field: str) -> None:
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 raise BadEvent("value", f"{field} has {leaf}: only finite numbers can be learned from; leave it out")
             if isinstance(leaf, bytes | bytearray):  # JSON would carry them as text, which they are not
-                raise BadEvent("value", f"{field} has {shown(leaf)}: give numbers or text, not bytes")
+                raise BadEvent("value", f"{field} has {{}}: give numbers or text, not bytes", leaf)
 
 
 def _explain(message: str, obj: dict[str, object]) -> NoReturn:
     """Turn the decoder's complaint, which names a path, into a reason."""
     if "of length <=" in message:
         reason = "too_large"
-    elif any(f"$.{field}" in message for field in ("value", "propensity", "position")) or "Expected `int` " in message:
+    elif any(map(message.__contains__, ("$.value", "$.propensity", "$.position", "Expected `int` "))):
         reason = "value"
     else:
         reason = "schema"
-    raise BadEvent(reason, f"{message} in {shown(obj)}")
+    raise BadEvent(reason, message.replace("{", "{{").replace("}", "}}") + " in {}", obj)
 
 
 def _sized(event: Event) -> Event:

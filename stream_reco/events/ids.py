@@ -21,7 +21,7 @@ def check_id(value: object, field: str) -> Id:
         return value
     if type(value) is str and 0 < len(value) <= MAX_ID_BYTES and _fits(value):
         return value
-    raise BadEvent("id", f"{field} is {shown(value)}: {_RULE}")
+    raise BadEvent("id", f"{field} is {{}}: {_RULE}", value)
 
 
 def _fits(text: str) -> bool:

@@ -40,6 +40,7 @@ from stream_reco.metrics.labels import (
 from stream_reco.metrics.quality import PROGRESSIVE
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
+    BODY_BYTES,
     CANDIDATES,
     REQUEST_SECONDS,
     REQUESTS,
@@ -145,6 +146,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "FRESHNESS_SECONDS",
     "REQUESTS",
     "REQUEST_SECONDS",
+    "BODY_BYTES",
     "CANDIDATES",
     "SLATE_ITEMS",
     "SERVED_SLATES",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from stream_reco.metrics.registry import FAST, REGISTRY
 
@@ -19,6 +19,11 @@ REQUEST_SECONDS: Final = Histogram(
     "Seconds from a request's last byte in to its answer's last byte out, by route template.",
     ["route"],
     buckets=FAST,
+    registry=REGISTRY,
+)
+BODY_BYTES: Final = Gauge(
+    "stream_reco_body_bytes",
+    "Bytes of request bodies that are held, of serve.body_memory_megabytes.",
     registry=REGISTRY,
 )
 CANDIDATES: Final = Counter(

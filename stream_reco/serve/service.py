@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
@@ -24,12 +25,21 @@ class Rejection(msgspec.Struct, frozen=True):
     message: str
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """The result of a batch: how many events are durable now, how many were duplicates, which were rejected."""
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a batch: how many events are durable now, how many were duplicates, which were rejected.
+
+    `rejected` describes the first hundred of them; `rejected_more` counts the others by reason, where there are any.
+    """
 
     accepted: int
     duplicates: int
     rejected: Sequence[Rejection] = ()
+    rejected_more: Mapping[str, int] = {}
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """How many events were rejected, by reason; described or not."""
+        return dict(Counter(one.reason for one in self.rejected) + Counter(self.rejected_more))
 
 
 class RefusedError(ValueError):
@@ -68,7 +78,7 @@ class Service(Protocol):
         """Whether it can answer; until then everything but health, metrics and status gets 503."""
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
-        """Take events; resolves once they are durable. Indexes of rejections count within `events`."""
+        """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""
 
     def recommend(
         self,

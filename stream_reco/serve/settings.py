@@ -33,6 +33,8 @@ class ServeSettings:
     """Whether /metrics is readable without a token."""
     max_body_bytes: Positive = 16 * 1024 * 1024
     """Longest request body."""
+    body_memory_megabytes: Positive = 128
+    """Memory for the bodies of all requests that are read or answered at a time; beyond it they get 503."""
     max_events: Positive = 10_000
     """Most events in one batch."""
     max_k: Positive = 1_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,16 +21,20 @@ _CONFIG = "[retrieve]\n" + "".join(
     f"{name} = {getattr(RETRIEVE, name)}\n" for name in ("trending", "tower", "interests", "fresh", "limit")
 )
 _READY_SECONDS = 240
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[int]:
-    """The real server on a free port, ready."""
+def server(folder: Path, root: Path = ROOT) -> Iterator[int]:
+    """The real server of the tree at `root` on a free port, ready."""
     (folder / "bench.toml").write_text(_CONFIG)
     command = [sys.executable, "-m", "stream_reco.cli", "serve", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--config", str(folder / "bench.toml")], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--config", str(folder / "bench.toml")],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from stream_reco.clock import Clock
 from stream_reco.config import Settings
 from stream_reco.events import Event, Id, encode
-from stream_reco.serve.event_validation import count_accepted, valid_events
-from stream_reco.serve.service import Accepted, Rejection, UnavailableError
+from stream_reco.serve.event_validation import count_accepted
+from stream_reco.serve.service import Accepted, UnavailableError
 from topologies.client.configuration import ClientSettingsError
 from topologies.client.connection import KafkaUnavailableError
 from topologies.gateway.batch_producer import Message, Sender
@@ -19,8 +19,8 @@ from topologies.topics.declaration import events_key
 from topologies.topics.validation import TopicsError
 
 _RETRY_SECONDS = 5
-_CHECKED_INLINE = 50
-"""Events checked on the event loop; more would delay other requests, and are checked on a thread."""
+_ENCODED_INLINE = 50
+"""Events encoded on the event loop; more would delay other requests, and are encoded on a thread."""
 
 
 class KafkaSink:
@@ -33,24 +33,22 @@ class KafkaSink:
         """It needs `settings.kafka.bootstrap`; `timeout` is in seconds."""
         self._key = events_key(settings.labels)
         self._kafka = settings.kafka
-        self._future_ms = round(settings.serve.future_seconds * 1000)
         self._clock = clock
         self._sender = Sender(self._kafka, self._key, "events", timeout)
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
-        """Send events; returns once the brokers have them. Indexes of rejections count within `events`.
+        """Send decoded events; returns once the brokers have them.
 
         Raises `UnavailableError` where Kafka was unavailable for longer than the timeout, or its topics are not as
         declared. Some events may have been written then; when they are sent again, those with an id count once.
         """
-        now = self._clock.now_ms()
-        if len(events) > _CHECKED_INLINE:
-            good, messages, rejected = await asyncio.to_thread(self._admit, events, now)
+        if len(events) > _ENCODED_INLINE:
+            messages = await asyncio.to_thread(self._messages, events)
         else:
-            good, messages, rejected = self._admit(events, now)
+            messages = self._messages(events)
         await self._send(messages)
-        count_accepted(good)
-        return Accepted(len(messages), 0, rejected)
+        count_accepted(events)
+        return Accepted(len(messages), 0)
 
     async def forget(self, user_id: Id) -> None:
         """Have every reader of the events delete a user's data; returns once the brokers have the message.
@@ -77,6 +75,5 @@ class KafkaSink:
         """Close the connections; pending calls raise `UnavailableError`."""
         await self._sender.stop()
 
-    def _admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], list[Message], list[Rejection]]:
-        good, rejected = valid_events(events, now, self._future_ms)
-        return good, [(event_key(event, self._key), encode(event)) for event in good], rejected
+    def _messages(self, events: Sequence[Event]) -> list[Message]:
+        return [(event_key(event, self._key), encode(event)) for event in events]

@@ -45,6 +45,7 @@ class Sent:
         self.events += count
         self.accepted += answer["accepted"]
         self.duplicates += answer["duplicates"]
+        self.rejected.update(answer.get("rejected_more", {}))
         for rejection in answer["rejected"]:
             self.rejected[rejection["reason"]] += 1
             if len(self.messages) < _EXAMPLES:

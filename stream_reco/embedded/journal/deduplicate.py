@@ -6,20 +6,18 @@ from collections.abc import Callable, Sequence
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
-from stream_reco.serve.event_validation import count_accepted, valid_events
-from stream_reco.serve.service import Rejection
+from stream_reco.serve.event_validation import count_accepted
 
 
 class IngestDeduplicator:
-    """Sorts a batch into new, repeated and bad events: an `EventDeduplicator` of ids accepted and not yet learned.
+    """Sorts a batch into new and repeated events: an `EventDeduplicator` of ids accepted and not yet learned.
 
     `learned` returns whether an event with this id was learned from. Ids that were accepted are kept in the main memory
     until `release`, for until then `learned` does not know them.
     """
 
-    def __init__(self, learned: Callable[[Id], bool], future_ms: int) -> None:
+    def __init__(self, learned: Callable[[Id], bool]) -> None:
         self._learned = learned
-        self._future_ms = future_ms
         self._accepted: set[Id] = set()
 
     def __contains__(self, event_id: Id) -> bool:
@@ -32,11 +30,16 @@ class IngestDeduplicator:
         self._accepted.add(event_id)
         return True
 
-    def admit(self, events: Sequence[Event], now: int) -> tuple[list[Event], int, list[Rejection]]:
-        """The new events, the number of repeated ones, and the bad ones; `now` is the wall clock in ms."""
-        valid, rejected = valid_events(events, now, self._future_ms)
-        new = [event for event in valid if event.event_id is None or self.add(event.event_id, event.timestamp)]
-        return new, len(valid) - len(new), rejected
+    def admit(self, events: Sequence[Event]) -> tuple[list[Event], int]:
+        """The new ones of valid events, and the number of repeated ones."""
+        new: list[Event] = []
+        try:
+            # Until it fails, if it does, this extends the list one by one.
+            new.extend(event for event in events if event.event_id is None or self.add(event.event_id, event.timestamp))
+        except BaseException:
+            self.release(new)
+            raise
+        return new, len(events) - len(new)
 
     def count_durable(self, events: Sequence[Event], duplicates: int) -> None:
         """Count what is durable now."""

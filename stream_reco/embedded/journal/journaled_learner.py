@@ -13,6 +13,7 @@ from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Event, decode_batch, encode_batch
 from stream_reco.labels import LabelJoiner
+from stream_reco.serve.event_validation import valid_events
 from stream_reco.serve.service import Accepted
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log import LogRecord
@@ -45,10 +46,11 @@ class JournaledLearner:
         self._erasing = storage is not None and storage.holds_deleted
         """Whether a user was deleted whom older checkpoints and the log may still hold."""
         self._journal = Journal(None if storage is None else storage.log, self._position)
+        self._future_ms = int(settings.serve.future_seconds * 1000)
         self._followed = False
         self.epoch = 1 if storage is None else self._append(records.START, b"")
         """Of the publications of this learner: higher at every start."""
-        self.deduplicator = IngestDeduplicator(self.learner.joiner.seen, int(settings.serve.future_seconds * 1000))
+        self.deduplicator = IngestDeduplicator(self.learner.joiner.seen)
         """Recognises repeated events."""
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem: str | None = None
@@ -66,8 +68,12 @@ class JournaledLearner:
     # --- append and apply, on the caller's thread
 
     def ingest(self, events: Sequence[Event], now: int) -> Accepted:
-        """Append the events that are new and learn from them; `now` is the wall clock in ms. Raises LogError."""
-        new, duplicates, rejected = self.deduplicator.admit(events, now)
+        """Append the valid and new ones of events that were built in Python, and learn from them.
+
+        `now` is the wall clock in ms. Raises LogError.
+        """
+        valid, rejections = valid_events(events, now, self._future_ms)
+        new, duplicates = self.deduplicator.admit(valid)
         try:
             if new:
                 self._append(records.EVENTS, encode_batch(new))
@@ -76,7 +82,7 @@ class JournaledLearner:
                 self._note(records.EVENTS)
         finally:
             self.deduplicator.release(new)
-        return Accepted(len(new), duplicates, rejected)
+        return rejections.answer(len(new), duplicates)
 
     def record(self, kind: str, payload: bytes = b"") -> None:
         """Append one record and apply it. Raises LogError."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
-from stream_reco.events import Event, encode_batch
+from stream_reco.events import Event
+from stream_reco.events.wire import encode_one, join_batch
 from stream_reco.serve.service import STOPPING, Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull
 
@@ -20,15 +21,20 @@ _LOGGER = logging.getLogger(__name__)
 MOST_EVENTS = 128
 """Events of one record; a learner that is stopped finishes its present record first, so it must be short."""
 
-_NOTHING = Accepted(0, 0)
+MOST_BYTES = 1 << 20
+"""Of one record, where it has more than one event: to decode a record holds up all other threads of the process."""
 
 
 @dataclass(eq=False)
 class Append:
-    """A submission that is to be appended: events of one caller, or one record of another kind."""
+    """A submission that is to be appended: events of one caller, or one record of another kind.
 
+    The thread that writes finds which of the `submitted` events are new, and how many are duplicates.
+    """
+
+    submitted: Sequence[Event] = ()
     events: Sequence[Event] = ()
-    answer: Accepted = _NOTHING
+    duplicates: int = 0
     record: tuple[str, bytes] | None = None
     done: Future[Accepted] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
@@ -40,7 +46,7 @@ class Append:
     @property
     def depends_on_earlier(self) -> bool:
         """Whether it has duplicates, perhaps of an earlier submission: if that one fails, so must this."""
-        return self.answer.duplicates > 0
+        return self.duplicates > 0
 
 
 @dataclass(frozen=True)
@@ -73,25 +79,16 @@ class LogWriterThread:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, events: Sequence[Event], now: int) -> Future[Accepted]:
-        """Take events at `now` (ms, wall clock); the future is done once they are durable.
+    def submit(self, events: Sequence[Event]) -> Future[Accepted]:
+        """Take valid events; the future is done once they are durable.
 
         It fails with UnavailableError, and none of them is taken, where the journal cannot grow.
         """
-        with self._changed:
-            self._refuse_closing()
-            new, duplicates, rejected = self._deduplicator.admit(events, now)
-            append = Append(new, Accepted(len(new), duplicates, rejected))
-            self._put(append)
-        return append.done
+        return self._put(Append(events))
 
     def record(self, kind: str, payload: bytes = b"") -> Future[Accepted]:
         """Append one record of another kind than events."""
-        append = Append(record=(kind, payload))
-        with self._changed:
-            self._refuse_closing()
-            self._put(append)
-        return append.done
+        return self._put(Append(record=(kind, payload)))
 
     def close(self) -> None:
         """Append what was submitted, and end the thread."""
@@ -100,13 +97,13 @@ class LogWriterThread:
             self._changed.notify_all()
         self._thread.join()
 
-    def _refuse_closing(self) -> None:
-        if self._closing:
-            raise UnavailableError("stopping", STOPPING, retry_after=5)
-
-    def _put(self, append: Append) -> None:
-        self._pending.append(append)
-        self._changed.notify_all()
+    def _put(self, append: Append) -> Future[Accepted]:
+        with self._changed:
+            if self._closing:
+                raise UnavailableError("stopping", STOPPING, retry_after=5)
+            self._pending.append(append)
+            self._changed.notify_all()
+        return append.done
 
     def _run(self) -> None:
         while True:
@@ -121,6 +118,8 @@ class LogWriterThread:
 
     def _write(self, appends: list[Append]) -> None:
         try:
+            for append in appends:
+                append.events, append.duplicates = self._deduplicator.admit(append.submitted)
             self._append(appends)
         except LogFull as error:
             if len(appends) == 1:
@@ -150,21 +149,16 @@ class LogWriterThread:
             if append.events
         ]
         for append in appends:
-            self._deduplicator.count_durable(append.events, append.answer.duplicates)
+            self._deduplicator.count_durable(append.events, append.duplicates)
         self._committed(arrivals)
         for append in appends:
-            append.done.set_result(append.answer)
+            append.done.set_result(Accepted(len(append.events), append.duplicates))
 
     def _fail(self, appends: list[Append], error: Exception) -> None:
         reason = "disk_full" if isinstance(error, LogFull) else "log"
-        with self._changed:
-            dependent = [one for one in self._pending if one.depends_on_earlier]
-            for append in dependent:
-                self._pending.remove(append)
-            failed = [*appends, *dependent]
-            for append in failed:
-                self._deduplicator.release(append.events)
-        for append in failed:
+        for append in appends:
+            # Their ids are free again, before a later submission is looked at.
+            self._deduplicator.release(append.events)
             append.done.set_exception(UnavailableError(reason, str(error), retry_after=5))
 
 
@@ -172,20 +166,25 @@ def _records_of(appends: list[Append]) -> tuple[list[tuple[str, bytes]], list[in
     """The records of all submissions in order, and for each how many records there are up to its end."""
     found: list[tuple[str, bytes]] = []
     ends: list[int] = []
-    batch: list[Event] = []
+    batch: list[bytes] = []
+    size = 0
 
     def close() -> None:
-        found.extend(
-            (records.EVENTS, encode_batch(batch[at : at + MOST_EVENTS])) for at in range(0, len(batch), MOST_EVENTS)
-        )
-        batch.clear()
+        if batch:
+            found.append((records.EVENTS, join_batch(batch)))
+            batch.clear()
 
     for append in appends:
-        batch.extend(append.events)
+        for event in append.events:
+            data = encode_one(event)
+            if len(batch) == MOST_EVENTS or (batch and size + len(data) > MOST_BYTES):
+                close()
+            size = size + len(data) if batch else len(data)
+            batch.append(data)
         if append.record is not None:
             close()
             found.append(append.record)
         # The last record is not closed yet: the next submission may join it.
-        ends.append(len(found) + -(-len(batch) // MOST_EVENTS))
+        ends.append(len(found) + bool(batch))
     close()
     return found, ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -80,6 +81,10 @@ class EngineService:
         except BaseException as error:
             self._opened.set_exception(error)
             return
+        # What was made until now stays: the garbage collector need not look through all of it, a tenth of a second in
+        # which nobody is answered, each time that a body has brought many objects.
+        gc.collect()
+        gc.freeze()
         self._engine, self._parts = engine, (writer, learning)
         self._opened.set_result(engine)
 
@@ -115,11 +120,11 @@ class EngineService:
         return self._engine, *self._parts
 
     def submit(self, events: Sequence[Event]) -> Future[Accepted]:
-        """Take events from any thread; done once they are durable, fails with UnavailableError."""
+        """Take decoded events from any thread; done once they are durable, fails with UnavailableError."""
         _, writer, learning = self._running()
         if learning.problem is not None:
             raise UnavailableError("failed", f"learning has stopped: {learning.problem}; see the log, then restart", 60)
-        return writer.submit(events, self._clock.now_ms())
+        return writer.submit(events)
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""

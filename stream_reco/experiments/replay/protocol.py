@@ -137,7 +137,7 @@ class Replay:
                 done = self._loop.ingest(self._batch)
             tally.events += len(self._batch)
             tally.duplicates += done.duplicates
-            tally.dead_letters.update(rejection.reason for rejection in done.rejected)
+            tally.dead_letters.update(done.rejections)
         self._batch, self._users, self._has_retraction, self._targets = [], set(), False, []
         self._watch()
 

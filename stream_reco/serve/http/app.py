@@ -13,6 +13,7 @@ from stream_reco.clock import Clock
 from stream_reco.events import BadEvent
 from stream_reco.metrics import REGISTRY, REQUEST_SECONDS, REQUESTS
 from stream_reco.serve.http.auth import ForbiddenError, Guard
+from stream_reco.serve.http.body_memory import BodyMemory
 from stream_reco.serve.http.dashboard_page import Page
 from stream_reco.serve.http.messages import (
     DisconnectedError,
@@ -24,9 +25,9 @@ from stream_reco.serve.http.messages import (
     Send,
     error_response,
     header,
-    read_body,
 )
 from stream_reco.serve.http.openapi import openapi
+from stream_reco.serve.http.request_body import read_body
 from stream_reco.serve.http.routes import RETRY_AFTER, Handler, Routes
 from stream_reco.serve.service import STOPPING, NotSetUpError, RefusedError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
@@ -57,6 +58,7 @@ class Api:
         self._service = service
         self._settings = settings
         self._guard = Guard(settings)
+        self._memory = BodyMemory(settings.body_memory_megabytes * 1_000_000)
         self._page = Page.load()
         self._schema = openapi(settings)
         self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
@@ -89,13 +91,14 @@ class Api:
             return
         template = "unknown"
         started = time.perf_counter()
+        held = self._memory.hold()
         try:
             route, args = self._match(scope)
             template = route.template
             self._check_access(scope, route)
-            body = b""
+            body: bytes | bytearray = b""
             if route.method == "POST":
-                body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)
+                body = await read_body(scope, receive, self._settings, held)
                 started = time.perf_counter()
             response = await route.handler(HttpRequest(scope, args, body))
         except DisconnectedError:
@@ -105,6 +108,8 @@ class Api:
             response = error_response(HttpError(503, "stopping", STOPPING, RETRY_AFTER))
         except Exception as problem:  # any error becomes an answer, and the server goes on
             response = error_response(_as_http_error(problem))
+        finally:
+            held.release()
         await response.send(send)
         REQUESTS.labels(template, str(response.status)).inc()
         REQUEST_SECONDS.labels(template).observe(time.perf_counter() - started)

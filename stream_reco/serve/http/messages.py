@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,6 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
-DRAINED_BYTES = 64 * 1024 * 1024
-"""Read and dropped of a body that is too long, before the connection is broken."""
 
 
 class HttpError(Exception):
@@ -43,7 +40,7 @@ class HttpRequest:
 
     scope: Scope
     args: tuple[bytes, ...]
-    body: bytes
+    body: bytes | bytearray
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,56 +76,6 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value, "latin-1")
     return None
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float) -> bytes:
-    """The whole body; raises `HttpError` 413 if longer than `limit` bytes, 408 if it takes longer than `seconds`."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    declared = header(scope, b"content-length")
-    keep = not (declared is not None and declared.isdigit() and int(declared) > limit)
-    try:
-        async with asyncio.timeout(seconds):
-            return await _read_parts(message, receive, limit, keep)
-    except TimeoutError:
-        message_text = f"the body did not arrive within {seconds:g} s: send it faster, or in smaller requests"
-        raise HttpError(408, "timeout", message_text, ((b"connection", b"close"),)) from None
-
-
-async def _read_parts(message: Message, receive: Receive, limit: int, keep: bool) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        if message["type"] == "http.disconnect":
-            raise DisconnectedError
-        part = message.get("body", b"")
-        size += len(part)
-        keep = keep and size <= limit
-        if keep:
-            parts.append(part)
-        else:
-            parts.clear()
-        # A body that is too long is still read, up to a bound: clients that write all of it before they read would
-        # otherwise see a broken connection instead of the answer.
-        if not message.get("more_body", False) or size > limit + DRAINED_BYTES:
-            break
-        message = await receive()
-    if not keep:
-        raise _too_large(limit)
-    return b"".join(parts)
-
-
-def _too_large(limit: int) -> HttpError:
-    return HttpError(
-        413,
-        "too_large",
-        f"the body is longer than {limit} bytes: send smaller requests, or raise the setting serve.max_body_bytes",
-        ((b"connection", b"close"),),
-    )
 
 
 def path_id(part: bytes) -> Id:

@@ -64,13 +64,15 @@ ERRORS = {
     404: "Unknown path or item",
     408: "The body did not arrive in time",
     413: "The body is too large",
+    414: "The request target is longer than 16 KiB",
     421: "The Host header names another server",
     429: "Too many events wait to be learned from; Retry-After says when to try again",
+    431: "The head of the request is longer than 64 KiB, or has more than 200 fields",
     500: "The server failed",
     501: "The server cannot store events; the message names the setting",
     503: "The server is not ready; Retry-After says when to try again",
 }
-ALWAYS = (403, 421, 500)
+ALWAYS = (403, 414, 421, 431, 500)
 BODY_ERRORS = (400, 408, 413)
 
 

@@ -9,10 +9,11 @@ import msgspec
 import orjson
 
 from stream_reco.clock import Clock
-from stream_reco.events import BadEvent, Event, Id, check_id, check_time, decode_many
+from stream_reco.events import Id, check_id
 from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
-from stream_reco.metrics import EVENTS_REJECTED
+from stream_reco.serve.http.body_memory import DecodingTurns
+from stream_reco.serve.http.event_bodies import EventBodies
 from stream_reco.serve.http.messages import HttpError, HttpRequest, HttpResponse, path_id, query_int
 from stream_reco.serve.service import Accepted, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
@@ -81,17 +82,18 @@ class Routes:
         self._service = service
         self._clock = clock
         self._settings = settings
-        self._future_ms = int(settings.future_seconds * 1000)
+        self._bodies = EventBodies(settings.max_events, int(settings.future_seconds * 1000))
+        self._turns = DecodingTurns()
 
     async def post_events(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/events`: good events are durable when this answers; bad ones are reported by index."""
         self._check_backlog()
-        now = self._clock.now_ms()
-        events, places, rejected = self._validate(self._decode_events(request.body, now), now)
-        taken = await self._service.accept(events) if events else Accepted(0, 0)
-        rejected += [Rejection(places[r.index], r.reason, r.message) for r in taken.rejected]
-        rejected.sort(key=lambda rejection: rejection.index)
-        return HttpResponse(_ENCODER.encode(Accepted(taken.accepted, taken.duplicates, rejected)))
+        async with self._turns.turn(len(request.body)):
+            decoded = await self._bodies.decode(request.body, self._clock.now_ms())
+            events, places = decoded.events, decoded.places
+            taken = await self._service.accept(events) if events else Accepted(0, 0)
+        later = [Rejection(places[one.index], one.reason, one.message) for one in taken.rejected]
+        return HttpResponse(_ENCODER.encode(decoded.rejections.answer(taken.accepted, taken.duplicates, later)))
 
     async def recommend(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/recommend`."""
@@ -141,36 +143,6 @@ class Routes:
             message = f"{backlog} events wait to be learned from: send again after the seconds in Retry-After"
             raise HttpError(429, "backlog", message, RETRY_AFTER)
 
-    def _decode_events(self, body: bytes, now: int) -> Sequence[Event | BadEvent]:
-        try:
-            decoded = decode_many(body, arrived_at=now)
-        except BadEvent as bad:
-            raise HttpError(400, bad.reason, str(bad)) from None
-        if len(decoded) > self._settings.max_events:
-            raise HttpError(
-                400, "batch", f"the batch has {len(decoded)} events: send at most {self._settings.max_events} at a time"
-            )
-        return decoded
-
-    def _validate(
-        self, decoded: Sequence[Event | BadEvent], now: int
-    ) -> tuple[list[Event], list[int], list[Rejection]]:
-        events: list[Event] = []
-        places: list[int] = []
-        rejected: list[Rejection] = []
-        for index, event in enumerate(decoded):
-            try:
-                if isinstance(event, BadEvent):
-                    raise event
-                check_time(event, now, self._future_ms)
-            except BadEvent as bad:
-                EVENTS_REJECTED.labels(bad.reason).inc()
-                rejected.append(Rejection(index, bad.reason, str(bad)))
-            else:
-                events.append(event)
-                places.append(index)
-        return events, places, rejected
-
     def _check_k(self, k: int) -> None:
         if not 1 <= k <= self._settings.max_k:
             raise HttpError(400, "k", f"k is {k}: it must be between 1 and {self._settings.max_k}")
@@ -183,7 +155,7 @@ class Routes:
                 check_id(value, f"{what}[{position}]")
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes | bytearray) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as problem:

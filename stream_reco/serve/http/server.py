@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 import uvicorn
 
 from stream_reco.serve.http.app import Api
+from stream_reco.serve.http.connection import BoundedConnection
 
 CONNECTIONS_WAITING = 2048
 """Backlog of the listening socket; uvicorn's default."""
@@ -65,6 +66,7 @@ class HttpServer:
         """Answer requests from now on."""
         config = uvicorn.Config(
             cast(Any, api),  # uvicorn's type for applications names every message; ours are plain mappings
+            http=BoundedConnection,
             lifespan="off",
             ws="none",
             log_config=None,

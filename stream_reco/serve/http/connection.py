@@ -1,0 +1,157 @@
+"""One connection: uvicorn's protocol, with bounds on what comes before a request and on how long it may take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stream_reco.serve.http.messages import HttpError, error_response
+
+MOST_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; also what may come between two parts of a body, such as trailers."""
+MOST_HEADERS = 200
+MOST_TARGET_BYTES = 16 * 1024
+HEAD_SECONDS = 30.0
+"""For a whole head, from the opening of the connection, or from the first byte after an answer."""
+LINGER_SECONDS = 2.0
+"""Reading and dropping after a refusal: a connection that is closed with bytes unread loses the answer on its way."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """Refuses a head that is too large before it is buffered, and closes connections that bring none.
+
+    The parser joins the pieces of a header as they come, so that bytes are counted before it sees them: those since
+    the last request or part of a body.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._unused_bytes = 0
+        self._fields = 0
+        self._head_bytes = 0
+        self._has_used = False
+        self._refusal: HttpError | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        if self._refusal is not None:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        at = 0
+        while at < len(data) and self._refusal is None and not self.transport.is_closing():
+            room = MOST_HEAD_BYTES - self._unused_bytes
+            if room <= 0:
+                self._refuse(_too_many_bytes())
+                return
+            piece = data if len(data) <= room else data[at : at + room]
+            at += len(piece)
+            self._has_used = False
+            super().data_received(piece)
+            self._unused_bytes = 0 if self._has_used else self._unused_bytes + len(piece)
+        if self._refusal is None and (self.cycle is None or self.cycle.response_complete):
+            self._watch()
+
+    # --- what the parser finds; an error raised here reaches `send_400_response`
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._fields = self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MOST_TARGET_BYTES:
+            message = f"the request target is longer than {MOST_TARGET_BYTES} bytes: send ids and filters in a body"
+            self._refusal = HttpError(414, "target", message)
+            raise self._refusal
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._head_bytes += len(name) + len(value) + len(b": \r\n")
+        if self._fields > MOST_HEADERS:
+            message = f"there are more than {MOST_HEADERS} header fields: leave out cookies and other needless ones"
+            self._refusal = HttpError(431, "headers", message)
+            raise self._refusal
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) + self._head_bytes > MOST_HEAD_BYTES:
+            self._refusal = _too_many_bytes()
+            raise self._refusal
+        self._has_used = True
+        self._unwatch()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._has_used = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._has_used = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser stopped at; uvicorn calls it for every error that it raised."""
+        if self._refusal is None:
+            super().send_400_response(msg)
+        else:
+            self._refuse(self._refusal)
+
+    # --- the end of a connection
+
+    def _refuse(self, refusal: HttpError) -> None:
+        """Answer, unless the connection owes an earlier answer, then drop what comes for a while, and close."""
+        self._refusal = refusal
+        self._unwatch()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        self.transport.write(_as_bytes(refusal))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _watch(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self._unused_bytes and not self.transport.is_closing():
+            message = f"the head of the request did not arrive within {HEAD_SECONDS:g} s: send it faster"
+            self._refuse(HttpError(408, "timeout", message))
+        else:
+            self.transport.close()
+
+
+def _too_many_bytes() -> HttpError:
+    return HttpError(431, "headers", f"the head of the request is longer than {MOST_HEAD_BYTES} bytes: send less")
+
+
+def _as_bytes(refusal: HttpError) -> bytes:
+    response = error_response(refusal)
+    return (
+        b"HTTP/1.1 %d %b\r\n" % (response.status, _PHRASES[response.status])
+        + b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(response.body))
+        + b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        + response.body
+    )
+
+
+_PHRASES = {408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}

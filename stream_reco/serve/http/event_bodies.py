@@ -1,0 +1,109 @@
+"""The events of a request body: counted, decoded and checked once; large or bad bodies off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from stream_reco.events import BadEvent, Event, check_time, decode_many
+from stream_reco.events.decode import MAX_EVENT_BYTES, decode_good
+from stream_reco.serve.event_validation import Rejections
+from stream_reco.serve.http.json_array import ArrayElements, NotAnArrayError, elements_of
+from stream_reco.serve.http.messages import HttpError
+
+INLINE_BYTES = 64 * 1024
+"""Bodies decoded on the event loop: at most half a millisecond; a thread takes a tenth of one to be woken."""
+SLICE_EVENTS = 128
+SLICE_BYTES = 256 * 1024
+"""Elements decoded in one go, which holds up all other threads: about a millisecond, and ten where they are wild."""
+
+
+@dataclass
+class DecodedEvents:
+    """The good events of a body, the index of each in it, and what was rejected."""
+
+    events: list[Event] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    rejections: Rejections = field(default_factory=Rejections)
+
+
+class EventBodies:
+    """Decodes bodies: small ones that are good at once, the others in slices on one thread."""
+
+    def __init__(self, most_events: int, future_ms: int) -> None:
+        self._most_events = most_events
+        self._future_ms = future_ms
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+        self._thread.submit(elements_of, b"[]", 1)  # compiles or loads the kernel before a body needs it
+
+    async def decode(self, body: bytes | bytearray, now: int) -> DecodedEvents:
+        """The events of a body that came at `now` (ms, wall clock). Raises `HttpError` 400 where it is no batch."""
+        # There are at most as many elements as commas, and one.
+        if len(body) <= INLINE_BYTES and body.count(b",") < self._most_events:
+            decoded = self._decode_good(body, now)
+            if decoded is not None:
+                return decoded
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, body, now)
+
+    def _decode_good(self, body: bytes | bytearray, now: int) -> DecodedEvents | None:
+        """None where anything is bad: what is wrong takes longer to find."""
+        try:
+            events = decode_good(body)
+            for event in events:
+                check_time(event, now, self._future_ms)
+        except (ValueError, RecursionError):
+            return None
+        return DecodedEvents(events, list(range(len(events))))
+
+    def _decode(self, body: bytes | bytearray, now: int) -> DecodedEvents:
+        try:
+            found = elements_of(body, self._most_events)
+        except NotAnArrayError as problem:
+            raise HttpError(400, "json", str(problem)) from None
+        if found.count > self._most_events:
+            message = f"the batch has {found.count} events: send at most {self._most_events} at a time"
+            raise HttpError(400, "batch", message)
+        decoded = DecodedEvents()
+        index = 0
+        for start, end, count in _slices(found):
+            try:
+                self._decode_slice(body[start:end], count, now, index, decoded)
+            except BadEvent as bad:
+                raise HttpError(400, bad.reason, str(bad)) from None
+            index += count
+        return decoded
+
+    def _decode_slice(self, part: bytes | bytearray, count: int, now: int, index: int, decoded: DecodedEvents) -> None:
+        """Raises BadEvent where it is no JSON."""
+        if len(part) > MAX_EVENT_BYTES:
+            message = f"an event of {len(part)} bytes: the limit is {MAX_EVENT_BYTES}; send less"
+            decoded.rejections.add(index, BadEvent("too_large", message))
+            return
+        found = decode_many(b"[" + part + b"]", arrived_at=now)
+        if len(found) != count:
+            raise BadEvent("json", "not JSON: a comma of the array has no event behind it")
+        for place, event in enumerate(found, index):
+            try:
+                if isinstance(event, BadEvent):
+                    raise event
+                check_time(event, now, self._future_ms)
+            except BadEvent as bad:
+                decoded.rejections.add(place, bad)
+            else:
+                decoded.events.append(event)
+                decoded.places.append(place)
+
+
+def _slices(found: ArrayElements) -> Iterator[tuple[int, int, int]]:
+    """Start, end and number of elements of slices that are short in both; one longer element is a slice of its own."""
+    start, last, count = found.first, found.first, 0
+    for end in found.ends.tolist():
+        if count and (count == SLICE_EVENTS or end - start > SLICE_BYTES):
+            yield start, last, count
+            start, count = last + 1, 0
+        count += 1
+        last = end
+    if count:
+        yield start, last, count
