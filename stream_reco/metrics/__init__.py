@@ -40,9 +40,12 @@ from stream_reco.metrics.quality import PROGRESSIVE
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
     CANDIDATES,
+    QUEUE_SECONDS,
+    QUEUED_REQUESTS,
     REQUEST_SECONDS,
     REQUESTS,
     SERVED_SLATES,
+    SHED_REQUESTS,
     SLATE_ITEMS,
     USER_COPIES,
     USER_STATES,
@@ -142,6 +145,9 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "FRESHNESS_SECONDS",
     "REQUESTS",
     "REQUEST_SECONDS",
+    "QUEUED_REQUESTS",
+    "QUEUE_SECONDS",
+    "SHED_REQUESTS",
     "CANDIDATES",
     "SLATE_ITEMS",
     "SERVED_SLATES",

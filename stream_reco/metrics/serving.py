@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from stream_reco.metrics.registry import FAST, REGISTRY
 
@@ -19,6 +19,22 @@ REQUEST_SECONDS: Final = Histogram(
     "Seconds from a request's last byte in to its answer's last byte out, by route template.",
     ["route"],
     buckets=FAST,
+    registry=REGISTRY,
+)
+QUEUED_REQUESTS: Final = Gauge(
+    "stream_reco_queued_requests", "HTTP requests that wait to be computed.", registry=REGISTRY
+)
+QUEUE_SECONDS: Final = Histogram(
+    "stream_reco_queue_seconds",
+    "Seconds that HTTP requests waited until they were computed.",
+    buckets=FAST,
+    registry=REGISTRY,
+)
+SHED_REQUESTS: Final = Counter(
+    "stream_reco_shed_requests_total",
+    "HTTP requests that were not computed, by reason: full (too many waited), late (it waited too long), gone (its"
+    " client had disconnected).",
+    ["reason"],
     registry=REGISTRY,
 )
 CANDIDATES: Final = Counter(

@@ -8,7 +8,8 @@ from typing import Protocol
 import msgspec
 
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status
 
@@ -67,15 +68,8 @@ class Service(Protocol):
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable. Indexes of rejections count within `events`."""
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None,
-        exclude: Sequence[Id],
-        filters: Mapping[str, FeatureValue] | None,
-    ) -> Slate:
-        """At most `k` items for the user."""
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version; fails as a whole where one of them fails."""
 
     def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
         """Calibrated probabilities, one for each of `item_ids`, in their order."""

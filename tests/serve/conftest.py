@@ -11,11 +11,12 @@ import pytest
 
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
 from stream_reco.serve.status import Status, starting_status
 
@@ -55,18 +56,14 @@ class ToyService:
     def _items(self) -> list[Id]:
         return list(dict.fromkeys(event.item_id for event in reversed(self.events) if hasattr(event, "item_id")))
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None,
-        exclude: Sequence[Id],
-        filters: Mapping[str, FeatureValue] | None,
-    ) -> Slate:
-        self.asked.append((user_id, k, context, exclude, filters))
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        return [self._slate(one) for one in requests]
+
+    def _slate(self, request: Request) -> Slate:
+        self.asked.append((request.user_id, request.k, request.context, request.exclude, request.filters))
         if self.fails:
             raise self.fails
-        items = [item for item in self._items() if item not in exclude][:k]
+        items = [item for item in self._items() if item not in request.exclude][: request.k]
         slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else None) for i, item in enumerate(items)]
         return Slate("r-1", 7, slots)
 

@@ -19,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
+RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
 DRAINED_BYTES = 64 * 1024 * 1024
 """Read and dropped of a body that is too long, before the connection is broken."""
 
@@ -39,11 +40,16 @@ class DisconnectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, its body read: `args` are the path's variable parts, still percent-encoded."""
+    """One request, its body read: `args` are the path's variable parts, still percent-encoded.
+
+    `receive` tells whether the client has gone; `arrived` is when the last byte was read, on `time.perf_counter`.
+    """
 
     scope: Scope
     args: tuple[bytes, ...]
     body: bytes
+    receive: Receive
+    arrived: float
 
 
 @dataclass(frozen=True, slots=True)

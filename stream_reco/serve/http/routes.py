@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -13,13 +14,14 @@ from stream_reco.events import BadEvent, Event, Id, check_id, check_time, decode
 from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
 from stream_reco.metrics import EVENTS_REJECTED
-from stream_reco.serve.http.messages import HttpError, HttpRequest, HttpResponse, path_id, query_int
+from stream_reco.serve.http.messages import RETRY_AFTER, HttpError, HttpRequest, HttpResponse, path_id, query_int
+from stream_reco.serve.http.request_queue import RequestQueue
 from stream_reco.serve.service import Accepted, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
-RETRY_AFTER = ((b"retry-after", b"1"),)
 DEFAULT_SIMILAR = 10
 
 
@@ -77,10 +79,11 @@ _ENCODER = msgspec.json.Encoder()
 class Routes:
     """The handlers of `/v1`, over one service."""
 
-    def __init__(self, service: Service, clock: Clock, settings: ServeSettings) -> None:
+    def __init__(self, service: Service, clock: Clock, settings: ServeSettings, queue: RequestQueue) -> None:
         self._service = service
         self._clock = clock
         self._settings = settings
+        self._queue = queue
         self._future_ms = int(settings.future_seconds * 1000)
 
     async def post_events(self, request: HttpRequest) -> HttpResponse:
@@ -99,7 +102,8 @@ class Routes:
         check_id(wanted.user_id, "user_id")
         self._check_k(wanted.k)
         self._check_ids(wanted.exclude, "exclude")
-        slate = self._service.recommend(wanted.user_id, wanted.k, wanted.context, wanted.exclude, wanted.filters)
+        asked = Request(wanted.user_id, wanted.k, None, wanted.context, wanted.exclude, wanted.filters)
+        slate = await self._queue.slate(request, asked)
         return HttpResponse(_ENCODER.encode(slate))
 
     async def score(self, request: HttpRequest) -> HttpResponse:
@@ -107,7 +111,8 @@ class Routes:
         wanted = _decode(_SCORE, request.body)
         check_id(wanted.user_id, "user_id")
         self._check_ids(wanted.item_ids, "item_ids")
-        scores = self._service.score(wanted.user_id, wanted.item_ids, wanted.context)
+        score = partial(self._service.score, wanted.user_id, wanted.item_ids, wanted.context)
+        scores = await self._queue.compute(request, score)
         return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def similar(self, request: HttpRequest) -> HttpResponse:
@@ -115,7 +120,7 @@ class Routes:
         item_id = path_id(request.args[0])
         k = query_int(request.scope, "k", DEFAULT_SIMILAR)
         self._check_k(k)
-        found = self._service.similar(item_id, k)
+        found = await self._queue.compute(request, partial(self._service.similar, item_id, k))
         if found is None:
             raise HttpError(404, "item", f"unknown item {item_id!r}: no event has mentioned it")
         return HttpResponse(_ENCODER.encode(SimilarItems(item_id, list(found))))
@@ -123,7 +128,8 @@ class Routes:
     async def interests(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/users/{id}/interests`."""
         user_id = path_id(request.args[0])
-        return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(self._service.interests(user_id)))))
+        found = await self._queue.compute(request, partial(self._service.interests, user_id))
+        return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(found))))
 
     async def forget(self, request: HttpRequest) -> HttpResponse:
         """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""
