@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 
 from stream_reco.events import Event, Id, encode
@@ -20,16 +21,20 @@ _CONFIG = "[retrieve]\n" + "".join(
     f"{name} = {getattr(RETRIEVE, name)}\n" for name in ("trending", "tower", "interests", "fresh", "limit")
 )
 _READY_SECONDS = 240
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[int]:
-    """The real server on a free port, ready."""
+def server(folder: Path, root: Path = ROOT) -> Iterator[int]:
+    """The real server on a free port, ready; that of the checkout `root`."""
     (folder / "bench.toml").write_text(_CONFIG)
     command = [sys.executable, "-m", "stream_reco.cli", "serve", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--config", str(folder / "bench.toml")], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--config", str(folder / "bench.toml")],
+        cwd=root,
+        env=environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None
