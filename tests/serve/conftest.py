@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
 from stream_reco.serve.status import Status, starting_status
 
 NOW = 1_507_000_000_000
+TURN_SECONDS = 5.0
 
 
 @dataclass
@@ -33,6 +35,10 @@ class ToyService:
     is_ready: bool = True
     refuses: str | None = None
     fails: Exception | None = None
+    turns: threading.Semaphore | None = None
+    """Where there is one, slates wait for it, however many are made at once."""
+    begun: int = 0
+    """How often slates were begun to be made."""
 
     def ready(self) -> bool:
         return self.is_ready
@@ -57,6 +63,9 @@ class ToyService:
         return list(dict.fromkeys(event.item_id for event in reversed(self.events) if hasattr(event, "item_id")))
 
     def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        self.begun += 1
+        if self.turns is not None:
+            self.turns.acquire(timeout=TURN_SECONDS)
         return [self._slate(one) for one in requests]
 
     def _slate(self, request: Request) -> Slate:

@@ -91,6 +91,7 @@ class Api:
             await send({"type": "websocket.close"})
         if scope["type"] != "http":
             return
+        self._queue.notice()
         template = "unknown"
         started = time.perf_counter()
         try:

@@ -68,7 +68,7 @@ ERRORS = {
     429: "Too many events wait to be learned from; Retry-After says when to try again",
     500: "The server failed",
     501: "The server cannot store events; the message names the setting",
-    503: "The server is not ready; Retry-After says when to try again",
+    503: "The server is not ready, or too many requests wait; Retry-After says when to try again",
 }
 ALWAYS = (403, 421, 500)
 BODY_ERRORS = (400, 408, 413)

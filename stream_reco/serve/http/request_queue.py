@@ -1,7 +1,7 @@
 """The queue of requests that must be computed: bounded by number and by age, newest first under pressure.
 
-All of it is on the event loop's thread. One portion is computed in each turn of the loop, so that what comes and who
-leaves is noticed between two portions, and requests that need no computing are answered there. Requests that cannot be
+All of it is on the event loop's thread. Between two portions the loop reads its sockets, so that what comes and who
+leaves is noticed, and requests that need no computing are answered. Requests that cannot be
 answered in time are refused early, because a server that computes for clients that have given up answers nobody:
 newest first while the oldest waits for too long is the adaptive LIFO of Maurer, "Fail at Scale" (ACM Queue 13(8),
 2015), and 0.1 s of waiting as the sign of a queue that does not drain is the interval of Nichols and Jacobson,
@@ -35,6 +35,12 @@ SLATES_AT_ONCE = 8
 """Slates that are computed together: eight take some four times as long as one; more gain little and delay others."""
 PRESSURE_SECONDS = 0.1
 """While the oldest request has waited for longer than this, the newest is computed first."""
+QUIET_TURNS = 4
+"""Turns of the loop without a request after which nothing is left to be read: in one a connection is accepted, in the
+next it is made, then read, then answered. uvloop accepts a single connection a turn: with fewer turns than connections
+requests would grow old where nobody sees them."""
+LISTENING_SECONDS = 0.02
+"""Between two portions at most, so that a flood of requests to refuse leaves time to compute."""
 MESSAGES_READ = 3
 """Of a client that may have gone; before it waits, a server gives at most an empty body and the end."""
 
@@ -68,9 +74,15 @@ class RequestQueue:
         self._elapsed = elapsed
         self._waiting: deque[_Waiting] = deque()
         self._turning = False
+        self._seen = False
+        self._quiet, self._listen_until = 0, 0.0
         message = f"{self._most} requests wait already: try again after the seconds in Retry-After"
         self._full = HttpError(503, "overloaded", message, RETRY_AFTER)
         self._refusal = error_response(self._full)
+
+    def notice(self) -> None:
+        """Note that a request has come, of whatever kind: there may be more to be read before the next portion."""
+        self._seen = True
 
     def refusal(self) -> HttpResponse | None:
         """The answer to a request that finds the queue full, which costs next to nothing; None if there is room."""
@@ -112,10 +124,23 @@ class RequestQueue:
         if portion:
             _answer(portion, self._slates)
         QUEUED_REQUESTS.set(len(self._waiting))
-        self._turning = bool(self._waiting)
-        if self._turning:
-            # Sockets are read between two turns of the loop; what was read is in the queue after one turn more.
-            loop.call_soon(loop.call_soon, self._turn, loop)
+        self._quiet, self._listen_until = 0, self._elapsed() + LISTENING_SECONDS
+        loop.call_soon(self._listen, loop)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the loop read its sockets until nothing comes any more, and then compute the next portion, if any.
+
+        What came while a portion was computed is read before the next one even where the queue is empty: it would be
+        computed one by one else, however many wait behind it.
+        """
+        self._quiet = 0 if self._seen else self._quiet + 1
+        self._seen = False
+        if self._quiet < QUIET_TURNS and self._elapsed() < self._listen_until:
+            loop.call_soon(self._listen, loop)
+        elif self._waiting:
+            self._turn(loop)
+        else:
+            self._turning = False
 
     def _shed_late(self, now: float) -> None:
         while self._waiting and now - self._waiting[0].arrived > self._seconds:
