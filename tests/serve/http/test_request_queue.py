@@ -130,9 +130,14 @@ def test_a_request_alone_is_computed_alone_and_those_that_wait_together() -> Non
 def test_what_is_no_slate_is_computed_in_its_turn() -> None:
     async def talk() -> World:
         world = World()
+
+        def score() -> float:
+            world.portions.append(["score"])
+            return 0.5
+
         world.ask(1)
         world.ask(2)
-        world.ask("score", call=lambda: world.portions.append(["score"]) or 0.5)
+        world.ask("score", call=score)
         world.ask(3)
         await world.settle()
         return world
