@@ -56,7 +56,10 @@ class NotSetUpError(RuntimeError):
 
 
 class Service(Protocol):
-    """The loop as the API sees it. All methods are called on the event loop's thread and must not block it for long."""
+    """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
+
+    What is computed (`recommend_many`, `score`, `similar`, `interests`) may be called on another, never two at once.
+    """
 
     @property
     def backlog(self) -> int:

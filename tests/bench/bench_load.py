@@ -31,6 +31,8 @@ SECONDS = 5.0
 """For which each rate is offered."""
 IN_TIME = 1.0
 """Seconds within which an answer counts."""
+WINDOW = 0.25
+"""Seconds of the windows by which recovery is told."""
 SATURATION_SECONDS = 4.0
 _CONNECTIONS = 16_384
 _CALM_MS, _CALM_SECONDS = 100.0, 60
@@ -68,10 +70,16 @@ def _curve(port: int, saturation: float, timeout: float, seconds: float) -> dict
         "offered": dict(sorted(points.items())),
         "peak_goodput": peak,
         "goodput_over_peak_at_3": points[f"{OVERLOAD:g}"]["goodput"] / peak,
-        "recovery_seconds": max(
-            (one.due - seconds for one in outcomes if one.due >= seconds and not _good(one)), default=0
-        ),
+        "recovery_seconds": _recovery([one for one in outcomes if one.due >= seconds], seconds),
     }
+
+
+def _recovery(outcomes: Sequence[Outcome], since: float) -> float:
+    """Seconds after `since` from which on nine of ten requests of every window were answered in time."""
+    windows: dict[int, list[bool]] = {}
+    for one in outcomes:
+        windows.setdefault(int((one.due - since) / WINDOW), []).append(_good(one))
+    return max(((place + 1) * WINDOW for place, good in windows.items() if np.mean(good) < 0.9), default=0.0)
 
 
 def _good(one: Outcome) -> bool:

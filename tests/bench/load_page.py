@@ -32,8 +32,8 @@ that wait for each answer before they ask again, of the same server a moment bef
 _READING = """\
 - The crowd runs in a process of its own on the cores that the server has too. At four times saturation it takes a part
   of them that the server lacks, and what refusals cost comes on top of it.
-- Recovery: the last request that was not answered in time, after the rate has fallen from three times saturation to a
-  half; seconds since then.
+- Recovery: the rate falls from three times saturation to a half; seconds from then until nine of ten requests of each
+  quarter of a second are answered in time.
 - Before, a server answered requests in the order in which they came, however old, and whether or not the client was
   still there. With a timeout of five seconds most answers came, and came too late."""
 

@@ -1,7 +1,8 @@
 """The queue of requests that must be computed: bounded by number and by age, newest first under pressure.
 
-All of it is on the event loop's thread. Between two portions the loop reads its sockets, so that what comes and who
-leaves is noticed, and requests that need no computing are answered. Requests that cannot be
+A request that comes alone is computed on the event loop's thread, at once. Where others wait, one thread computes
+portion after portion, and the loop goes on reading: it sees what comes and who leaves, refuses, and answers what needs
+no computing. Requests that cannot be
 answered in time are refused early, because a server that computes for clients that have given up answers nobody:
 newest first while the oldest waits for too long is the adaptive LIFO of Maurer, "Fail at Scale" (ACM Queue 13(8),
 2015), and 0.1 s of waiting as the sign of a queue that does not drain is the interval of Nichols and Jacobson,
@@ -14,7 +15,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from stream_reco.metrics import QUEUE_SECONDS, QUEUED_REQUESTS, SHED_REQUESTS
@@ -45,6 +48,7 @@ MESSAGES_READ = 3
 """Of a client that may have gone; before it waits, a server gives at most an empty body and the end."""
 
 T = TypeVar("T")
+_Outcome = tuple[object, Exception | None]
 Slates = Callable[[Sequence[Request]], Sequence[Slate]]
 
 
@@ -59,8 +63,9 @@ class _Waiting:
 
 
 class RequestQueue:
-    """Computes requests in turns of the running event loop; `slates` makes several slates at once.
+    """Has requests computed, one portion at a time; `slates` makes several slates at once, on whichever thread.
 
+    For one event loop, and to be called on its thread.
     `elapsed` gives the seconds by which ages are measured, those of `HttpRequest.arrived`.
     """
 
@@ -74,6 +79,7 @@ class RequestQueue:
         self._elapsed = elapsed
         self._waiting: deque[_Waiting] = deque()
         self._turning = False
+        self._thread = ThreadPoolExecutor(1, "computing")
         self._seen = False
         self._quiet, self._listen_until = 0, 0.0
         message = f"{self._most} requests wait already: try again after the seconds in Retry-After"
@@ -121,11 +127,27 @@ class RequestQueue:
         now = self._elapsed()
         self._shed_late(now)
         portion = self._take(now)
-        if portion:
-            _answer(portion, self._slates)
         QUEUED_REQUESTS.set(len(self._waiting))
+        if self._waiting or len(portion) > 1:
+            # One that is alone is not handed to the thread and back: that takes as long as some per cent of a slate.
+            computed = loop.run_in_executor(self._thread, _outcomes, portion, self._slates)
+            computed.add_done_callback(partial(self._computed, loop, portion))
+            return
+        _deliver(portion, _outcomes(portion, self._slates) if portion else ())
         self._quiet, self._listen_until = 0, self._elapsed() + LISTENING_SECONDS
         loop.call_soon(self._listen, loop)
+
+    def _computed(
+        self, loop: asyncio.AbstractEventLoop, portion: list[_Waiting], computed: asyncio.Future[list[_Outcome]]
+    ) -> None:
+        _deliver(portion, computed.result())
+        self._next(loop)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting:
+            self._turn(loop)
+        else:
+            self._turning = False
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the loop read its sockets until nothing comes any more, and then compute the next portion, if any.
@@ -137,10 +159,8 @@ class RequestQueue:
         self._seen = False
         if self._quiet < QUIET_TURNS and self._elapsed() < self._listen_until:
             loop.call_soon(self._listen, loop)
-        elif self._waiting:
-            self._turn(loop)
         else:
-            self._turning = False
+            self._next(loop)
 
     def _shed_late(self, now: float) -> None:
         while self._waiting and now - self._waiting[0].arrived > self._seconds:
@@ -190,22 +210,27 @@ def has_gone(receive: Receive) -> bool:
     return False
 
 
-def _answer(portion: Sequence[_Waiting], slates: Slates) -> None:
+def _outcomes(portion: Sequence[_Waiting], slates: Slates) -> list[_Outcome]:
     """Compute a portion; where slates fail together each is made alone, so that an error is only its own request's."""
     try:
-        answers = _compute(portion, slates)
+        return [(answer, None) for answer in _compute(portion, slates)]
     except Exception as error:  # any error becomes the answer of the request that caused it
         if len(portion) == 1:
-            portion[0].answer.set_exception(error)
-            return
-        for one in portion:
-            _answer([one], slates)
-        return
-    for one, answer in zip(portion, answers, strict=True):
-        one.answer.set_result(answer)
+            return [(None, error)]
+        return [_outcomes([one], slates)[0] for one in portion]
 
 
 def _compute(portion: Sequence[_Waiting], slates: Slates) -> Sequence[object]:
     if len(portion) == 1 and not isinstance(portion[0].wanted, Request):
         return [portion[0].wanted()]
     return slates([one.wanted for one in portion if isinstance(one.wanted, Request)])
+
+
+def _deliver(portion: Sequence[_Waiting], outcomes: Sequence[_Outcome]) -> None:
+    for one, (answer, error) in zip(portion, outcomes, strict=True):
+        if one.answer.done():  # its task was cancelled meanwhile
+            continue
+        if error is None:
+            one.answer.set_result(answer)
+        else:
+            one.answer.set_exception(error)
