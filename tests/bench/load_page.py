@@ -34,8 +34,7 @@ _READING = """\
   of them that the server lacks, and what refusals cost comes on top of it.
 - Recovery: the rate falls from three times saturation to a half; seconds from then until nine of ten requests of each
   quarter of a second are answered in time.
-- Before, a server answered requests in the order in which they came, however old, and whether or not the client was
-  still there. With a timeout of five seconds most answers came, and came too late."""
+- Before, a server answered requests in the order in which they came, however old."""
 
 
 def page_of(
@@ -85,7 +84,7 @@ def _goals(after: Figures, before: Figures) -> Iterator[str]:
 
 def _rates(after: Figures, before: Figures, timeout: str) -> Iterator[str]:
     yield (
-        "| of saturation | offered a second | in time a second | refused at once a second | gave up a second"
+        "| of saturation | offered a second | in time a second | refused a second | gave up a second"
         " | p50 of slates, ms | before: offered | in time | gave up | p50, ms |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
