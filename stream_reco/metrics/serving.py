@@ -26,6 +26,22 @@ BODY_BYTES: Final = Gauge(
     "Bytes of request bodies that are held, of serve.body_memory_megabytes.",
     registry=REGISTRY,
 )
+QUEUED_REQUESTS: Final = Gauge(
+    "stream_reco_queued_requests", "HTTP requests that wait to be computed.", registry=REGISTRY
+)
+QUEUE_SECONDS: Final = Histogram(
+    "stream_reco_queue_seconds",
+    "Seconds that HTTP requests waited until they were computed.",
+    buckets=FAST,
+    registry=REGISTRY,
+)
+SHED_REQUESTS: Final = Counter(
+    "stream_reco_shed_requests_total",
+    "HTTP requests that were not computed, by reason: full (too many waited), late (it waited too long), gone (its"
+    " client had disconnected).",
+    ["reason"],
+    registry=REGISTRY,
+)
 CANDIDATES: Final = Counter(
     "stream_reco_candidates_total", "Candidates that a source brought into the blend.", ["source"], registry=REGISTRY
 )

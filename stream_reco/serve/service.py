@@ -9,7 +9,8 @@ from typing import Protocol
 import msgspec
 
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status
 
@@ -68,7 +69,10 @@ class NotSetUpError(RuntimeError):
 
 
 class Service(Protocol):
-    """The loop as the API sees it. All methods are called on the event loop's thread and must not block it for long."""
+    """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
+
+    What is computed (`recommend_many`, `score`, `similar`, `interests`) may be called on another, never two at once.
+    """
 
     @property
     def backlog(self) -> int:
@@ -80,15 +84,8 @@ class Service(Protocol):
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None,
-        exclude: Sequence[Id],
-        filters: Mapping[str, FeatureValue] | None,
-    ) -> Slate:
-        """At most `k` items for the user."""
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version; fails as a whole where one of them fails."""
 
     def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
         """Calibrated probabilities, one for each of `item_ids`, in their order."""

@@ -43,6 +43,10 @@ class ServeSettings:
     """Most items in one score request, and in `exclude`."""
     max_backlog: Positive = 1_000_000
     """Events that wait to be learned from before new ones are answered with 429."""
+    queue_requests: Positive = 100
+    """Requests that wait to be computed before others are answered with 503; status and health never wait."""
+    queue_seconds: Annotated[float, Meta(gt=0)] = 0.5
+    """How long a request may wait to be computed before it is answered with 503."""
     future_seconds: Annotated[float, Meta(ge=0)] = 300.0
     """An event further ahead of the clock than this is rejected."""
     body_seconds: Annotated[float, Meta(gt=0)] = 30.0

@@ -108,21 +108,22 @@ def bench_http(loaded: int, seconds: float = 5.0) -> dict[str, object]:
         singles = _timed(lambda event: client.send([event]), events[loaded : loaded + 300])
         wait_until(lambda: events_of(client) == ITEMS + loaded + 300 and has_learned(client))
         loaded_seconds = perf_counter() - start
-        _asking(port, 1, 1.0)
+        asking(port, 1, 1.0)
         figures: dict[str, object] = {
             "events_by_1000_per_second": loaded / sending,
             "events_one_at_a_time_per_second": len(singles) / sum(singles),
             "events_until_learned_per_second": loaded / loaded_seconds,
-            "recommend_1_client": _asking(port, 1, seconds),
-            "recommend_8_clients": _asking(port, 8, seconds),
+            "recommend_1_client": asking(port, 1, seconds),
+            "recommend_8_clients": asking(port, 8, seconds),
         }
         with _arriving(port, events[loaded + 300 :], 200):
-            figures["recommend_1_client_while_200_events_arrive_a_second"] = _asking(port, 1, seconds)
-            figures["recommend_8_clients_while_200_events_arrive_a_second"] = _asking(port, 8, seconds)
+            figures["recommend_1_client_while_200_events_arrive_a_second"] = asking(port, 1, seconds)
+            figures["recommend_8_clients_while_200_events_arrive_a_second"] = asking(port, 8, seconds)
         return figures
 
 
-def _asking(port: int, clients: int, seconds: float) -> dict[str, float]:
+def asking(port: int, clients: int, seconds: float) -> dict[str, float]:
+    """Slates for clients that each wait for their answer before they ask again."""
     taken: list[list[float]] = [[] for _ in range(clients)]
     until = perf_counter() + seconds
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 
 from stream_reco.events import Event, Id, encode
@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def server(folder: Path, root: Path = ROOT) -> Iterator[int]:
-    """The real server of the tree at `root` on a free port, ready."""
+    """The real server on a free port, ready; that of the checkout `root`."""
     (folder / "bench.toml").write_text(_CONFIG)
     command = [sys.executable, "-m", "stream_reco.cli", "serve", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(
         [*command, "--config", str(folder / "bench.toml")],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         text=True,
     )

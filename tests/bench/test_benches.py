@@ -12,9 +12,11 @@ from stream_reco.events import Action, ItemEvent, validate
 from tests.bench import (
     bench_freshness,
     bench_labels,
+    bench_load,
     bench_loop,
     bench_serve,
     bench_table,
+    load_page,
     table_page,
     table_pauses,
     table_sizes,
@@ -99,3 +101,22 @@ def test_the_table_is_measured_and_its_page_written(monkeypatch: pytest.MonkeyPa
     assert "](table.svg)" in page
     assert (tmp_path / "table.svg").read_bytes().startswith(b"<?xml")
     assert json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))["machine"]["cores"]
+
+
+@pytest.mark.timeout(200)
+def test_load_is_offered_and_its_page_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_load, "TIMES", (0.5, 4.0))
+    monkeypatch.setattr(bench_load, "SATURATION_SECONDS", 0.5)
+    figures: Any = bench_load.run(600, seconds=1.0, timeouts=(1.0,))
+    curve = figures["timeout_seconds"]["1"]
+    assert list(curve["offered"]) == ["0.5", "3", "4"]
+    for one in curve["offered"].values():
+        ends = one["goodput"] + one["refused"] + one["gave_up"] + one["broken"]
+        assert one["per_second"] * 0.5 <= ends <= one["per_second"] * 1.001
+    assert curve["offered"]["4"]["goodput"] > 0
+    (tmp_path / "load.json").write_text(json.dumps(figures), encoding="utf-8")
+    load_page.main(str(tmp_path / "load.json"), str(tmp_path / "load.json"), "1b4150b", str(tmp_path))
+    page = (tmp_path / "load.md").read_text(encoding="utf-8")
+    assert "| 0.5 | " in page
+    assert "](load.svg)" in page
+    assert (tmp_path / "load.svg").read_bytes().startswith(b"<?xml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,15 +12,17 @@ import pytest
 
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
 from stream_reco.serve.status import Status, starting_status
 
 NOW = 1_507_000_000_000
+TURN_SECONDS = 5.0
 
 
 @dataclass
@@ -32,6 +35,10 @@ class ToyService:
     is_ready: bool = True
     refuses: str | None = None
     fails: Exception | None = None
+    turns: threading.Semaphore | None = None
+    """Where there is one, slates wait for it, however many are made at once."""
+    begun: int = 0
+    """How often slates were begun to be made."""
 
     def ready(self) -> bool:
         return self.is_ready
@@ -55,18 +62,17 @@ class ToyService:
     def _items(self) -> list[Id]:
         return list(dict.fromkeys(event.item_id for event in reversed(self.events) if hasattr(event, "item_id")))
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None,
-        exclude: Sequence[Id],
-        filters: Mapping[str, FeatureValue] | None,
-    ) -> Slate:
-        self.asked.append((user_id, k, context, exclude, filters))
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        self.begun += 1
+        if self.turns is not None:
+            self.turns.acquire(timeout=TURN_SECONDS)
+        return [self._slate(one) for one in requests]
+
+    def _slate(self, request: Request) -> Slate:
+        self.asked.append((request.user_id, request.k, request.context, request.exclude, request.filters))
         if self.fails:
             raise self.fails
-        items = [item for item in self._items() if item not in exclude][:k]
+        items = [item for item in self._items() if item not in request.exclude][: request.k]
         slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else None) for i, item in enumerate(items)]
         return Slate("r-1", 7, slots)
 

@@ -19,8 +19,9 @@ from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
 from stream_reco.serve.service import Accepted, UnavailableError
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status, starting_status
 from stream_reco.storage.checkpoint import CheckpointError
@@ -139,18 +140,11 @@ class EngineService:
 
         return wait()
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None = None,
-        exclude: Sequence[Id] = (),
-        filters: Mapping[str, FeatureValue] | None = None,
-    ) -> Slate:
-        """At most `k` items for the user."""
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version."""
         engine, _, _ = self._running()
         with self._priority.serving():
-            return engine.recommend(user_id, k, context=context, exclude=exclude, filters=filters)
+            return engine.recommend_many(requests)
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None

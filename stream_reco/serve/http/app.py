@@ -16,6 +16,7 @@ from stream_reco.serve.http.auth import ForbiddenError, Guard
 from stream_reco.serve.http.body_memory import BodyMemory
 from stream_reco.serve.http.dashboard_page import Page
 from stream_reco.serve.http.messages import (
+    RETRY_AFTER,
     DisconnectedError,
     HttpError,
     HttpRequest,
@@ -28,7 +29,8 @@ from stream_reco.serve.http.messages import (
 )
 from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.http.request_body import read_body
-from stream_reco.serve.http.routes import RETRY_AFTER, Handler, Routes
+from stream_reco.serve.http.request_queue import RequestQueue
+from stream_reco.serve.http.routes import Handler, Routes
 from stream_reco.serve.service import STOPPING, NotSetUpError, RefusedError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 
@@ -41,7 +43,8 @@ NO_STORE = ((b"cache-control", b"no-store"),)
 class Route:
     """One method on one path.
 
-    An `open` route needs no token; one that `waits` answers 503 until the service is ready.
+    An `open` route needs no token; one that `waits` answers 503 until the service is ready; one that is `queued` must
+    be computed, and is answered 503 while too many others wait for that.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Route:
     handler: Handler
     open: bool = False
     waits: bool = True
+    queued: bool = False
 
 
 class Api:
@@ -61,18 +65,19 @@ class Api:
         self._memory = BodyMemory(settings.body_memory_megabytes * 1_000_000)
         self._page = Page.load()
         self._schema = openapi(settings)
+        self._queue = RequestQueue(service.recommend_many, settings)
         self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
-        for route in self._routes(Routes(service, clock, settings)):
+        for route in self._routes(Routes(service, clock, settings, self._queue)):
             segments = tuple(VARIABLE if s.startswith("{") else s.encode() for s in route.template.split("/"))
             self._paths.setdefault(segments, {})[route.method] = route
 
     def _routes(self, routes: Routes) -> list[Route]:
         return [
             Route("POST", "/v1/events", routes.post_events),
-            Route("POST", "/v1/recommend", routes.recommend),
-            Route("POST", "/v1/score", routes.score),
-            Route("GET", "/v1/items/{id}/similar", routes.similar),
-            Route("GET", "/v1/users/{id}/interests", routes.interests),
+            Route("POST", "/v1/recommend", routes.recommend, queued=True),
+            Route("POST", "/v1/score", routes.score, queued=True),
+            Route("GET", "/v1/items/{id}/similar", routes.similar, queued=True),
+            Route("GET", "/v1/users/{id}/interests", routes.interests, queued=True),
             Route("DELETE", "/v1/users/{id}", routes.forget),
             Route("GET", "/v1/status", routes.status, waits=False),
             Route("GET", "/health/live", self._live, open=True, waits=False),
@@ -89,6 +94,7 @@ class Api:
             await send({"type": "websocket.close"})
         if scope["type"] != "http":
             return
+        self._queue.notice()
         template = "unknown"
         started = time.perf_counter()
         held = self._memory.hold()
@@ -96,11 +102,14 @@ class Api:
             route, args = self._match(scope)
             template = route.template
             self._check_access(scope, route)
-            body: bytes | bytearray = b""
-            if route.method == "POST":
-                body = await read_body(scope, receive, self._settings, held)
-                started = time.perf_counter()
-            response = await route.handler(HttpRequest(scope, args, body))
+            refusal = self._queue.refusal() if route.queued else None
+            if refusal is None:
+                body: bytes | bytearray = b""
+                if route.method == "POST":
+                    body = await read_body(scope, receive, self._settings, held)
+                    started = time.perf_counter()
+                refusal = await route.handler(HttpRequest(scope, args, body, receive, started))
+            response = refusal
         except DisconnectedError:
             return
         except asyncio.CancelledError:

@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
+RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
 
 
 class HttpError(Exception):
@@ -36,11 +37,16 @@ class DisconnectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, its body read: `args` are the path's variable parts, still percent-encoded."""
+    """One request, its body read: `args` are the path's variable parts, still percent-encoded.
+
+    `receive` tells whether the client has gone; `arrived` is when the last byte was read, on `time.perf_counter`.
+    """
 
     scope: Scope
     args: tuple[bytes, ...]
     body: bytes | bytearray
+    receive: Receive
+    arrived: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ ERRORS = {
     431: "The head of the request is longer than 64 KiB, or has more than 200 fields",
     500: "The server failed",
     501: "The server cannot store events; the message names the setting",
-    503: "The server is not ready; Retry-After says when to try again",
+    503: "The server is not ready, or too many requests wait; Retry-After says when to try again",
 }
 ALWAYS = (403, 414, 421, 431, 500)
 BODY_ERRORS = (400, 408, 413)

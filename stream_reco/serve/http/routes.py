@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -14,13 +15,14 @@ from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Features
 from stream_reco.serve.http.body_memory import DecodingTurns
 from stream_reco.serve.http.event_bodies import EventBodies
-from stream_reco.serve.http.messages import HttpError, HttpRequest, HttpResponse, path_id, query_int
+from stream_reco.serve.http.messages import RETRY_AFTER, HttpError, HttpRequest, HttpResponse, path_id, query_int
+from stream_reco.serve.http.request_queue import RequestQueue
 from stream_reco.serve.service import Accepted, Rejection, Service
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
-RETRY_AFTER = ((b"retry-after", b"1"),)
 DEFAULT_SIMILAR = 10
 
 
@@ -78,12 +80,13 @@ _ENCODER = msgspec.json.Encoder()
 class Routes:
     """The handlers of `/v1`, over one service."""
 
-    def __init__(self, service: Service, clock: Clock, settings: ServeSettings) -> None:
+    def __init__(self, service: Service, clock: Clock, settings: ServeSettings, queue: RequestQueue) -> None:
         self._service = service
         self._clock = clock
         self._settings = settings
         self._bodies = EventBodies(settings.max_events, int(settings.future_seconds * 1000))
         self._turns = DecodingTurns()
+        self._queue = queue
 
     async def post_events(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/events`: good events are durable when this answers; bad ones are reported by index."""
@@ -101,7 +104,8 @@ class Routes:
         check_id(wanted.user_id, "user_id")
         self._check_k(wanted.k)
         self._check_ids(wanted.exclude, "exclude")
-        slate = self._service.recommend(wanted.user_id, wanted.k, wanted.context, wanted.exclude, wanted.filters)
+        asked = Request(wanted.user_id, wanted.k, None, wanted.context, wanted.exclude, wanted.filters)
+        slate = await self._queue.slate(request, asked)
         return HttpResponse(_ENCODER.encode(slate))
 
     async def score(self, request: HttpRequest) -> HttpResponse:
@@ -109,7 +113,8 @@ class Routes:
         wanted = _decode(_SCORE, request.body)
         check_id(wanted.user_id, "user_id")
         self._check_ids(wanted.item_ids, "item_ids")
-        scores = self._service.score(wanted.user_id, wanted.item_ids, wanted.context)
+        score = partial(self._service.score, wanted.user_id, wanted.item_ids, wanted.context)
+        scores = await self._queue.compute(request, score)
         return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def similar(self, request: HttpRequest) -> HttpResponse:
@@ -117,7 +122,7 @@ class Routes:
         item_id = path_id(request.args[0])
         k = query_int(request.scope, "k", DEFAULT_SIMILAR)
         self._check_k(k)
-        found = self._service.similar(item_id, k)
+        found = await self._queue.compute(request, partial(self._service.similar, item_id, k))
         if found is None:
             raise HttpError(404, "item", f"unknown item {item_id!r}: no event has mentioned it")
         return HttpResponse(_ENCODER.encode(SimilarItems(item_id, list(found))))
@@ -125,7 +130,8 @@ class Routes:
     async def interests(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/users/{id}/interests`."""
         user_id = path_id(request.args[0])
-        return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(self._service.interests(user_id)))))
+        found = await self._queue.compute(request, partial(self._service.interests, user_id))
+        return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(found))))
 
     async def forget(self, request: HttpRequest) -> HttpResponse:
         """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import FeatureValue, Scalar
+from stream_reco.events.schema import Scalar
 from stream_reco.measure.stages import observe_stage
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
@@ -171,18 +171,10 @@ class ReplicaService:
 
         return wait()
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int,
-        context: Mapping[str, Scalar] | None = None,
-        exclude: Sequence[Id] = (),
-        filters: Mapping[str, FeatureValue] | None = None,
-    ) -> Slate:
-        """At most `k` items for the user."""
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version."""
         self._check_ready()
-        request = Request(user_id, k, context=context, exclude=exclude, filters=filters)
-        return self._scorer.recommend_many([request], self.stream_time)[0]
+        return self._scorer.recommend_many(requests, self.stream_time)
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None

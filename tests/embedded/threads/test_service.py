@@ -21,6 +21,7 @@ from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Event, Id, decode_batch
 from stream_reco.serve.service import UnavailableError
+from stream_reco.serve.slate.request import Request
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.event_log_errors import LogFull
 from tests.serve.status_shape import check_status
@@ -179,7 +180,7 @@ def test_answers_change_within_the_sync_interval(service: EngineService) -> None
     wait_for(lambda: service.backlog == 0)
     posted = time.monotonic()
     service.submit([click(400_000 + number, user=f"v{number}", item="new", at=at + 1) for number in range(20)])
-    wait_for(lambda: "new" in [one.item_id for one in service.recommend("stranger", 20).items])
+    wait_for(lambda: "new" in [one.item_id for one in service.recommend_many([Request("stranger", 20)])[0].items])
     assert time.monotonic() - posted < 5.0  # 0.3 s on an idle machine
     # A publication may come between two events of a record.
     wait_for(lambda: service.status()["backlog"] == 0)
