@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from stream_reco.events import Event, Id
+from stream_reco.events.field_names import FieldWarning
 from stream_reco.events.schema import FeatureValue, Scalar
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status
@@ -21,12 +22,18 @@ class Rejection(msgspec.Struct, frozen=True):
     message: str
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """The result of a batch: how many events are durable now, how many were duplicates, which were rejected."""
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a batch: how many events are durable now, how many were duplicates, which were rejected.
+
+    `warnings` names fields that no event of that type has, at most a hundred, and `more_warnings` counts the further
+    events with such fields. JSON leaves both out where there are none.
+    """
 
     accepted: int
     duplicates: int
     rejected: Sequence[Rejection] = ()
+    warnings: Sequence[FieldWarning] = ()
+    more_warnings: int = 0
 
 
 class RefusedError(ValueError):

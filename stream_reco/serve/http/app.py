@@ -21,6 +21,8 @@ from stream_reco.serve.http.messages import (
     Receive,
     Scope,
     Send,
+    check_host,
+    check_query,
     error_response,
     header,
     read_body,
@@ -39,7 +41,8 @@ NO_STORE = ((b"cache-control", b"no-store"),)
 class Route:
     """One method on one path.
 
-    An `open` route needs no token; one that `waits` answers 503 until the service is ready.
+    An `open` route needs no token; one that `waits` answers 503 until the service is ready. `query` names the
+    parameters that it takes; None: whatever is there is passed over.
     """
 
     method: str
@@ -47,6 +50,7 @@ class Route:
     handler: Handler
     open: bool = False
     waits: bool = True
+    query: tuple[str, ...] | None = ()
 
 
 class Api:
@@ -68,16 +72,16 @@ class Api:
             Route("POST", "/v1/events", routes.post_events),
             Route("POST", "/v1/recommend", routes.recommend),
             Route("POST", "/v1/score", routes.score),
-            Route("GET", "/v1/items/{id}/similar", routes.similar),
+            Route("GET", "/v1/items/{id}/similar", routes.similar, query=("k",)),
             Route("GET", "/v1/users/{id}/interests", routes.interests),
             Route("DELETE", "/v1/users/{id}", routes.forget),
             Route("GET", "/v1/status", routes.status, waits=False),
-            Route("GET", "/health/live", self._live, open=True, waits=False),
-            Route("GET", "/health/ready", self._ready, open=True),
-            Route("GET", "/metrics", self._metrics, open=self._settings.open_metrics, waits=False),
-            Route("GET", "/dashboard", self._dashboard, open=True, waits=False),
-            Route("GET", "/schema", self._openapi, open=True, waits=False),
-            Route("GET", "/", self._home, open=True, waits=False),
+            Route("GET", "/health/live", self._live, open=True, waits=False, query=None),
+            Route("GET", "/health/ready", self._ready, open=True, query=None),
+            Route("GET", "/metrics", self._metrics, open=self._settings.open_metrics, waits=False, query=None),
+            Route("GET", "/dashboard", self._dashboard, open=True, waits=False, query=None),
+            Route("GET", "/schema", self._openapi, open=True, waits=False, query=None),
+            Route("GET", "/", self._home, open=True, waits=False, query=None),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,9 +93,12 @@ class Api:
         template = "unknown"
         started = time.perf_counter()
         try:
+            check_host(scope)
             route, args = self._match(scope)
             template = route.template
             self._check_access(scope, route)
+            if scope["query_string"] and route.query is not None:
+                check_query(scope, route.query)
             body = b""
             if route.method == "POST":
                 body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_seconds)

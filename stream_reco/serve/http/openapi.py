@@ -10,12 +10,11 @@ from stream_reco.events import Action, Impression, ItemEvent, Retraction, UserEv
 from stream_reco.serve.http.routes import (
     DEFAULT_SIMILAR,
     Deleted,
-    RecommendRequest,
-    ScoreRequest,
     Scores,
     SimilarItems,
     UserInterests,
 )
+from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.slate import Slate

@@ -99,13 +99,14 @@ def test_optional_fields_are_optional(schema: Json) -> None:
 def test_real_answers_have_exactly_the_described_fields(schema: Json, client: httpx.Client) -> None:
     components = schema["components"]["schemas"]
     event = {"type": "item", "item_id": "a", "timestamp": 1_507_000_000_000}
-    taken = client.post("/v1/events", json=[event, {}])
+    taken = client.post("/v1/events", json=[event, {}, *[event | {"availabel": True}] * 101])
     slate = client.post("/v1/recommend", json={"user_id": 1, "k": 1})
     msgspec.json.decode(taken.content, type=Accepted)
     msgspec.json.decode(slate.content, type=Slate)
     for name, answer in [
         ("Accepted", taken.json()),
         ("Rejection", taken.json()["rejected"][0]),
+        ("FieldWarning", taken.json()["warnings"][0]),
         ("Slate", slate.json()),
         ("SlateItem", slate.json()["items"][0]),
         ("Scores", client.post("/v1/score", json={"user_id": 1, "item_ids": ["a"]}).json()),
