@@ -17,6 +17,9 @@ class BadEvent(ValueError):  # noqa: N818 - the name is part of the public contr
     `too_large`.
     """
 
+    index: int | None = None
+    """Its place in the batch, where it is raised for a whole batch."""
+
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason

@@ -31,32 +31,6 @@ class FieldWarning(msgspec.Struct, frozen=True):
     did_you_mean: str | None
 
 
-class FieldWarnings:
-    """Collects the unknown fields of a batch: the first hundred described, further events that have some counted."""
-
-    def __init__(self) -> None:
-        self.described: list[FieldWarning] = []
-        self.more = 0
-        """Events with unknown fields that are not described, or not all of them."""
-
-    def look(self, index: int, event: Mapping[Any, object]) -> None:
-        """Note the unknown fields of one event; one of no known type is refused anyhow."""
-        kind = event.get(_TAG)
-        known = _KNOWN.get(kind) if isinstance(kind, str) else None
-        if known is None or known.issuperset(event):
-            return
-        unknown = [str(name) for name in event if name not in known]
-        room = MOST_WARNINGS - len(self.described)
-        fields = _FIELDS[str(kind)]
-        self.described += [FieldWarning(index, shortened(name), nearest(name, fields)) for name in unknown[:room]]
-        self.more += len(unknown) > room
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more will be described."""
-        return len(self.described) >= MOST_WARNINGS
-
-
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like this one; None where none is near."""
     found = difflib.get_close_matches(name[:_MOST_CHARACTERS].lower(), known, n=1)
@@ -86,39 +60,56 @@ _known: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Names)
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def field_warnings(body: bytes) -> FieldWarnings:
-    """The unknown fields of the events in a JSON array; none where it is no array.
-
-    Where every field is known this is one pass that decodes no values.
-    """
-    warnings = FieldWarnings()
-    try:
-        _all_known.decode(body)
-    except (ValueError, RecursionError):
-        for index, part in enumerate(_split(body)):
-            _look_at(index, part, warnings)
-    return warnings
-
-
-def _split(body: bytes) -> Sequence[msgspec.Raw]:
+def _split(body: bytes | bytearray) -> Sequence[msgspec.Raw]:
     try:
         return _parts.decode(body)
     except (ValueError, RecursionError):
         return ()
 
 
-def _look_at(index: int, part: msgspec.Raw, warnings: FieldWarnings) -> None:
-    try:
-        _known.decode(part)
-    except msgspec.ValidationError as problem:
-        if len(memoryview(part)) > _MOST_BYTES or warnings.full:
-            warnings.more += "unknown field" in str(problem)
+class FieldWarnings:
+    """Collects the unknown fields of a batch: the first hundred described, further events that have some counted."""
+
+    def __init__(self) -> None:
+        self.described: list[FieldWarning] = []
+        self.more = 0
+        """Events with unknown fields that are not described, or not all of them."""
+
+    def look(self, index: int, event: Mapping[Any, object]) -> None:
+        """Note the unknown fields of one event; one of no known type is refused anyhow."""
+        kind = event.get(_TAG)
+        known = _KNOWN.get(kind) if isinstance(kind, str) else None
+        if known is None or known.issuperset(event):
             return
-    except (ValueError, RecursionError):
-        pass  # what only lax parsers take
-    else:
-        return
-    with suppress(ValueError, RecursionError):
-        event = json.loads(bytes(part))
-        if isinstance(event, dict):
-            warnings.look(index, event)
+        unknown = [str(name) for name in event if name not in known]
+        room = MOST_WARNINGS - len(self.described)
+        fields = _FIELDS[str(kind)]
+        self.described += [FieldWarning(index, shortened(name), nearest(name, fields)) for name in unknown[:room]]
+        self.more += len(unknown) > room
+
+    def read(self, body: bytes | bytearray, first: int = 0) -> None:
+        """Look at the events of a JSON array, which are numbered from `first`; what is no array has none.
+
+        Where every field is known this is one pass in C that decodes no values.
+        """
+        try:
+            _all_known.decode(body)
+        except (ValueError, RecursionError):
+            for index, part in enumerate(_split(body), first):
+                self._read_one(index, part)
+
+    def _read_one(self, index: int, part: msgspec.Raw) -> None:
+        try:
+            _known.decode(part)
+        except msgspec.ValidationError as problem:
+            if len(memoryview(part)) > _MOST_BYTES or len(self.described) >= MOST_WARNINGS:
+                self.more += "unknown field" in str(problem)
+                return
+        except (ValueError, RecursionError):
+            pass  # what only lax parsers take
+        else:
+            return
+        with suppress(ValueError, RecursionError):
+            event = json.loads(bytes(part))
+            if isinstance(event, dict):
+                self.look(index, event)

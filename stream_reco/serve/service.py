@@ -25,7 +25,7 @@ class Rejection(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a batch: how many events are durable now, how many were duplicates, which were rejected.
 
-    `warnings` names fields that no event of that type has, at most a hundred, and `more_warnings` counts the further
+    `warnings` names fields that no event of that type has, at most a hundred, and `warnings_more` counts the further
     events with such fields. JSON leaves both out where there are none.
     """
 
@@ -33,7 +33,7 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     duplicates: int
     rejected: Sequence[Rejection] = ()
     warnings: Sequence[FieldWarning] = ()
-    more_warnings: int = 0
+    warnings_more: int = 0
 
 
 class RefusedError(ValueError):

@@ -9,7 +9,7 @@ import orjson
 
 from stream_reco.clock import Clock
 from stream_reco.events import BadEvent, Event, Id, check_time, decode_many
-from stream_reco.events.field_names import field_warnings
+from stream_reco.events.field_names import FieldWarnings
 from stream_reco.metrics import EVENTS_REJECTED
 from stream_reco.serve.http.messages import HttpError, HttpRequest, HttpResponse, path_id, query_int
 from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, check_k, decode_request
@@ -69,7 +69,8 @@ class Routes:
         taken = await self._service.accept(events) if events else Accepted(0, 0)
         rejected += [Rejection(places[r.index], r.reason, r.message) for r in taken.rejected]
         rejected.sort(key=lambda rejection: rejection.index)
-        unknown = field_warnings(request.body)
+        unknown = FieldWarnings()
+        unknown.read(request.body)
         answer = Accepted(taken.accepted, taken.duplicates, rejected, tuple(unknown.described), unknown.more)
         return HttpResponse(_ENCODER.encode(answer))
 

@@ -217,7 +217,7 @@ def test_misspelt_fields_of_events_are_named_and_taken(client: httpx.Client, ser
         {"index": 1, "field": "colour", "did_you_mean": None},
         {"index": 3, "field": "userid", "did_you_mean": "user_id"},
     ]
-    assert "more_warnings" not in answer
+    assert "warnings_more" not in answer
     assert "warnings" not in client.post("/v1/events", json=[click("a")]).json()
 
 
@@ -225,7 +225,7 @@ def test_warnings_are_a_hundred_at_most(client: httpx.Client) -> None:
     answer = client.post("/v1/events", json=[click("a"), *[click("a", colour=1)] * 250]).json()
     assert answer["accepted"] == 251
     assert [one["index"] for one in answer["warnings"]] == list(range(1, 101))
-    assert answer["more_warnings"] == 150
+    assert answer["warnings_more"] == 150
 
 
 def test_score_keeps_the_order(client: httpx.Client, service: ToyService) -> None:

@@ -1,0 +1,66 @@
+"""Requests of Python's callers, held to what HTTP is held to, with the values that Python programs have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from stream_reco.events import Id
+from stream_reco.events.bad import shown
+from stream_reco.events.python_values import AnyId, plain
+from stream_reco.events.whole_numbers import whole_number
+from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, request_of
+from stream_reco.serve.service import RefusedError
+from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
+
+
+def recommend_request(
+    limits: ServeSettings,
+    user_id: AnyId,
+    k: int | np.integer[Any],
+    now: int | date | None,
+    context: Mapping[str, object] | None,
+    exclude: Iterable[AnyId],
+    filters: Mapping[str, object] | None,
+) -> Request:
+    """A request for a slate, NumPy's values and times as plain numbers. Raises RefusedError."""
+    fields = {"user_id": plain(user_id), "k": plain(k), "context": plain(context)}
+    fields |= {"exclude": _ids(exclude), "filters": plain(filters)}
+    wanted = request_of(RecommendRequest, fields, limits)
+    return Request(wanted.user_id, wanted.k, _time(now), wanted.context, wanted.exclude, wanted.filters)
+
+
+def checked_request(asked: Request, limits: ServeSettings) -> Request:
+    """The same of a request that was built in Python."""
+    return recommend_request(limits, asked.user_id, asked.k, asked.now, asked.context, asked.exclude, asked.filters)
+
+
+def score_request(
+    limits: ServeSettings,
+    user_id: AnyId,
+    item_ids: Iterable[AnyId],
+    now: int | date | None,
+    context: Mapping[str, object] | None,
+) -> tuple[Request, list[Id]]:
+    """A request for the scores of items. Raises RefusedError."""
+    fields = {"user_id": plain(user_id), "item_ids": _ids(item_ids), "context": plain(context)}
+    wanted = request_of(ScoreRequest, fields, limits)
+    return Request(wanted.user_id, now=_time(now), context=wanted.context), wanted.item_ids
+
+
+def _ids(given: Any) -> Any:
+    """Also of an array or a column of a table; text stays text, which is no list of ids."""
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    return plain(list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else given)
+
+
+def _time(now: Any) -> int | None:
+    at = whole_number(plain(now))
+    if at is None or type(at) is int:
+        return at
+    raise RefusedError("now", f"now is {shown(now)}: give ms since the epoch, a datetime, or nothing for stream time")
