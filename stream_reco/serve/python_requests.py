@@ -12,10 +12,12 @@ from stream_reco.events import Id
 from stream_reco.events.bad import shown
 from stream_reco.events.python_values import AnyId, plain
 from stream_reco.events.whole_numbers import whole_number
-from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, request_of
+from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, T, request_of
 from stream_reco.serve.service import RefusedError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
+
+_IDS = frozenset({int, str})
 
 
 def recommend_request(
@@ -28,9 +30,8 @@ def recommend_request(
     filters: Mapping[str, object] | None,
 ) -> Request:
     """A request for a slate, NumPy's values and times as plain numbers. Raises RefusedError."""
-    fields = {"user_id": plain(user_id), "k": plain(k), "context": plain(context)}
-    fields |= {"exclude": _ids(exclude), "filters": plain(filters)}
-    wanted = request_of(RecommendRequest, fields, limits)
+    fields = {"user_id": user_id, "k": k, "context": context, "exclude": _listed(exclude), "filters": filters}
+    wanted = _request_of(RecommendRequest, fields, limits)
     return Request(wanted.user_id, wanted.k, _time(now), wanted.context, wanted.exclude, wanted.filters)
 
 
@@ -47,16 +48,29 @@ def score_request(
     context: Mapping[str, object] | None,
 ) -> tuple[Request, list[Id]]:
     """A request for the scores of items. Raises RefusedError."""
-    fields = {"user_id": plain(user_id), "item_ids": _ids(item_ids), "context": plain(context)}
-    wanted = request_of(ScoreRequest, fields, limits)
+    fields = {"user_id": user_id, "item_ids": _listed(item_ids), "context": context}
+    wanted = _request_of(ScoreRequest, fields, limits)
     return Request(wanted.user_id, now=_time(now), context=wanted.context), wanted.item_ids
 
 
-def _ids(given: Any) -> Any:
-    """Also of an array or a column of a table; text stays text, which is no list of ids."""
+def _request_of(kind: type[T], fields: Mapping[str, object], limits: ServeSettings) -> T:
+    """Values are looked at one by one only where they are not what JSON has."""
+    try:
+        return request_of(kind, fields, limits)
+    except RefusedError as refused:
+        if refused.reason not in ("schema", "id"):
+            raise
+    return request_of(kind, plain(fields), limits)
+
+
+def _listed(given: Any) -> Any:
+    """Also an array or a column of a table as a list; text stays text, which is no list of ids."""
     if hasattr(given, "tolist"):
         given = given.tolist()
-    return plain(list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else given)
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        return given
+    # A text of another type, such as an enumeration's, passes for text, but is not equal to it.
+    return list(given) if _IDS.issuperset(map(type, given)) else plain(list(given))
 
 
 def _time(now: Any) -> int | None:

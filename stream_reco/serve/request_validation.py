@@ -75,16 +75,26 @@ def _no_json(problem: Exception) -> RefusedError:
 
 def request_of(kind: type[T], fields: Mapping[str, object], limits: ServeSettings) -> T:
     """A request from the values of its fields, None where one was not given. Raises RefusedError."""
-    obj = with_whole_numbers(dict(fields), _NUMBERS)
-    for name in _LISTS:
-        if isinstance(ids := obj.get(name), list):
-            obj[name] = [whole_number(one) for one in ids]
     try:
-        return checked(msgspec.convert(obj, kind), limits)
+        try:
+            wanted = msgspec.convert(fields, kind)
+        except msgspec.ValidationError as problem:
+            if "got `float`" not in str(problem):
+                raise
+            wanted = msgspec.convert(_with_whole_numbers(fields), kind)
     except msgspec.ValidationError as problem:
         raise _misfit(kind, problem) from None
     except UnicodeError as problem:
         raise RefusedError("id", f"the request has text that UTF-8 cannot write: {problem}") from None
+    return checked(wanted, limits)
+
+
+def _with_whole_numbers(fields: Mapping[str, object]) -> dict[str, object]:
+    obj = with_whole_numbers(dict(fields), _NUMBERS)
+    for name in _LISTS:
+        if isinstance(ids := obj.get(name), list):
+            obj[name] = [whole_number(one) for one in ids]
+    return obj
 
 
 def checked(wanted: T, limits: ServeSettings) -> T:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import httpx
@@ -31,6 +34,12 @@ from stream_reco.serve.service import Accepted, RefusedError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.train.settings import TrainSettings
+from tests.programs import environ
+
+
+class Letter(str, Enum):  # noqa: UP042 - whose str() is another text
+    C = "c"
+
 
 NOW = 1_760_000_000_000
 AT = datetime(2025, 10, 9, 7, 0, tzinfo=UTC)
@@ -282,5 +291,18 @@ def test_requests_take_what_events_take(engine: Engine) -> None:
     slate = engine.recommend(np.int64(7), np.int32(5), exclude=np.array([1]), context={"at": AT, "x": np.float64(2)})
     assert {one.item_id for one in slate.items} == {2, "c"}
     assert engine.recommend(7, 5.0, exclude=(1, 2.0), now=AT).items[0].item_id == "c"  # type: ignore[arg-type]
+    texts = (np.str_("c"), Letter.C)
+    assert [one.item_id for one in engine.recommend(texts[0], 5, exclude=texts).items] == [
+        one.item_id for one in engine.recommend("c", 5, exclude=["c"]).items
+    ]
+    assert (engine.score(texts[1], texts) > 0).all()
     scores = engine.score(7, pd.Series([1, 2, 99]))
     assert (scores > 0).tolist() == [True, True, False]
+
+
+def test_pandas_is_not_needed_by_those_who_have_no_table() -> None:
+    code = "import sys; from stream_reco.embedded import Engine, python_events as p; "
+    code += (
+        f"assert len(p.PythonEvents([{CLICK}], 0).events) == 1; assert not {{'pandas', 'pyarrow'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environ(), check=True, timeout=120)
