@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import date
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -22,10 +23,13 @@ from stream_reco.embedded.journal.journaled_learner import JournaledLearner
 from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
+from stream_reco.embedded.python_events import Events, PythonEvents
 from stream_reco.embedded.user_context import user_contexts
-from stream_reco.events import Event, Id
+from stream_reco.events import Id
+from stream_reco.events.python_values import AnyId
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import EvaluationSink
+from stream_reco.serve.python_requests import checked_request, recommend_request, score_request
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
@@ -33,7 +37,6 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
-from stream_reco.signals.context import ContextValue
 
 Ingested = Accepted
 
@@ -102,51 +105,70 @@ class Engine:
         """What was learned, to look into; only the thread that writes may change it."""
         return self.journaled.learner
 
-    def ingest(self, events: Sequence[Event]) -> Ingested:
+    def ingest(self, events: Events, *, strict: bool = False) -> Ingested:
         """Take events; returns when they are durable and learned from.
 
-        A bad event is rejected with its reason and a repeated one counted; neither stops the others. Raises LogFull
-        where the disk has no room: none of the events is taken then.
+        Takes event objects and dictionaries with an event's fields, mixed as they come, or a table of pandas or Arrow
+        with a row an event. Values may be NumPy's, times may be datetimes (UTC where they have no time zone); a
+        dictionary without a time is stamped with the present.
+
+        A bad event is rejected with its reason and a repeated one counted; neither stops the others. With `strict` the
+        first bad one is raised as BadEvent with its `index`, before anything is taken. Raises TypeError for a single
+        event, LogFull where the disk has no room: none of the events is taken then.
         """
-        answer = self.journaled.ingest(events, self._clock.now_ms())
+        now = self._clock.now_ms()
+        batch = PythonEvents(events, now)
+        if strict:
+            batch.raise_first(now, int(self.settings.serve.future_seconds * 1000))
+        answer = batch.answer(self.journaled.ingest(batch.events, now))
         self._hooks.flush()
         self.journaled.checkpoint_if_due(time.monotonic())
         return answer
 
     def recommend(
         self,
-        user_id: Id,
-        k: int = 10,
+        user_id: AnyId,
+        k: int | np.integer[Any] = 10,
         *,
-        now: int | None = None,
-        context: Mapping[str, ContextValue] | None = None,
-        exclude: Sequence[Id] = (),
+        now: int | date | None = None,
+        context: Mapping[str, object] | None = None,
+        exclude: Iterable[AnyId] = (),
         filters: Mapping[str, object] | None = None,
     ) -> Slate:
-        """At most `k` items for a user, best first; `now` (ms) defaults to stream time."""
-        return self.recommend_many([Request(user_id, k, now, context, exclude, filters)])[0]
+        """At most `k` items for a user, best first; `now` (ms or a datetime) defaults to stream time.
+
+        Raises RefusedError, a ValueError, for what HTTP would refuse with 400.
+        """
+        request = recommend_request(self.settings.serve, user_id, k, now, context, exclude, filters)
+        return self._scorer.recommend_many([request], self.stream_time)[0]
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
-        """A slate for each request, all of one version."""
-        return self._scorer.recommend_many(requests, self.stream_time)
+        """A slate for each request, all of one version. Raises RefusedError for the first that HTTP would refuse."""
+        limits = self.settings.serve
+        return self._scorer.recommend_many([checked_request(one, limits) for one in requests], self.stream_time)
 
     def recommend_async(self, requests: Sequence[Request]) -> PendingSlates:
         """A slate for each request, as of now, made on other threads while the caller goes on.
 
-        Only for the thread that writes.
+        Only for the thread that writes. Raises RefusedError for the first that HTTP would refuse.
         """
-        return self._scorer.recommend_async(requests, self.stream_time)
+        limits = self.settings.serve
+        return self._scorer.recommend_async([checked_request(one, limits) for one in requests], self.stream_time)
 
     def score(
         self,
-        user_id: Id,
-        item_ids: Sequence[Id],
+        user_id: AnyId,
+        item_ids: Iterable[AnyId],
         *,
-        now: int | None = None,
-        context: Mapping[str, ContextValue] | None = None,
+        now: int | date | None = None,
+        context: Mapping[str, object] | None = None,
     ) -> NDArray[np.float32]:
-        """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet."""
-        return self._scorer.score(Request(user_id, now=now, context=context), item_ids, self.stream_time)
+        """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet.
+
+        Raises RefusedError, a ValueError, for what HTTP would refuse with 400.
+        """
+        request, items = score_request(self.settings.serve, user_id, item_ids, now, context)
+        return self._scorer.score(request, items, self.stream_time)
 
     def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
         """The items nearest to an item by the towers' vectors; None if it is not served."""

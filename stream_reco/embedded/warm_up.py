@@ -8,6 +8,7 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.engine import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
+from stream_reco.serve.settings import ServeSettings
 
 _START = 1_600_000_000_000
 """Time of the first event, ms; any past time will do."""
@@ -18,7 +19,9 @@ _EVENTS = 160
 
 def warm_up(settings: Settings) -> None:
     """Run a temporary engine through every stage, then reset the counters of metrics."""
-    with Engine(None, replace(settings, training=replace(settings.training, batch=16))) as engine:
+    # What a server allows its clients to ask for is no limit here.
+    settings = replace(settings, serve=ServeSettings(), training=replace(settings.training, batch=16))
+    with Engine(None, settings) as engine:
         engine.ingest([_event(number) for number in range(_EVENTS)])
         engine.sync()
         engine.recommend(1, 10, context={"device": "phone"})

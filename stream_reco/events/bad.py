@@ -18,6 +18,9 @@ class BadEvent(ValueError):  # noqa: N818 - the name is part of the public contr
     read: that takes longer than all checks, and of ten thousand bad events the first few are described.
     """
 
+    index: int | None = None
+    """Its place in the batch, where it is raised for a whole batch."""
+
     def __init__(self, reason: str, message: str, *values: object) -> None:
         super().__init__(reason, message, *values)
         self.reason = reason

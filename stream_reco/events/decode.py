@@ -14,6 +14,7 @@ import msgspec
 from stream_reco.events.bad import BadEvent, shown
 from stream_reco.events.ids import check_id, too_long
 from stream_reco.events.schema import INT64_MAX, INT64_MIN, KINDS, Event
+from stream_reco.events.whole_numbers import with_whole_numbers
 from stream_reco.events.wire import decode_batch, encode, encode_batch
 
 MAX_EVENT_BYTES = 1 << 20
@@ -37,6 +38,10 @@ _ID_FIELDS = ("user_id", "item_id", "event_id", "request_id", "group_id", "retra
 _NUMBER_FIELDS = ("value", "propensity", "context", "features", "vector")
 _IDS_OF = {kind: tuple(f for f in _ID_FIELDS if f in cls.__struct_fields__) for kind, cls in KINDS.items()}
 _IDS_OF_TYPE = {cls: _IDS_OF[kind] for kind, cls in KINDS.items()}
+_WHOLE_FIELDS = {
+    kind: tuple(f for f in (*_IDS_OF[kind], "timestamp", "position") if f in cls.__struct_fields__)
+    for kind, cls in KINDS.items()
+}
 _REQUIRED_IDS = {
     kind: tuple(f.name for f in msgspec.structs.fields(cls) if f.required and f.name in _ID_FIELDS)
     for kind, cls in KINDS.items()
@@ -54,7 +59,7 @@ def decode(data: bytes, *, arrived_at: int | None = None) -> Event:
     try:
         return _sized(_one.decode(data))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return _from_object(_parse(data), arrived_at)
+        return from_object(_parse(data), arrived_at)
 
 
 def decode_many(data: bytes, *, arrived_at: int | None = None) -> list[Event | BadEvent]:
@@ -104,7 +109,7 @@ def _many_by_hand(data: bytes, arrived_at: int | None) -> list[Event | BadEvent]
     answers: list[Event | BadEvent] = []
     for part in body:
         try:
-            answers.append(_from_object(part, arrived_at))
+            answers.append(from_object(part, arrived_at))
         except BadEvent as error:
             answers.append(_bare(error))
     return answers
@@ -121,7 +126,8 @@ def _parse(data: bytes) -> object:
         raise BadEvent("json", f"not JSON: {error} ({{}}); send one JSON object an event", data) from None
 
 
-def _from_object(obj: object, arrived_at: int | None) -> Event:
+def from_object(obj: object, arrived_at: int | None = None) -> Event:
+    """An object as JSON has it, a dictionary, as an event; `arrived_at` as for `decode`. Raises BadEvent."""
     if not isinstance(obj, dict):
         raise BadEvent("schema", "an event is a JSON object, not {}", obj)
     kind = obj.get("type")
@@ -131,6 +137,7 @@ def _from_object(obj: object, arrived_at: int | None) -> Event:
         if arrived_at is None:
             raise BadEvent("timestamp", "no timestamp: give ms since the epoch in {}", obj)
         obj = {**obj, "timestamp": arrived_at}
+    obj = with_whole_numbers(obj, _WHOLE_FIELDS[kind])
     _check_object(kind, obj)
     try:
         return _sized(msgspec.convert(obj, Event))

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from stream_reco.events import Event, Id
+from stream_reco.events.field_names import FieldWarning
 from stream_reco.events.schema import Scalar
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
@@ -30,12 +31,16 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a batch: how many events are durable now, how many were duplicates, which were rejected.
 
     `rejected` describes the first hundred of them; `rejected_more` counts the others by reason, where there are any.
+    `warnings` names fields that no event of that type has, at most a hundred, and `warnings_more` counts the further
+    events with such fields. JSON leaves both out where there are none.
     """
 
     accepted: int
     duplicates: int
     rejected: Sequence[Rejection] = ()
     rejected_more: Mapping[str, int] = {}
+    warnings: Sequence[FieldWarning] = ()
+    warnings_more: int = 0
 
     @property
     def rejections(self) -> dict[str, int]:

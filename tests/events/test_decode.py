@@ -98,7 +98,24 @@ def test_good_ids_survive(field: str, good: object) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        *["", 2**63, -(2**63) - 1, 2**64, 10**30, True, False, 5.0, -0.0, 1e300, math.nan, math.inf, [], [1], {}],
+        *[
+            "",
+            2**63,
+            -(2**63) - 1,
+            2**64,
+            10**30,
+            True,
+            False,
+            5.5,
+            -0.1,
+            2.0**53,
+            1e300,
+            math.nan,
+            math.inf,
+            [],
+            [1],
+            {},
+        ],
         *["x" * 10_000, "x" * 513, "é" * 257, "😀" * 129, "\ud800", "a\udfff"],
     ],
 )
@@ -176,10 +193,31 @@ def test_missing_fields_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "when", [1.0, 1507000000000.5, "2017-10-03T03:06:40Z", "1507000000000", True, [], 2**63, 10**30]
+    "when", [1.5, 1507000000000.5, 2.0**53, "2017-10-03T03:06:40Z", "1507000000000", True, [], 2**63, 10**30]
 )
 def test_bad_timestamps(when: object) -> None:
     assert reason(wire(timestamp=when), arrived_at=5) == "timestamp"
+
+
+@pytest.mark.parametrize("text", ["933.0", "9.33e2", "-0.0", "9007199254740991.0", "-9007199254740991.0"])
+def test_a_whole_number_may_have_a_fraction_of_zero(text: str) -> None:
+    """It is an integer in JSON, as its schema says."""
+    for field in ("user_id", "item_id", "event_id", "request_id", "group_id", "timestamp"):
+        data = wire(**{field: "HERE"}).replace(b'"HERE"', text.encode())
+        for event in (decode(data), *decode_many(b"[" + data + b"]")):
+            value = getattr(event, field)
+            assert type(value) is int
+            assert value == float(text)
+    shown = {"type": "impression", "user_id": 1, "item_id": 2, "timestamp": 3, "position": 4.0}
+    impression = decode(json.dumps(shown).encode())
+    assert isinstance(impression, Impression)
+    assert type(impression.position) is int
+
+
+def test_a_whole_number_that_a_float_may_have_changed_is_refused() -> None:
+    """Written as 9007199254740993.0 it would be read as …992."""
+    for text in (b"9007199254740993.0", b"9007199254740992.0", b"1e18", b"-9223372036854775808.0"):
+        assert reason(wire(user_id="HERE").replace(b'"HERE"', text)) == "id"
 
 
 def test_a_missing_timestamp_is_stamped_on_arrival_only() -> None:

@@ -70,6 +70,7 @@ def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
         now_ms=SystemClock().now_ms,
         prepare=lambda: warm_up(settings),
         sink=sink,
+        limits=settings.serve,
     )
 
 

@@ -24,6 +24,8 @@ from stream_reco.serve.http.messages import (
     Receive,
     Scope,
     Send,
+    check_host,
+    check_query,
     error_response,
     header,
 )
@@ -44,7 +46,8 @@ class Route:
     """One method on one path.
 
     An `open` route needs no token; one that `waits` answers 503 until the service is ready; one that is `queued` must
-    be computed, and is answered 503 while too many others wait for that.
+    be computed, and is answered 503 while too many others wait for that. `query` names the
+    parameters that it takes; None: whatever is there is passed over.
     """
 
     method: str
@@ -53,6 +56,7 @@ class Route:
     open: bool = False
     waits: bool = True
     queued: bool = False
+    query: tuple[str, ...] | None = ()
 
 
 class Api:
@@ -76,16 +80,16 @@ class Api:
             Route("POST", "/v1/events", routes.post_events),
             Route("POST", "/v1/recommend", routes.recommend, queued=True),
             Route("POST", "/v1/score", routes.score, queued=True),
-            Route("GET", "/v1/items/{id}/similar", routes.similar, queued=True),
+            Route("GET", "/v1/items/{id}/similar", routes.similar, queued=True, query=("k",)),
             Route("GET", "/v1/users/{id}/interests", routes.interests, queued=True),
             Route("DELETE", "/v1/users/{id}", routes.forget),
             Route("GET", "/v1/status", routes.status, waits=False),
-            Route("GET", "/health/live", self._live, open=True, waits=False),
-            Route("GET", "/health/ready", self._ready, open=True),
-            Route("GET", "/metrics", self._metrics, open=self._settings.open_metrics, waits=False),
-            Route("GET", "/dashboard", self._dashboard, open=True, waits=False),
-            Route("GET", "/schema", self._openapi, open=True, waits=False),
-            Route("GET", "/", self._home, open=True, waits=False),
+            Route("GET", "/health/live", self._live, open=True, waits=False, query=None),
+            Route("GET", "/health/ready", self._ready, open=True, query=None),
+            Route("GET", "/metrics", self._metrics, open=self._settings.open_metrics, waits=False, query=None),
+            Route("GET", "/dashboard", self._dashboard, open=True, waits=False, query=None),
+            Route("GET", "/schema", self._openapi, open=True, waits=False, query=None),
+            Route("GET", "/", self._home, open=True, waits=False, query=None),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,9 +103,12 @@ class Api:
         started = time.perf_counter()
         held = self._memory.hold()
         try:
+            check_host(scope)
             route, args = self._match(scope)
             template = route.template
             self._check_access(scope, route)
+            if scope["query_string"] and route.query is not None:
+                check_query(scope, route.query)
             refusal = self._queue.refusal() if route.queued else None
             if refusal is None:
                 body: bytes | bytearray = b""

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from stream_reco.events import BadEvent, Event, check_time, decode_many
 from stream_reco.events.decode import MAX_EVENT_BYTES, decode_good
+from stream_reco.events.field_names import FieldWarnings
 from stream_reco.serve.event_validation import Rejections
 from stream_reco.serve.http.json_array import ArrayElements, NotAnArrayError, elements_of
 from stream_reco.serve.http.messages import HttpError
+from stream_reco.serve.service import Accepted, Rejection
 
 INLINE_BYTES = 64 * 1024
 """Bodies decoded on the event loop: at most half a millisecond; a thread takes a tenth of one to be woken."""
@@ -27,6 +31,14 @@ class DecodedEvents:
     events: list[Event] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     rejections: Rejections = field(default_factory=Rejections)
+    unknown: FieldWarnings = field(default_factory=FieldWarnings)
+    """Fields that no event of that type has."""
+
+    def answer(self, taken: Accepted) -> Accepted:
+        """What became of the body, given what became of its good events."""
+        later = [Rejection(self.places[one.index], one.reason, one.message) for one in taken.rejected]
+        answer = self.rejections.answer(taken.accepted, taken.duplicates, later)
+        return structs.replace(answer, warnings=tuple(self.unknown.described), warnings_more=self.unknown.more)
 
 
 class EventBodies:
@@ -55,7 +67,9 @@ class EventBodies:
                 check_time(event, now, self._future_ms)
         except (ValueError, RecursionError):
             return None
-        return DecodedEvents(events, list(range(len(events))))
+        decoded = DecodedEvents(events, list(range(len(events))))
+        decoded.unknown.read(body)
+        return decoded
 
     def _decode(self, body: bytes | bytearray, now: int) -> DecodedEvents:
         try:
@@ -81,9 +95,11 @@ class EventBodies:
             message = f"an event of {len(part)} bytes: the limit is {MAX_EVENT_BYTES}; send less"
             decoded.rejections.add(index, BadEvent("too_large", message))
             return
-        found = decode_many(b"[" + part + b"]", arrived_at=now)
+        array = b"[" + part + b"]"
+        found = decode_many(array, arrived_at=now)
         if len(found) != count:
             raise BadEvent("json", "not JSON: a comma of the array has no event behind it")
+        decoded.unknown.read(array, first=index)
         for place, event in enumerate(found, index):
             try:
                 if isinstance(event, BadEvent):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import parse_qs, parse_qsl, unquote_to_bytes
 
 import msgspec
 
 from stream_reco.events import Id, id_from_path
+from stream_reco.events.field_names import shortened
+from stream_reco.serve.request_validation import unknown_name
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,6 +22,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
+_INTEGER = re.compile(r"-?[0-9]{1,18}(\.0+)?\Z")
 
 
 class HttpError(Exception):
@@ -92,12 +96,33 @@ def path_id(part: bytes) -> Id:
         raise HttpError(400, "id", f"the id {part!r} in the path is not percent-encoded UTF-8") from None
 
 
+def check_query(scope: Scope, known: Sequence[str]) -> None:
+    """Raise `HttpError` 400 for a parameter in the query string that is not known, or is there twice."""
+    names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+    for name in names:
+        if name not in known:
+            raise HttpError(400, "query", unknown_name("query parameter", name, known))
+        if names.count(name) > 1:
+            raise HttpError(
+                400, "query", f"the query parameter {name} is given {names.count(name)} times: give it once"
+            )
+
+
 def query_int(scope: Scope, name: str, default: int) -> int:
     """An integer from the query string."""
     values = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name)
     if values is None:
         return default
-    try:
-        return int(values[-1])
-    except ValueError:
-        raise HttpError(400, name, f"{name} is {values[-1]!r}: it must be an integer") from None
+    if not _INTEGER.match(values[-1]):
+        raise HttpError(400, name, f"{name} is {shortened(values[-1])!r}: it must be an integer")
+    return int(values[-1].partition(".")[0])
+
+
+def check_host(scope: Scope) -> None:
+    """Raise `HttpError` 400 where HTTP/1.1 comes without a Host header, or with several.
+
+    Two servers that each believe another one of them would disagree on whom the request is for.
+    """
+    hosts = sum(key == b"host" for key, _ in scope["headers"])
+    if hosts > 1 or (not hosts and scope["http_version"] == "1.1"):
+        raise HttpError(400, "host", f"the request has {hosts} Host headers: HTTP/1.1 needs one")

@@ -1,47 +1,27 @@
-"""The handlers of the routes: they decode and check a request, call the service, and encode its answer."""
+"""The handlers of the routes: they have a request decoded and checked, call the service, and encode its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 import orjson
 
 from stream_reco.clock import Clock
-from stream_reco.events import Id, check_id
-from stream_reco.events.ids import too_long
-from stream_reco.events.schema import Context, Features
+from stream_reco.events import Id
 from stream_reco.serve.http.body_memory import DecodingTurns
 from stream_reco.serve.http.event_bodies import EventBodies
 from stream_reco.serve.http.messages import RETRY_AFTER, HttpError, HttpRequest, HttpResponse, path_id, query_int
 from stream_reco.serve.http.request_queue import RequestQueue
-from stream_reco.serve.service import Accepted, Rejection, Service
+from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, check_k, decode_request
+from stream_reco.serve.service import Accepted, Service
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 DEFAULT_SIMILAR = 10
-
-
-class RecommendRequest(msgspec.Struct, frozen=True):
-    """A request for a slate: `k` items for the user, none of `exclude`, only those whose features match `filters`."""
-
-    user_id: Id
-    k: int
-    context: Context | None = None
-    exclude: list[Id] = []
-    filters: Features | None = None
-
-
-class ScoreRequest(msgspec.Struct, frozen=True):
-    """A request for the probabilities that the user acts on each of these items."""
-
-    user_id: Id
-    item_ids: list[Id]
-    context: Context | None = None
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -71,9 +51,6 @@ class Deleted(msgspec.Struct, frozen=True):
     deleted: bool
 
 
-T = TypeVar("T")
-_RECOMMEND = msgspec.json.Decoder(RecommendRequest)
-_SCORE = msgspec.json.Decoder(ScoreRequest)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -93,26 +70,19 @@ class Routes:
         self._check_backlog()
         async with self._turns.turn(len(request.body)):
             decoded = await self._bodies.decode(request.body, self._clock.now_ms())
-            events, places = decoded.events, decoded.places
-            taken = await self._service.accept(events) if events else Accepted(0, 0)
-        later = [Rejection(places[one.index], one.reason, one.message) for one in taken.rejected]
-        return HttpResponse(_ENCODER.encode(decoded.rejections.answer(taken.accepted, taken.duplicates, later)))
+            taken = await self._service.accept(decoded.events) if decoded.events else Accepted(0, 0)
+        return HttpResponse(_ENCODER.encode(decoded.answer(taken)))
 
     async def recommend(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/recommend`."""
-        wanted = _decode(_RECOMMEND, request.body)
-        check_id(wanted.user_id, "user_id")
-        self._check_k(wanted.k)
-        self._check_ids(wanted.exclude, "exclude")
+        wanted = decode_request(request.body, RecommendRequest, self._settings)
         asked = Request(wanted.user_id, wanted.k, None, wanted.context, wanted.exclude, wanted.filters)
         slate = await self._queue.slate(request, asked)
         return HttpResponse(_ENCODER.encode(slate))
 
     async def score(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/score`."""
-        wanted = _decode(_SCORE, request.body)
-        check_id(wanted.user_id, "user_id")
-        self._check_ids(wanted.item_ids, "item_ids")
+        wanted = decode_request(request.body, ScoreRequest, self._settings)
         score = partial(self._service.score, wanted.user_id, wanted.item_ids, wanted.context)
         scores = await self._queue.compute(request, score)
         return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
@@ -121,7 +91,7 @@ class Routes:
         """`GET /v1/items/{id}/similar?k=`."""
         item_id = path_id(request.args[0])
         k = query_int(request.scope, "k", DEFAULT_SIMILAR)
-        self._check_k(k)
+        check_k(k, self._settings)
         found = await self._queue.compute(request, partial(self._service.similar, item_id, k))
         if found is None:
             raise HttpError(404, "item", f"unknown item {item_id!r}: no event has mentioned it")
@@ -148,23 +118,3 @@ class Routes:
         if backlog >= self._settings.max_backlog:
             message = f"{backlog} events wait to be learned from: send again after the seconds in Retry-After"
             raise HttpError(429, "backlog", message, RETRY_AFTER)
-
-    def _check_k(self, k: int) -> None:
-        if not 1 <= k <= self._settings.max_k:
-            raise HttpError(400, "k", f"k is {k}: it must be between 1 and {self._settings.max_k}")
-
-    def _check_ids(self, ids: Sequence[Id], what: str) -> None:
-        if len(ids) > self._settings.max_items:
-            raise HttpError(400, what, f"{what} has {len(ids)} ids: send at most {self._settings.max_items}")
-        for position, value in enumerate(ids):
-            if too_long(value):
-                check_id(value, f"{what}[{position}]")
-
-
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes | bytearray) -> T:
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as problem:
-        raise HttpError(400, "schema", f"the body does not fit: {problem}; /schema describes it") from None
-    except (ValueError, RecursionError) as problem:
-        raise HttpError(400, "json", f"the body is not JSON: {problem}") from None

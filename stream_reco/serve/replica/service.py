@@ -13,8 +13,10 @@ from stream_reco import metrics
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import Scalar
 from stream_reco.measure.stages import observe_stage
+from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
+from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
@@ -59,8 +61,12 @@ class ReplicaService:
         prepare: Callable[[], None] = lambda: None,
         sink: EventSink | None = None,
         poll_seconds: float = POLL_SECONDS,
+        limits: ServeSettings | None = None,
     ) -> None:
-        """`prepare` is called on the thread before anything else; `now_ms` gives the wall clock, ms."""
+        """`prepare` is called on the thread before anything else; `now_ms` gives the wall clock, ms.
+
+        `limits` say how much one request may ask for.
+        """
         self._served = served
         self._scorer = scorer
         self._users = users
@@ -70,6 +76,7 @@ class ReplicaService:
         self._prepare = prepare
         self._sink = sink
         self._poll_seconds = poll_seconds
+        self._limits = limits or ServeSettings()
         self._accepted = 0
         self._problem: str | None = None
         self._opened: Future[None] = Future()
@@ -172,16 +179,18 @@ class ReplicaService:
         return wait()
 
     def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
-        """A slate for each request, all of one version."""
+        """A slate for each request, all of one version. Raises RefusedError."""
         self._check_ready()
-        return self._scorer.recommend_many(requests, self.stream_time)
+        asked = [checked_request(one, self._limits) for one in requests]
+        return self._scorer.recommend_many(asked, self.stream_time)
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`."""
+        """Probabilities, one for each of `item_ids`. Raises RefusedError."""
         self._check_ready()
-        scores: list[float] = self._scorer.score(Request(user_id, context=context), item_ids, self.stream_time).tolist()
+        request, items = score_request(self._limits, user_id, item_ids, None, context)
+        scores: list[float] = self._scorer.score(request, items, self.stream_time).tolist()
         return scores
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:

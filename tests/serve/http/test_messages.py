@@ -80,6 +80,28 @@ def test_a_body_that_dawdles_is_given_up(serving: Serving) -> None:
     assert b"timeout" in answer
 
 
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        (b"1.1", [], 400),
+        (b"1.1", [b"localhost", b"localhost"], 400),
+        (b"1.1", [b"localhost", b"evil.example"], 400),
+        (b"1.0", [b"localhost", b"localhost"], 400),
+        (b"1.0", [], 200),
+        (b"1.1", [b"localhost"], 200),
+        (b"1.1", [b"evil.example"], 421),
+    ],
+)
+def test_a_request_names_one_host(client: httpx.Client, version: bytes, hosts: list[bytes], status: int) -> None:
+    lines = b"".join(b"Host: " + host + b"\r\n" for host in hosts)
+    with connect(client) as connection:
+        connection.sendall(b"GET /health/live HTTP/" + version + b"\r\n" + lines + b"Connection: close\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 %d" % status), answer
+    if status == 400:
+        assert b'"reason":"host"' in answer
+
+
 def test_a_client_that_leaves_in_the_middle_disturbs_nobody(client: httpx.Client, service: ToyService) -> None:
     with connect(client) as connection:
         connection.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n[")

@@ -13,7 +13,7 @@ from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.slate import Slate
 
 if TYPE_CHECKING:
-    from tests.serve.conftest import Serving
+    from tests.serve.conftest import Serving, ToyService
 
 METHODS = {"get", "post", "delete"}
 Json = dict[str, Any]
@@ -39,6 +39,7 @@ def test_every_described_operation_is_served_and_every_other_is_not(schema: Json
     for template, item in schema["paths"].items():
         for method in ("get", "post", "delete", "put"):
             answer = client.request(method, template.replace("{id}", "1"))
+            assert str(answer.status_code) in next(iter(item.values()))["responses"], (method, template)
             if method in item:
                 assert answer.status_code not in (404, 405) or "404" in item[method]["responses"], (method, template)
             else:
@@ -56,6 +57,7 @@ def test_every_described_operation_is_served_and_every_other_is_not(schema: Json
         "/metrics",
         "/dashboard",
         "/schema",
+        "/",
     }
 
 
@@ -73,7 +75,8 @@ def test_it_is_whole(schema: Json) -> None:
     for template, item in schema["paths"].items():
         assert set(item) <= METHODS
         for operation in item.values():
-            assert "200" in operation["responses"]
+            assert ("307" if template == "/" else "200") in operation["responses"]
+            assert operation["responses"]["405"]["headers"]["Allow"]["required"]
             assert all(r["description"] for r in operation["responses"].values())
             in_path = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
             assert in_path == ({"id"} if "{id}" in template else set())
@@ -94,18 +97,23 @@ def test_optional_fields_are_optional(schema: Json) -> None:
     assert set(components["RecommendRequest"]["required"]) == {"user_id", "k"}
     assert set(components["ScoreRequest"]["required"]) == {"user_id", "item_ids"}
     assert "propensity" not in components["SlateItem"]["required"]
+    for name in ("Impression", "Action", "Retraction", "ItemEvent", "UserEvent"):
+        assert "timestamp" not in components[name]["required"], "it is stamped on arrival"
+        assert "timestamp" in components[name]["properties"]
+    assert components["RecommendRequest"]["additionalProperties"] is False
 
 
 def test_real_answers_have_exactly_the_described_fields(schema: Json, client: httpx.Client) -> None:
     components = schema["components"]["schemas"]
     event = {"type": "item", "item_id": "a", "timestamp": 1_507_000_000_000}
-    taken = client.post("/v1/events", json=[event, *[{}] * 101])
+    taken = client.post("/v1/events", json=[event, *[{}] * 101, *[event | {"availabel": True}] * 101])
     slate = client.post("/v1/recommend", json={"user_id": 1, "k": 1})
     msgspec.json.decode(taken.content, type=Accepted)
     msgspec.json.decode(slate.content, type=Slate)
     for name, answer in [
         ("Accepted", taken.json()),
         ("Rejection", taken.json()["rejected"][0]),
+        ("FieldWarning", taken.json()["warnings"][0]),
         ("Slate", slate.json()),
         ("SlateItem", slate.json()["items"][0]),
         ("Scores", client.post("/v1/score", json={"user_id": 1, "item_ids": ["a"]}).json()),
@@ -116,6 +124,21 @@ def test_real_answers_have_exactly_the_described_fields(schema: Json, client: ht
         ("Error", client.get("/nowhere").json()),
     ]:
         assert set(answer) == set(components[name]["properties"]), name
+
+
+def test_answers_carry_the_described_headers(schema: Json, serving: Serving, service: ToyService) -> None:
+    client = serving(token="a token for this test")  # noqa: S106 - of this test alone
+    service.is_ready = False
+    for path, status, name in [
+        ("/metrics", 401, "WWW-Authenticate"),
+        ("/v1/status", 401, "WWW-Authenticate"),
+        ("/health/ready", 503, "Retry-After"),
+        ("/", 307, "Location"),
+    ]:
+        answer = client.get(path)
+        assert answer.status_code == status
+        assert answer.headers[name]
+        assert name in schema["paths"][path]["get"]["responses"][str(status)]["headers"]
 
 
 def test_limits_and_tokens_are_those_of_the_server(schema: Json, serving: Serving) -> None:

@@ -104,7 +104,6 @@ def test_recommend_passes_everything_on(client: httpx.Client, service: ToyServic
         "context": {"device": "phone", "age": 3, "vip": True, "x": None, "y": 1.5},
         "exclude": ["a", 5, "5"],
         "filters": {"genre": ["news", 1], "lang": "de"},
-        "unknown": [1],
     }
     assert client.post("/v1/recommend", json=asked).json()["items"] == []
     assert service.asked == [(asked["user_id"], 3, asked["context"], asked["exclude"], asked["filters"])]
@@ -146,6 +145,87 @@ def test_bad_requests_say_what_is_wrong(client: httpx.Client, route: str, body: 
 def test_requests_that_are_no_json(client: httpx.Client, body: bytes) -> None:
     for route in ("recommend", "score"):
         assert reason(client.post(f"/v1/{route}", content=body), 400) in ("json", "id")
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "misspelt", "meant"),
+    [
+        ("recommend", {"user_id": "u", "k": 5, "filter": {"kind": "tea"}}, "filter", "filters"),
+        ("recommend", {"user_id": "u", "k": 5, "excludes": ["a"]}, "excludes", "exclude"),
+        ("recommend", {"userId": "u", "k": 5}, "userId", "user_id"),
+        ("recommend", {"user_id": "u", "k": 5, "qqq": 1}, "qqq", None),
+        ("score", {"user_id": "u", "items_ids": [1]}, "items_ids", "item_ids"),
+        ("score", {"user_id": "u", "item_ids": [1], "k": 5}, "k", None),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_nearest_name(
+    client: httpx.Client, service: ToyService, route: str, body: object, misspelt: str, meant: str | None
+) -> None:
+    refused = client.post(f"/v1/{route}", json=body)
+    assert reason(refused, 400) == "schema"
+    message = refused.json()["error"]["message"]
+    assert repr(misspelt) in message
+    assert (f"did you mean {meant!r}?" in message) if meant else ("did you mean" not in message)
+    assert not service.asked
+
+
+def test_a_misspelt_query_parameter_is_refused_with_the_nearest_name(client: httpx.Client) -> None:
+    refused = client.get("/v1/items/a/similar?kk=5")
+    assert reason(refused, 400) == "query"
+    assert "did you mean 'k'?" in refused.json()["error"]["message"]
+    for method, path in [
+        ("GET", "/v1/items/a/similar?k=5&limit=3"),
+        ("GET", "/v1/items/a/similar?k=5&k=6"),
+        ("GET", "/v1/users/a/interests?k=5"),
+        ("GET", "/v1/status?verbose"),
+        ("DELETE", "/v1/users/a?soft=true"),
+        ("POST", "/v1/recommend?k=5"),
+    ]:
+        assert reason(client.request(method, path), 400) == "query", path
+    # Probes and caches append what they like to these.
+    for path in ("/health/live", "/health/ready", "/metrics", "/schema", "/dashboard"):
+        assert client.get(f"{path}?t=1").status_code == 200, path
+
+
+def test_whole_numbers_may_have_a_fraction_of_zero(client: httpx.Client, service: ToyService) -> None:
+    client.post("/v1/events", content=b'[{"type":"item","item_id":933.0,"timestamp":1507000000000.0}]')
+    assert [(event.timestamp, client.get("/v1/items/933/similar?k=2.0").status_code) for event in service.events] == [
+        (NOW, 200)
+    ]
+    body = b'{"user_id": 933.0, "k": 5.0, "exclude": [7.0, "7.0"], "context": {"y": 1.0}}'
+    assert client.post("/v1/recommend", content=body).status_code == 200
+    assert repr(service.asked[-1]) == "(933, 5, {'y': 1.0}, [7, '7.0'], None)"
+    assert client.post("/v1/score", content=b'{"user_id": 1, "item_ids": [2.0, 3]}').status_code == 200
+    assert repr(service.asked[-1]) == "(1, [2, 3], None)"
+    for user in (b"9007199254740993.0", b"1e18", b"0.5"):
+        refused = client.post("/v1/recommend", content=b'{"user_id": %s, "k": 5}' % user)
+        assert reason(refused, 400) == "schema"
+
+
+def test_misspelt_fields_of_events_are_named_and_taken(client: httpx.Client, service: ToyService) -> None:
+    batch = [
+        click("a"),
+        {"type": "item", "item_id": "a", "availabel": False, "colour": "red", "timestamp": NOW},
+        {"type": "nonsense", "availabel": 1},
+        {"type": "action", "userid": 1, "item_id": "a", "action": "click", "timestamp": NOW},
+    ]
+    answer = client.post("/v1/events", json=batch).json()
+    assert answer["accepted"] == len(service.events) == 2
+    assert [(one["index"], one["reason"]) for one in answer["rejected"]] == [(2, "type"), (3, "schema")]
+    assert answer["warnings"] == [
+        {"index": 1, "field": "availabel", "did_you_mean": "available"},
+        {"index": 1, "field": "colour", "did_you_mean": None},
+        {"index": 3, "field": "userid", "did_you_mean": "user_id"},
+    ]
+    assert "warnings_more" not in answer
+    assert "warnings" not in client.post("/v1/events", json=[click("a")]).json()
+
+
+def test_warnings_are_a_hundred_at_most(client: httpx.Client) -> None:
+    answer = client.post("/v1/events", json=[click("a"), *[click("a", colour=1)] * 250]).json()
+    assert answer["accepted"] == 251
+    assert [one["index"] for one in answer["warnings"]] == list(range(1, 101))
+    assert answer["warnings_more"] == 150
 
 
 def test_score_keeps_the_order(client: httpx.Client, service: ToyService) -> None:
