@@ -120,6 +120,7 @@ PRINTING: dict[str, list[Tried]] = {
     "work": [a_log_line],
     "backup": [no_such_folder("backup", HOSTILE, "out")],
     "restore": [no_such_folder("restore", HOSTILE, "data")],
+    "repair": [no_such_folder("repair", "clock", HOSTILE)],
     "export": [no_such_folder("export", "events", HOSTILE)],
 }
 """What each command prints of data, and how to have it printed."""

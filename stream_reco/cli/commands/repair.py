@@ -11,6 +11,7 @@ import typer
 
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import ConfigOption
+from stream_reco.terminal.printing import say
 from stream_reco.terminal.settings import settings_of
 
 _EARLIEST_MS = 631_152_000_000
@@ -47,10 +48,10 @@ def repair(
 
     settings, now = settings_of(config, {}).settings, SystemClock().now_ms()
     wanted = None if to is None else _time_of(to, now)
-    typer.echo(f"This machine's clock says {as_text(now)}. Reading {folder} …")
+    say(f"This machine's clock says {as_text(now)}. Reading {folder} …")
 
     def announce(before: int, after: int) -> None:
-        typer.echo(
+        say(
             f"Stream time is {as_text(before)}. {'It would be' if dry_run else 'It will be'} turned back by"
             f" {as_days(before - after)}, to {as_text(after)}, and what is later is taken as of then."
         )
@@ -60,13 +61,13 @@ def repair(
     except (LogError, CheckpointError, OSError, ValueError) as error:
         raise Failure(str(error)) from error
     if not done.is_needed:
-        typer.echo(f"Nothing to repair: stream time is {as_text(done.before)}. The folder was left as it is.")
+        say(f"Nothing to repair: stream time is {as_text(done.before)}. The folder was left as it is.")
         return
-    typer.echo(
+    say(
         f"Later were {done.later.impressions:,} impressions that wait, and something of {done.later.items:,} items,"
         f" {done.later.users:,} users and {done.later.rows:,} rows."
     )
-    typer.echo("Nothing was changed: run it again without --dry-run." if dry_run else "Done; the server can start.")
+    say("Nothing was changed: run it again without --dry-run." if dry_run else "Done; the server can start.")
 
 
 def _time_of(text: str, now: int) -> int:

@@ -209,24 +209,18 @@ class EmbeddingTable(AtAddresses):
             return self._give_up(idle(self._store, when, min(most, len(self))))
 
     def turn_back(self, now: int) -> int:
-        """Take rows last seen after event time `now` (ms) as seen then, and return how many they were.
-
-        For times that a clock gave that was wrong. Raises ValueError for a time too far from the epoch.
-        """
+        """Take rows last seen after event time `now` (ms) as seen then, for a wrong clock said so; returns how many."""
         when = checked_time(self.name, now)
         with self._alone:
             return self._store.turn_back(when)
 
     def forget(self, keys: Keys) -> NDArray[np.int64]:
-        """Remove the rows of int64[n] keys, their vectors and optimizer state; returns those that had one, int64[m].
-
-        They are tombstones of the next drain, and start afresh where they come back.
-        """
+        """Remove the rows of int64[n] keys as `evict` does, with all that is in them; returns their keys, int64[m]."""
         checked = distinct(checked_keys(self.name, keys))
         with self._alone:
-            rows = self._store.find(checked)
-            self._store.blank(rows[rows >= 0])
-            return self._give_up(rows[rows >= 0])
+            found = self._store.find(checked)
+            self._store.blank(rows := found[found >= 0])
+            return self._give_up(rows)
 
     def keys(self) -> NDArray[np.int64]:
         """int64[len], the keys that have a row, in the order of their rows."""
@@ -234,10 +228,7 @@ class EmbeddingTable(AtAddresses):
             return self._store.keys_of(self._store.live_rows())
 
     def drain_touched(self) -> Delta:
-        """What changed since the last drain, in the order of the rows; afterwards nothing is touched.
-
-        If the publication is refused, give the delta back to `restore_touched`.
-        """
+        """What changed since the last drain, by row; `restore_touched` takes it back where a channel refuses it."""
         with self._alone:
             delta = self._delta(self._store.touched_rows(), self._take_tombstones(), self._default_touched)
             self._store.clear_touched()

@@ -116,10 +116,10 @@ class OnDiskEventDeduplicator:
         last = (time + max(life, DAY_MS)) // HOUR_MS
         for key in self._expiring.take_after(last):
             value = self._store.get(key)
-            if value is not None and key.startswith(b"e"):
+            if value is not None and key.startswith((b"h", b"e")):
                 self._store.put(key, number(min(number_at(value, 0), last)) + value[8:])
             self._expiring.add(last, key)
-        for key, value in list(self._store.scan(b"u", b"v")):
+        for key, value in list(self._store.scan(b"u", b"w")):
             action = _ACTION.decode(value)
             if action.time > time:
                 action.time = time

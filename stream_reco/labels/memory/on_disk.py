@@ -193,8 +193,7 @@ class OnDisk:
 
         Returns how many impressions were later. To be called when nothing is due.
         """
-        position = self.store.position or b""
-        self.commit(position)
+        self.commit(position := self.store.position or b"")
         later = turn_impressions_back(self.store, self.windows, time, self._unless_over)
         by_time = self.order == "group"
         self._groups.turn_back(time, 2 * self.windows.window_ms, by_time=by_time)
@@ -217,10 +216,8 @@ class OnDisk:
         self._timeline.save_fresh()
         self._groups.save(self.windows.horizon(self.progress))
         self._ids.save(self._commits + 1)
-        write_meta(
-            self.store,
-            Meta(VERSION, self.windows, self.order, self.progress, self._reached, self._ids.expired, self._commits + 1),
-        )
+        commits, expired = self._commits + 1, self._ids.expired
+        write_meta(self.store, Meta(VERSION, self.windows, self.order, self.progress, self._reached, expired, commits))
         return self.store.changes
 
     def commit(self, position: bytes) -> Changes:
@@ -345,10 +342,8 @@ class OnDisk:
     def _of_pair(self, user_id: Id, item_id: Id) -> list[PendingImpression]:
         """The impressions of an item by a user, in the order of their times."""
         pair = of_pair(user_id, item_id)
-        found = (
-            self._get(number_at(key, len(pair)), number_at(key, len(pair) + 8))
-            for key, _ in self.store.scan(pair, end_of(pair))
-        )
+        keys, at = (key for key, _ in self.store.scan(pair, end_of(pair))), len(pair)
+        found = (self._get(number_at(key, at), number_at(key, at + 8)) for key in keys)
         same = [shown for shown in found if shown is not None]
         if fresh := self._fresh.get(pair):
             same = sorted([*same, *fresh], key=lambda shown: (shown.time, shown.seq))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
-from stream_reco.labels.memory.keys import of_pair, timed
+from stream_reco.labels.memory.keys import of_event, of_pair, timed
 from stream_reco.labels.memory.protocol import LabelWindows
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import number_at, of_id
@@ -62,7 +62,9 @@ def _move(store: RocksStore, shown: PendingImpression, deadline: int, time: int)
         if action.time <= deadline or shown.matured:
             _move_action(action, time)
         if action.event_id is not None:
-            _refer(store, b"e" + of_id(action.event_id), timed(b"i", time, shown.seq))
+            # An earlier release kept the id itself.
+            for key in (of_event(action.event_id), b"e" + of_id(action.event_id)):
+                _refer(store, key, timed(b"i", time, shown.seq))
     shown.time, shown.label_time = time, min(shown.label_time, time)
     store.put(timed(b"d", time, shown.seq), _ENCODER.encode([shown]))
 
