@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import httpx
@@ -264,6 +265,10 @@ def served() -> Iterator[tuple[EngineService, httpx.Client]]:
     service.close()
 
 
+def recommend_one(service: EngineService, **asked: Any) -> None:
+    service.recommend_many([Request(**asked)])
+
+
 @pytest.mark.parametrize(("route", "body"), REFUSED)
 def test_python_is_refused_what_http_is_refused_in_the_same_words(
     served: tuple[EngineService, httpx.Client], engine: Engine, route: str, body: dict[str, Any]
@@ -271,7 +276,8 @@ def test_python_is_refused_what_http_is_refused_in_the_same_words(
     service, client = served
     over_http = client.post(f"/v1/{route}", json=body)
     assert over_http.status_code == 400
-    for ask in (getattr(engine, route), getattr(service, route)):
+    asks = (getattr(engine, route), service.score if route == "score" else partial(recommend_one, service))
+    for ask in asks:
         with pytest.raises(RefusedError) as caught:
             ask(**body)
         assert {"reason": caught.value.reason, "message": str(caught.value)} == over_http.json()["error"]

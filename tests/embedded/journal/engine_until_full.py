@@ -35,7 +35,7 @@ class Disk:
     @contextmanager
     def no_room_for_a_checkpoint(self) -> Iterator[None]:
         if self.mounted:
-            with self._only(150_000):
+            with self._only(280_000):
                 yield
             return
         real = disk.sync
