@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -249,7 +250,7 @@ def write_log(path: Path, rows: int = 240) -> None:
 
 
 def _iso(second: int) -> str:
-    return f"2024-03-01T12:{second // 60:02}:{second % 60:02}Z"
+    return f"{datetime(2024, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=second):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:

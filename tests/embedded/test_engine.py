@@ -633,8 +633,8 @@ def test_an_item_in_the_place_of_one_that_left_is_not_taken_for_seen() -> None:
     days = Settings(signals=SignalSettings(item_idle_days=1.0))
     with opened(settings=days) as engine:
         engine.ingest(clicks(["u"], list("abc"), NOW - 9 * DAY))
-        for day in (6, 5):
-            engine.ingest(clicks(["v"], ["d"], NOW - day * DAY))
+        for hour in range(4 * 24):
+            engine.ingest(clicks(["v"], ["d"], NOW - 9 * DAY + (hour + 1) * HOUR))
         assert engine.status()["items"] == 1
         engine.ingest(clicks(["v"], list("efg"), NOW - 4 * DAY))
         engine.sync()

@@ -19,7 +19,7 @@ from stream_reco.model.weights import weights_of
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
-from stream_reco.signals.settings import DAY_MS
+from stream_reco.signals.settings import DAY_MS, HOUR_MS
 from stream_reco.simulate.late_clicks import late_clicks
 from stream_reco.sync import Publication
 from stream_reco.sync.redis.channel import RedisChannel
@@ -181,9 +181,14 @@ def test_users_who_are_idle_leave(kafka_settings: KafkaSettings, start: Start, r
         users = users_of(redis, kafka_settings)
         worker = start()
         worker.wait_until_at_work()
-        for event in (idle, later):
-            await kafka_log.write(kafka_settings, [kafka_log.message(event)], partition=0)
-            await until_equal(users, histories([event]))
+        # Idle days are those of events: a user who comes every hour makes them pass.
+        steady = [
+            Action(user_id="steady", item_id=1, action="click", timestamp=idle.timestamp + hour * HOUR_MS)
+            for hour in range(1, 100 * 24)
+        ]
+        for events in ([idle], [*steady, later]):
+            await kafka_log.write(kafka_settings, [kafka_log.message(event) for event in events], partition=0)
+            await until_equal(users, histories(events[-1:]))
         # Whoever has left is not written again.
         redis.do("FLUSHALL")
         await until_equal(users, histories([later]))
