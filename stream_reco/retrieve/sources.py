@@ -26,6 +26,7 @@ SOURCES = {
 """Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
 _BROUGHT = np.array([[bool(bits & bit) for bit in SOURCES.values()] for bits in range(2 * INTERESTS)], dtype=np.int64)
 """[bits, source]: 1 where a candidate of these bits was brought by the source."""
+_COUNTERS = [metrics.CANDIDATES.labels(name) for name in SOURCES]
 
 
 class Retriever:
@@ -90,11 +91,11 @@ class Retriever:
         counts = signals.counts
         lists = ProposalLists(signals.trends, counts.pairs, counts.popular, signals.catalogue.available)
         slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near))
-        # One pass over the candidates, and one look-up of a counter a source: a request waits for this.
+        # One pass over the candidates, and no look-up of a counter by its label: a request waits for this.
         counts_of = np.bincount(bits, minlength=len(_BROUGHT)) @ _BROUGHT
-        for name, count in zip(SOURCES, counts_of.tolist(), strict=True):
+        for counter, count in zip(_COUNTERS, counts_of.tolist(), strict=True):
             if count:
-                metrics.CANDIDATES.labels(name).inc(count)
+                counter.inc(count)
         return slots, bits
 
 

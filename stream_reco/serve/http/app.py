@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import cache
 
+from prometheus_client import Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from stream_reco.clock import Clock
@@ -127,8 +129,9 @@ class Api:
         finally:
             held.release()
         await response.send(send)
-        REQUESTS.labels(template, str(response.status)).inc()
-        REQUEST_SECONDS.labels(template).observe(time.perf_counter() - started)
+        requests, seconds = _series(template, response.status)
+        requests.inc()
+        seconds.observe(time.perf_counter() - started)
 
     def _match(self, scope: Scope) -> tuple[Route, tuple[bytes, ...]]:
         segments = tuple(scope["raw_path"].split(b"/"))
@@ -172,6 +175,12 @@ class Api:
 
     async def _home(self, _: HttpRequest) -> HttpResponse:
         return HttpResponse(b"", status=307, headers=((b"location", b"/dashboard"),))
+
+
+@cache
+def _series(template: str, status: int) -> tuple[Counter, Histogram]:
+    # To look series up by their labels takes longer than to count.
+    return REQUESTS.labels(template, str(status)), REQUEST_SECONDS.labels(template)
 
 
 def _as_http_error(problem: Exception) -> HttpError:
