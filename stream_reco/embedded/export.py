@@ -17,6 +17,8 @@ from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Id, ItemEvent, decode_batch, encode, key_of
 from stream_reco.events.schema import Context
+from stream_reco.serve.slate.similar import interests_in
+from stream_reco.serve.slate.slate import Interest
 from stream_reco.signals.history import NO_ITEM
 from stream_reco.storage.backup import back_up, log_of
 
@@ -28,13 +30,6 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
     item_id: Id
     timestamp: int
-
-
-class KnownInterest(msgspec.Struct, frozen=True):
-    """An item that stands for one of a user's interests."""
-
-    item_id: Id
-    importance: float
 
 
 class AwaitedLabel(msgspec.Struct, frozen=True):
@@ -53,7 +48,7 @@ class KnownUser(msgspec.Struct, frozen=True):
     user_id: Id
     history: list[HistoryEntry]
     """Newest first."""
-    interests: list[KnownInterest]
+    interests: list[Interest]
     impressions: list[AwaitedLabel]
     row: list[float]
     """The user's row in the model, empty where there is none."""
@@ -101,10 +96,11 @@ def events_of(folder: Path, user_id: Id | None = None) -> Iterator[bytes]:
 
 
 def _user(learner: Learner, user_id: Id) -> KnownUser:
+    medoids = learner.interests.medoids(user_id, learner.state.stream_time)
     return KnownUser(
         user_id,
         list(_history(learner, user_id)),
-        list(_interests(learner, user_id)),
+        interests_in(learner.state.signals.catalogue, medoids),
         [
             AwaitedLabel(one.item_id, one.time, one.label, one.request_id, one.context)
             for one in learner.joiner.of_user(user_id)
@@ -122,15 +118,6 @@ def _history(learner: Learner, user_id: Id) -> Iterator[HistoryEntry]:
         item_id = None if slot == NO_ITEM else ids[slot]
         if item_id is not None:
             yield HistoryEntry(item_id, time)
-
-
-def _interests(learner: Learner, user_id: Id) -> Iterator[KnownInterest]:
-    medoids, catalogue = learner.interests.medoids(user_id, learner.state.stream_time), learner.state.signals.catalogue
-    slots = catalogue.slots_of_keys(medoids.keys.tolist()).tolist()
-    for slot, importance in zip(slots, medoids.importance.tolist(), strict=True):
-        item_id = catalogue.ids[slot] if slot >= 0 else None
-        if item_id is not None:
-            yield KnownInterest(item_id, importance)
 
 
 def _row(learner: Learner, user_id: Id) -> list[float]:

@@ -8,6 +8,7 @@ from stream_reco.events import Id
 from stream_reco.interests import Medoids
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import Interest, Neighbour
+from stream_reco.signals.catalogue import Catalogue
 
 _CHOSEN_FROM = 4
 """The k largest cosines are chosen among so many times k largest inner products: the index ranks by the latter."""
@@ -43,11 +44,15 @@ def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] 
 def user_interests(served: ServingState, medoids: Medoids) -> list[Interest]:
     """The medoids with the ids of their items, most important first."""
     with served.replica.reading():
-        catalogue = served.signals.catalogue
-        slots = catalogue.slots_of_keys(medoids.keys.tolist())
-        found = [
-            Interest(item, float(importance))
-            for slot, importance in zip(slots, medoids.importance, strict=True)
-            if slot >= 0 and (item := catalogue.ids[slot]) is not None
-        ]
+        return interests_in(served.signals.catalogue, medoids)
+
+
+def interests_in(catalogue: Catalogue, medoids: Medoids) -> list[Interest]:
+    """The same in any catalogue; the caller sees to it that nobody changes it."""
+    slots = catalogue.slots_of_keys(medoids.keys.tolist())
+    found = [
+        Interest(item, float(importance))
+        for slot, importance in zip(slots, medoids.importance, strict=True)
+        if slot >= 0 and (item := catalogue.ids[slot]) is not None
+    ]
     return sorted(found, key=lambda one: -one.importance)
