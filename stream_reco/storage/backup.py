@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -57,18 +57,8 @@ def back_up(folder: Path, out: Path, now: int) -> Backup:
     _check_is_data(folder)
     _check_new(out)
     for _ in range(_ATTEMPTS):
-        try:
+        with suppress(_MovedOnError), _whole_or_nothing(out):
             return _copied(folder, out, now)
-        except (_MovedOnError, FileNotFoundError):
-            shutil.rmtree(out, ignore_errors=True)
-        except OSError as error:
-            shutil.rmtree(out, ignore_errors=True)
-            raise BackupError(
-                f"{out} cannot be written: {error.strerror or error}; free space or choose another place"
-            ) from error
-        except BaseException:
-            shutil.rmtree(out, ignore_errors=True)
-            raise
     raise BackupError(f"{folder} wrote checkpoints faster than they could be copied to {out}: copy to a faster disk")
 
 
@@ -95,19 +85,11 @@ def restore(backup: Path, folder: Path) -> Backup:
     """
     description = describe(backup)
     _check_new(folder)
-    try:
+    with _whole_or_nothing(folder):
         for part in (CHECKPOINTS, LOG):
             if (backup / part).exists():
                 shutil.copytree(backup / part, folder / part)
         _check_whole(folder, description)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise BackupError(
-            f"{folder} cannot be written: {error.strerror or error}; free space or choose another place"
-        ) from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return description
 
 
@@ -127,6 +109,19 @@ def describe(backup: Path) -> Backup:
     return description
 
 
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[None]:
+    """Leave nothing at `folder` where what is done within fails; an OSError becomes a BackupError."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            message = f"{folder} cannot be written: {error.strerror or error}; free space or choose another place"
+            raise BackupError(message) from error
+        raise
+
+
 def _check_is_data(folder: Path) -> None:
     if not (folder / LOG / _LOG_FILE).exists():
         raise BackupError(f"{folder} is no data folder: it has no {LOG}/{_LOG_FILE}; name the folder given as --data")
@@ -138,20 +133,14 @@ def _check_new(folder: Path) -> None:
 
 
 def _copied(folder: Path, out: Path, now: int) -> Backup:
-    try:
-        log = EventLog(folder / LOG)
-    except LogBusyError:
-        # A server has it: its records are consistent as any reader sees them.
+    with ExitStack() as held:
+        # Opened as a server would open it, so that a damaged log is refused, not copied. Where a server has it, its
+        # records are consistent as any reader sees them.
+        with suppress(LogBusyError):
+            held.enter_context(EventLog(folder / LOG))
         checkpoint = _copy_checkpoint(folder, out)
         _copy_log(folder / LOG / _LOG_FILE, out / LOG)
-    else:
-        # Opened as a server would open it, so that a damaged log is refused, not copied.
-        with log:
-            checkpoint = _copy_checkpoint(folder, out)
-            _copy_log(folder / LOG / _LOG_FILE, out / LOG)
-    position = _trimmed(out, checkpoint)
-    backup = Backup(FORMAT, now, checkpoint, position, _bytes_in(out))
-    _check_whole(out, backup)
+    backup = Backup(FORMAT, now, checkpoint, _trimmed(out, checkpoint), _bytes_in(out))
     (out / _DESCRIPTION).write_bytes(msgspec.json.encode(backup) + b"\n")
     return backup
 
@@ -164,7 +153,12 @@ def _copy_checkpoint(folder: Path, out: Path) -> int:
     for path in found:
         target = out / CHECKPOINTS / path.name
         # Copied, not linked: damage in one must not be damage in both.
-        shutil.copytree(path, target)
+        try:
+            shutil.copytree(path, target)
+        except OSError as error:
+            if path.exists():
+                raise
+            raise _MovedOnError from error
         try:
             return check_checkpoint(target)
         except CheckpointError as error:
@@ -193,6 +187,8 @@ def _trimmed(out: Path, checkpoint: int) -> int:
         log.truncate_before(min(checkpoint, log.last) + 1)
         # Smaller, and without what was deleted.
         log.erase_dropped()
+        for _ in log.read(checkpoint):
+            pass  # checks what was copied
         return log.last
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,34 @@ def test_a_backup_that_moved_away_under_the_copy_is_begun_again(
         monkeypatch.setattr(backups, "_copy_log", copy_late)
         taken = back_up(tmp_path / "data", tmp_path / "out", NOW)
         assert taken.checkpoint == taken.position == engine.journaled.position
+
+
+def test_a_checkpoint_that_is_deleted_under_the_copy_is_passed_over(
+    tmp_path: Path, few: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree
+    gone: list[Path] = []
+
+    def copy_what_vanishes(source: Path, target: Path, *more: Any) -> None:
+        if not gone:
+            gone.append(source.rename(tmp_path / "gone"))
+            # What copytree raises where files vanish while it copies: no FileNotFoundError.
+            raise shutil.Error([(str(source), str(target), "No such file or directory")])
+        copy(source, target, *more)
+
+    with opened(tmp_path / "data") as engine:
+        for step in few[:3]:
+            do(engine, step)
+            engine.checkpoint()
+        expected = whole_state(engine)
+        monkeypatch.setattr(shutil, "copytree", copy_what_vanishes)
+        taken = back_up(tmp_path / "data", tmp_path / "out", NOW)
+        monkeypatch.undo()
+    assert len(gone) == 1
+    assert taken.checkpoint < taken.position
+    restore(tmp_path / "out", tmp_path / "again")
+    with opened(tmp_path / "again") as restored:
+        assert_same(whole_state(restored), expected)
 
 
 def test_a_backup_that_is_damaged_incomplete_or_in_the_way_is_refused_with_what_to_do(
