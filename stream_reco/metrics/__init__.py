@@ -8,6 +8,7 @@ registry is our own, so that a host application's metrics never mix with ours. L
 from __future__ import annotations
 
 from prometheus_client import Counter
+from prometheus_client.core import Metric
 
 from stream_reco.metrics.checkpoints import (
     CHECKPOINT_BYTES,
@@ -176,10 +177,14 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
 
 
 def reset_counters() -> None:
-    """Set every counter back to 0, as after a warm-up."""
+    """Set every counter back to 0, as after a warm-up; counters of one label's values stay those that others hold."""
     for metric in list(globals().values()):
         if isinstance(metric, Counter):
-            try:
-                metric.reset()
-            except (AttributeError, ValueError):  # it has labels, and is only the parent of what counts
-                metric.clear()
+            for family in metric.collect():
+                for labels in _labels_of(family):
+                    (metric.labels(**labels) if labels else metric).reset()
+
+
+def _labels_of(family: Metric) -> list[dict[str, str]]:
+    """The labels of each counter of a family; of one without labels, none at all."""
+    return [sample.labels for sample in family.samples if sample.name.endswith("_total")]
