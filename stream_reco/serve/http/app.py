@@ -41,6 +41,8 @@ from stream_reco.serve.settings import ServeSettings
 logger = logging.getLogger(__name__)
 VARIABLE = b"*"
 NO_STORE = ((b"cache-control", b"no-store"),)
+_SHED_EARLY = {b"/v1/recommend": "/v1/recommend", b"/v1/score": "/v1/score"}
+"""Targets, with their routes, whose requests are refused by the connection where too many wait: most of an overload."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,18 @@ class Api:
         for route in self._routes(Routes(service, clock, settings, self._queue)):
             segments = tuple(VARIABLE if s.startswith("{") else s.encode() for s in route.template.split("/"))
             self._paths.setdefault(segments, {})[route.method] = route
+
+    def shed(self, target: bytes) -> HttpResponse | None:
+        """The refusal of a request of this target if too many wait; None: it may be answered."""
+        if target not in _SHED_EARLY:
+            return None
+        self._queue.notice()
+        refusal = self._queue.refusal()
+        if refusal is not None:
+            requests, seconds = _series(_SHED_EARLY[target], refusal.status)
+            requests.inc()
+            seconds.observe(0.0)
+        return refusal
 
     def _routes(self, routes: Routes) -> list[Route]:
         return [

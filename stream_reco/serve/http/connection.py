@@ -1,13 +1,17 @@
-"""One connection: uvicorn's protocol, with bounds on what comes before a request and on how long it may take."""
+"""One connection: uvicorn's protocol, with bounds on what comes before a request and on how long it may take.
+
+Where too many requests wait already, it refuses the next one itself: in an overload most of what comes is refused, and
+what each refusal costs is taken from the slates.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stream_reco.serve.http.messages import HttpError, error_response
+from stream_reco.serve.http.messages import HttpError, HttpResponse, error_response
 
 MOST_HEAD_BYTES = 64 * 1024
 """Request line and headers together; also what may come between two parts of a body, such as trailers."""
@@ -17,6 +21,13 @@ HEAD_SECONDS = 30.0
 """For a whole head, from the opening of the connection, or from the first byte after an answer."""
 LINGER_SECONDS = 2.0
 """Reading and dropping after a refusal: a connection that is closed with bytes unread loses the answer on its way."""
+
+
+class Shedding(Protocol):
+    """An application that knows, from the target of a request alone, whether it has room for it."""
+
+    def shed(self, target: bytes) -> HttpResponse | None:
+        """The refusal of a request of this target; None: it is to be answered by the application."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -33,6 +44,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._has_used = False
         self._refusal: HttpError | None = None
+        self._is_shed = False
+        """Whether the request that is being read was refused, so that its body is dropped."""
+        self._shedding = cast(Shedding, self.config.app)
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
@@ -91,15 +105,33 @@ class BoundedConnection(HttpToolsProtocol):
             raise self._refusal
         self._has_used = True
         self._unwatch()
-        super().on_headers_complete()
+        shed = self._shed()
+        if shed is None:
+            super().on_headers_complete()
+        else:
+            self._is_shed = True
+            self.transport.write(_as_bytes(shed, closes=not self.parser.should_keep_alive()))
 
     def on_body(self, body: bytes) -> None:
         self._has_used = True
-        super().on_body(body)
+        if not self._is_shed:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._has_used = True
-        super().on_message_complete()
+        if not self._is_shed:
+            super().on_message_complete()
+            return
+        self._is_shed = False
+        if self.parser.should_keep_alive():
+            self.on_response_complete()
+        else:
+            self.transport.close()
+
+    def _shed(self) -> HttpResponse | None:
+        """The refusal of the request whose head has come, unless an earlier one of this connection is not answered."""
+        is_owed = self.cycle is not None and not self.cycle.response_complete
+        return None if is_owed or self.expect_100_continue else self._shedding.shed(self.url)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser stopped at; uvicorn calls it for every error that it raised."""
@@ -117,7 +149,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()
             return
-        self.transport.write(_as_bytes(refusal))
+        self.transport.write(_as_bytes(error_response(refusal), closes=True))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -144,14 +176,18 @@ def _too_many_bytes() -> HttpError:
     return HttpError(431, "headers", f"the head of the request is longer than {MOST_HEAD_BYTES} bytes: send less")
 
 
-def _as_bytes(refusal: HttpError) -> bytes:
-    response = error_response(refusal)
-    return (
-        b"HTTP/1.1 %d %b\r\n" % (response.status, _PHRASES[response.status])
-        + b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(response.body))
-        + b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
-        + response.body
-    )
+def _as_bytes(response: HttpResponse, *, closes: bool) -> bytes:
+    fields = [(b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body))]
+    fields += [(b"x-content-type-options", b"nosniff"), *response.headers]
+    if closes:
+        fields.append((b"connection", b"close"))
+    head = b"HTTP/1.1 %d %b\r\n" % (response.status, _PHRASES[response.status])
+    return head + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + response.body
 
 
-_PHRASES = {408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
+_PHRASES = {
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}

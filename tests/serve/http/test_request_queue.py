@@ -360,6 +360,37 @@ def test_a_full_server_refuses_at_once_answers_what_it_took_and_recovers(serving
     assert 'stream_reco_requests_total{route="/v1/recommend",status="503"}' in counted
 
 
+@pytest.mark.parametrize("body", [b"content-length: 24\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n18\r\n"])
+def test_a_connection_that_was_refused_a_request_has_its_next_one_answered(
+    serving: Serving, service: ToyService, body: bytes
+) -> None:
+    """Both requests come by one connection, in pieces; what is left of the first one's body is dropped."""
+    client = serving(queue_requests=2, queue_seconds=30.0)
+    slate, end = b'{"user_id": "it", "k":1}', b"0\r\n\r\n" if b"chunked" in body else b""
+    head = b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\n" + body
+    rest = slate + (b"\r\n" + end if end else b"")
+    with asking(client) as crowd:
+        turns = begin(crowd, service)
+        waiting = [crowd.send(number) for number in range(SLATES_AT_ONCE)]
+        turns.release()
+        until(lambda: service.begun == 2)
+        refused = shed("full")
+        waiting += [crowd.send(number) for number in range(2)]
+        client.get("/v1/status")  # both were read: one thread reads, in the order in which they came
+        kept = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10)
+        kept.sendall(head + rest[:7])
+        answer = kept.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"connection: close" not in answer
+        assert shed("full") >= refused + 1
+        service.turns = None
+        turns.release(100)
+        assert read(waiting[-1])[0] in (200, 503)
+        kept.sendall(rest[7:] + head + rest)
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+        kept.close()
+
+
 def test_clients_that_leave_the_queue_of_a_server_are_not_computed_for(serving: Serving, service: ToyService) -> None:
     client, before = serving(queue_seconds=30.0), shed("gone")
     with asking(client) as crowd:
