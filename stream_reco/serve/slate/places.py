@@ -122,6 +122,8 @@ def inclusion_probabilities(chances: NDArray[np.float64], number: int) -> NDArra
 
     `chances` float64[e] are positive and sum to 1; `number` is at most e.
     """
+    if number * chances.max(initial=0.0) <= 1.0:
+        return chances * number
     certain = np.zeros(len(chances), dtype=np.bool_)
     while not certain.all():
         left, rest = number - int(certain.sum()), chances[~certain].sum()
