@@ -21,10 +21,12 @@ _OF_ONE_MODEL = (
 )
 RENAMED = {
     **{f"model.{name}": f"model.two_tower_dcn.{name}" for name in _OF_ONE_MODEL},
+    "slate.exploration": "slate.explore",
     "training.odds_weight": "model.two_tower_dcn.odds_weight",
     "training.tower_weight": "model.two_tower_dcn.tower_weight",
 }
-"""Old key → new key. Before 0.2.0 there was one model, whose settings were the room's own."""
+"""Old key → new key. Before 0.2.0 there was one model, whose settings were the room's own; up to 0.2.0 each place was
+explored by itself, with a chance that is now the share of a slate."""
 
 
 def renamed(given: Given) -> Given:

@@ -3,7 +3,7 @@
 from stream_reco.measure.binary import BinaryMetrics, RollingBinaryMetrics
 from stream_reco.measure.calibration import ReliabilityBin, expected_calibration_error, reliability
 from stream_reco.measure.freshness import Freshness
-from stream_reco.measure.off_policy import Estimate, doubly_robust, ips, snips
+from stream_reco.measure.off_policy import Estimate, doubly_robust, ips, slate_ips, slate_snips, snips
 from stream_reco.measure.ranking import RankingMetrics, rank_of
 
 __all__ = [
@@ -18,5 +18,7 @@ __all__ = [
     "ips",
     "rank_of",
     "reliability",
+    "slate_ips",
+    "slate_snips",
     "snips",
 ]

@@ -77,5 +77,10 @@ class SlateSettings:
 
     Of 20 places one, of 10 none.
     """
-    exploration: Share = 0.0
-    """Chance that a place of a slate goes to a candidate drawn at random; its propensity is reported."""
+    explore: Share = 0.1
+    """Share of a slate that is explored: drawn by what the model does not know, new items first.
+
+    Every item carries the probability of its place. 0 leaves nothing to chance.
+    """
+    first_impressions: Positive = 20
+    """Impressions that exploration gives every new item before it counts as known."""

@@ -18,6 +18,8 @@ from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, SHOWN_HALF_LIVES_
 DECAYS = len(ACTION_HALF_LIVES_MS) + len(SHOWN_HALF_LIVES_MS)
 DECAY_RATES = 1.0 / np.array(ACTION_HALF_LIVES_MS + SHOWN_HALF_LIVES_MS, dtype=np.float64)
 WINDOW_SPANS = np.array(WINDOWS_MS, dtype=np.int64)
+LONGEST_SHOWN = DECAYS - 1
+"""Column of the impressions with the longest half-life, a week."""
 _ACTIONS = len(ACTION_HALF_LIVES_MS)
 
 
@@ -41,6 +43,8 @@ class Counters(NamedTuple):
     """int64[slots]: all actions ever."""
     first_seen: NDArray[np.int64]
     """int64[slots], ms: time of the item's earliest event, −1 before any."""
+    impressions: NDArray[np.int64]
+    """int64[slots]: all impressions ever."""
 
 
 @njit(cache=True, nogil=True)
@@ -92,6 +96,7 @@ def count_shown(counters: Counters, slot: int, now: int) -> None:
     late = counters.stamps[slot] - now
     for kind in range(_ACTIONS, DECAYS):
         counters.decayed[slot, kind] += np.exp2(-late * DECAY_RATES[kind]) if late else 1.0
+    counters.impressions[slot] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -129,6 +134,7 @@ def empty_counters(slots: int) -> Counters:
         buckets=np.zeros((slots, windows), dtype=np.int64),
         totals=np.zeros(slots, dtype=np.int64),
         first_seen=np.full(slots, -1, dtype=np.int64),
+        impressions=np.zeros(slots, dtype=np.int64),
     )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import WINDOW_SPANS, Counters, clear_counters, empty_counters, grown_counters
+from stream_reco.signals.counters import (
+    LONGEST_SHOWN,
+    WINDOW_SPANS,
+    Counters,
+    clear_counters,
+    empty_counters,
+    grown_counters,
+)
 from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
 from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
 from stream_reco.signals.observe import Counts, DecayedTotals
@@ -125,6 +132,7 @@ def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int3
 def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
     """Overwrite what `take_counts` took. Raises ValueError where it was taken under other settings."""
     rows, values = parts["rows"], parts["values"]
+    parts = _with_impressions(parts)
     put(counts.items, Counters._fields, rows, parts, "items.")
     put(counts.pairs, ROW_ARRAYS, rows, parts, "pairs.")
     put(counts.following, ROW_ARRAYS, rows, parts, "following.")
@@ -133,3 +141,13 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
     put(counts.values, DecayedTotals._fields, values, parts, "tally.")
     put(counts.everything, Counters._fields, _ONE_ROW, parts, "everything.")
     put(counts.fields, DecayedTotals._fields, _FIELD_ROWS, parts, "fields.")
+
+
+def _with_impressions(parts: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """Add the totals of impressions, which releases up to 0.2.0 did not keep: what has not decayed stands for them."""
+    missing = [family for family in ("items.", "everything.") if f"{family}impressions" not in parts]
+    found = {
+        f"{family}impressions": np.ceil(parts[f"{family}decayed"][:, LONGEST_SHOWN]).astype(np.int64)
+        for family in missing
+    }
+    return {**parts, **found} if missing else parts

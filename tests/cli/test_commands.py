@@ -276,7 +276,7 @@ def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
     assert first["negatives"] == "sampled"
     assert first["events_per_second"] > 0
     assert first["peak_rss_bytes"] > 1e8
-    assert first["settings"]["slate"]["exploration"] == 0.0
+    assert first["settings"]["slate"]["explore"] == 0.0
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.5, 6.0])

@@ -57,7 +57,7 @@ class ToyLoop:
             items = [item for item in self.served if item not in own][: request.k]
             assert request.now is not None
             self.slates.append((request.user_id, request.now, tuple(items)))
-            answers.append(Slate("r", 1, [SlateItem(item, 0.5, "toy") for item in items]))
+            answers.append(Slate("r", 1, [SlateItem(item, 0.5, "toy", 1.0) for item in items]))
         return PendingSlates(lambda: (answers, 0.0))
 
     def sync(self) -> int:

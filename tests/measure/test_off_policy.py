@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_reco.measure import Estimate, doubly_robust, ips, snips
+from stream_reco.measure import Estimate, doubly_robust, ips, slate_ips, slate_snips, snips
 
 Floats = NDArray[np.float64]
 PROBABILITIES = st.floats(0.05, 1.0)
@@ -113,3 +113,49 @@ def test_self_normalised_estimates_do_not_depend_on_the_scale_of_the_propensitie
     plain, scaled = snips(r, p, t), snips(r, [x * factor for x in p], t)
     assert scaled.value == pytest.approx(plain.value)
     assert scaled.standard_error == pytest.approx(plain.standard_error, abs=1e-9)
+
+
+SLATES = st.integers(1, 4).flatmap(
+    lambda width: st.lists(
+        st.lists(
+            st.tuples(st.floats(-5, 5), PROBABILITIES, PROBABILITIES),
+            min_size=width,
+            max_size=width,
+        ),
+        min_size=2,
+        max_size=12,
+    )
+)
+
+
+@given(slates=SLATES)
+def test_slates_against_the_formulas(slates: list[list[tuple[float, float, float]]]) -> None:
+    r, p, t = np.moveaxis(np.array(slates), 2, 0)
+    terms = [sum(one_t / one_p * one_r for one_r, one_p, one_t in slate) for slate in slates]
+    found = slate_ips(r, p, t)
+    assert found.value == pytest.approx(np.mean(terms))
+    assert found.standard_error == pytest.approx(np.std(terms, ddof=1) / len(slates) ** 0.5, abs=1e-9)
+    assert found.count == len(slates)
+    by_place = [snips(r[:, place], p[:, place], t[:, place]).value for place in range(r.shape[1])]
+    assert slate_snips(r, p, t).value == pytest.approx(sum(by_place))
+    single = slate_snips(r[:, :1], p[:, :1], t[:, :1])
+    assert single.standard_error == pytest.approx(snips(r[:, 0], p[:, 0], t[:, 0]).standard_error)
+
+
+def test_an_interval_is_that_of_the_normal_distribution() -> None:
+    estimate = Estimate(2.0, 0.5, 100, 100.0)
+    assert estimate.interval() == pytest.approx((2.0 - 0.5 * 1.959964, 2.0 + 0.5 * 1.959964))
+    assert estimate.interval(0.5) == pytest.approx((2.0 - 0.5 * 0.67449, 2.0 + 0.5 * 0.67449), abs=1e-5)
+    with pytest.raises(ValueError, match="level"):
+        estimate.interval(1.0)
+
+
+def test_slates_of_other_shapes_and_places_without_support_are_refused() -> None:
+    ones = np.ones((2, 3))
+    for wrong in (np.ones(3), np.ones((2, 2)), np.ones((0, 3))):
+        with pytest.raises(ValueError, match="slates × places"):
+            slate_ips(wrong, ones, ones)
+    with pytest.raises(ValueError, match="at place 3"):
+        slate_snips(ones, ones, ones * [1.0, 1.0, 0.0])
+    with pytest.raises(ValueError, match="propensit"):
+        slate_ips(ones, ones * 0.0, ones)

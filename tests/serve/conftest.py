@@ -73,7 +73,7 @@ class ToyService:
         if self.fails:
             raise self.fails
         items = [item for item in self._items() if item not in request.exclude][: request.k]
-        slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else None) for i, item in enumerate(items)]
+        slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0) for i, item in enumerate(items)]
         return Slate("r-1", 7, slots)
 
     def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:

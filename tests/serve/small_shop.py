@@ -30,6 +30,8 @@ MODEL = ModelSettings(
     settings=TwoTowerDcnSettings(item_dim=4, tower_dim=4, user_dim=2, context_dim=2, cross_rank=4, hidden=8)
 )
 NOTHING = np.empty(0, dtype=np.int32)
+CERTAIN = SlateSettings(explore=0.0)
+"""Nothing is left to chance, so that equal states give equal slates."""
 
 
 class SmallShop:
@@ -45,7 +47,7 @@ class SmallShop:
         self.channel = InProcessChannel()
         self.publisher = Publisher("two_tower_dcn", 3)
         self.served = ServingState(MODEL, SignalSettings())
-        self.scorer = Scorer(self.served, self.moment, retrieve or RetrieveSettings(), slate or SlateSettings(), 0)
+        self.scorer = Scorer(self.served, self.moment, retrieve or RetrieveSettings(), slate or CERTAIN, 0)
 
     def act(self, user: Id, item: Id, now: int = NOW, context: Mapping[str, ContextValue] | None = None) -> None:
         slot = self.signals.admit(item)

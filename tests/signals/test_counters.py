@@ -16,7 +16,9 @@ from stream_reco.signals.counters import (
     grown_counters,
     windowed,
 )
+from stream_reco.signals.counts import empty_counts, put_counts, take_counts
 from stream_reco.signals.observe import DecayedTotals, add_to_tally, tallied
+from stream_reco.signals.settings import SignalSettings
 from tests.signals.reference_signals import ACTIONS, DAY, HOUR, MINUTE, SHOWN, WINDOWS, decayed
 from tests.signals.reference_signals import windowed as expected_window
 
@@ -40,6 +42,7 @@ def test_a_slot_says_what_the_formula_says_whatever_the_order(events: list[tuple
     assert counters.stamps[1] == max(times)
     assert counters.first_seen[1] == min(times)
     assert counters.totals[1] == len(acted)
+    assert counters.impressions[1] == len(shown)
     got = counters.decayed[1] * np.exp2(-later * DECAY_RATES)
     wanted = [decayed([(time, 1.0) for time in acted], half_life, now) for half_life in ACTIONS]
     wanted += [decayed([(time, 1.0) for time in shown], half_life, now) for half_life in SHOWN]
@@ -111,3 +114,17 @@ def test_growing_keeps_and_clearing_forgets() -> None:
     blank = empty_counters(5)
     for name in counters._fields:
         np.testing.assert_array_equal(getattr(counters, name), getattr(blank, name))
+
+
+def test_what_a_release_without_totals_of_impressions_kept_is_taken_for_them() -> None:
+    counts = empty_counts(SignalSettings())
+    for _ in range(3):
+        count_shown(counts.items, 1, START)
+    count_shown(counts.items, 1, START + 14 * DAY)
+    rows = np.array([0, 1], dtype=np.int32)
+    parts = take_counts(counts, rows, np.empty(0, dtype=np.int32))
+    mirrored, older = empty_counts(SignalSettings()), empty_counts(SignalSettings())
+    put_counts(mirrored, parts)
+    assert mirrored.items.impressions[:2].tolist() == [0, 4]
+    put_counts(older, {name: part for name, part in parts.items() if not name.endswith("impressions")})
+    assert older.items.impressions[:2].tolist() == [0, 2], "one, and three that have halved twice"

@@ -146,7 +146,7 @@ def _flags(
     """The settings that options stand for; None leaves them as they are."""
     return {
         "slate.keep_seen": keep_seen or None,
-        "slate.exploration": 0.0,
+        "slate.explore": 0.0,
         "retrieve.without": without_source or None,
         "model.name": model,
         "model.two_tower_dcn.without": without_features or None,

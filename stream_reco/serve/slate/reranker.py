@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.exploration import Evidence, chances
+from stream_reco.serve.slate.places import PlaceDistribution, Split, inclusion_probabilities, numbers_explored
 from stream_reco.signals.catalogue import Catalogue
 
 _POOL = 4
@@ -17,7 +20,12 @@ _POOL = 4
 _LEAST_DIVISOR = 1e-12
 """What a best score or a vector's length of 0 is divided by in its place."""
 
+_EXPLORED_UNDER_LIMITS = 1
+"""Places of a slate that explore where hard limits are set: two explored items might exceed one together, and to leave
+the second out would change the probabilities of all."""
+
 NOBODY = np.empty(0, dtype=np.int64)
+_NO_CHANCES = np.empty(0, dtype=np.float64)
 
 
 class Chosen(NamedTuple):
@@ -25,8 +33,8 @@ class Chosen(NamedTuple):
 
     place: int
     """Index among the candidates."""
-    propensity: float | None = None
-    """Probability in (0, 1] that this place shows this item, given the places above; None without exploration."""
+    propensity: float = 1.0
+    """Probability in (0, 1] that this place has this item, given all that was known; 1 where nothing was drawn."""
     explored: bool = False
     newcomer: bool = False
 
@@ -67,30 +75,39 @@ class _Slate:
 class Reranker:
     """Chooses and orders the items of a slate."""
 
-    def __init__(self, settings: SlateSettings, seed: int) -> None:
+    def __init__(self, settings: SlateSettings, seed: int, name: str = "") -> None:
+        """Of the same seed, scorers of different names draw independently."""
         self._settings = settings
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng([seed, *name.encode()])
 
     def __call__(
         self,
         slots: NDArray[np.int32],
-        scores: NDArray[np.float32],
+        values: NDArray[np.float32],
         k: int,
         index: VectorIndex,
         catalogue: Catalogue,
         newcomers: NDArray[np.int64] = NOBODY,
+        evidence: Evidence | None = None,
     ) -> list[Chosen]:
-        """At most k places, best first, from candidates `slots` int32[n] with probabilities `scores` float32[n].
+        """At most k places, best first, from candidates `slots` int32[n] of the probabilities `values` float32[n].
 
-        `newcomers` int64[m] are the indices of new candidates, those first that shall be shown first.
+        `newcomers` int64[m] are the indices of new candidates, those first that shall be shown first. Without
+        `evidence` nothing is known of any candidate.
         """
-        ranked = _largest(scores, k if self._is_plain else len(scores))
-        if self._is_plain or k <= 0:
-            return self._with_newcomers(ranked[: max(k, 0)].tolist(), newcomers, k, None)
-        slate = _Slate(self._settings, slots, _unit(index.vectors_of(slots.astype(np.int64))), catalogue)
-        ordered = self._diverse(ranked, scores, k, slate)
-        chosen = self._with_newcomers(ordered, newcomers, k, slate)
-        return self._explore(chosen, ranked, slate) if self._settings.exploration > 0.0 else chosen
+        slate = None if self._is_plain or k <= 0 else self._limited(slots, index, catalogue)
+        ordered = self._ordered(values, max(k, 0), slate)
+        late = self._outside(ordered, newcomers, k, slate)
+        distribution = self._distribution(ordered, late, values, newcomers, evidence, slate)
+        return [
+            Chosen(one.candidate, one.probability, one.explored, one.candidate in late)
+            for one in distribution.draw(self._rng)
+        ]
+
+    @property
+    def explores(self) -> bool:
+        """Whether chance has a part in slates."""
+        return self._settings.explore > 0.0
 
     def places_for_newcomers(self, k: int) -> int:
         """How many of k places may go to newcomers."""
@@ -99,12 +116,77 @@ class Reranker:
     @property
     def _is_plain(self) -> bool:
         settings = self._settings
-        return (
-            settings.diversity == 0.0
-            and settings.near_duplicate >= 1.0
-            and settings.cap_feature is None
-            and settings.exploration == 0.0
+        return settings.diversity == 0.0 and settings.near_duplicate >= 1.0 and settings.cap_feature is None
+
+    def _limited(self, slots: NDArray[np.int32], index: VectorIndex, catalogue: Catalogue) -> _Slate:
+        return _Slate(self._settings, slots, _unit(index.vectors_of(slots.astype(np.int64))), catalogue)
+
+    def _ordered(self, values: NDArray[np.float32], k: int, slate: _Slate | None) -> list[int]:
+        """The k candidates that the slate would have if nothing else counted, best first."""
+        if slate is None:
+            best: list[int] = _largest(values, k).tolist()
+            return best
+        return self._diverse(_largest(values, len(values)), values, k, slate)
+
+    def _outside(
+        self, ordered: list[int], newcomers: NDArray[np.int64], k: int, slate: _Slate | None
+    ) -> dict[int, None]:
+        """Newcomers that are not among the ordered and may have a place, in their order."""
+        kept, late = set(ordered), dict[int, None]()
+        most = self.places_for_newcomers(k)
+        for place in newcomers.tolist():
+            if len(late) < most and place not in kept and (slate is None or slate.allows(place)):
+                late[place] = None
+                if slate is not None:
+                    slate.take(place)
+        return late
+
+    def _distribution(
+        self,
+        ordered: list[int],
+        late: dict[int, None],
+        values: NDArray[np.float32],
+        newcomers: NDArray[np.int64],
+        evidence: Evidence | None,
+        slate: _Slate | None,
+    ) -> PlaceDistribution:
+        length, kept = len(ordered), set(ordered)
+        first = [place for place in newcomers.tolist() if place in kept or place in late]
+        reserved = self.places_for_newcomers(length)
+        eligible = self._eligible([*ordered, *late], len(values), slate) if self.explores else NOBODY
+        most = min(len(eligible), length, _EXPLORED_UNDER_LIMITS if self._has_limits else length)
+        numbers = numbers_explored(length * self._settings.explore, most)
+        shares = _NO_CHANCES
+        if most:
+            # The best of the items that an explored one takes the place of.
+            rival = ordered[length - max(number for number, _ in numbers)]
+            known = evidence or Evidence(np.zeros(len(values), dtype=np.int64), 0)
+            shares = chances(values, known, rival, eligible, self._settings.first_impressions)
+        return PlaceDistribution(
+            eligible,
+            [
+                Split(
+                    chance,
+                    _with_newcomers(ordered, first, length - number, reserved),
+                    number,
+                    inclusion_probabilities(shares, number),
+                )
+                for number, chance in numbers
+            ],
         )
+
+    def _eligible(self, taken: list[int], count: int, slate: _Slate | None) -> NDArray[np.int64]:
+        """int64[e], ascending: candidates outside the slate that the hard limits allow next to all of it."""
+        outside = np.ones(count, dtype=np.bool_)
+        outside[taken] = False
+        places = np.flatnonzero(outside)
+        if slate is None or not self._has_limits:
+            return places
+        return np.array([place for place in places.tolist() if slate.allows(place)], dtype=np.int64)
+
+    @property
+    def _has_limits(self) -> bool:
+        return self._settings.near_duplicate < 1.0 or self._settings.cap_feature is not None
 
     def _diverse(self, ranked: NDArray[np.int64], scores: NDArray[np.float32], k: int, slate: _Slate) -> list[int]:
         """Maximal marginal relevance (Carbonell and Goldstein 1998), with duplicates and caps as hard limits.
@@ -126,42 +208,18 @@ class Reranker:
                     chosen.append(place)
         return chosen
 
-    def _with_newcomers(
-        self, ordered: list[int], newcomers: NDArray[np.int64], k: int, slate: _Slate | None
-    ) -> list[Chosen]:
-        """Give the last places to newcomers that have none: what the model has not seen yet, only they can show it."""
-        kept, late = set(ordered), list[int]()
-        most = self.places_for_newcomers(k)
-        for place in newcomers.tolist():
-            if len(late) < most and place not in kept and (slate is None or slate.allows(place)):
-                late.append(place)
-                if slate is not None:
-                    slate.take(place)
-        first = ordered[: k - len(late)] if late else ordered
-        return [*(Chosen(place) for place in first), *(Chosen(place, newcomer=True) for place in late)]
 
-    def _explore(self, ordered: list[Chosen], ranked: NDArray[np.int64], slate: _Slate) -> list[Chosen]:
-        """ε-greedy by place: with probability ε the place goes to a candidate outside the slate, each equally likely.
+def _with_newcomers(ordered: list[int], newcomers: Sequence[int], length: int, reserved: int) -> list[int]:
+    """The first `length` of the ordered, but the last `reserved` places for newcomers that would have none.
 
-        A propensity is that of the place given the places above it: 1 − ε for the ranked item, ε / m for one of the m
-        candidates that the hard limits allow next to the whole ranked slate and what was explored above; 1 where m = 0.
-        It is not the probability that the item is anywhere in the slate.
-        """
-        chance = self._settings.exploration
-        kept = {one.place for one in ordered}
-        others = [place for place in ranked.tolist() if place not in kept and slate.allows(place)]
-        explored: list[Chosen] = []
-        for one in ordered:
-            if not others:
-                explored.append(one._replace(propensity=1.0))
-            elif self._rng.random() < chance:
-                drawn = others[int(self._rng.integers(len(others)))]
-                explored.append(Chosen(drawn, chance / len(others), explored=True))
-                slate.take(drawn)
-                others = [other for other in others if other != drawn and slate.allows(other)]
-            else:
-                explored.append(one._replace(propensity=1.0 - chance))
-        return explored
+    What the model has not seen yet, only they can show it; neither a better newcomer nor exploration displaces them.
+    """
+    reserved = min(reserved, length)
+    kept = ordered[: length - reserved]
+    above = set(kept)
+    last = [place for place in newcomers if place not in above][:reserved]
+    rest = [place for place in ordered[length - reserved : length] if place not in last]
+    return [*kept, *rest[: reserved - len(last)], *last]
 
 
 def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -22,8 +22,10 @@ from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.filters import excluded_slots, passing
 from stream_reco.serve.slate.new_items import new_items
+from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
@@ -62,6 +64,8 @@ class _Ranked:
     sources: NDArray[np.int32]
     scores: NDArray[np.float32]
     inputs: Inputs
+    shifts: tuple[NDArray[np.float32], ...] = ()
+    """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
 
 
 class Scorer:
@@ -91,7 +95,7 @@ class Scorer:
         self._context_of = context_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
-        self._rerank = Reranker(settings, seed)
+        self._rerank = Reranker(settings, seed, name)
         self._numbers = itertools.count(1)
         self._name, self._watch = name, watch
         self._threads = ThreadPoolExecutor(_THREADS, "rank")
@@ -237,7 +241,8 @@ class Scorer:
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
+        values = ordering_values(scores, ranked.shifts)
+        chosen = self._rerank(slots, values, k, served.index, served.signals.catalogue, new, self._evidence(ranked))
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]
@@ -251,6 +256,14 @@ class Scorer:
         if self._watch is not None and items:
             self._watch(_shown(slate, ranked, [one.place for one in chosen]))
         return slate
+
+    def _evidence(self, ranked: _Ranked) -> Evidence | None:
+        """How much is known of the candidates; None where nothing is explored."""
+        if not self._rerank.explores:
+            return None
+        items, slots = self._served.signals.counts.items, ranked.slots
+        shown = np.maximum(items.impressions[slots], items.totals[slots])
+        return Evidence(shown, len(ranked.asked.user.seen))
 
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica

@@ -7,21 +7,22 @@ import msgspec
 from stream_reco.events import Id
 
 
-class SlateItem(msgspec.Struct, frozen=True, omit_defaults=True):
+class SlateItem(msgspec.Struct, frozen=True):
     """One recommended item.
 
     `score` is a calibrated probability in 0..1, `source` names where the candidate came from, and `propensity` is the
-    probability in (0, 1] with which this slot got this item; it is there only where chance decided.
+    probability in (0, 1] with which this place got this item, given all that was known; 1 where nothing was drawn. It
+    is to come back in the impression.
     """
 
     item_id: Id
     score: float
     source: str
-    propensity: float | None = None
+    propensity: float
 
 
 class Slate(msgspec.Struct, frozen=True):
-    """The items for one request, best first, all scored by one version of the model.
+    """The items for one request, best first but for explored ones, all scored by one version of the model.
 
     `request_id` is to come back in the impressions and actions that follow.
     """

@@ -54,7 +54,7 @@ def batch_of(model: Model, first: int, log: Sequence[Labelled]) -> TrainingBatch
 
 def test_it_learns_the_checkerboard(name: str) -> None:
     """Even people act on even items, odd people on odd ones: the slate of each is of their own half."""
-    settings = Settings(model=ModelSettings(name), slate=SlateSettings(keep_seen=True, exploration=0.0))
+    settings = Settings(model=ModelSettings(name), slate=SlateSettings(keep_seen=True, explore=0.0))
     rng = np.random.default_rng(1)
     with Engine(None, settings) as engine:
         for number in range(3_000):

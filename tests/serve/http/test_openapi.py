@@ -96,7 +96,7 @@ def test_optional_fields_are_optional(schema: Json) -> None:
     components = schema["components"]["schemas"]
     assert set(components["RecommendRequest"]["required"]) == {"user_id", "k"}
     assert set(components["ScoreRequest"]["required"]) == {"user_id", "item_ids"}
-    assert "propensity" not in components["SlateItem"]["required"]
+    assert set(components["SlateItem"]["required"]) == {"item_id", "score", "source", "propensity"}
     for name in ("Impression", "Action", "Retraction", "ItemEvent", "UserEvent"):
         assert "timestamp" not in components[name]["required"], "it is stamped on arrival"
         assert "timestamp" in components[name]["properties"]

@@ -64,7 +64,7 @@ def test_events_are_counted_and_come_back_as_items(client: httpx.Client, service
     assert slate["request_id"] == "r-1"
     assert slate["version"] == 7
     assert slate["items"] == [
-        {"item_id": BIG, "score": 0.5, "source": "fresh"},
+        {"item_id": BIG, "score": 0.5, "source": "fresh", "propensity": 1.0},
         {"item_id": "a", "score": 0.5, "source": "fresh", "propensity": 0.25},
     ]
     assert client.get("/v1/status").json()["events"] == len(service.events) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from stream_reco.serve.slate.reranker import Chosen, Reranker
 from stream_reco.signals.catalogue import Catalogue
 
 Floats = NDArray[np.float32]
+CERTAIN = SlateSettings(explore=0.0)
 
 
 def catalogue(features: list[dict[str, Any] | None]) -> Catalogue:
@@ -42,9 +44,12 @@ def slate(
     vectors: Floats,
     k: int,
     features: list[dict[str, Any] | None],
+    explore: float = 0.0,
 ) -> list[Chosen]:
     slots = np.arange(len(scores), dtype=np.int32)
-    return Reranker(slate_settings, 0)(slots, scores, k, index_of(vectors), catalogue(features))
+    return Reranker(replace(slate_settings, explore=explore), 0)(
+        slots, scores, k, index_of(vectors), catalogue(features)
+    )
 
 
 def places(chosen: list[Chosen]) -> list[int]:
@@ -88,12 +93,12 @@ def test_diversity_is_the_textbooks(world: tuple[Floats, Floats], k: int, divers
     scores, vectors = world
     found = slate(SlateSettings(diversity=diversity), scores, vectors, k, [None] * len(scores))
     assert places(found) == textbook(scores, vectors, k, diversity)
-    assert all(one.propensity is None and not one.explored for one in found)
+    assert all(one.propensity == 1.0 and not one.explored for one in found)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), max_size=40), st.integers(0, 50))
-def test_by_default_the_best_come_first_and_ties_by_place(values: list[float], k: int) -> None:
+def test_without_exploration_the_best_come_first_and_ties_by_place(values: list[float], k: int) -> None:
     scores = np.array(values, dtype=np.float32)
     found = slate(SlateSettings(), scores, np.zeros((len(values), 2), np.float32), k, [None] * len(values))
     assert places(found) == sorted(range(len(values)), key=lambda place: (-values[place], place))[:k]
@@ -104,17 +109,17 @@ SETTINGS = [
     SlateSettings(diversity=0.4),
     SlateSettings(near_duplicate=0.5),
     SlateSettings(cap_feature="brand", cap=2),
-    SlateSettings(exploration=0.5),
-    SlateSettings(diversity=0.3, near_duplicate=0.9, cap_feature="brand", cap=1, exploration=0.3),
+    SlateSettings(diversity=0.3, near_duplicate=0.9, cap_feature="brand", cap=1),
 ]
 
 
 @pytest.mark.parametrize("chosen_settings", SETTINGS)
+@pytest.mark.parametrize("explore", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize(("n", "k"), [(0, 0), (0, 5), (5, 0), (1, 1), (3, 9), (9, 3)])
-def test_any_length_can_be_asked_for(chosen_settings: SlateSettings, n: int, k: int) -> None:
+def test_any_length_can_be_asked_for(chosen_settings: SlateSettings, explore: float, n: int, k: int) -> None:
     rng = np.random.default_rng(0)
     scores, vectors = rng.random(n).astype(np.float32), np.eye(max(n, 2), dtype=np.float32)[:n]
-    found = slate(chosen_settings, scores, vectors, k, [{"brand": place} for place in range(n)])
+    found = slate(chosen_settings, scores, vectors, k, [{"brand": place} for place in range(n)], explore)
     assert len(found) == min(n, k)
     assert len(set(places(found))) == len(found)
 
@@ -176,7 +181,7 @@ def test_newcomers_have_the_last_places_and_no_more_than_their_share(
 ) -> None:
     new = data.draw(st.lists(st.integers(0, len(scores) - 1), unique=True))
     n = len(scores)
-    found = Reranker(SlateSettings(newcomers=share), 0)(
+    found = Reranker(replace(CERTAIN, newcomers=share), 0)(
         np.arange(n, dtype=np.int32),
         np.array(scores, np.float32),
         k,
@@ -184,15 +189,20 @@ def test_newcomers_have_the_last_places_and_no_more_than_their_share(
         catalogue([None] * n),
         np.array(new, dtype=np.int64),
     )
-    best = sorted(range(n), key=lambda place: -scores[place])[:k]
-    late = [place for place in new if place not in best][: int(k * share)]
-    assert places(found) == (best[: k - len(late)] + late if late else best)
-    assert [one.newcomer for one in found] == [place in late for place in places(found)]
+    length = min(n, k)
+    best = sorted(range(n), key=lambda place: -scores[place])[:length]
+    reserved = int(length * share)
+    above = best[: length - reserved]
+    last = [place for place in new if place not in above][:reserved]
+    rest = [place for place in best if place not in [*above, *last]][: reserved - len(last)]
+    assert places(found) == above + rest + last
+    assert {one.place for one in found if one.newcomer} == set(last) - set(best)
+    assert {one.propensity for one in found} <= {1.0}, "nothing was left to chance"
 
 
 def test_hard_limits_hold_for_newcomers_too() -> None:
     n = 12
-    rerank = Reranker(SlateSettings(newcomers=0.5, cap_feature="brand", cap=2), 0)
+    rerank = Reranker(replace(CERTAIN, newcomers=0.5, cap_feature="brand", cap=2), 0)
     brands = list("abcdef") + ["x"] * 5 + ["a"]
     found = rerank(
         np.arange(n, dtype=np.int32),
@@ -205,32 +215,49 @@ def test_hard_limits_hold_for_newcomers_too() -> None:
     assert places(found) == [0, 1, 2, 6, 7, 11]
 
 
+def test_neither_exploration_nor_a_later_newcomer_takes_the_place_of_a_newcomer() -> None:
+    """It is among the best twenty, but at their end, which exploration takes places from."""
+    n = 60
+    rerank = Reranker(SlateSettings(explore=0.2), 3)
+    index, known = index_of(np.zeros((n, 2), np.float32)), catalogue([None] * n)
+    for newest in (10, 17, 19, 20, 59):
+        for _ in range(50):
+            found = rerank(
+                np.arange(n, dtype=np.int32),
+                np.linspace(0.9, 0.1, n, dtype=np.float32),
+                20,
+                index,
+                known,
+                np.array([newest, 18, 40, 41]),
+            )
+            assert newest in places(found)
+
+
 def test_propensities_are_how_often_a_place_shows_its_item() -> None:
-    """Given the places above it, for every item that a place ever showed."""
-    slates = explored(20_000, SlateSettings(exploration=0.4, cap_feature="brand", cap=2), 6, 2, list("abcdda"))
-    seen: dict[tuple[int, ...], Counter[int]] = {}
-    said: dict[tuple[tuple[int, ...], int], float] = {}
-    for one in slates:
-        for place, chosen in enumerate(one):
-            above = tuple(places(one[:place]))
-            assert chosen.propensity is not None
-            assert said.setdefault((above, chosen.place), chosen.propensity) == chosen.propensity
-            seen.setdefault(above, Counter())[chosen.place] += 1
-    assert len(seen) == 6, "nothing above, the ranked item above, or one of four explored ones"
-    for above, counts in seen.items():
-        total, items = counts.total(), sorted(counts)
-        stated = np.array([said[above, item] for item in items])
-        assert stated.sum() == pytest.approx(1.0)
-        assert chisquare([counts[item] for item in items], stated * total).pvalue > 1e-4
+    """For every item that a place ever showed, with a number of explored places that is itself drawn."""
+    for limited in ({}, {"cap_feature": "brand", "cap": 2}):
+        explore = 0.4 if limited else 0.5
+        slates = explored(12_000, SlateSettings(explore=explore, **limited), 7, 3, list("abcddae"))
+        seen = [Counter(one[place].place for one in slates) for place in range(3)]
+        said: dict[tuple[int, int], float] = {}
+        for one in slates:
+            for place, chosen in enumerate(one):
+                assert said.setdefault((place, chosen.place), chosen.propensity) == chosen.propensity
+        for place, counts in enumerate(seen):
+            items = sorted(counts)
+            stated = np.array([said[place, item] for item in items])
+            assert stated.sum() == pytest.approx(1.0)
+            assert chisquare([counts[item] for item in items], stated * len(slates)).pvalue > 1e-4
 
 
 def test_hard_limits_hold_for_explored_items_too() -> None:
     brands = list("abcdeabcdeaaaaaaaaa")
-    for one in explored(500, SlateSettings(exploration=0.7, cap_feature="brand", cap=2), 19, 5, brands):
+    for one in explored(500, SlateSettings(explore=0.7, cap_feature="brand", cap=2), 19, 5, brands):
         assert len(one) == 5
         assert max(Counter(brands[chosen.place] for chosen in one).values()) <= 2
+        assert sum(chosen.explored for chosen in one) == 1, "two might exceed the cap together"
     twins = np.repeat(np.eye(6, dtype=np.float32), 2, axis=0)
-    rerank = Reranker(SlateSettings(exploration=0.7, near_duplicate=0.9), 0)
+    rerank = Reranker(SlateSettings(explore=0.7, near_duplicate=0.9), 0)
     for _ in range(200):
         found = rerank(
             np.arange(12, dtype=np.int32),
@@ -242,22 +269,25 @@ def test_hard_limits_hold_for_explored_items_too() -> None:
         assert len({chosen.place // 2 for chosen in found}) == 3
 
 
-def test_exploration_comes_as_often_as_set_and_is_marked() -> None:
-    slates = explored(4_000, SlateSettings(exploration=0.25), 40, 5, ["a"] * 40)
+def test_exploration_comes_as_often_as_set_at_every_place_and_is_marked() -> None:
+    slates = explored(4_000, SlateSettings(explore=0.25), 40, 5, ["a"] * 40)
     flags = np.array([[chosen.explored for chosen in one] for one in slates])
     assert flags.mean(axis=0) == pytest.approx(np.full(5, 0.25), abs=0.03)
+    assert set(flags.sum(axis=1).tolist()) == {1, 2}
     assert all((chosen.place >= 5) == chosen.explored for one in slates for chosen in one)
+    ranked = [[chosen.place for chosen in one if not chosen.explored] for one in slates]
+    assert all(one == list(range(len(one))) for one in ranked), "the others stay in their order"
 
 
 def test_where_nothing_is_left_to_explore_nothing_is_left_to_chance() -> None:
-    for one in explored(50, SlateSettings(exploration=0.9), 4, 4, list("abcd")):
+    for one in explored(50, SlateSettings(explore=0.9), 4, 4, list("abcd")):
         assert [(chosen.place, chosen.propensity, chosen.explored) for chosen in one] == [
             (place, 1.0, False) for place in range(4)
         ]
 
 
 def test_a_seed_fixes_what_is_explored() -> None:
-    first, second = (explored(20, SlateSettings(exploration=0.5), 9, 4, ["a"] * 9) for _ in range(2))
+    first, second = (explored(20, SlateSettings(explore=0.5), 9, 4, ["a"] * 9) for _ in range(2))
     assert first == second
 
 

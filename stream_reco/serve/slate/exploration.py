@@ -1,0 +1,112 @@
+"""Which candidates are worth a try for this user: chances to be explored, from how little is known of each.
+
+The model's log-odds of a candidate are taken as the mean of a normal posterior. Its variance is that of two intercepts
+which the model may not have learned yet, both with a normal prior: one of the item, in Laplace's approximation after n
+impressions at a rate p, (1/τ² + n·p·(1 − p))⁻¹ (Bishop 2006, 4.5.1), and one of this user's own liking for it, which
+shrinks with what the user has done. A candidate is drawn by the probability Φ that it beats the item whose place it
+takes, as Thompson sampling would choose between the two (Thompson 1933); that is a closed form, so the chance is known.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_ITEM_VARIANCE = 1.0
+"""Prior variance of an item's log-odds around the model's: a factor of e either way in two of three items."""
+_TASTE_VARIANCE = 1.0
+"""Prior variance of a user's own liking for an item, on the log-odds."""
+_TASTE_ACTIONS = 10.0
+"""Actions after which half of that variance is left: by then the history says more than the crowd."""
+_LEAST_PROBABILITY = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
+_NEW_SHARE = 0.8
+"""Share of the draws that goes to items with fewer than their first impressions, while there are any."""
+_EVEN_AMONG_NEW, _EVEN = 0.5, 0.1
+"""Share of the draws, among new items and among all, that goes to each alike: a model that is wrong of an item before
+it was shown would never find out, and off-policy estimates need every candidate to be possible."""
+
+
+class Evidence(NamedTuple):
+    """What is known of the candidates of a request, besides their scores."""
+
+    impressions: NDArray[np.int64]
+    """int64[n]: how often each was shown so far; an action counts as an impression that nobody reported."""
+    actions: int
+    """Items that the user has acted on."""
+
+
+@njit(cache=True, nogil=True)
+def _better(odds: NDArray[np.float64], variances: NDArray[np.float64], rival: int, out: NDArray[np.float64]) -> None:
+    """Fill `out` with the probability that each candidate's log-odds are above those of candidate `rival`."""
+    for place in range(odds.shape[0]):
+        spread = math.sqrt(2.0 * (variances[place] + variances[rival]))
+        out[place] = 0.5 * math.erfc((odds[rival] - odds[place]) / spread)
+
+
+@njit(cache=True, nogil=True)
+def _add(
+    eligible: NDArray[np.int64],
+    better: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    mix: tuple[float, float],
+    out: NDArray[np.float64],
+) -> None:
+    """Add to `out` chances that sum to the first of `mix`, the second a share of it evenly, over those not `known`."""
+    total, count = 0.0, 0
+    for place in range(eligible.shape[0]):
+        if not known[place]:
+            total += better[eligible[place]]
+            count += 1
+    weight, even = mix
+    if total <= 0.0:
+        even = 1.0
+    for place in range(eligible.shape[0]):
+        if not known[place]:
+            by_merit = (1.0 - even) * better[eligible[place]] / total if even < 1.0 else 0.0
+            out[place] += weight * (by_merit + even / count)
+
+
+@njit(cache=True, nogil=True)
+def _chances(
+    values: NDArray[np.float32],
+    impressions: NDArray[np.int64],
+    actions: int,
+    rival: int,
+    eligible: NDArray[np.int64],
+    first_impressions: int,
+) -> NDArray[np.float64]:
+    count = values.shape[0]
+    odds, variances, better = np.empty(count), np.empty(count), np.empty(count)
+    taste = _TASTE_VARIANCE * _TASTE_ACTIONS / (_TASTE_ACTIONS + actions)
+    for place in range(count):
+        p = min(max(float(values[place]), _LEAST_PROBABILITY), 1.0 - _LEAST_PROBABILITY)
+        odds[place] = math.log(p / (1.0 - p))
+        variances[place] = 1.0 / (1.0 / _ITEM_VARIANCE + impressions[place] * p * (1.0 - p)) + taste
+    _better(odds, variances, rival, better)
+    known = impressions[eligible] >= first_impressions
+    chances = np.zeros(eligible.shape[0])
+    everything = 1.0 if known.all() else 1.0 - _NEW_SHARE
+    _add(eligible, better, np.zeros(eligible.shape[0], np.bool_), (everything, _EVEN), chances)
+    if everything < 1.0:
+        _add(eligible, better, known, (_NEW_SHARE, _EVEN_AMONG_NEW), chances)
+    return chances
+
+
+def chances(
+    values: NDArray[np.float32],
+    evidence: Evidence,
+    rival: int,
+    eligible: NDArray[np.int64],
+    first_impressions: int,
+) -> NDArray[np.float64]:
+    """float64[e], positive, of sum 1: how likely each of the `eligible` int64[e] is the one that is explored.
+
+    `values` float32[n] are the probabilities that candidates are ordered by; `rival` is the index of the candidate
+    whose place is taken. Items shown less than `first_impressions` times share most of it.
+    """
+    return _chances(values, evidence.impressions, evidence.actions, rival, eligible, first_impressions)
