@@ -30,7 +30,7 @@ BOUNDS: Mapping[str, Callable[..., bool]] = {
     "lte": operator.le,
 }
 OPERATORS = (*BOUNDS, "not", "exists")
-_DEEPEST = 8
+DEEPEST = 8
 """Conditions within conditions: `not` of `not` says nothing that one less does not say."""
 
 
@@ -146,7 +146,7 @@ def parse_filters(filters: Mapping[str, object]) -> Conditions:
     for name, given in filters.items():
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_ID_BYTES:
             raise BadFilterError(f"filters names {shown(name)}: a feature's name is a text of 1 to {MAX_ID_BYTES}")
-        conditions[name] = _condition(given, f"filters.{shortened(name)}", _DEEPEST)
+        conditions[name] = _condition(given, f"filters.{shortened(name)}", DEEPEST)
     return conditions
 
 
@@ -189,7 +189,7 @@ def _operators(given: Mapping[str, object], where: str, depth: int) -> Condition
     if not given:
         raise BadFilterError(f"{where} is {{}}: name one of {', '.join(OPERATORS)}, or leave the feature out")
     if not depth:
-        raise BadFilterError(f"{where} nests conditions more than {_DEEPEST} deep: {{'not': {{'not': x}}}} is x")
+        raise BadFilterError(f"{where} nests conditions more than {DEEPEST} deep: {{'not': {{'not': x}}}} is x")
     conditions: list[Condition] = []
     bounds = {}
     for name, value in given.items():

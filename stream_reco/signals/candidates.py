@@ -1,6 +1,7 @@
 """Candidates that the signals themselves propose: trending, co-visited, popular in the context, least shown.
 
-A list is gone through until it has proposed its quota of items that may be shown: what may not takes no place.
+For a slate, a list is gone through until it has proposed its quota of items that may be shown: what may not takes no
+place. For a sample of negatives its head is enough.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Asked(NamedTuple):
     """int32[m]: the bits of their sources."""
     turn: NDArray[np.int32]
     """int32[3]: the number of the request among those that take turns, the slot where its share of all items begins,
-    and how many candidates it wants at least. `NO_TURN` is offered the head of the list of the least shown alone.
+    and how many candidates it wants at least. With `NO_TURN` it gets the heads of all lists, less what is blocked.
     """
 
 
@@ -108,16 +109,16 @@ def _propose_first(
 def _propose_lists(
     lists: Lists,
     rows: NDArray[np.int32],
-    quota: int,
+    quota: tuple[int, int],
     source: int,
     available: NDArray[np.bool_],
     scratch: _Scratch,
     count: int,
 ) -> int:
-    """Propose the first `quota` allowed keys of each of the rows; a negative row is skipped."""
+    """Propose the first allowed keys of each of the rows, as many of as many as `quota` says; skips negative rows."""
     for row in rows:
         if 0 <= row < lists.keys.shape[0]:
-            count = _propose_first(lists.keys[row], quota, source, available, scratch, count)
+            count = _propose_first(lists.keys[row, : quota[1]], quota[0], source, available, scratch, count)
     return count
 
 
@@ -208,15 +209,20 @@ def gather(
     asked, whole = Asked(*plain_asked), _Scratch(*plain_scratch)
     _mark(asked.blocked, _BLOCKED, whole.places)
     count = 0
-    others = whole.found.shape[0] - min(quotas[3], whole.found.shape[0] // 4)
+    takes_turns = asked.turn[0] >= 0
+    others = whole.found.shape[0] - (min(quotas[3], whole.found.shape[0] // 4) if takes_turns else 0)
+    # Where no slate depends on it a list is not gone through further for what may not be proposed.
+    pairs, popular = (quotas[1], quotas[1]), (quotas[2], quotas[2])
+    if takes_turns:
+        pairs, popular = (quotas[1], lists.pairs.keys.shape[1]), (quotas[2], lists.popular.keys.shape[1])
     scratch = _Scratch(whole.found[:others], whole.sources[:others], whole.places)
     for place in range(asked.extra.shape[0]):
         if _allows(asked.extra[place], available, scratch):
             count = _propose(asked.extra[place], asked.extra_sources[place], scratch, count)
     for kind in range(trends.trending.shape[0]):
         count = _propose_first(trends.trending[kind], quotas[0], TRENDING, available, scratch, count)
-    count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], quotas[1], COVISIT, available, scratch, count)
-    count = _propose_lists(lists.popular, asked.values, quotas[2], CONTEXTUAL, available, scratch, count)
+    count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], pairs, COVISIT, available, scratch, count)
+    count = _propose_lists(lists.popular, asked.values, popular, CONTEXTUAL, available, scratch, count)
     count = _propose_fresh(trends.fresh, asked.turn, quotas[3], available, whole, count)
     _mark(whole.found[:count], EMPTY, whole.places)
     _mark(asked.blocked, EMPTY, whole.places)

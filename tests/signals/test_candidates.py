@@ -63,6 +63,9 @@ class Asked(NamedTuple):
     def first(self, slots: list[int], quota: int) -> list[int]:
         return [slot for slot in slots if self.allows(slot)][:quota]
 
+    def head(self, slots: list[int], quota: int) -> list[int]:
+        return self.first(slots if self.turn[0] >= 0 else slots[:quota], quota)
+
     def least_shown(self, quota: int) -> list[int]:
         """Half of them from the list of the least shown, in turns among its first, the rest from all slots in turn."""
         turn = self.turn[0]
@@ -80,15 +83,16 @@ class Asked(NamedTuple):
     def candidates(self, limit: int, quotas: tuple[int, int, int, int]) -> dict[int, int]:
         """Slot → source bits, in the order in which they are found."""
         limit = max(limit, self.turn[2])
+        reserved = min(quotas[3], limit // 4) if self.turn[0] >= 0 else 0
         proposals = [(slot, TOWER) for slot in self.first(self.extra, len(self.extra))]
         proposals += [(slot, TRENDING) for listed in self.trending for slot in self.first(listed, quotas[0])]
         for row in self.recent[:PAIR_SEEDS]:
-            proposals += [(slot, COVISIT) for slot in self.first(self.pairs[row], quotas[1])]
+            proposals += [(slot, COVISIT) for slot in self.head(self.pairs[row], quotas[1])]
         for value in self.values:
             listed = self.popular[value] if value >= 0 else []
-            proposals += [(slot, CONTEXTUAL) for slot in self.first(listed, quotas[2])]
+            proposals += [(slot, CONTEXTUAL) for slot in self.head(listed, quotas[2])]
         found: dict[int, int] = {}
-        self.take(found, proposals, limit - min(quotas[3], limit // 4))
+        self.take(found, proposals, limit - reserved)
         self.take(found, [(slot, FRESH) for slot in self.least_shown(quotas[3])], limit)
         if quotas[3] and self.turn[0] >= 0:
             more = self.first(self.fresh, SLOTS) + self.first(self.all_slots(), SLOTS)
