@@ -32,14 +32,16 @@ _FIXED = (
 
 class _EngineProgress(checkpoint_parts.LearnerProgress, frozen=True, kw_only=True):
     fixed: dict[str, float | str]
+    merges_items: bool = False
 
 
 def parts_of(learner: Learner) -> dict[str, Part]:
     """Everything that the learner's future depends on; the labels only where they have a store."""
     learner.commit_labels()
     progress = msgspec.structs.asdict(checkpoint_parts.progress_of(learner.state, learner.queue))
+    kept = _EngineProgress(fixed=_fixed(learner.settings), merges_items=learner.merges_items, **progress)
     return {
-        "progress": msgspec.msgpack.encode(_EngineProgress(fixed=_fixed(learner.settings), **progress)),
+        "progress": msgspec.msgpack.encode(kept),
         "interests": learner.interests.state(),
         **checkpoint_parts.parts_of(learner.state, learner.queue),
         **({} if learner.joiner.store is None else {"labels": learner.joiner.store.checkpoint}),
@@ -54,6 +56,7 @@ def learner_from(settings: Settings, parts: Mapping[str, RestoredPart], store: R
     progress = msgspec.msgpack.decode(checkpoint_parts.raw(parts["progress"]), type=_EngineProgress)
     _warn_of_changes(progress.fixed, _fixed(settings))
     learner = Learner(_kept(settings, progress.fixed), store)
+    learner.merges_items = progress.merges_items
     learner.interests = Interests.from_state(
         settings.interests, checkpoint_parts.arrays(parts["interests"]), learner.state.active_time
     )

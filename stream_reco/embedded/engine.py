@@ -137,6 +137,7 @@ class Engine:
     ) -> Slate:
         """At most `k` items for a user, best first; `now` (ms or a datetime) defaults to stream time.
 
+        `filters` are conditions on item features, as over HTTP: {"kind": ["tea", "mug"], "price": {"lt": 20}}.
         Raises RefusedError, a ValueError, for what HTTP would refuse with 400.
         """
         request = recommend_request(self.settings.serve, user_id, k, now, context, exclude, filters)

@@ -60,6 +60,8 @@ class Learner:
         self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)
         self._commit_at = _UNCOMMITTED
+        self.merges_items = True
+        """False while records of a release are applied in which an item event replaced the one before."""
         self.on_impression: Callable[[Impression, bytes], None] | None = None
         """Called with each new impression and its `Inputs`, before it is learned from."""
         self._rng = PositionalRng(settings.training.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -73,14 +73,19 @@ class Retraction(_Base, frozen=True, kw_only=True, tag="retraction"):
 
 
 class ItemEvent(_Base, frozen=True, kw_only=True, tag="item"):
-    """An item appeared or changed."""
+    """An item appeared or changed: what is given replaces what was there, null takes it away, the rest stays as it was.
+
+    With `replace` nothing stays: what is not given is gone, and the item available. A new item is available.
+    """
 
     item_id: Id
     timestamp: Int64
     event_id: Id | None = None
     features: Features = {}
-    vector: Vector | None = None
-    available: bool = True
+    vector: Vector | UnsetType | None = UNSET
+    available: bool | None = None
+    """Whether it may be recommended; None leaves it."""
+    replace: bool = False
 
 
 class UserEvent(_Base, frozen=True, kw_only=True, tag="user"):

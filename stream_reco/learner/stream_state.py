@@ -10,6 +10,7 @@ from stream_reco.model.spec import Need
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.train.feature_builder import FeatureBuilder
@@ -93,4 +94,5 @@ class StreamState:
 
     def describe(self, event: ItemEvent) -> None:
         """Take over what the shop says of an item."""
-        self.signals.describe(event.item_id, event.features or {}, available=event.available, now=event.timestamp)
+        said = Statement(event.timestamp, event.features, event.available, event.replace)
+        self.signals.describe(event.item_id, said)

@@ -51,6 +51,13 @@ def _select(block: Vectors, width: int, first: int, best: Vectors, rows: Keys) -
                     _sift_down(best[q], rows[q], piece[i], first + start + i)
 
 
+def allowed_keys(keys: Keys, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """bool[of `keys`]: of which keys `allowed` bool[any] is true; of none at or beyond its length, or negative."""
+    if not len(allowed):
+        return np.zeros(keys.shape, np.bool_)
+    return allowed.take(keys, mode="clip") & (keys >= 0) & (keys < len(allowed))
+
+
 class ExactRows:
     """Row i of `vectors` float32[≥n, dim] belongs to keys[i]; beyond the n rows in use there is room to grow."""
 
@@ -84,21 +91,28 @@ class ExactRows:
         """Row numbers int64[n], −1 for unknown keys."""
         return np.array([self.row_of.get(key, -1) for key in keys.tolist()], np.int64)
 
-    def search(self, queries: Vectors, k: int) -> tuple[Keys, Vectors]:
-        """The best k a query, in no order; where there are fewer, keys −1 at −inf."""
+    def allowed_rows(self, allowed: npt.NDArray[np.bool_]) -> Keys | None:
+        """int64[m]: rows whose keys `allowed` allows; None where it allows all."""
+        rows = np.flatnonzero(allowed_keys(self.keys[: len(self)], allowed))
+        return None if len(rows) == len(self) else rows
+
+    def search(self, queries: Vectors, k: int, among: Keys | None = None) -> tuple[Keys, Vectors]:
+        """The best k a query, in no order; where there are fewer, keys −1 at −inf. `among` int64[m]: of those rows."""
         best = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        n = len(self)
+        n = len(self) if among is None else len(among)
         if n and best.size:
             step = min(max(_SCORES_AT_ONCE // len(queries), 64), n)
             block = np.empty((len(queries), step), np.float32)
             for first in range(0, n, step):
                 width = min(step, n - first)
                 # Torch's product keeps to the process's number of threads; NumPy's would bring threads of its own.
-                piece = torch.from_numpy(self.vectors[first : first + width])
+                part = slice(first, first + width)
+                piece = torch.from_numpy(self.vectors[part] if among is None else self.vectors[among[part]])
                 torch.mm(torch.from_numpy(queries), piece.T, out=torch.from_numpy(block[:, :width]))
                 _select(block, width, first, best, rows)
-            rows = np.where(rows >= 0, self.keys[rows], NO_KEY)
+            found = rows if among is None else among[rows]
+            rows = np.where(rows >= 0, self.keys[found], NO_KEY)
         return rows, best
 
     def _reserve(self, size: int) -> None:

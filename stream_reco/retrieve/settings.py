@@ -16,6 +16,10 @@ class RetrieveSettings:
     context: int = 40
     """From each value of the request's context."""
     fresh: int = 50
+    """Half of them items that were shown least, the other half all items in turn, a share for each request.
+
+    It is also what fills up where the other sources give too few; without it a slate may be short.
+    """
     tower: int = 100
     interests: int = 60
     """Shared by the medoids that were drawn for the request."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -26,6 +28,12 @@ SOURCES = {
 """Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
 _BROUGHT = np.array([[bool(bits & bit) for bit in SOURCES.values()] for bits in range(2 * INTERESTS)], dtype=np.int64)
 """[bits, source]: 1 where a candidate of these bits was brought by the source."""
+_LEAST_RANKED = 100
+"""Candidates that a request has at least, where so many items are available; and k where that is more."""
+_LEAST_FILTERED = 200
+"""The same with filters: where no more items pass than this, all of them are ranked."""
+_TURNS = 1 << 20
+"""Turns are counted modulo this, so that they fit the kernel's integers."""
 _COUNTERS = [metrics.CANDIDATES.labels(name) for name in SOURCES]
 
 
@@ -42,6 +50,8 @@ class Retriever:
             if number < 0:
                 raise ValueError(f"retrieve.{name} is {number}: it must not be negative; 0 turns it off")
         self._settings = settings
+        self._turning = threading.Lock()
+        self._turns = self._next = 0
         self._gather = Gatherer(
             settings.limit,
             (
@@ -55,19 +65,55 @@ class Retriever:
     def _quota(self, source: str) -> int:
         return 0 if source in self._settings.without else int(getattr(self._settings, source))
 
+    def turn(self, k: int, items: int, *, filtered: bool) -> NDArray[np.int32]:
+        """What the next request for k items takes its turn with, of `items` slots: `Asked.turn`.
+
+        Whoever wants equal answers to equal questions asks in their order.
+        """
+        quota = self._quota("fresh")
+        ranked = min(_LEAST_FILTERED if filtered else _LEAST_RANKED, self._settings.limit)
+        with self._turning:
+            turn = np.array([self._turns, self._next, max(k, ranked)], dtype=np.int32)
+            self._turns = (self._turns + 1) % _TURNS
+            self._next = (self._next + quota // 2) % max(items, 1)
+        return turn
+
     def near(
-        self, index: VectorIndex, users: NDArray[np.float32], medoids: list[NDArray[np.float32]]
+        self,
+        index: VectorIndex,
+        users: NDArray[np.float32],
+        medoids: list[NDArray[np.float32]],
+        allowed: Sequence[NDArray[np.bool_] | None],
     ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """Proposals over vectors for g requests: slots int32[m] (−1 is none) and their source bits int32[m].
 
-        `users` float32[g, d] are the users' tower vectors, `medoids` g arrays float32[m, d] of their drawn medoids.
+        `users` float32[g, d] are the users' tower vectors, `medoids` g arrays float32[m, d] of their drawn medoids,
+        `allowed` g arrays bool[slots] of what may be proposed, None where everything may. Requests that share an array
+        are searched for together.
         """
-        by_user = _search(index, users, self._quota("tower"))
+        proposals: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
+        alike: dict[int, list[int]] = {}
+        for place, mask in enumerate(allowed):
+            alike.setdefault(id(mask), []).append(place)
+        for places in alike.values():
+            mine = [medoids[place] for place in places]
+            found = self._near_among(index, users[places], mine, allowed[places[0]])
+            proposals |= dict(zip(places, found, strict=True))
+        return [proposals[place] for place in range(len(allowed))]
+
+    def _near_among(
+        self,
+        index: VectorIndex,
+        users: NDArray[np.float32],
+        medoids: list[NDArray[np.float32]],
+        allowed: NDArray[np.bool_] | None,
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        by_user = _search(index, users, self._quota("tower"), allowed)
         counts = [len(vectors) for vectors in medoids]
         quota = self._quota("interests")
         flat = np.concatenate(medoids) if sum(counts) and quota else np.empty((0, index.dim), dtype=np.float32)
         shares = [-(-quota // count) if count else 0 for count in counts]
-        by_medoid = _search(index, flat, quota)
+        by_medoid = _search(index, flat, quota, allowed)
         proposals = []
         first = 0
         for place, (count, share) in enumerate(zip(counts, shares, strict=True)):
@@ -79,6 +125,18 @@ class Retriever:
             proposals.append((slots, bits))
         return proposals
 
+    def active(self, signals: Signals, passing: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """What trends among the items that pass filters: those acted on most, half-life a day, and their source bits.
+
+        The trending lists are of all items, and may hold none of these.
+        """
+        active, quota = signals.trends.active, self._quota("trending")
+        slots = active[active < len(passing)]
+        slots = slots[passing[slots]]
+        if len(slots) > quota:
+            slots = slots[np.argsort(-signals.trends.chances[slots], kind="stable")[:quota]]
+        return slots, np.full(len(slots), TRENDING, dtype=np.int32)
+
     def candidates(
         self,
         signals: Signals,
@@ -86,11 +144,20 @@ class Retriever:
         context: Context,
         blocked: NDArray[np.int32],
         near: tuple[NDArray[np.int32], NDArray[np.int32]],
+        turn: NDArray[np.int32],
+        passing: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n]."""
+        """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n].
+
+        `turn` is what `Retriever.turn` gave; `passing` bool[slots] the available slots that pass the filters, if any.
+        """
         counts = signals.counts
-        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, signals.catalogue.available)
-        slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near))
+        available = signals.catalogue.available if passing is None else passing
+        if passing is not None:
+            active = self.active(signals, passing)
+            near = np.concatenate([near[0], active[0]]), np.concatenate([near[1], active[1]])
+        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, available)
+        slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near, turn))
         # One pass over the candidates, and no look-up of a counter by its label: a request waits for this.
         counts_of = np.bincount(bits, minlength=len(_BROUGHT)) @ _BROUGHT
         for counter, count in zip(_COUNTERS, counts_of.tolist(), strict=True):
@@ -105,8 +172,10 @@ def source_name(bits: int) -> str:
     return next((name for name, bit in SOURCES.items() if bits & bit), "none")
 
 
-def _search(index: VectorIndex, queries: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+def _search(
+    index: VectorIndex, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+) -> NDArray[np.int32]:
     if k == 0 or not len(queries):
         return np.empty((len(queries), 0), dtype=np.int32)
-    keys, _ = index.search(queries, k)
+    keys, _ = index.search(queries, k, allowed)
     return keys.astype(np.int32)

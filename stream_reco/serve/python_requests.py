@@ -12,6 +12,7 @@ from stream_reco.events import Id
 from stream_reco.events.bad import shown
 from stream_reco.events.python_values import AnyId, plain
 from stream_reco.events.whole_numbers import whole_number
+from stream_reco.retrieve.filters import DEEPEST
 from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, T, request_of
 from stream_reco.serve.service import RefusedError
 from stream_reco.serve.settings import ServeSettings
@@ -30,7 +31,8 @@ def recommend_request(
     filters: Mapping[str, object] | None,
 ) -> Request:
     """A request for a slate, NumPy's values and times as plain numbers. Raises RefusedError."""
-    fields = {"user_id": user_id, "k": k, "context": context, "exclude": _listed(exclude), "filters": filters}
+    plain_filters = filters and plain(filters, DEEPEST + 1)
+    fields = {"user_id": user_id, "k": k, "context": context, "exclude": _listed(exclude), "filters": plain_filters}
     wanted = _request_of(RecommendRequest, fields, limits)
     return Request(wanted.user_id, wanted.k, _time(now), wanted.context, wanted.exclude, wanted.filters)
 

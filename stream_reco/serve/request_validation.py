@@ -12,8 +12,9 @@ import msgspec
 from stream_reco.events import BadEvent, Id, check_id
 from stream_reco.events.field_names import nearest, shortened
 from stream_reco.events.ids import too_long
-from stream_reco.events.schema import Context, Features
+from stream_reco.events.schema import Context, Name
 from stream_reco.events.whole_numbers import whole_number, with_whole_numbers
+from stream_reco.retrieve.filters import BadFilterError, parse_filters
 from stream_reco.serve.service import RefusedError
 from stream_reco.serve.settings import ServeSettings
 
@@ -25,7 +26,7 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k: int
     context: Context | None = None
     exclude: list[Id] = []
-    filters: Features | None = None
+    filters: dict[Name, Any] | None = None
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,10 +105,13 @@ def checked(wanted: T, limits: ServeSettings) -> T:
         if isinstance(wanted, RecommendRequest):
             check_k(wanted.k, limits)
             _check_ids(wanted.exclude, "exclude", limits)
+            parse_filters(wanted.filters or {})
         else:
             _check_ids(wanted.item_ids, "item_ids", limits)
     except BadEvent as bad:
         raise RefusedError(bad.reason, str(bad)) from None
+    except BadFilterError as bad_filter:
+        raise RefusedError("filters", str(bad_filter)) from None
     return wanted
 
 

@@ -1,4 +1,8 @@
-"""Candidates that the signals themselves propose: trending, co-visited, popular in the context, fresh."""
+"""Candidates that the signals themselves propose: trending, co-visited, popular in the context, least shown.
+
+For a slate, a list is gone through until it has proposed its quota of items that may be shown: what may not takes no
+place. For a sample of negatives its head is enough.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ TRENDING, COVISIT, CONTEXTUAL, FRESH = 1, 2, 4, 8
 """Bits of a candidate's sources; later bits are given to the sources over vectors."""
 PAIR_SEEDS = 8
 """Newest items of the user whose co-visits are proposed."""
+WINDOW = 4
+"""The least shown take turns among so many times as many as one request is proposed of them."""
+NO_TURN = np.array([-1, 0, 0], dtype=np.int32)
 _BLOCKED = np.int32(-2)
 
 
@@ -38,7 +45,7 @@ class ProposalLists(NamedTuple):
     popular: Lists
     """Popular items by context value."""
     available: NDArray[np.bool_]
-    """bool[slots]: items that may be proposed."""
+    """bool[slots]: items that may be proposed: available ones, and where there are filters those that pass them."""
 
 
 _PlainLists = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...], tuple[NDArray[Any], ...], NDArray[np.bool_]]
@@ -58,17 +65,25 @@ class Asked(NamedTuple):
     """int32[m]: proposals of other sources, −1 is skipped."""
     extra_sources: NDArray[np.int32]
     """int32[m]: the bits of their sources."""
+    turn: NDArray[np.int32]
+    """int32[3]: the number of the request among those that take turns, the slot where its share of all items begins,
+    and how many candidates it wants at least. With `NO_TURN` it gets the heads of all lists, less what is blocked.
+    """
 
 
 @njit(cache=True, nogil=True)
-def _propose(slot: int, source: int, available: NDArray[np.bool_], scratch: _Scratch, count: int) -> int:
-    """Add a slot to the candidates, or its source to the candidate that it already is."""
-    if slot >= available.shape[0]:
-        return count
+def _allows(slot: int, available: NDArray[np.bool_], scratch: _Scratch) -> bool:
+    """Whether the slot may be proposed, or is proposed already."""
+    return 0 <= slot < available.shape[0] and available[slot] and scratch.places[slot] != _BLOCKED
+
+
+@njit(cache=True, nogil=True)
+def _propose(slot: int, source: int, scratch: _Scratch, count: int) -> int:
+    """Add an allowed slot to the candidates, or its source to the candidate that it already is."""
     place = scratch.places[slot]
     if place >= 0:
         scratch.sources[place] |= source
-    elif place == EMPTY and available[slot] and count < scratch.found.shape[0]:
+    elif count < scratch.found.shape[0]:
         scratch.places[slot] = count
         scratch.found[count] = slot
         scratch.sources[count] = source
@@ -77,13 +92,16 @@ def _propose(slot: int, source: int, available: NDArray[np.bool_], scratch: _Scr
 
 
 @njit(cache=True, nogil=True)
-def _propose_all(
-    slots: NDArray[np.int32], source: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
+def _propose_first(
+    slots: NDArray[np.int32], quota: int, source: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
 ) -> int:
+    """Propose the first `quota` of the slots that are allowed; the list ends at −1."""
     for slot in slots:
-        if slot < 0:
+        if slot < 0 or quota == 0:
             break
-        count = _propose(slot, source, available, scratch, count)
+        if _allows(slot, available, scratch):
+            count = _propose(slot, source, scratch, count)
+            quota -= 1
     return count
 
 
@@ -91,17 +109,79 @@ def _propose_all(
 def _propose_lists(
     lists: Lists,
     rows: NDArray[np.int32],
-    quota: int,
+    quota: tuple[int, int],
     source: int,
     available: NDArray[np.bool_],
     scratch: _Scratch,
     count: int,
 ) -> int:
-    """Propose the first `quota` keys of each of the rows; a negative row is skipped."""
+    """Propose the first allowed keys of each of the rows, as many of as many as `quota` says; skips negative rows."""
     for row in rows:
         if 0 <= row < lists.keys.shape[0]:
-            count = _propose_all(lists.keys[row, :quota], source, available, scratch, count)
+            count = _propose_first(lists.keys[row, : quota[1]], quota[0], source, available, scratch, count)
     return count
+
+
+@njit(cache=True, nogil=True)
+def _propose_least_shown(
+    slots: NDArray[np.int32], turn: int, quota: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
+) -> tuple[int, int]:
+    """Propose `quota` of the least shown, request after request the next ones; returns how many are left to propose.
+
+    The first `WINDOW` times the quota take turns; what is behind them comes where too few of those are allowed.
+    """
+    window = 0
+    while window < min(WINDOW * quota, slots.shape[0]) and slots[window] >= 0:
+        window += 1
+    for place in range(slots.shape[0]):
+        if quota == 0 or slots[place] < 0:
+            break
+        slot = slots[(turn + place) % window if place < window else place]
+        if _allows(slot, available, scratch):
+            count = _propose(slot, FRESH, scratch, count)
+            quota -= 1
+    return count, quota
+
+
+@njit(cache=True, nogil=True)
+def _propose_in_turn(
+    first: int, quota: int, least: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
+) -> int:
+    """Propose the next `quota` allowed slots from `first` on, and further ones up to `least` candidates."""
+    slots = available.shape[0]
+    for place in range(slots):
+        if quota <= 0 and count >= least:
+            break
+        slot = (first + place) % slots
+        if _allows(slot, available, scratch):
+            count = _propose(slot, FRESH, scratch, count)
+            quota -= 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _propose_fresh(
+    listed: NDArray[np.int32],
+    turn: NDArray[np.int32],
+    quota: int,
+    available: NDArray[np.bool_],
+    scratch: _Scratch,
+    count: int,
+) -> int:
+    """Half of the quota from the least shown, the rest in turn; then the least shown until there are enough."""
+    if quota == 0:
+        return count
+    if turn[0] < 0:
+        return _propose_first(listed[:quota], quota, FRESH, available, scratch, count)
+    in_turn = quota // 2
+    count, left = _propose_least_shown(listed, turn[0] * (quota - in_turn), quota - in_turn, available, scratch, count)
+    count = _propose_in_turn(turn[1], in_turn + left, 0, available, scratch, count)
+    for slot in listed:
+        if slot < 0 or count >= turn[2]:
+            break
+        if _allows(slot, available, scratch):
+            count = _propose(slot, FRESH, scratch, count)
+    return _propose_in_turn(turn[1], 0, turn[2], available, scratch, count) if count < turn[2] else count
 
 
 @njit(cache=True, nogil=True)
@@ -121,23 +201,31 @@ def gather(
     """Fill the scratch space with distinct slots and the bits of their sources; returns their number.
 
     `plain_lists`, `plain_asked` and `plain_scratch` are `ProposalLists`, `Asked` and `_Scratch` as plain tuples.
-    `quotas` int32[4]: how many each trending list, co-visit list, context list and the fresh list may propose.
+    `quotas` int32[4]: how many each trending list, co-visit list, context list and the queue of the least shown may
+    propose. The latter has its places, up to a quarter of all, even where the others could fill them.
     """
     trends, available = Trends(*plain_lists[0]), plain_lists[3]
     lists = ProposalLists(trends, Lists(*plain_lists[1]), Lists(*plain_lists[2]), available)
-    asked, scratch = Asked(*plain_asked), _Scratch(*plain_scratch)
-    _mark(asked.blocked, _BLOCKED, scratch.places)
+    asked, whole = Asked(*plain_asked), _Scratch(*plain_scratch)
+    _mark(asked.blocked, _BLOCKED, whole.places)
     count = 0
+    takes_turns = asked.turn[0] >= 0
+    others = whole.found.shape[0] - (min(quotas[3], whole.found.shape[0] // 4) if takes_turns else 0)
+    # Where no slate depends on it a list is not gone through further for what may not be proposed.
+    pairs, popular = (quotas[1], quotas[1]), (quotas[2], quotas[2])
+    if takes_turns:
+        pairs, popular = (quotas[1], lists.pairs.keys.shape[1]), (quotas[2], lists.popular.keys.shape[1])
+    scratch = _Scratch(whole.found[:others], whole.sources[:others], whole.places)
     for place in range(asked.extra.shape[0]):
-        if asked.extra[place] >= 0:
-            count = _propose(asked.extra[place], asked.extra_sources[place], available, scratch, count)
+        if _allows(asked.extra[place], available, scratch):
+            count = _propose(asked.extra[place], asked.extra_sources[place], scratch, count)
     for kind in range(trends.trending.shape[0]):
-        count = _propose_all(trends.trending[kind, : quotas[0]], TRENDING, available, scratch, count)
-    count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], quotas[1], COVISIT, available, scratch, count)
-    count = _propose_lists(lists.popular, asked.values, quotas[2], CONTEXTUAL, available, scratch, count)
-    count = _propose_all(trends.fresh[: quotas[3]], FRESH, available, scratch, count)
-    _mark(scratch.found[:count], EMPTY, scratch.places)
-    _mark(asked.blocked, EMPTY, scratch.places)
+        count = _propose_first(trends.trending[kind], quotas[0], TRENDING, available, scratch, count)
+    count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], pairs, COVISIT, available, scratch, count)
+    count = _propose_lists(lists.popular, asked.values, popular, CONTEXTUAL, available, scratch, count)
+    count = _propose_fresh(trends.fresh, asked.turn, quotas[3], available, whole, count)
+    _mark(whole.found[:count], EMPTY, whole.places)
+    _mark(asked.blocked, EMPTY, whole.places)
     return int(count)
 
 
@@ -154,23 +242,21 @@ class Gatherer:
         self._spare: list[_Scratch] = []
 
     def __call__(self, lists: ProposalLists, asked: Asked) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Slots int32[n] and source bits int32[n] of the candidates."""
-        scratch = self._take(len(lists.available))
+        """Slots int32[n] and source bits int32[n] of the candidates; more than the limit where more are wanted."""
+        scratch = self._take(len(lists.available), max(self._limit, int(asked.turn[2])))
         plain = (tuple(lists.trends), tuple(lists.pairs), tuple(lists.popular), lists.available)
         count = gather(plain, tuple(asked), self._quotas, tuple(scratch))
         result = scratch.found[:count].copy(), scratch.sources[:count].copy()
         self._spare.append(scratch)
         return result
 
-    def _take(self, slots: int) -> _Scratch:
+    def _take(self, slots: int, limit: int) -> _Scratch:
         try:
             scratch = self._spare.pop()
         except IndexError:
-            scratch = _Scratch(
-                np.empty(self._limit, dtype=np.int32),
-                np.empty(self._limit, dtype=np.int32),
-                np.empty(0, dtype=np.int32),
-            )
+            scratch = _Scratch(*(np.empty(0, dtype=np.int32) for _ in _Scratch._fields))
+        if len(scratch.found) != limit:
+            scratch = _Scratch(np.empty(limit, dtype=np.int32), np.empty(limit, dtype=np.int32), scratch.places)
         if len(scratch.places) < slots:
             scratch = scratch._replace(places=np.full(slots, EMPTY, dtype=np.int32))
         return scratch

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id, key_of
+from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
+from stream_reco.signals.item_updates import Statement, StatementTimes
 
 
 class Catalogue:
@@ -30,8 +32,11 @@ class Catalogue:
         """bool[capacity]: may be recommended; False for free slots."""
         self.live = np.zeros(1024, dtype=np.bool_)
         """bool[capacity]: there is an item in the slot."""
-        self.described = np.zeros(1024, dtype=np.int64)
-        """int64[capacity], ms: time of the newest description, 0 where there is none."""
+        self.unavailable = 0
+        """Live items that may not be recommended."""
+        self.columns = FeatureColumns(self.features)
+        """The features as filters read them."""
+        self._times = StatementTimes(1024)
         self._slots: dict[Id, int] = {}
         self._slots_by_key: dict[int, int] = {}
         self._free: list[int] = []
@@ -45,6 +50,11 @@ class Catalogue:
     def size(self) -> int:
         """Slots in use or free: one more than the highest slot ever given."""
         return len(self.ids)
+
+    @property
+    def described(self) -> NDArray[np.int64]:
+        """int64[capacity], ms: time of the newest description, 0 where there is none."""
+        return self._times.described
 
     def slot_of(self, item_id: Id) -> int:
         """The item's slot, −1 if it has none."""
@@ -64,14 +74,16 @@ class Catalogue:
         self._place(slot, item_id, None, available=True)
         return slot
 
-    def describe(self, slot: int, features: dict[str, Any], *, available: bool, now: int) -> bool:
-        """Store what the shop said of an item at `now` (ms); False if it has said something newer already."""
-        if now < self.described[slot]:
-            return False
+    def describe(self, slot: int, said: Statement) -> None:
+        """Take over what the shop said of an item, but for what it has said something newer of."""
+        features, available = self._times.merge(slot, self.features[slot], bool(self.available[slot]), said)
         self.features[slot] = features
-        self.available[slot] = available
-        self.described[slot] = now
-        return True
+        self.columns.set(slot, features)
+        self._let(slot, available)
+
+    def turn_back(self, time: int) -> NDArray[np.bool_]:
+        """Take descriptions later than `time` (ms) as of that time; bool[size]: the slots that have any."""
+        return self._times.turn_back(time)[: self.size]
 
     def release(self, slots: Iterable[int]) -> None:
         """Free slots; the items are unknown from now on."""
@@ -91,7 +103,7 @@ class Catalogue:
         if size > len(self.keys):
             capacity = capacity_for(size, len(self.keys))
             self.keys = grown(self.keys, capacity, 0)
-            self.described = grown(self.described, capacity, 0)
+            self._times.grow(capacity)
             self.available = grown(self.available, capacity, 0)
             self.live = grown(self.live, capacity, 0)
 
@@ -100,9 +112,10 @@ class Catalogue:
         key = key_of(item_id, "item")
         self.ids[slot] = item_id
         self.features[slot] = features
+        self.columns.set(slot, features)
         self.keys[slot] = key
-        self.available[slot] = available
-        self.live[slot] = True
+        self.available[slot] = self.live[slot] = True
+        self._let(slot, available)
         self._slots[item_id] = slot
         self._slots_by_key[key] = slot
 
@@ -115,10 +128,17 @@ class Catalogue:
             del self._slots_by_key[int(self.keys[slot])]
         self.ids[slot] = None
         self.features[slot] = None
+        self.columns.set(slot, None)
         self.keys[slot] = 0
-        self.described[slot] = 0
+        self._times.forget(slot)
+        self._let(slot, True)
         self.available[slot] = False
         self.live[slot] = False
+
+    def _let(self, slot: int, available: bool) -> None:
+        """Whether the item in a slot may be recommended."""
+        self.unavailable += int(self.available[slot]) - int(available)
+        self.available[slot] = available
 
     def rows(self, slots: NDArray[np.int32]) -> Parts:
         """What a replica needs to mirror the given slots; a free slot travels as a null id."""
@@ -149,6 +169,7 @@ class Catalogue:
         """Everything, for a checkpoint."""
         return {
             **self.rows(np.arange(self.size, dtype=np.int32)),
+            **self._times.state(self.size),
             "free": np.array(self._free, dtype=np.int64),
             "resting": np.array(self._resting, dtype=np.int64),
         }
@@ -158,6 +179,7 @@ class Catalogue:
         """The catalogue that `state` was taken from."""
         catalogue = cls()
         catalogue.apply(parts)
+        catalogue._times.restore(parts, catalogue.size)
         catalogue._free = parts["free"].tolist()
         catalogue._resting = parts["resting"].tolist()
         return catalogue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,13 @@ from stream_reco.signals.counts import (
     turn_counts_back,
 )
 from stream_reco.signals.growing import Parts, grown
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.observe import count, plain
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import Trends, find_trends, no_trends
 
-FRESH_WIDTH = 50
-"""Newest items that are kept as fresh."""
+FRESH_WIDTH = 1000
+"""Items that were shown least, of which a list is kept: as many as the longest slate may have."""
 _NEVER = -(1 << 62)
 
 
@@ -78,15 +78,15 @@ class Signals:
         count_shown(self.counts.items, slot, now)
         self._touched[slot] = True
 
-    def describe(self, item_id: Id, features: dict[str, Any], *, available: bool, now: int) -> None:
-        """Take over what the shop says of an item, unless it has said something newer before."""
+    def describe(self, item_id: Id, said: Statement) -> None:
+        """Take over what the shop says of an item, but for what it has said something newer of."""
         slot = self.admit(item_id)
-        items = self.counts.items
+        items, now = self.counts.items, said.time
         if items.first_seen[slot] < 0 or now < items.first_seen[slot]:
             items.first_seen[slot] = now
         if items.stamps[slot] == 0:
             items.stamps[slot] = now
-        self.catalogue.describe(slot, features, available=available, now=now)
+        self.catalogue.describe(slot, said)
         self._touched[slot] = True
 
     def refresh(self, now: int, *, force: bool = False) -> None:
@@ -127,9 +127,7 @@ class Signals:
     def turn_back(self, time: int) -> int:
         """Take what is later than `time` (ms) as of that time: the clock was wrong. Returns how many items had any."""
         changed = turn_counts_back(self.counts, time, self._touched_values)
-        described = self.catalogue.described[: self.catalogue.size]
-        changed[: self.catalogue.size] |= described > time
-        np.minimum(described, time, out=described)
+        changed[: self.catalogue.size] |= self.catalogue.turn_back(time)
         self._touched |= changed
         self.refresh(time, force=True)
         return int(changed.sum())

@@ -1,4 +1,4 @@
-"""What is popular at this moment: trending lists, fresh items, and the distribution that negatives are drawn from."""
+"""What is popular at this moment: trending lists, what was shown least, and the distribution of negatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import Counters, decayed_at
+from stream_reco.signals.counters import DECAY_RATES, Counters, decayed_at
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS
 
 ACTIVITY = ACTION_HALF_LIVES_MS.index(86_400_000)
@@ -22,7 +22,7 @@ class Trends(NamedTuple):
     trending: NDArray[np.int32]
     """int32[half-lives, width]: slots with the largest decayed counts, −1 behind the last."""
     fresh: NDArray[np.int32]
-    """int32[width]: the newest slots, −1 behind the last."""
+    """int32[width]: the available slots that were shown least, the newest of equals first, −1 behind the last."""
     active: NDArray[np.int32]
     """int32[n]: slots that were acted on lately, ascending."""
     cumulative: NDArray[np.float64]
@@ -52,8 +52,7 @@ def find_trends(
     kinds = len(ACTION_HALF_LIVES_MS)
     counts = (decayed_at(counters, slice(size), kinds, now) * available[:size, None]).astype(np.float32)
     trending = np.stack([_largest(counts[:, kind], width) for kind in range(kinds)])
-    ages = np.where(available[:size], counters.first_seen[:size], -1).astype(np.float64)
-    fresh = _largest(ages + 1.0, fresh_width)
+    fresh = _least_shown(counters, np.flatnonzero(available[:size]), now, fresh_width)
     activity = counts[:, ACTIVITY]
     active = np.flatnonzero(activity > _NEGLIGIBLE).astype(np.int32)
     weights = np.sqrt(activity[active])
@@ -62,6 +61,26 @@ def find_trends(
     if len(active):
         chances[active] = weights / np.float32(cumulative[-1])
     return Trends(trending, fresh, active, cumulative, chances)
+
+
+def _least_shown(counters: Counters, slots: NDArray[np.int64], now: int, width: int) -> NDArray[np.int32]:
+    """Of `slots` those with the fewest impressions (half-life a week) first, the newest of equals, ties by slot."""
+    elapsed = np.maximum(0, now - counters.stamps[slots])
+    shown = counters.decayed[slots, -1] * np.exp2(-elapsed * DECAY_RATES[-1])
+    newest = counters.first_seen[slots]
+    # Of a million items nearly all may never have been shown: no more is sorted than the list holds.
+    kept, tied, room = list[NDArray[np.int64]](), np.arange(len(slots)), width
+    for key in (shown, -newest):
+        if 0 < room < len(tied):
+            values = key[tied]
+            bound = np.partition(values, room - 1)[room - 1]
+            kept.append(tied[values < bound])
+            tied, room = tied[values == bound], room - len(kept[-1])
+    chosen = np.concatenate([*kept, tied[:room]])
+    order = chosen[np.lexsort((chosen, -newest[chosen], shown[chosen]))]
+    result = np.full(width, -1, dtype=np.int32)
+    result[: len(order)] = slots[order]
+    return result
 
 
 def _largest(values: NDArray[np.floating], width: int) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent
@@ -197,7 +198,7 @@ class World:
             timestamp=at,
             event_id=f"item-{item}-{'on' if born else 'off'}-{at}",
             features={"topic": f"topic-{known.topic}"},
-            vector=known.vector.tolist() if vectors and born else None,
+            vector=known.vector.tolist() if vectors and born else UNSET,
             available=born,
         )
 

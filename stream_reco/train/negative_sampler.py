@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.signals.candidates import Asked, Gatherer, ProposalLists
+from stream_reco.signals.candidates import NO_TURN, Asked, Gatherer, ProposalLists
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
 from stream_reco.signals.trends import Trends
@@ -27,8 +27,8 @@ _PROPOSED, _TAKEN = 1, 2
 _POOL = 400
 """Items in the pool of hard negatives at most."""
 _QUOTAS = (100, 40, 40, 30)
-"""Of each trending list, co-visit list, context list and the fresh list. The first three are what `RetrieveSettings`
-proposes by default when serving.
+"""Of each trending list, co-visit list, context list and the list of the least shown. The first three are what
+`RetrieveSettings` proposes by default when serving.
 """
 _NONE = np.empty(0, dtype=np.int32)
 _FIRST_MARKS = 1024
@@ -139,7 +139,7 @@ class NegativeSampler:
         """Slots int32[1 + n], the positive first, and their rates float32[1 + n]; all slots are distinct."""
         counts, available = signals.counts, signals.catalogue.available
         lists = ProposalLists(signals.trends, counts.pairs, counts.popular, available)
-        pool, _ = self._gather(lists, Asked(recent, context.values, seen, _NONE, _NONE))
+        pool, _ = self._gather(lists, Asked(recent, context.values, seen, _NONE, _NONE, NO_TURN))
         if len(self._sample.marks) < len(available):
             self._sample = self._sample._replace(marks=np.zeros(len(available), dtype=np.uint8))
         chance = rng.random(self._draws)

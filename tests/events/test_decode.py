@@ -8,6 +8,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from stream_reco.events import (
     Action,
@@ -74,7 +75,7 @@ def test_each_kind_is_read_with_all_its_fields() -> None:
 def test_what_may_be_missing_is_none() -> None:
     event = decode(b'{"type":"item","item_id":1,"timestamp":2}')
     assert isinstance(event, ItemEvent)
-    assert (event.features, event.vector, event.available, event.event_id) == ({}, None, True, None)
+    assert (event.features, event.vector, event.available, event.event_id) == ({}, UNSET, None, None)
     assert decode(wire(event_id=None, value=None, context=None)) == decode(wire())
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from stream_reco.events import (
     Action,
@@ -78,8 +79,9 @@ events: st.SearchStrategy[Event] = st.one_of(
         timestamp=int64,
         event_id=maybe_id,
         features=features,
-        vector=st.none() | st.lists(finite, min_size=1, max_size=4),
-        available=st.booleans(),
+        vector=st.just(UNSET) | st.none() | st.lists(finite, min_size=1, max_size=4),
+        available=st.none() | st.booleans(),
+        replace=st.booleans(),
     ),
     st.builds(UserEvent, user_id=ids, timestamp=int64, event_id=maybe_id, features=features),
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.history import Histories
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
 
@@ -43,7 +44,7 @@ class SmallLoop:
         if one.kind == "show":
             signals.show(slot, one.time)
         elif one.kind == "describe":
-            signals.describe(one.item, {}, available=True, now=one.time)
+            signals.describe(one.item, Statement(one.time, {}, True))
         else:
             signals.learn_context(one.context)
             context = signals.coder.encode(one.context, one.time)

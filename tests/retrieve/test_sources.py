@@ -17,6 +17,7 @@ from stream_reco.retrieve.sources import INTERESTS, SOURCES, TOWER, Retriever, s
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING
 from stream_reco.signals.history import Histories
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
 
@@ -25,6 +26,8 @@ DAY = 86_400_000
 DIM = 4
 IDS: list[int | str] = [-(2**63), 2**63 - 1, 0, "0", "😀", "fresh", "gone", "away", "seen"]
 NOTHING = np.empty(0, dtype=np.int32)
+TURN = np.zeros(3, dtype=np.int32)
+"""The first request of all, which wants no more candidates than there happen to be."""
 Floats = NDArray[np.float32]
 
 
@@ -55,7 +58,7 @@ def test_neighbours_are_the_nearest_of_each_request(
     users = rng.normal(size=(len(counts), DIM)).astype(np.float32)
     medoids = [rng.normal(size=(count, DIM)).astype(np.float32) for count in counts]
     retriever = Retriever(RetrieveSettings(tower=tower, interests=interests))
-    proposals = retriever.near(index_of(vectors), users, medoids)
+    proposals = retriever.near(index_of(vectors), users, medoids, [None] * len(counts))
     assert len(proposals) == len(counts)
     for (slots, bits), user, mine in zip(proposals, users, medoids, strict=True):
         assert slots.dtype == bits.dtype == np.int32
@@ -73,7 +76,9 @@ def test_vectors_are_left_out_by_setting() -> None:
     index = index_of(np.eye(DIM, dtype=np.float32))
     user = [np.ones(DIM, dtype=np.float32)]
     for without, left in ((("tower",), INTERESTS), (("interests",), TOWER)):
-        ((_, bits),) = Retriever(RetrieveSettings(without=without)).near(index, np.array(user), [np.array(user)])
+        ((_, bits),) = Retriever(RetrieveSettings(without=without)).near(
+            index, np.array(user), [np.array(user)], [None]
+        )
         assert set(bits.tolist()) == {left}
 
 
@@ -97,8 +102,8 @@ def small_world() -> tuple[Signals, Histories]:
             now,
         )
         histories.add("u", slot, now)
-    signals.describe("fresh", {}, available=True, now=START + 50)
-    signals.describe("away", {}, available=False, now=START + 60)
+    signals.describe("fresh", Statement(START + 50, {}, True))
+    signals.describe("away", Statement(START + 60, {}, False))
     signals.refresh(START + 100, force=True)
     return signals, histories
 
@@ -107,7 +112,8 @@ def asked(retrieve: RetrieveSettings, blocked: NDArray[np.int32] = NOTHING) -> d
     """Item → source bits of the candidates of the small world's user, who comes by phone."""
     signals, histories = small_world()
     context = signals.coder.encode({"device": "phone"}, START + 100)
-    slots, bits = Retriever(retrieve).candidates(signals, histories.items[0], context, blocked, (NOTHING, NOTHING))
+    retriever = Retriever(retrieve)
+    slots, bits = retriever.candidates(signals, histories.items[0], context, blocked, (NOTHING, NOTHING), TURN)
     assert len(set(slots.tolist())) == len(slots)
     found = {}
     for slot, bit in zip(slots.tolist(), bits.tolist(), strict=True):
@@ -160,7 +166,7 @@ def test_a_source_is_left_out_by_name_or_by_a_quota_of_none(name: str, bit: int)
 
 def test_quotas_and_limit_bound_what_is_found() -> None:
     only_fresh = RetrieveSettings(fresh=2, without=("trending", "covisits", "context", "tower", "interests"))
-    assert list(asked(only_fresh)) == ["fresh", "seen"]
+    assert list(asked(only_fresh)) == ["fresh", -(2**63)], "one that was shown least, one whose turn it is"
     assert len(asked(RetrieveSettings(limit=3))) == 3
     assert not asked(RetrieveSettings(limit=0))
 

@@ -248,3 +248,40 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     assert len(index) == 1
     assert 1 in index
     assert 4 not in index
+
+
+@given(whole(60), whole(3), st.integers(0, 30), st.lists(st.booleans(), max_size=70))
+@settings(max_examples=150, deadline=None)
+def test_an_exact_search_finds_what_is_allowed_alone(
+    data: list[list[int]], asked: list[list[int]], k: int, allowed: list[bool]
+) -> None:
+    vectors = np.array(data, np.float32).reshape(-1, 4)
+    queries = np.array(asked, np.float32).reshape(-1, 4)
+    index = VectorIndex(4)
+    index.upsert(np.arange(len(vectors)), vectors)
+    _, scores = index.search(queries, k, np.array(allowed, np.bool_))
+    rows = {key: vector for key, vector in enumerate(vectors) if key < len(allowed) and allowed[key]}
+    np.testing.assert_array_equal(scores, brute_force(rows, queries, k)[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.3, 0.9])
+def test_a_graph_finds_as_many_of_the_allowed_as_there_are(share: float) -> None:
+    """Few of them are searched exactly; where they are many, more is asked of the graph."""
+    rng = np.random.default_rng(7)
+    vectors, queries = topics(rng, 6_000, 16), topics(rng, 20, 16)
+    index = VectorIndex(16, exact_below=1_000)
+    index.upsert(np.arange(6_000), vectors)
+    index.rebuild()
+    allowed = rng.random(6_000) < share
+    allowed[17] = share > 0
+    index.upsert(np.array([17]), 2.0 * vectors[17:18])
+    vectors[17] *= 2.0
+    rows = {key: vectors[key] for key in np.flatnonzero(allowed).tolist()}
+    found, scores = index.search(queries, 100, allowed)
+    truth, _ = brute_force(rows, queries, 100)
+    held = np.isfinite(scores)
+    assert (held.sum(axis=1) == min(100, len(rows))).all()
+    assert allowed[found[held]].all()
+    assert (found[~held] == NO_KEY).all()
+    if share > 0.0:
+        assert recall(found[:, : len(rows)], truth[:, : len(rows)]) > 0.95

@@ -19,6 +19,7 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.context import ContextValue
 from stream_reco.signals.history import Histories
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.sync import InProcessChannel, PublicationDraft, Publisher, drain_tables
@@ -57,7 +58,7 @@ class SmallShop:
         self.histories.add(user, slot, now)
 
     def describe(self, item: Id, features: dict[str, Any], *, available: bool = True) -> None:
-        self.signals.describe(item, features, available=available, now=NOW)
+        self.signals.describe(item, Statement(NOW, features, available))
 
     def train(self, items: list[Id]) -> None:
         """Give items a row, and with it a vector."""

@@ -38,12 +38,28 @@ class ItemRecord:
     shown: list[int] = field(default_factory=list)
     first: int = -1
     stamp: int = 0
-    described: int = 0
-    available: bool = True
-    features: dict[str, object] | None = None
+    said: list[tuple[int, dict[str, object], bool | None]] = field(default_factory=list)
+    """What the shop said of it and when, in the order in which it came."""
     pairs: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
     following: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
     contexts: dict[Value, list[tuple[int, float]]] = field(default_factory=dict)
+
+    @property
+    def described(self) -> int:
+        return max((time for time, _, _ in self.said), default=0)
+
+    @property
+    def features(self) -> dict[str, object] | None:
+        """What holds of everything said, in the order of time; None where nothing was."""
+        merged: dict[str, object] = {}
+        for _, features, _ in sorted(self.said, key=lambda one: one[0]):
+            merged |= features
+        return {name: value for name, value in merged.items() if value is not None} if self.said else None
+
+    @property
+    def available(self) -> bool:
+        stated = [(time, available) for time, _, available in self.said if available is not None]
+        return sorted(stated, key=lambda one: one[0])[-1][1] if stated else True
 
     def event(self, now: int) -> None:
         self.first = now if self.first < 0 else min(self.first, now)
@@ -110,12 +126,11 @@ class ReferenceSignals:
         record.shown.append(now)
         record.stamp = max(record.stamp, now)
 
-    def describe(self, item: Item, features: dict[str, object], available: bool, now: int) -> None:
+    def describe(self, item: Item, features: dict[str, object], available: bool | None, now: int) -> None:
         record = self.admit(item)
         record.event(now)
         record.stamp = record.stamp or now
-        if now >= record.described:
-            record.described, record.features, record.available = now, features, available
+        record.said.append((now, features, available))
 
     def evict(self, now: int) -> set[Item]:
         gone: set[Item] = set()

@@ -18,6 +18,7 @@ from stream_reco.signals.candidates import (
     FRESH,
     PAIR_SEEDS,
     TRENDING,
+    WINDOW,
     Gatherer,
     ProposalLists,
 )
@@ -42,6 +43,7 @@ class Asked(NamedTuple):
     values: list[int]
     blocked: list[int]
     extra: list[int]
+    turn: tuple[int, int, int] = (-1, 0, 0)
 
     def arrays(self) -> tuple[ProposalLists, candidates.Asked]:
         trends = no_trends(6, 6)
@@ -52,25 +54,59 @@ class Asked(NamedTuple):
         recent[: len(self.recent)] = self.recent
         bits = np.full(len(self.extra), TOWER, dtype=np.int32)
         lists = ProposalLists(trends, lists_of(self.pairs), lists_of(self.popular), np.array(self.available))
-        return lists, candidates.Asked(recent, ints(self.values), ints(self.blocked), ints(self.extra), bits)
+        turn = np.array(self.turn, dtype=np.int32)
+        return lists, candidates.Asked(recent, ints(self.values), ints(self.blocked), ints(self.extra), bits, turn)
+
+    def allows(self, slot: int) -> bool:
+        return 0 <= slot < SLOTS and self.available[slot] and slot not in self.blocked
+
+    def first(self, slots: list[int], quota: int) -> list[int]:
+        return [slot for slot in slots if self.allows(slot)][:quota]
+
+    def head(self, slots: list[int], quota: int) -> list[int]:
+        return self.first(slots if self.turn[0] >= 0 else slots[:quota], quota)
+
+    def least_shown(self, quota: int) -> list[int]:
+        """Half of them from the list of the least shown, in turns among its first, the rest from all slots in turn."""
+        turn = self.turn[0]
+        if turn < 0:
+            return self.first(self.fresh[:quota], quota)
+        half = quota - quota // 2
+        window = self.fresh[: WINDOW * half]
+        start = turn * half % len(window) if window else 0
+        listed = self.first(window[start:] + window[:start] + self.fresh[len(window) :], half)
+        return listed + self.first(self.all_slots(), quota - len(listed))
+
+    def all_slots(self) -> list[int]:
+        return [(self.turn[1] + place) % SLOTS for place in range(SLOTS)]
 
     def candidates(self, limit: int, quotas: tuple[int, int, int, int]) -> dict[int, int]:
         """Slot → source bits, in the order in which they are found."""
-        proposals = [(slot, TOWER) for slot in self.extra]
-        proposals += [(slot, TRENDING) for listed in self.trending for slot in listed[: quotas[0]]]
-        proposals += [(slot, COVISIT) for row in self.recent[:PAIR_SEEDS] for slot in self.pairs[row][: quotas[1]]]
-        proposals += [
-            (slot, CONTEXTUAL) for value in self.values if value >= 0 for slot in self.popular[value][: quotas[2]]
-        ]
-        proposals += [(slot, FRESH) for slot in self.fresh[: quotas[3]]]
+        limit = max(limit, self.turn[2])
+        reserved = min(quotas[3], limit // 4) if self.turn[0] >= 0 else 0
+        proposals = [(slot, TOWER) for slot in self.first(self.extra, len(self.extra))]
+        proposals += [(slot, TRENDING) for listed in self.trending for slot in self.first(listed, quotas[0])]
+        for row in self.recent[:PAIR_SEEDS]:
+            proposals += [(slot, COVISIT) for slot in self.head(self.pairs[row], quotas[1])]
+        for value in self.values:
+            listed = self.popular[value] if value >= 0 else []
+            proposals += [(slot, CONTEXTUAL) for slot in self.head(listed, quotas[2])]
         found: dict[int, int] = {}
-        for slot, bit in proposals:
-            if 0 <= slot < SLOTS and self.available[slot] and slot not in self.blocked:
-                if slot in found:
-                    found[slot] |= bit
-                elif len(found) < limit:
-                    found[slot] = bit
+        self.take(found, proposals, limit - reserved)
+        self.take(found, [(slot, FRESH) for slot in self.least_shown(quotas[3])], limit)
+        if quotas[3] and self.turn[0] >= 0:
+            more = self.first(self.fresh, SLOTS) + self.first(self.all_slots(), SLOTS)
+            for slot in more:
+                if len(found) < self.turn[2]:
+                    self.take(found, [(slot, FRESH)], limit)
         return found
+
+    def take(self, found: dict[int, int], proposals: list[tuple[int, int]], limit: int) -> None:
+        for slot, bit in proposals:
+            if slot in found:
+                found[slot] |= bit
+            elif len(found) < limit:
+                found[slot] = bit
 
 
 def ints(values: list[int]) -> Ints:
@@ -97,6 +133,7 @@ ASKED = st.builds(
     values=st.lists(st.integers(-1, VALUES - 1), max_size=8),
     blocked=st.lists(st.integers(-1, SLOTS + 9), max_size=6),
     extra=st.lists(st.integers(-1, SLOTS + 9), max_size=8),
+    turn=st.tuples(st.integers(-1, 9), st.integers(0, SLOTS - 1), st.integers(0, SLOTS + 2)),
 )
 QUOTA = st.integers(0, 7)
 
@@ -143,7 +180,9 @@ def test_threads_share_one_gatherer() -> None:
     lists = ProposalLists(trends, pairs, popular, available)
 
     def ask(number: int) -> tuple[list[int], list[int]]:
-        found, sources = gatherer(lists, candidates.Asked(recents[number % 64], nothing, nothing, nothing, nothing))
+        turn = np.array([number % 64, 0, 0], dtype=np.int32)
+        asked = candidates.Asked(recents[number % 64], nothing, nothing, nothing, nothing, turn)
+        found, sources = gatherer(lists, asked)
         return found.tolist(), sources.tolist()
 
     wanted = [ask(number) for number in range(64)]
@@ -164,3 +203,32 @@ def test_what_was_given_out_is_not_written_again() -> None:
 def test_negative_limits_are_refused(limit: int, quotas: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         Gatherer(limit, quotas)
+
+
+def test_all_that_is_available_has_its_turn_within_a_round() -> None:
+    """Also what the list of the least shown does not hold, and with gaps in between."""
+    slots, quota = 2000, 50
+    available = np.arange(slots) % 3 != 0
+    trends = no_trends(6, 10)
+    trends.fresh[:] = range(1, 31, 3)
+    empty = empty_lists(slots, 1, (1000,))
+    gatherer = Gatherer(600, (0, 0, 0, quota))
+    found: set[int] = set()
+    for number in range(slots // (quota // 2)):
+        turn = np.array([number, number * (quota // 2), 0], dtype=np.int32)
+        asked = candidates.Asked(ints([]), ints([]), ints([]), ints([]), ints([]), turn)
+        mine, sources = gatherer(ProposalLists(trends, empty, empty, available), asked)
+        assert quota // 2 < len(mine) <= quota
+        assert set(sources.tolist()) == {FRESH}
+        found |= set(mine.tolist())
+    assert found == set(np.flatnonzero(available).tolist())
+
+
+def test_the_least_shown_have_their_places_where_others_could_fill_all() -> None:
+    trends = no_trends(20, 20)
+    trends.trending[:] = range(20)
+    trends.fresh[:2] = [30, 31]
+    empty, available = empty_lists(40, 1, (1000,)), np.ones(40, dtype=np.bool_)
+    asked = candidates.Asked(ints([]), ints([]), ints([]), ints([]), ints([]), np.array([0, 35, 0], dtype=np.int32))
+    slots, _ = Gatherer(16, (20, 0, 0, 4))(ProposalLists(trends, empty, empty, available), asked)
+    assert slots.tolist() == [*range(12), 30, 31, 35, 36]

@@ -14,6 +14,7 @@ from stream_reco.events import key_of
 from stream_reco.signals.counters import DECAY_RATES, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists
 from stream_reco.signals.history import Histories
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.observe import tallied
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import FRESH_WIDTH, Signals
@@ -95,8 +96,14 @@ class SignalsMachine(RuleBasedStateMachine):
     def describe(self, item: Item, year: int, available: bool, late: int) -> None:
         features: dict[str, Any] = {"year": year, "tags": ["a", "é"]}
         for signals in self.both:
-            signals.describe(item, features, available=available, now=self.now - late)
+            signals.describe(item, Statement(self.now - late, features, available))
         self.model.describe(item, features, available, self.now - late)
+
+    @rule(item=ITEM, price=st.integers(0, 5))
+    def reprice(self, item: Item, price: int) -> None:
+        for signals in self.both:
+            signals.describe(item, Statement(self.now, {"price": price, "tags": None}))
+        self.model.describe(item, {"price": price, "tags": None}, None, self.now)
 
     @rule(item=ITEM)
     def name(self, item: Item) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.signals.counters import count_action, empty_counters
+from stream_reco.signals.counters import count_action, count_shown, empty_counters
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.signals.trends import Trends, find_trends, no_trends
@@ -33,16 +34,22 @@ def slots(array: np.ndarray[tuple[int], np.dtype[np.int32]]) -> list[int]:
     st.lists(st.booleans(), min_size=10, max_size=10),
     st.integers(0, 2 * DAY),
     st.integers(0, 12),
+    st.lists(st.integers(0, 9), max_size=12),
 )
-def test_trends_are_a_sort(events: list[tuple[int, int]], available: list[bool], later: int, size: int) -> None:
+def test_trends_are_a_sort(
+    events: list[tuple[int, int]], available: list[bool], later: int, size: int, shown: list[int]
+) -> None:
     counters, now = empty_counters(12), START + 3 * HOUR + later
     acted: dict[int, list[tuple[int, float]]] = {}
     for slot, offset in sorted(events, key=lambda event: event[1]):
         count_action(counters, slot, START + offset)
         acted.setdefault(slot, []).append((START + offset, 1.0))
+    for slot in shown:
+        count_shown(counters, slot, START + 3 * HOUR)
     flags = np.array([*available, False, False])
     trends = find_trends(counters, flags, size, now, WIDTH, FRESH)
-    acted = {slot: times for slot, times in acted.items() if slot < size and available[slot]}
+    may_be_shown = [slot for slot in range(min(size, 10)) if available[slot]]
+    acted = {slot: times for slot, times in acted.items() if slot in may_be_shown}
     for kind, half_life in enumerate(ACTIONS):
         wanted = {slot: decayed(times, half_life, now) for slot, times in acted.items()}
         got = slots(trends.trending[kind])
@@ -51,8 +58,9 @@ def test_trends_are_a_sort(events: list[tuple[int, int]], available: list[bool],
         assert len(got) >= min(WIDTH, len(visible))
         values = [wanted[slot] for slot in got]
         assert values == pytest.approx(sorted(wanted.values(), reverse=True)[: len(got)], rel=1e-6)
-    newest = sorted(acted, key=lambda slot: (-acted[slot][0][0], slot))[:FRESH]
-    assert slots(trends.fresh) == newest
+    born = dict.fromkeys(shown, START + 3 * HOUR) | {slot: times[0][0] for slot, times in acted.items()}
+    least = sorted(may_be_shown, key=lambda slot: (shown.count(slot), -born.get(slot, -1), slot))[:FRESH]
+    assert slots(trends.fresh) == least
     activity = {slot: decayed(times, DAY, now) for slot, times in acted.items()}
     active = sorted(slot for slot, value in activity.items() if value > 1e-3)
     assert trends.active.tolist() == active
@@ -82,10 +90,10 @@ def test_nothing_trends_before_the_first_event() -> None:
 
 def test_trends_are_renewed_after_the_set_time_and_never_backwards() -> None:
     signals = Signals(SignalSettings(refresh_seconds=15.0))
-    signals.describe("a", {}, available=True, now=START)
+    signals.describe("a", Statement(START, {}, True))
     signals.refresh(START)
     assert signals.trends.fresh[0] == 0
-    signals.describe("b", {}, available=True, now=START + 1)
+    signals.describe("b", Statement(START + 1, {}, True))
     for now in (START + 14_999, START - DAY):
         signals.refresh(now)
         assert signals.trends.fresh[1] == -1

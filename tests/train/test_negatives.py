@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
+from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.train.negative_sampler import NegativeSampler
@@ -106,7 +107,7 @@ def test_slots_that_are_not_there_yet_may_have_been_seen() -> None:
 
 def test_unavailable_items_are_no_negatives() -> None:
     signals = world([5, 5, 5, 5])
-    signals.describe(2, {}, available=False, now=NOW)
+    signals.describe(2, Statement(NOW, {}, False))
     signals.refresh(NOW, force=True)
     rng = np.random.default_rng(4)
     drawn = {int(slot) for _ in range(200) for slot in sampled(signals, sampler(4, 4), rng)[0]}

@@ -37,6 +37,7 @@ class JournaledLearner:
         self.learner, self._position = recover(storage, settings)
         if joiner is not None:
             self.learner.label_by(joiner)
+        self.learner.merges_items = True
         self._storage = storage
         self._checkpoint_events = settings.training.checkpoint_events
         self._checkpoint_seconds = settings.training.checkpoint_minutes * 60
@@ -48,7 +49,7 @@ class JournaledLearner:
         self._journal = Journal(None if storage is None else storage.log, self._position)
         self._future_ms = int(settings.serve.future_seconds * 1000)
         self._followed = False
-        self.epoch = 1 if storage is None else self._append(records.START, b"")
+        self.epoch = 1 if storage is None else self._append(records.START, records.MERGING)
         """Of the publications of this learner: higher at every start."""
         self.deduplicator = IngestDeduplicator(self.learner.joiner.seen)
         """Recognises repeated events."""

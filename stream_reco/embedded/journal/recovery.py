@@ -125,6 +125,7 @@ def recover(storage: Storage | None, settings: Settings) -> tuple[Learner, int]:
     position = storage.join(begin)
     is_damaged = bool(warnings) or position != begin
     learner = _restored(storage, settings, restored)
+    learner.merges_items &= restored is not None
     for record in storage.log.read(position):
         records.apply(learner, record.kind, record.payload)
         position = record.position

@@ -8,6 +8,7 @@ import msgspec
 
 from stream_reco.events import Action, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.events.schema import INT64_MAX, INT64_MIN, MAX_ID_BYTES
+from stream_reco.serve.http.filter_schema import CONDITION, FILTERS
 from stream_reco.serve.http.routes import (
     DEFAULT_SIMILAR,
     Deleted,
@@ -138,6 +139,8 @@ def _set_limits(components: Json, settings: ServeSettings) -> None:
     recommend = components["RecommendRequest"]["properties"]
     recommend["k"] |= {"minimum": 1, "maximum": settings.max_k}
     recommend["exclude"]["maxItems"] = settings.max_items
+    components["Condition"] = CONDITION
+    recommend["filters"] = {"anyOf": [FILTERS, {"type": "null"}], "default": None}
     components["ScoreRequest"]["properties"]["item_ids"]["maxItems"] = settings.max_items
     for struct in EVENTS:
         components[struct.__name__]["required"].remove("timestamp")

@@ -23,7 +23,7 @@ class Request:
     context: Mapping[str, ContextValue] | None = None
     exclude: Sequence[Id] = ()
     filters: Mapping[str, object] | None = field(default=None)
-    """Item feature → the value that it must have, or a list of values of which it must have one."""
+    """Item feature → a condition on it, all of which must hold: the grammar of `stream_reco.retrieve.filters`."""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from stream_reco.events import Id
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Rows, gather
+from stream_reco.retrieve.filters import Mask, parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
-from stream_reco.serve.slate.filters import excluded_slots, passing
 from stream_reco.serve.slate.new_items import new_items
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -53,6 +54,10 @@ class _Asked:
     state: RequestState
     inputs: Inputs
     """Without candidates."""
+    passing: Mask | None
+    """The available slots that pass the request's filters, None without filters."""
+    turn: NDArray[np.int32]
+    """Which of the least shown are proposed to it."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,9 @@ class Scorer:
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
         state = RequestState(user.user_key, recent, times, context, now)
-        return _Asked(request, user, state, request_inputs(signals, state))
+        passes = passing(signals.catalogue, parse_filters(request.filters)) if request.filters else None
+        turn = self._retriever.turn(request.k, signals.catalogue.size, filtered=passes is not None)
+        return _Asked(request, user, state, request_inputs(signals, state), passes, turn)
 
     def _portions(self, requests: Sequence[Request], now: int) -> list[list[_Asked]]:
         asked = [self._understand(one, now) for one in requests]
@@ -198,7 +205,10 @@ class Scorer:
         ]
         with torch.no_grad():
             users = served.retrieves.user_vectors(batch, rows)
-        return self._retriever.near(served.index, users.numpy(), medoids)
+        catalogue = served.signals.catalogue
+        everything = catalogue.available if catalogue.unavailable else None
+        allowed = [everything if one.passing is None else one.passing for one in asked]
+        return self._retriever.near(served.index, users.numpy(), medoids, allowed)
 
     def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         served, found = self._served, []
@@ -207,11 +217,8 @@ class Scorer:
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
             slots, sources = self._retriever.candidates(
-                served.signals, one.state.recent, one.state.context, blocked, proposals
+                served.signals, one.state.recent, one.state.context, blocked, proposals, one.turn, one.passing
             )
-            if one.request.filters:
-                keep = passing(served.signals.catalogue, slots, one.request.filters)
-                slots, sources = slots[keep], sources[keep]
             found.append((slots, sources))
         return found
 

@@ -30,8 +30,9 @@ def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] 
         query = served.index.vectors_of(np.array([slot], dtype=np.int64))
         if not query.any():
             return []
-        slots, _ = served.index.search(query, _CHOSEN_FROM * k + 1)
-        near = [int(one) for one in slots[0] if one >= 0 and one != slot and catalogue.available[one]]
+        allowed = catalogue.available if catalogue.unavailable else None
+        slots, _ = served.index.search(query, _CHOSEN_FROM * k + 1, allowed)
+        near = [int(one) for one in slots[0] if one >= 0 and one != slot]
         vectors = served.index.vectors_of(np.array(near, dtype=np.int64))
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
         cosines = (vectors @ query[0]) / np.maximum(norms, _LEAST_DIVISOR)

@@ -220,7 +220,7 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
     assert [(one["item_id"], one["label"], one["context"]) for one in ann["impressions"]] == [(2, None, context)]
     assert len(ann["row"]) == 4
     assert nobody == {"user_id": "nobody", "history": [], "interests": [], "impressions": [], "row": []}
-    assert items == [ItemEvent(item_id=i, timestamp=times[0], features={"kind": i}) for i in range(3)]
+    assert items == [ItemEvent(item_id=i, timestamp=times[0], features={"kind": i}, available=True) for i in range(3)]
 
 
 def test_the_commands_end_with_a_sentence(tmp_path: Path, few: list[Step], capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -101,6 +102,32 @@ def test_optional_fields_are_optional(schema: Json) -> None:
         assert "timestamp" not in components[name]["required"], "it is stamped on arrival"
         assert "timestamp" in components[name]["properties"]
     assert components["RecommendRequest"]["additionalProperties"] is False
+
+
+def test_filters_are_described_as_they_are_read(schema: Json, client: httpx.Client) -> None:
+    """Each example and its fate; what the schema cannot say, such as what a time looks like, is not among them."""
+    components = {"components": schema["components"], "$ref": "#/components/schemas/RecommendRequest"}
+    allows = jsonschema_rs.Draft202012Validator(components)
+    condition: Any
+    for condition, good in [
+        ("tea", True),
+        (["tea", 5, None], True),
+        ({"gte": 5, "lt": 9.5, "not": [7, 8]}, True),
+        ({"gt": "2026-05-01T12:00:00Z"}, True),
+        ({"not": {"not": {"exists": True}}}, True),
+        ({}, False),
+        ({"gtt": 5}, False),
+        ({"gt": 5, "lt": "2026-05-01T12:00:00Z"}, False),
+        ({"gt": True}, False),
+        ({"exists": 1}, False),
+        ([[1]], False),
+        ([{"gt": 5}], False),
+    ]:
+        request = {"user_id": 1, "k": 1, "filters": {"kind": condition}}
+        answer = client.post("/v1/recommend", json=request)
+        assert allows.is_valid(request) is good, condition
+        assert answer.status_code == (200 if good else 400), condition
+        assert good or answer.json()["error"]["reason"] == "filters"
 
 
 def test_real_answers_have_exactly_the_described_fields(schema: Json, client: httpx.Client) -> None:

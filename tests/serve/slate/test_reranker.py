@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.filters import excluded_slots, passing
+from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.reranker import Chosen, Reranker
 from stream_reco.signals.catalogue import Catalogue
 
@@ -289,25 +289,6 @@ def test_where_nothing_is_left_to_explore_nothing_is_left_to_chance() -> None:
 def test_a_seed_fixes_what_is_explored() -> None:
     first, second = (explored(20, SlateSettings(explore=0.5), 9, 4, ["a"] * 9) for _ in range(2))
     assert first == second
-
-
-def test_filters_want_one_of_the_values_of_each_feature() -> None:
-    known = catalogue([{"genre": ["a", "b"], "year": 1999}, {"genre": "a", "year": 2001}, {"year": 1999}, None, {}])
-    slots = np.array([4, 3, 2, 1, 0], dtype=np.int32)
-
-    def kept(**filters: object) -> list[int]:
-        found: list[int] = slots[passing(known, slots, filters)].tolist()
-        return found
-
-    assert kept(genre="a") == [1, 0]
-    assert kept(genre=["b", "c"]) == [0]
-    assert kept(year=1999) == [2, 0]
-    assert kept(genre="a", year=[1999, 2000]) == [0]
-    assert kept(genre=[]) == []
-    assert kept(unheard="x") == []
-    assert kept(year="1999") == [], "a text is not a number"
-    assert passing(known, slots[:0], {"genre": "a"}).shape == (0,)
-    assert passing(known, slots[:0], {"genre": "a"}).dtype == np.bool_
 
 
 def test_excluded_items_that_nobody_knows_are_ignored() -> None:
