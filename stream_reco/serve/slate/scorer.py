@@ -22,6 +22,7 @@ from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.fatigue import discounted
 from stream_reco.serve.slate.filters import excluded_slots, passing
 from stream_reco.serve.slate.new_items import new_items
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -157,7 +158,7 @@ class Scorer:
         recent, times = user.recent, user.times
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
-        state = RequestState(user.user_key, recent, times, context, now)
+        state = RequestState(user.user_key, recent, times, context, now, user.shown)
         return _Asked(request, user, state, request_inputs(signals, state))
 
     def _portions(self, requests: Sequence[Request], now: int) -> list[list[_Asked]]:
@@ -237,7 +238,9 @@ class Scorer:
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
+        asked = ranked.asked.state
+        fresh = discounted(scores, slots, asked.shown, asked.now, self._settings.fatigue)
+        chosen = self._rerank(slots, fresh, k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]
