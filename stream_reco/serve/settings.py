@@ -77,5 +77,9 @@ class SlateSettings:
 
     Of 20 places one, of 10 none.
     """
+    fatigue: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
+    """How far items go down that the user was shown and passed over: the odds are divided by (1 + times) to this power.
+
+    Times of a day ago count half. Only the order of a slate changes by it, never a score; 0: not at all."""
     exploration: Share = 0.0
     """Chance that a place of a slate goes to a candidate drawn at random; its propensity is reported."""
