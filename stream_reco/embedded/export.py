@@ -32,6 +32,15 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     timestamp: int
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """An item that was shown to a user, who has not acted on it since."""
+
+    item_id: Id
+    times: int
+    timestamp: int
+    """When last, ms."""
+
+
 class AwaitedLabel(msgspec.Struct, frozen=True):
     """An impression that waits for its label, or whose label may change."""
 
@@ -52,6 +61,8 @@ class KnownUser(msgspec.Struct, frozen=True):
     impressions: list[AwaitedLabel]
     row: list[float]
     """The user's row in the model, empty where there is none."""
+    passed_over: list[PassedOver]
+    """That shown longest ago first."""
 
 
 @contextmanager
@@ -71,8 +82,10 @@ def learner_of(folder: Path, settings: Settings) -> Iterator[Learner]:
 
 
 def users_of(learner: Learner, user_id: Id | None = None) -> Iterator[bytes]:
-    """A line for each user with a history, or for the one given, of whom there may be nothing but a pending label."""
-    for one in learner.state.histories.users() if user_id is None else [user_id]:
+    """A line for each user who has done or was shown anything, or for the one given, whoever that is."""
+    state = learner.state
+    everybody = dict.fromkeys([*state.histories.users(), *state.exposures.users()])
+    for one in everybody if user_id is None else [user_id]:
         yield _ENCODER.encode(_user(learner, one))
 
 
@@ -106,7 +119,16 @@ def _user(learner: Learner, user_id: Id) -> KnownUser:
             for one in learner.joiner.of_user(user_id)
         ],
         _row(learner, user_id),
+        list(_passed_over(learner, user_id)),
     )
+
+
+def _passed_over(learner: Learner, user_id: Id) -> Iterator[PassedOver]:
+    ids, shown = learner.state.signals.catalogue.ids, learner.state.exposures.of(user_id)
+    for slot, times, last in zip(*(column.tolist() for column in shown), strict=True):
+        item_id = ids[slot]
+        if item_id is not None:
+            yield PassedOver(item_id, times, last)
 
 
 def _history(learner: Learner, user_id: Id) -> Iterator[HistoryEntry]:

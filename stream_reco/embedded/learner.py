@@ -96,7 +96,7 @@ class Learner:
         with self.state.lock:
             self.joiner.forget_user(user_id)
             self.queue.forget_user(user_id)
-            self.state.histories.forget(user_id)
+            self.state.forget(user_id)
             self.interests.forget(user_id)
 
     def finish(self) -> None:
@@ -180,7 +180,7 @@ class Learner:
             if self.on_impression is not None:
                 self.on_impression(event, features)
         self._label(self.joiner.process([event], [features]))
-        self.state.show(slot, event.timestamp)
+        self.state.show(event.user_id, slot, event.timestamp)
 
     def commit_labels(self) -> None:
         """Commit the labels' state to their store, where there is one. Raises StoreError with nothing lost."""

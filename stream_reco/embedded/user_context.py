@@ -23,16 +23,17 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
         state = learner.state
         key = key_of(user_id, "user")
         with state.lock:
-            histories = state.histories
+            histories, shown = state.histories, state.exposures.of(user_id)
             row = histories.row_of(user_id)
             if row < 0:
-                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS)
+                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, shown)
             return UserContext(
                 key,
                 histories.items[row].copy(),
                 histories.times[row].copy(),
                 histories.seen(row),
                 learner.interests.sample(user_id, None, rng, now),
+                shown,
             )
 
     return context_of

@@ -14,6 +14,7 @@ from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
+from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
@@ -66,6 +67,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
     return {
         "signals": state.signals.state(),
         "histories": state.histories.state(),
+        "exposures": state.exposures.state(),
         "trainer": queue.trainer.state(),
         "tables": tables,
     }
@@ -94,6 +96,8 @@ def restore(
     state.connect(
         Signals.from_state(settings, arrays(parts["signals"])),
         Histories.from_state(settings, arrays(parts["histories"])),
+        # Checkpoints up to version 0.2.0 do not have them.
+        Exposures.from_state(settings, arrays(parts["exposures"])) if "exposures" in parts else Exposures(settings),
     )
     folder = parts["tables"]
     assert isinstance(folder, Path)

@@ -82,7 +82,7 @@ class DistributedLearner:
         elif isinstance(event, Impression):
             self._impressions += 1
             slot, _ = self.state.admit(event)
-            self.state.show(slot, event.timestamp)
+            self.state.show(event.user_id, slot, event.timestamp)
         elif isinstance(event, ItemEvent):
             self.state.describe(event)
         self.queue.train(self.now)
@@ -114,7 +114,7 @@ class DistributedLearner:
         """Delete what is known of a user: history, examples that wait, rows of the tables."""
         with self.state.lock:
             self.queue.forget_user(user_id)
-            self.state.histories.forget(user_id)
+            self.state.forget(user_id)
             self._snapshots.forget_user(user_id)
 
     def finish(self) -> None:

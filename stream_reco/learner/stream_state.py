@@ -9,6 +9,7 @@ from stream_reco.events import Action, Id, Impression, ItemEvent
 from stream_reco.model.spec import Need
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.context import Context, ContextValue
+from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
@@ -31,14 +32,15 @@ class StreamState:
         """Distinct events so far."""
         self.day = -1
         self.lock = threading.Lock()
-        """Held while a user's history changes, for threads that read while the learner runs."""
+        """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs = training, needs
-        self.connect(Signals(signals), Histories(signals))
+        self.connect(Signals(signals), Histories(signals), Exposures(signals))
 
-    def connect(self, signals: Signals, histories: Histories) -> None:
-        """Take signals and histories over from a checkpoint."""
-        self.signals, self.histories = signals, histories
-        self.present = FeatureBuilder(signals, histories, NegativeSampler(self._training), self._needs)
+    def connect(self, signals: Signals, histories: Histories, exposures: Exposures) -> None:
+        """Take signals, histories and exposures over from a checkpoint."""
+        self.signals, self.histories, self.exposures = signals, histories, exposures
+        sampler = NegativeSampler(self._training)
+        self.present = FeatureBuilder(signals, histories, sampler, self._needs, exposures)
 
     def pass_time(self, now: int) -> bool:
         """An event of the time `now` (ms) has come: let what has become too old leave; returns whether a day has begun.
@@ -53,14 +55,18 @@ class StreamState:
         self.day = self.stream_time // DAY_MS
         with self.lock:
             self.histories.evict(self.stream_time, self.active_time)
+            self.exposures.evict(self.stream_time, self.active_time)
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
-            self.histories.forget_items(self.signals.evict(self.stream_time, self.active_time))
+            free = self.signals.evict(self.stream_time, self.active_time)
+            self.histories.forget_items(free)
+            self.exposures.forget_items(free)
         return True
 
     def turn_back(self, time: int) -> tuple[int, int]:
         """Let stream time be `time` (ms) again: the clock was wrong. Returns how many items and users lay later."""
         self.stream_time, self.day = time, time // DAY_MS
         self.active_time.turn_back(time)
+        self.exposures.turn_back(time)
         return self.signals.turn_back(time), self.histories.turn_back(time)
 
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
@@ -86,11 +92,20 @@ class StreamState:
         row = self.histories.row_of(user_id)
         last = int(self.histories.last[row]) if row >= 0 else 0
         row = self.histories.add(user_id, slot, now)
+        self.exposures.acted(user_id, slot)
         return row, now // DAY_MS > last // DAY_MS
 
-    def show(self, slot: int, now: int) -> None:
-        """Count an impression at `now`, ms."""
+    def show(self, user_id: Id, slot: int, now: int) -> None:
+        """Count an impression at `now` (ms), for the user too unless an action on the item came in between."""
         self.signals.show(slot, now)
+        with self.lock:
+            if not self.histories.acted_since(self.histories.row_of(user_id), slot, now):
+                self.exposures.add(user_id, slot, now)
+
+    def forget(self, user_id: Id) -> None:
+        """Delete a user; the caller holds `lock`."""
+        self.histories.forget(user_id)
+        self.exposures.forget(user_id)
 
     def describe(self, event: ItemEvent) -> None:
         """Take over what the shop says of an item."""

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.model.features.names import FEATURES
+from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 NO_KEY = np.int64(0)
@@ -57,7 +57,10 @@ class Inputs:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Inputs:
-        """The inputs that `to_bytes` wrote; their arrays are read-only."""
+        """The inputs that `to_bytes` wrote; their arrays are read-only.
+
+        Features that joined after the release that wrote them are 0: nothing was known of them.
+        """
         user, context, history, ages, items, dense, rates = _DECODER.decode(data)
         return cls(
             user,
@@ -65,7 +68,9 @@ class Inputs:
             np.frombuffer(history, np.int64),
             np.frombuffer(ages, np.float32),
             np.frombuffer(items, np.int64),
-            np.frombuffer(dense, np.float32).reshape(len(items) // 8, -1) if items else NO_CANDIDATES[1],
+            _of_this_release(np.frombuffer(dense, np.float32).reshape(len(items) // 8, -1))
+            if items
+            else NO_CANDIDATES[1],
             np.frombuffer(rates, np.float32),
         )
 
@@ -76,6 +81,13 @@ class Inputs:
         if self.dense.shape[1] not in (0, len(FEATURES)):
             return False
         return n > 0 and [len(part) for part in parts] == [CONTEXT_FIELDS, RECENT, RECENT, n, n]
+
+
+def _of_this_release(dense: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features of an earlier release filled up with zeros; others as they are."""
+    if dense.shape[1] != len(FIRST_FEATURES):
+        return dense
+    return np.pad(dense, ((0, 0), (0, len(FEATURES) - len(FIRST_FEATURES))))
 
 
 _DECODER = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, bytes, bytes, bytes, bytes])

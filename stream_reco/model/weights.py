@@ -6,14 +6,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from stream_reco.model.feature_columns import names_of, widened
 from stream_reco.signals.growing import Parts
 
 
 def weights_of(network: nn.Module | None) -> Parts:
-    """Copies of the weights under their names; none where a model has no network."""
+    """Copies of the weights under their names, and of the names of the features that they read.
+
+    None where a model has no network.
+    """
     if network is None:
         return {}
-    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+    weights = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+    return weights | names_of(network)
 
 
 class FollowedWeights:
@@ -32,7 +37,11 @@ class FollowedWeights:
 
 
 def load_weights(network: nn.Module | None, weights: Parts) -> None:
-    """Copy weights by name into a network; raises ValueError if one is missing or has another shape."""
+    """Copy weights by name into a network; those of a release with fewer features are widened.
+
+    Raises ValueError if one is missing or has another shape.
+    """
+    weights = widened(network, weights)
     wanted = {} if network is None else {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: value.shape for name, value in weights.items()}
     differ = [name for name in [*wanted, *(given.keys() - wanted.keys())] if given.get(name) != wanted.get(name)]

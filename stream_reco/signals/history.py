@@ -114,6 +114,13 @@ class Histories:
         slots, times = self._all(row)
         return bool(((slots == slot) & (times == now)).any())
 
+    def acted_since(self, row: int, slot: int, time: int) -> bool:
+        """Whether an action on an item slot at `time` (ms) or later is remembered; of a negative row: not."""
+        if row < 0 or self.last[row] < time:
+            return False
+        slots, times = self._all(row)
+        return bool(((slots == slot) & (times >= time)).any())
+
     def _all(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         known = self.items[row] != NO_ITEM
         slots, times = self._older.of(row)

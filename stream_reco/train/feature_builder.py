@@ -9,6 +9,7 @@ from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.spec import Need
 from stream_reco.signals.context import Context
+from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT
 from stream_reco.signals.signals import Signals
@@ -19,15 +20,21 @@ NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
 
 
 class FeatureBuilder:
-    """Reads the trainer's own signals and histories as they are now, as far as the model `needs` them."""
+    """Reads the trainer's own signals and users as they are now, as far as the model `needs` them."""
 
     def __init__(
-        self, signals: Signals, histories: Histories, sampler: NegativeSampler, needs: frozenset[Need]
+        self,
+        signals: Signals,
+        histories: Histories,
+        sampler: NegativeSampler,
+        needs: frozenset[Need],
+        exposures: Exposures,
     ) -> None:
         self._signals = signals
         self._histories = histories
         self._sampler = sampler
         self._needs = needs
+        self._exposures = exposures
 
     def recent(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The newest actions of a user's row, copied: slots int32[RECENT] and times int64[RECENT] in ms."""
@@ -39,7 +46,8 @@ class FeatureBuilder:
         """`Inputs` of one shown item; with `before` (ms) as if the user had done nothing from then on."""
         row = self._histories.row_of(user_id)
         recent, times = self.recent(row) if before is None else _newest(*self._histories.before(row, before))
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now)
+        shown = self._exposures.of(user_id) if before is None else self._exposures.before(user_id, slot, before)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown)
         return self._inputs(state, np.array([slot], dtype=np.int32), None)
 
     def action(
@@ -55,7 +63,7 @@ class FeatureBuilder:
         else:
             seen, all_times = self._histories.before(row, before)
             recent, times = _newest(seen, all_times)
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now, self._exposures.of(user_id))
         if "sampled_negatives" not in self._needs:
             return self._inputs(state, np.array([slot], dtype=np.int32), None)
         slots, rates = self._sampler.sample(self._signals, slot, recent, seen, context, rng)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.events import Id, key_of
+from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
 from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
@@ -159,16 +160,24 @@ class Trainer:
             load_weights(model.network, weights)
         _check_tables(tables, self.tables)
         _warn_of_optimizers(self.model.tables, tables)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts.items():
-            if name.startswith("adam."):
-                _, number, field = name.split(".")
-                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
         if self._optimizer is not None:
+            state = self._optimizer_state(parts)
             self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
+
+    def _optimizer_state(self, parts: Parts) -> dict[int, dict[str, Tensor]]:
+        """What Adam knows of each weight, by number; nothing yet of the columns of features that have joined since."""
+        assert self.model.network is not None
+        weights = [name for name, _ in self.model.network.named_parameters()]
+        names, state = parts.get(f"weights.{NAMES}"), dict[int, dict[str, Tensor]]()
+        for name, value in parts.items():
+            if name.startswith("adam."):
+                _, number, field = name.split(".")
+                grown = widened_moment(self.model.network, weights[int(number)], value, names)
+                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(grown))
+        return state
 
 
 def _table(spec: TableSpec, settings: TrainSettings) -> EmbeddingTable:

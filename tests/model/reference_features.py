@@ -56,6 +56,7 @@ class Reference:
         self.values: defaultdict[tuple[str, ContextValue], Record] = defaultdict(Record)
         self.fields: defaultdict[str, Record] = defaultdict(Record)
         self.history: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.shown: defaultdict[int, list[Happening]] = defaultdict(list)
         self.categories: list[str] = []
         self.times: list[str] = []
         for one in log:
@@ -73,6 +74,8 @@ class Reference:
         self.counts[one.item].add(one.kind, 1.0, one.time)
         if one.kind == "act":
             self._act(one)
+        else:
+            self.shown[one.user].append(one)
 
     def _first(self, one: Happening) -> None:
         self.first[one.item] = min(self.first.get(one.item, one.time), one.time)
@@ -96,6 +99,7 @@ class Reference:
             self.inside[one.item].add((field, value), 1.0, one.time)
             self.values[field, value].add("", 1.0, one.time)
             self.fields[field].add("", 1.0, one.time)
+        self.shown[one.user] = [other for other in self.shown[one.user] if other.item != one.item]
         older = sum(time > one.time for time, _ in self.history[one.user])
         self.history[one.user].insert(older, (one.time, one.item))
         del self.history[one.user][NEWEST:]
@@ -108,6 +112,7 @@ class Reference:
             **self._next(item, user, now),
             **self._context(item, context, now),
             **self._recency(user, context, now),
+            **self._fatigue(item, user, now),
         }
 
     def _item(self, item: int, now: int) -> dict[str, float]:
@@ -197,6 +202,14 @@ class Reference:
             if isinstance(value, int) and is_time(value):
                 row[f"age_{place}"] = math.log1p(max(0, now - value) / 1000)
         return row
+
+    def _fatigue(self, item: int, user: int, now: int) -> dict[str, float]:
+        times = [one.time for one in self.shown[user] if one.item == item]
+        return {
+            "passed_over": math.log1p(len(times)),
+            "was_shown": float(bool(times)),
+            "since_shown": math.log1p(max(0, now - max(times)) / 1000) if times else 0.0,
+        }
 
 
 def is_time(value: ContextValue) -> bool:

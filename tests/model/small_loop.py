@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.signals.context import Context, ContextValue
+from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
@@ -37,12 +38,14 @@ class SmallLoop:
     def __init__(self) -> None:
         self.signals = Signals(SignalSettings())
         self.histories = Histories(SignalSettings())
+        self.exposures = Exposures(SignalSettings())
 
     def take(self, one: Happening) -> None:
         signals = self.signals
         slot = signals.admit(one.item)
         if one.kind == "show":
             signals.show(slot, one.time)
+            self.exposures.add(one.user, slot, one.time)
         elif one.kind == "describe":
             signals.describe(one.item, Statement(one.time, {}, True))
         else:
@@ -50,6 +53,7 @@ class SmallLoop:
             context = signals.coder.encode(one.context, one.time)
             signals.act(slot, *self.recent(one.user), context, one.time)
             self.histories.add(one.user, slot, one.time)
+            self.exposures.acted(one.user, slot)
 
     def recent(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         row = self.histories.row_of(user)
@@ -65,7 +69,8 @@ class SmallLoop:
 
     def features(self, user: int, context: dict[str, ContextValue], now: int) -> NDArray[np.float32]:
         """float32[items, columns] of every item known, in the order in which they came."""
-        return feature_matrix(self.signals, *self.recent(user), self.context(context, now), now, self.slots())
+        (recent, times), shown = self.recent(user), self.exposures.of(user)
+        return feature_matrix(self.signals, recent, times, self.context(context, now), now, self.slots(), shown)
 
 
 contexts: st.SearchStrategy[dict[str, ContextValue]] = st.fixed_dictionaries(

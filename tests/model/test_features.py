@@ -87,7 +87,8 @@ def test_a_replica_just_synced_computes_the_very_bits(
             replica.apply(drained)
             replica.apply_catalogue(catalogue)
     now = max(one.time for one in log) + 777
-    served = feature_matrix(replica, *loop.recent(user), replica.coder.encode(context, now), now, loop.slots())
+    (recent, times), shown = loop.recent(user), loop.exposures.of(user)
+    served = feature_matrix(replica, recent, times, replica.coder.encode(context, now), now, loop.slots(), shown)
     trained = loop.features(user, context, now)
     assert served.tobytes() == trained.tobytes()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.model.features.names import FEATURES
+from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.model.inputs import Inputs, collate, history_inputs
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
@@ -44,6 +44,20 @@ def test_inputs_survive_their_bytes(inputs: Inputs) -> None:
     back = Inputs.from_bytes(inputs.to_bytes())
     for field in fields(Inputs):
         assert same(getattr(back, field.name), getattr(inputs, field.name)), field.name
+
+
+@settings(deadline=None)
+@given(some_inputs())
+def test_features_of_earlier_releases_are_filled_up(inputs: Inputs) -> None:
+    known = len(FIRST_FEATURES)
+    back = Inputs.from_bytes(replace(inputs, dense=inputs.dense[:, :known]).to_bytes())
+    assert back.dense.shape == inputs.dense.shape
+    assert same(back.dense[:, :known].copy(), inputs.dense[:, :known].copy())
+    assert not back.dense[:, known:].any()
+    assert back.fits_this_release() == bool(len(inputs.item_keys))
+    # Any other number of features is that of no release.
+    if len(inputs.item_keys):
+        assert not Inputs.from_bytes(replace(inputs, dense=inputs.dense[:, 1:known]).to_bytes()).fits_this_release()
 
 
 @settings(deadline=None)

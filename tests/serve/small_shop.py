@@ -18,6 +18,7 @@ from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.context import ContextValue
+from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
@@ -41,6 +42,7 @@ class SmallShop:
     def __init__(self, slate: SlateSettings | None = None, retrieve: RetrieveSettings | None = None) -> None:
         self.signals = Signals(SignalSettings())
         self.histories = Histories(SignalSettings())
+        self.exposures = Exposures(SignalSettings())
         self.trainer = Trainer(MODEL, TrainSettings())
         self.examples: int | None = 0
         """What publications say of it."""
@@ -56,6 +58,12 @@ class SmallShop:
         moment = self.moment(user, now)
         self.signals.act(slot, moment.recent, moment.times, self.signals.coder.encode(context, now), now)
         self.histories.add(user, slot, now)
+        self.exposures.acted(user, slot)
+
+    def show(self, user: Id, item: Id, now: int = NOW) -> None:
+        slot = self.signals.admit(item)
+        self.signals.show(slot, now)
+        self.exposures.add(user, slot, now)
 
     def describe(self, item: Id, features: dict[str, Any], *, available: bool = True) -> None:
         self.signals.describe(item, Statement(NOW, features, available))
@@ -68,11 +76,12 @@ class SmallShop:
         assert now > 0
         row = self.histories.row_of(user)
         key = key_of(user, "user")
+        shown = self.exposures.of(user)
         medoids = np.array(self.medoids.get(user, []), dtype=np.int64)
         if row < 0:
-            return UserContext(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids)
+            return UserContext(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids, shown)
         recent, times = self.histories.items[row].copy(), self.histories.times[row].copy()
-        return UserContext(key, recent, times, self.histories.seen(row), medoids)
+        return UserContext(key, recent, times, self.histories.seen(row), medoids, shown)
 
     def sync(self) -> int:
         self.publisher.publish(self.channel, self._contents)

@@ -1,4 +1,4 @@
-"""Actions become users' histories and interests, kept per partition, with copies in Redis for the scorers."""
+"""Users' histories, interests, and what they passed over, kept per partition, with copies in Redis for the scorers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream_reco.events import Action, BadEvent, Event, Id, check_time, key_of
+from stream_reco.events import Action, BadEvent, Event, Id, Impression, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
@@ -32,7 +32,7 @@ class _Meta(msgspec.Struct, array_like=True):
     expired: int = BEFORE_ALL
     commits: int = 0
     owed_since: int | None = None
-    """Users whose last action (ms) was before this had their copy in Redis."""
+    """Users whose last event (ms) was before this had their copy in Redis."""
     forgotten: tuple[Id, ...] = ()
     """Users whose copy may still be there, and must not."""
     age: int = 0
@@ -76,7 +76,7 @@ class InterestsProcessor:
         self._copies = UserCopies(users, str(partition), source, owed, session_seconds)
 
     def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
-        """Take actions into their users' histories."""
+        """Take actions and impressions into what is known of their users."""
         for record in records:
             try:
                 event = decode_message(record.value)
@@ -89,11 +89,11 @@ class InterestsProcessor:
                 continue
             except Exception:
                 # One bad event must not stop those behind it.
-                _LOGGER.exception("an action could not be taken in: %s, offset %d", record.topic, record.offset)
+                _LOGGER.exception("an event could not be taken in: %s, offset %d", record.topic, record.offset)
         return []
 
     def _take(self, event: Event) -> None:
-        if not isinstance(event, Action):
+        if not isinstance(event, (Action, Impression)):
             return
         if event.event_id is not None and event.event_id in self._ids:
             return
@@ -103,11 +103,20 @@ class InterestsProcessor:
         self._active_time.reach(event.timestamp)
         if event.event_id is not None:
             self._ids.keep(event.event_id, event.timestamp)
-        self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
+        item = key_of(event.item_id, "item")
+        if isinstance(event, Action):
+            self._act(event.user_id, item, event.timestamp)
+        else:
+            self._show(event.user_id, item, event.timestamp)
+
+    def _show(self, user: Id, item: int, time: int) -> None:
+        record, before = self._touched.get(user) or self._loaded(user)
+        record.show(item, time)
+        self._touched[user] = record, before
 
     def _act(self, user: Id, item: int, time: int) -> None:
         record, before = self._touched.get(user) or self._loaded(user)
-        whole = time // DAY_MS > record.last // DAY_MS and len(record.items) > 0
+        whole = time // DAY_MS > record.acted // DAY_MS and len(record.items) > 0
         since = self._active_time.earliest(time, int(self._signals.history_days * DAY_MS))
         record.add(item, time, self._signals.history_length, since)
         self._touched[user] = record, before
@@ -197,4 +206,4 @@ class InterestsProcessor:
 
     def _state_with(self, interests: Interests, record: UserRecord) -> UserState:
         medoids = interests.medoids(record.user_id, self._now)
-        return UserState(record.items, record.times, medoids, self._now)
+        return UserState(record.items, record.times, medoids, self._now, shown=record.shown)

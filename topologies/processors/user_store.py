@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.labels.settings import DAY_MS
+from stream_reco.signals.shown_items import ShownItems
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import end_of, number, of_id
 
@@ -21,37 +22,60 @@ class _RecordOnWire(msgspec.Struct, frozen=True, array_like=True):
     items: bytes
     times: bytes
     interests: bytes
+    shown: bytes = b""
+    shown_counts: bytes = b""
+    shown_times: bytes = b""
+    """Stores up to version 0.2.0 do not have them."""
 
 
 class UserRecord(msgspec.Struct):
-    """One user: item keys int64[n] and times int64[n] (ms) of the actions, newest first, and the interests' record."""
+    """One user: item keys int64[n] and times int64[n] (ms) of the actions, newest first, the interests' record, and
+    what was shown and passed over."""
 
     user_id: Id
     items: NDArray[np.int64]
     times: NDArray[np.int64]
     interests: bytes = b""
+    shown: ShownItems = msgspec.field(default_factory=ShownItems)
+    """By item keys."""
 
     @property
-    def last(self) -> int:
+    def acted(self) -> int:
         """Time of the newest action, ms; 0 where there is none."""
         return int(self.times[0]) if len(self.times) else 0
 
+    @property
+    def last(self) -> int:
+        """Time of the newest action, or of the newest impression that counts, ms; 0 where there is none."""
+        return max(self.acted, self.shown.newest)
+
     def add(self, item: int, time: int, length: int, since: int) -> None:
-        """Remember an action, of equal times before the others; at most `length` of them, none before `since`."""
+        """Remember an action, of equal times before the others; at most `length` of them, none before `since`.
+
+        What was shown of its item before does not count any more.
+        """
         place = int(np.searchsorted(-self.times, -time))
         times = np.insert(self.times, place, time)[:length]
         young = times >= since
         self.items, self.times = np.insert(self.items, place, item)[:length][young], times[young]
+        self.shown.remove(item)
+
+    def show(self, item: int, time: int) -> None:
+        """Count an impression at `time` (ms), unless an action on the item came in between."""
+        if not ((self.items == item) & (self.times >= time)).any():
+            self.shown.add(item, time)
 
     def to_bytes(self) -> bytes:
         """For the store; the arrays are little-endian."""
         items, times = self.items.astype("<i8").tobytes(), self.times.astype("<i8").tobytes()
-        return msgspec.msgpack.encode(_RecordOnWire(self.user_id, items, times, self.interests))
+        return msgspec.msgpack.encode(_RecordOnWire(self.user_id, items, times, self.interests, *self.shown.to_bytes()))
 
 
 def _record(data: bytes) -> UserRecord:
     wire = msgspec.msgpack.decode(data, type=_RecordOnWire)
-    return UserRecord(wire.user_id, np.frombuffer(wire.items, "<i8"), np.frombuffer(wire.times, "<i8"), wire.interests)
+    shown = ShownItems.from_bytes(wire.shown, wire.shown_counts, wire.shown_times)
+    items, times = np.frombuffer(wire.items, "<i8"), np.frombuffer(wire.times, "<i8")
+    return UserRecord(wire.user_id, items, times, wire.interests, shown)
 
 
 class UserRecords:
@@ -81,7 +105,7 @@ class UserRecords:
         self._store.delete(_day(last) + user)
 
     def expire(self, before: int) -> int:
-        """Drop users without an action on the day of `before` (ms) or later; returns how many."""
+        """Drop users without an action or an impression on the day of `before` (ms) or later; returns how many."""
         gone = 0
         for key, _ in self._store.scan(_DAYS, _day(before)):
             self._store.delete(_USERS + key[9:])
@@ -90,7 +114,10 @@ class UserRecords:
         return gone
 
     def since(self, time: int) -> Iterator[UserRecord]:
-        """Committed records of users who acted on the day of `time` (ms) or later; safe while another thread writes."""
+        """Committed records of users who acted, or were shown anything, on the day of `time` (ms) or later.
+
+        Safe while another thread writes.
+        """
         for key, _ in self._store.scan(_day(time), end_of(_DAYS)):
             data = self._store.get(_USERS + key[9:])
             if data is not None:

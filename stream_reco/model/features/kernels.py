@@ -16,6 +16,7 @@ from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists
+from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 from stream_reco.signals.observe import Counts, PlainCounts, named, plain, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
 from stream_reco.signals.signals import Signals
@@ -31,7 +32,7 @@ _SEEDS = 8
 _POPULARITY, _WINDOW, _SHARE = start_of("popularity"), start_of("windows"), start_of("share")
 _VELOCITY, _AGE, _SHOWN_AT = start_of("velocity"), start_of("age"), start_of("shown")
 _COVISITS, _NEXT = start_of("covisits"), start_of("next")
-_CONTEXT, _RECENCY = start_of("context"), start_of("recency")
+_CONTEXT, _RECENCY, _FATIGUE = start_of("context"), start_of("recency"), start_of("fatigue")
 _NO_ACTION = 16.0
 """log(1 + seconds) since the last action of a user without any: about three months."""
 _RATE_ACTED, _RATE_SHOWN = 0.5, 10.0
@@ -252,9 +253,30 @@ def _recency_columns(
 
 
 @njit(cache=True, nogil=True)
+def _fatigue_columns(
+    shown: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]],
+    slots: NDArray[np.int32],
+    now: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill, for all candidates, how often the user was shown each since the last action on it, and when last."""
+    items, counts, times = shown
+    order = np.argsort(items)
+    ascending = items[order]
+    for place in range(slots.shape[0]):
+        at = np.searchsorted(ascending, slots[place])
+        if at < ascending.shape[0] and ascending[at] == slots[place]:
+            found = order[at]
+            out[place, _FATIGUE] = _log1p(counts[found])
+            out[place, _FATIGUE + 1] = 1.0
+            out[place, _FATIGUE + 2] = _log1p(max(0, now - times[found]) / 1000.0)
+
+
+@njit(cache=True, nogil=True)
 def fill(
     plain_counts: PlainCounts,
     actions: tuple[NDArray[np.int32], NDArray[np.int64]],
+    shown: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]],
     context: tuple[NDArray[np.int32], NDArray[np.float32]],
     now: int,
     slots: NDArray[np.int32],
@@ -262,7 +284,8 @@ def fill(
 ) -> None:
     """Fill `out` float32[n, len(FEATURES)] for candidates `slots` int32[n] of one request (see `feature_matrix`).
 
-    `actions` are the slots and times of `RecentActions`, `context` the values and ages of a `Context`.
+    `actions` are the slots and times of `RecentActions`, `shown` an `Exposure`, `context` the values and ages of a
+    `Context`.
     """
     counts = named(plain_counts)
     (recent, times), (values, ages) = actions, context
@@ -291,6 +314,8 @@ def fill(
         _next_columns(steps[place], stepped, known, fading, row)
         _context_columns(counts.contexts, slots[place], request, clicks, now, row)
         _recency_columns(recent, times, ages, now, row)
+    if shown[0].shape[0]:
+        _fatigue_columns(shown, slots, now, out)
 
 
 def feature_matrix(
@@ -300,12 +325,14 @@ def feature_matrix(
     context: Context,
     now: int,
     slots: NDArray[np.int32],
+    shown: Exposure = NOTHING_SHOWN,
 ) -> NDArray[np.float32]:
     """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms).
 
     `recent` int32[RECENT] and `times` int64[RECENT] are the user's newest actions, newest first, −1 behind the last;
-    all of `recent` must be slots of these `signals`.
+    all of `recent` must be slots of these `signals`. `shown`: what the user was shown before, in slots as well.
     """
     out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
-    fill(plain(signals.counts), (recent, times), (context.values, context.ages), now, slots, out)
+    actions, values = (recent, times), (context.values, context.ages)
+    fill(plain(signals.counts), actions, (shown.slots, shown.counts, shown.times), values, now, slots, out)
     return out

@@ -35,6 +35,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "context": (*(f"lift_{field}" for field in range(CONTEXT_FIELDS)), "lift_all"),
     "recency": ("since_action", "actions", "actions_1h", *(f"age_{field}" for field in range(TIME_FIELDS))),
+    # What joins later stands behind, and is 0 where nothing is known: features on disk are filled up with zeros.
+    "fatigue": ("passed_over", "was_shown", "since_shown"),
 }
 """Family → the names of its features."""
 LEARNED_FAMILIES = ("item", "user", "context_rows", "history")
@@ -42,6 +44,9 @@ LEARNED_FAMILIES = ("item", "user", "context_rows", "history")
 
 FEATURES: tuple[str, ...] = tuple(name for names in FAMILIES.values() for name in names)
 """Names of the columns of a feature matrix."""
+
+FIRST_FEATURES = FEATURES[: FEATURES.index("passed_over")]
+"""Those of releases up to 0.2.0: a network or a row without names of its columns has these."""
 
 
 def start_of(family: str) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_reco.embedding import Adagrad
-from stream_reco.model.features.names import FEATURES
+from stream_reco.model.features.names import FIRST_FEATURES
 from stream_reco.model.fields import FIRST_ACCUMULATOR, Field, TableSpec
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
@@ -27,6 +27,8 @@ from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
 
 _EVERYBODY = 1
 """The key of the one row of global coefficients."""
+_FEATURES = FIRST_FEATURES
+"""What it reads: rows of tables cannot grow, so features that joined later are none of its own."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Glmix:
         self.settings = settings
         self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
         optimizer = Adagrad(lr=settings.learning_rate, initial_accumulator_value=FIRST_ACCUMULATOR)
-        coefficients = len(FEATURES) + 1
+        coefficients = len(_FEATURES) + 1
         self.tables = tuple(
             TableSpec(name, coefficients, optimizer, per_user=name == "user", init_scale=0.0)
             for name in ("everybody", "user", "item")
@@ -65,11 +67,13 @@ class Glmix:
             Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
             Field("item", "item", lambda b: b.item_keys, lambda t: t.batch.item_keys[t.batch.starts], True),
         )
-        self.network = Standardise(len(FEATURES))
+        self.network = Standardise(len(_FEATURES))
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate."""
-        features = self.network(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        features = self.network(torch.from_numpy(batch.dense[:, : len(_FEATURES)])).clamp(
+            -MOST_DEVIATIONS, MOST_DEVIATIONS
+        )
         x = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
         shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
         return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS

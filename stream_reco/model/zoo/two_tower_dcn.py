@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stream_reco.model.features.names import FAMILIES, FEATURES, LEARNED_FAMILIES
+from stream_reco.model.feature_columns import FeatureAxis
+from stream_reco.model.features.names import FAMILIES, FEATURES, FIRST_FEATURES, LEARNED_FAMILIES
 from stream_reco.model.fields import Field, TableSpec, present
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
 from stream_reco.model.spec import NOT_SHAPING, Need
 from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
@@ -84,9 +86,11 @@ class Ranker(nn.Module):
 
     keep: Tensor
 
-    def __init__(self, settings: TwoTowerDcnSettings) -> None:
+    def __init__(self, settings: TwoTowerDcnSettings, features: tuple[str, ...] = FEATURES) -> None:
+        """`features` are the first columns of what it reads."""
         super().__init__()
-        self.settings = settings
+        self.settings, self.features = settings, features
+        self.feature_axes = _feature_axes(settings)
         contexts = CONTEXT_FIELDS * settings.context_dim
         tower = settings.tower_dim
         self.user_tower = nn.Sequential(
@@ -95,8 +99,8 @@ class Ranker(nn.Module):
         # What all candidates of a request share is condensed once a request, not once a candidate.
         self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
         self.leads_to = nn.Linear(tower, tower, bias=False)
-        width = len(FEATURES) + settings.item_dim + settings.request_dim + 1 + _MATCHES
-        self.standardise = Standardise(len(FEATURES))
+        width = len(features) + settings.item_dim + settings.request_dim + 1 + _MATCHES
+        self.standardise = Standardise(len(features))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
         self.deep = nn.Sequential(
             nn.Linear(width, settings.hidden),
@@ -108,7 +112,7 @@ class Ranker(nn.Module):
         self.top = nn.Linear(width, 1)
         self.position_bias = nn.Embedding(POSITIONS, 1)
         nn.init.zeros_(self.position_bias.weight)
-        self.register_buffer("keep", _kept_columns(settings), persistent=False)
+        self.register_buffer("keep", _kept_columns(settings, features), persistent=False)
         self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
 
     def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
@@ -205,7 +209,10 @@ class TwoTowerDcn:
             Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
             Field("context", "context", lambda b: b.context_keys, lambda t: present(t.batch.context_keys)),
         )
+        # It begins as if the features that joined later did not exist, and learns what they are worth.
+        first = weights_of(Ranker(settings, FIRST_FEATURES))
         self.network = Ranker(settings)
+        load_weights(self.network, first)
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate, its position unknown."""
@@ -248,7 +255,20 @@ def _target_columns(settings: TwoTowerDcnSettings) -> slice:
     return slice(settings.item_dim, settings.item_dim + settings.tower_dim)
 
 
-def _kept_columns(settings: TwoTowerDcnSettings) -> Tensor:
+def _feature_axes(settings: TwoTowerDcnSettings) -> dict[str, FeatureAxis]:
+    """The weights with a column for each feature: with these values in it, a feature changes nothing."""
+    crosses = [f"crosses.{layer}" for layer in range(settings.cross_layers)]
+    return {
+        "standardise.mean": FeatureAxis(0),
+        "standardise.variance": FeatureAxis(0, 1.0),
+        **{f"{cross}.narrow.weight": FeatureAxis(1) for cross in crosses},
+        **{f"{cross}.widen.{part}": FeatureAxis(0) for cross in crosses for part in ("weight", "bias")},
+        "deep.0.weight": FeatureAxis(1),
+        "top.weight": FeatureAxis(1),
+    }
+
+
+def _kept_columns(settings: TwoTowerDcnSettings, features: tuple[str, ...]) -> Tensor:
     """float32[features]: 1 for columns that the model may see, 0 for those of families left out."""
     left_out = {name for family in settings.without for name in FAMILIES.get(family, ())}
-    return torch.tensor([0.0 if name in left_out else 1.0 for name in FEATURES])
+    return torch.tensor([0.0 if name in left_out else 1.0 for name in features])

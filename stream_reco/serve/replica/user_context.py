@@ -19,6 +19,7 @@ from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import ServingState
+from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS, RECENT
 
 _LOGGER = logging.getLogger(__name__)
@@ -83,7 +84,15 @@ class RemoteUserContexts:
         recent[:count], times[:count] = slots[:count], state.times[young][:count]
         with self._lock:
             medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
-        return UserContext(key, recent, times, seen, medoids)
+        return UserContext(key, recent, times, seen, medoids, self._shown(state))
+
+    def _shown(self, state: UserState) -> Exposure:
+        """What was shown, in the slots that are served."""
+        shown = state.shown
+        slots = self._served.signals.catalogue.slots_of_keys(shown.items.tolist())
+        known = slots >= 0
+        counts, times = np.array(shown.counts, dtype=np.int32), np.array(shown.times, dtype=np.int64)
+        return Exposure(slots[known], counts[known], times[known])
 
     def interests(self, user_id: Id, now: int) -> Medoids:
         """The user's interests as of `now` (ms); none for an unknown user."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.interests import InterestSettings, Medoids
+from stream_reco.signals.shown_items import ShownItems
 
 FORMAT = 1
 
@@ -26,6 +27,9 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     importance: bytes
     last: bytes
     written: int = 0
+    shown: bytes = b""
+    shown_counts: bytes = b""
+    shown_times: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class UserState:
     at: int
     written: int = 0
     """Number of the write, about its time in ms: of two states of a user the higher is the newer; 0 where unknown."""
+    shown: ShownItems = field(default_factory=ShownItems)
+    """What was shown and passed over, by item keys; releases before 0.3.0 do not write it."""
 
     def __post_init__(self) -> None:
         lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
@@ -70,6 +76,7 @@ class UserState:
                 _plain(importance, "<f8"),
                 _plain(last, "<i8"),
                 written,
+                *self.shown.to_bytes(),
             )
         )
 
@@ -83,7 +90,8 @@ class UserState:
                     f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"
                 )
             medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
-            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at, wire.written)
+            shown = ShownItems.from_bytes(wire.shown, wire.shown_counts, wire.shown_times)
+            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at, wire.written, shown)
         except BadUserStateError:
             raise
         except (msgspec.MsgspecError, ValueError) as error:

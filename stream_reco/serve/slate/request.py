@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.signals.context import ContextValue
+from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,5 @@ class UserContext:
     """int32[n]: every item that the user is known to have acted on."""
     medoids: NDArray[np.int64]
     """int64[m]: item keys of the interests drawn for this request."""
+    shown: Exposure = NOTHING_SHOWN
+    """What the user was shown and has not acted on since; items that are not known yet are no candidates either."""

@@ -25,6 +25,7 @@ from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
+from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -69,8 +70,6 @@ class _Ranked:
     sources: NDArray[np.int32]
     scores: NDArray[np.float32]
     inputs: Inputs
-    shifts: tuple[NDArray[np.float32], ...] = ()
-    """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
 
 
 class Scorer:
@@ -166,7 +165,7 @@ class Scorer:
         recent, times = user.recent, user.times
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
-        state = RequestState(user.user_key, recent, times, context, now)
+        state = RequestState(user.user_key, recent, times, context, now, user.shown)
         passes = passing(signals.catalogue, parse_filters(request.filters)) if request.filters else None
         turn = self._retriever.turn(request.k, signals.catalogue.size, filtered=passes is not None)
         return _Asked(request, user, state, request_inputs(signals, state), passes, turn)
@@ -248,7 +247,7 @@ class Scorer:
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        values = ordering_values(scores, ranked.shifts)
+        values = ordering_values(scores, self._shifts(ranked))
         chosen = self._rerank(slots, values, k, served.index, served.signals.catalogue, new, self._evidence(ranked))
         items = []
         for one in chosen:
@@ -271,6 +270,12 @@ class Scorer:
         items, slots = self._served.signals.counts.items, ranked.slots
         shown = np.maximum(items.impressions[slots], items.totals[slots])
         return Evidence(shown, len(ranked.asked.user.seen))
+
+    def _shifts(self, ranked: _Ranked) -> list[NDArray[np.float32]]:
+        """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
+        state = ranked.asked.state
+        tired = fatigue_shift(ranked.slots, state.shown, state.now, self._settings.fatigue)
+        return [] if tired is None else [tired]
 
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica

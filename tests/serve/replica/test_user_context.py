@@ -17,6 +17,7 @@ from stream_reco.redis.user_store import RedisUsers, StoredUser
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.settings import DAY_MS, RECENT
+from stream_reco.signals.shown_items import ShownItems
 from tests.serve.small_shop import NOW, SmallShop
 from tests.waiting import until
 
@@ -78,6 +79,18 @@ def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
     assert context.times.tolist() == [NOW, NOW - 1, NOW - 2, *[0] * (RECENT - 3)]
     assert context.seen.tolist() == shop.slots([7, 3]).tolist()
     assert sorted(context.medoids.tolist()) == sorted(key_of(item, "item") for item in (7, 3))
+
+
+def test_what_was_passed_over_becomes_slots_too(shop: SmallShop) -> None:
+    store, shown = Store(), ShownItems()
+    for item, at in ((7, NOW - 5), ("unknown", NOW - 4), (3, NOW - 3), (7, NOW - 2)):
+        shown.add(key_of(item, "item"), at)
+    nothing = np.empty(0, dtype=np.int64)
+    store.states["u"] = UserState(nothing, nothing, Medoids(nothing, np.empty(0), nothing), NOW, shown=shown).to_bytes()
+    found = contexts(shop, store)[0]("u", NOW).shown
+    assert found.slots.tolist() == shop.slots([3, 7]).tolist()
+    assert (found.counts.tolist(), found.times.tolist()) == ([1, 2], [NOW - 3, NOW - 2])
+    assert [part.dtype for part in found] == [np.int32, np.int32, np.int64]
 
 
 def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stream_reco.interests import Interests, InterestSettings, Medoids
 from stream_reco.serve.replica.user_state import FORMAT, BadUserStateError, UserState
 from stream_reco.signals.settings import DAY_MS
+from stream_reco.signals.shown_items import ShownItems
 
 NOW = 1_600_000_000_000
 INTEGER = st.integers(-(2**63), 2**63 - 1)
@@ -27,18 +28,24 @@ def int64(values: list[int]) -> NDArray[np.int64]:
     actions=st.lists(st.tuples(INTEGER, INTEGER), max_size=50),
     medoids=st.lists(st.tuples(INTEGER, st.floats(0, 1e9), INTEGER), max_size=9),
     at=INTEGER,
+    seen=st.lists(st.tuples(INTEGER, INTEGER), max_size=20),
 )
 def test_what_was_sent_comes_back(
-    actions: list[tuple[int, int]], medoids: list[tuple[int, float, int]], at: int
+    actions: list[tuple[int, int]], medoids: list[tuple[int, float, int]], at: int, seen: list[tuple[int, int]]
 ) -> None:
     columns = Medoids(
         int64([key for key, _, _ in medoids]),
         np.array([weight for _, weight, _ in medoids]),
         int64([last for _, _, last in medoids]),
     )
-    sent = UserState(int64([item for item, _ in actions]), int64([time for _, time in actions]), columns, at)
+    shown = ShownItems()
+    for item, time in seen:
+        shown.add(item, time)
+    items, times = int64([item for item, _ in actions]), int64([time for _, time in actions])
+    sent = UserState(items, times, columns, at, shown=shown)
     got = UserState.from_bytes(sent.to_bytes(at))
     assert (got.at, got.written) == (at, at)
+    assert [got.shown.items, got.shown.counts, got.shown.times] == [shown.items, shown.counts, shown.times]
     for one, other in zip((sent.items, sent.times, *sent.medoids), (got.items, got.times, *got.medoids), strict=True):
         assert one.dtype == other.dtype
         assert one.tolist() == other.tolist()
@@ -46,10 +53,10 @@ def test_what_was_sent_comes_back(
 
 def test_states_without_a_number_are_read_and_the_number_is_passed_over_by_earlier_releases() -> None:
     sent = UserState(int64([1]), int64([NOW]), Medoids(int64([]), np.empty(0), int64([])), NOW)
-    *fields, number = msgspec.msgpack.decode(sent.to_bytes(7))
+    *fields, number, _, _, _ = msgspec.msgpack.decode(sent.to_bytes(7))
     assert number == 7
     got = UserState.from_bytes(msgspec.msgpack.encode(fields))
-    assert (got.items.tolist(), got.at, got.written) == ([1], NOW, 0)
+    assert (got.items.tolist(), got.at, got.written, len(got.shown)) == ([1], NOW, 0, 0)
 
     class Earlier(msgspec.Struct, frozen=True, array_like=True):
         format: int

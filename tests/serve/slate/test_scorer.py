@@ -11,6 +11,7 @@ import torch
 from stream_reco.events import Id, key_of
 from stream_reco.interests import Medoids
 from stream_reco.model.features.kernels import feature_matrix
+from stream_reco.model.features.names import start_of
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.model.item_directions import ItemDirections
 from stream_reco.retrieve.settings import RetrieveSettings
@@ -180,9 +181,13 @@ def test_serving_scores_as_training_would() -> None:
 
 def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> None:
     shop, told = open_shop(), list[SlateFeatures]()
+    shown_to_them: list[tuple[Id, Id]] = [(1, "i8"), (1, "i8"), (1, "i5"), ("nobody", "i3"), ("nobody", "i8")]
+    for place, (user, item) in enumerate(shown_to_them):
+        shop.show(user, item, NOW + place)
+    shop.sync()
     scorer = Scorer(shop.served, shop.moment, RetrieveSettings(), SlateSettings(), 0, name="a-", watch=told.append)
     now = NOW + 3_600_000
-    requests = [Request(1, 3, now=now, context={"device": "desk"}), Request("nobody", 20), Request(2, 0)]
+    requests = [Request(1, 9, now=now, context={"device": "desk"}), Request("nobody", 20), Request(2, 0)]
     slates = scorer.recommend_many(requests, NOW)
     assert [one.request_id for one in told] == [slate.request_id for slate in slates if slate.items]
     assert len({slate.request_id for slate in slates}) == 3
@@ -192,12 +197,18 @@ def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> No
         assert list(shown.item_ids) == items(slate)
         assert list(shown.features()) == [impression_of(shop, request, shown.now, item) for item in items(slate)]
     assert len(told) == 2
+    times = [dict(zip(one.item_ids, one.inputs.dense[:, start_of("fatigue")].tolist(), strict=True)) for one in told]
+    assert times[0]["i8"] == pytest.approx(np.log(3))
+    assert {item: value for item, value in times[1].items() if value} == pytest.approx(
+        {"i3": np.log(2), "i8": np.log(2)}
+    )
 
 
 def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> bytes:
     """What the trainer makes of an impression at that moment, without a look at the scorer."""
     context = shop.signals.coder.encode(request.context, now)
-    present = FeatureBuilder(shop.signals, shop.histories, NegativeSampler(TrainSettings()), shop.trainer.model.needs)
+    sampler, needs = NegativeSampler(TrainSettings()), shop.trainer.model.needs
+    present = FeatureBuilder(shop.signals, shop.histories, sampler, needs, shop.exposures)
     return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
-from stream_reco.events import Action, Event, Id, encode
+from stream_reco.events import Action, Event, Id, Impression, encode
 from stream_reco.redis.connection import RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
@@ -129,6 +129,50 @@ def test_the_very_first_action_is_known_when_it_comes_again(store: RocksStore) -
     take(interests, [click("ann", 0, "first")])
     interests.close()
     assert counts(copies) == {"ann": 1, "ben": 1}
+
+
+def impression(user: Id, number: int, seconds: int, event_id: str | None = None) -> Impression:
+    return Impression(user_id=user, item_id=number, timestamp=START + seconds * 1000, event_id=event_id)
+
+
+def shown(copies: Copies, user: Id) -> dict[int, tuple[int, int]]:
+    """Item → how often, and seconds after the start."""
+    state = UserState.from_bytes(copies.states[user]).shown
+    columns = zip(state.items, state.counts, state.times, strict=True)
+    return {item: (count, (time - START) // 1000) for item, count, time in columns}
+
+
+def test_what_was_passed_over_is_counted_until_the_user_acts_on_it(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [impression("ann", item, item, f"shown {item}") for item in (1, 2, 3)])
+    take(interests, [impression("ann", 2, 5), impression("ann", 1, 1, "shown 1")])
+    until(lambda: "ann" in copies.states and shown(copies, "ann") == {1: (1, 1), 3: (1, 3), 2: (2, 5)})
+    # An action on 2 ends it, and an impression from before the action does not begin it again; a later one does.
+    take(interests, [Action(user_id="ann", item_id=2, action="click", timestamp=START + 6_000)])
+    take(interests, [impression("ann", 2, 4), impression("ann", 3, 7)])
+    until(lambda: shown(copies, "ann") == {1: (1, 1), 3: (2, 7)})
+    interests.close()
+    # The next owner of the partition goes on from the store.
+    interests = work(copies, store)
+    take(interests, [impression("ann", 2, 8)])
+    until(lambda: shown(copies, "ann") == {1: (1, 1), 3: (2, 7), 2: (1, 8)})
+    assert counts(copies) == {"ann": 1}
+    interests.close()
+
+
+def test_who_was_only_shown_things_leaves_when_idle_and_when_deleted(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [impression("idle", 1, 0), impression("gone", 1, 0)])
+    until(lambda: len(copies.states) == 2)
+    forget(interests, "gone")
+    until(lambda: list(copies.states) == ["idle"])
+    # Ninety days of a stream that never rests.
+    take(interests, [impression("ann", 1, hour * 3600) for hour in range(0, 24 * 92, 1)])
+    assert interests._records.of("idle").last == 0
+    assert interests._records.of("ann").last == START + (24 * 92 - 1) * 3_600_000
+    interests.close()
 
 
 def test_copies_that_were_owed_at_the_end_are_written_by_whoever_is_next(store: RocksStore) -> None:
