@@ -52,7 +52,7 @@ def test_who_was_shown_nothing_gets_the_very_scores() -> None:
 
 
 def shop_of(items: list[Id], fatigue: float) -> SmallShop:
-    shop = SmallShop(SlateSettings(fatigue=fatigue))
+    shop = SmallShop(SlateSettings(fatigue=fatigue, explore=0.0))
     for step in range(60):
         shop.act(100 + step % 9, items[step % len(items)], NOW - 100_000 + 1_000 * step)
     shop.sync()
