@@ -20,6 +20,7 @@ from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
+from stream_reco.labels.memory.retracted import came_retracted, retracted_by
 from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
@@ -220,6 +221,18 @@ class LabelJoiner:
         """The weight of an action; 0 where it is no positive."""
         return self._weights.of(event)
 
+    def sign(self, event: Action) -> int:
+        """1 for a positive action, −1 for a negative one, 0 for one that is ignored."""
+        return self._weights.sign(event)
+
+    def retracted_by(self, event: Retraction) -> Action | None:
+        """The action that a retraction takes back, where it is in time and the first to do so; ask before `process`."""
+        return retracted_by(self._memory, event)
+
+    def came_retracted(self, event: Action) -> bool:
+        """Whether the retraction of an action came before it; ask before `process`."""
+        return came_retracted(self._memory, event)
+
     def _find(self, event: Action) -> PendingImpression | None:
         return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)
 
@@ -260,7 +273,7 @@ class LabelJoiner:
         place = place_of(shown, self.order)
         for action in actions:
             action.dropped = True
-            action.context = action.features = None  # the example takes those of the impression
+            action.features = None  # the example takes those of the impression, as its context
             if action.retracted is not None and action.retracted > end:
                 action.retracted = None
             memory.attribute(action, shown)

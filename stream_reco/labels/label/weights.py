@@ -10,6 +10,8 @@ from stream_reco.events import Action
 MOST_UNITS = 10.0
 """Upper bound of the factor by value: one very long view must not outweigh many ordinary ones."""
 
+_NEGATIVE = frozenset({"dislike", "hide", "skip", "report", "block", "unsubscribe", "return"})
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -37,3 +39,9 @@ class Weights:
             if unit is not None:
                 weight *= min(max(value / unit, 0.0), MOST_UNITS)
         return weight
+
+    def sign(self, event: Action) -> int:
+        """1 for a positive action, −1 for a negative one, 0 for one that is ignored."""
+        if self.of(event) > 0:
+            return 1
+        return -1 if event.action in _NEGATIVE else 0

@@ -114,6 +114,9 @@ class InMemory:
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
         self.unsettled.hold_retraction(event_id, time, user_id, self.progress.seq)
 
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        return self.unsettled.held_retraction(event_id)
+
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         return self.unsettled.take_retraction(event_id)
 

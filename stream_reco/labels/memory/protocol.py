@@ -148,6 +148,10 @@ class Memory(Protocol):
         """Hold a retraction until its own time is past, for its action may still come; the first of an id counts."""
         ...
 
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        """The retraction (time, user) that came before this action, which stays held."""
+        ...
+
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         """Take out the retraction (time, user) that came before this action."""
         ...

@@ -69,6 +69,12 @@ class UnsettledActions:
             self.calendar.push(time, ORPHAN, seq, action)
             self.noted(time, ORPHAN, seq, (action, user_id))
 
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        if event_id is None or not self.retractions:
+            return None
+        held = self.retractions.get(digest_of(event_id))
+        return None if held is None else (held[0], held[2])
+
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         if event_id is None or not self.retractions:
             return None
