@@ -24,15 +24,16 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
         key = key_of(user_id, "user")
         with state.lock:
             histories = state.histories
-            row = histories.row_of(user_id)
+            row, disliked = histories.row_of(user_id), state.dislikes.of(user_id)
             if row < 0:
-                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS)
+                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, disliked)
             return UserContext(
                 key,
                 histories.items[row].copy(),
                 histories.times[row].copy(),
                 histories.seen(row),
                 learner.interests.sample(user_id, None, rng, now),
+                disliked,
             )
 
     return context_of

@@ -83,7 +83,8 @@ class RemoteUserContexts:
         recent[:count], times[:count] = slots[:count], state.times[young][:count]
         with self._lock:
             medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
-        return UserContext(key, recent, times, seen, medoids)
+        disliked = self._served.signals.catalogue.slots_of_keys(list(dict.fromkeys(state.disliked.tolist())))
+        return UserContext(key, recent, times, seen, medoids, disliked[disliked >= 0])
 
     def interests(self, user_id: Id, now: int) -> Medoids:
         """The user's interests as of `now` (ms); none for an unknown user."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -26,11 +26,16 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     importance: bytes
     last: bytes
     written: int = 0
+    disliked: bytes = b""
+    """Writers up to version 0.2.0 leave this out, and readers pass it over."""
+
+
+_NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class UserState:
-    """The remembered actions of a user, and the user's interests as of `at` (ms).
+    """The remembered positive actions of a user, the user's interests as of `at` (ms), and what the user dislikes.
 
     Items are identified by their keys in the embedding table, which are the same in every process, unlike slots.
     """
@@ -44,6 +49,8 @@ class UserState:
     at: int
     written: int = 0
     """Number of the write, about its time in ms: of two states of a user the higher is the newer; 0 where unknown."""
+    disliked: NDArray[np.int64] = field(default_factory=_NOTHING.copy)
+    """int64[d]: item keys of the negative actions, newest first."""
 
     def __post_init__(self) -> None:
         lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
@@ -70,6 +77,7 @@ class UserState:
                 _plain(importance, "<f8"),
                 _plain(last, "<i8"),
                 written,
+                _plain(self.disliked, "<i8"),
             )
         )
 
@@ -83,7 +91,8 @@ class UserState:
                     f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"
                 )
             medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
-            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at, wire.written)
+            items, times, disliked = map(_int64, (wire.items, wire.times, wire.disliked))
+            return cls(items, times, medoids, wire.at, wire.written, disliked)
         except BadUserStateError:
             raise
         except (msgspec.MsgspecError, ValueError) as error:

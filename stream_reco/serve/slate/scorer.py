@@ -22,6 +22,7 @@ from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.dislike_similarity import dislike_similarity
 from stream_reco.serve.slate.filters import excluded_slots, passing
 from stream_reco.serve.slate.new_items import new_items
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -199,7 +200,8 @@ class Scorer:
     def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         served, found = self._served, []
         for one, proposals in zip(asked, self._near(asked, batch, rows), strict=True):
-            blocked = _NO_SLOTS if self._settings.keep_seen else one.user.seen
+            user = one.user
+            blocked = user.disliked if self._settings.keep_seen else np.concatenate([user.disliked, user.seen])
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
             slots, sources = self._retriever.candidates(
@@ -237,7 +239,7 @@ class Scorer:
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        chosen = self._rerank(slots, scores, k, served.index, served.signals.catalogue, new)
+        chosen = self._rerank(slots, self._blended(ranked), k, served.index, served.signals.catalogue, new)
         items = []
         for one in chosen:
             item_id = served.signals.catalogue.ids[slots[one.place]]
@@ -251,6 +253,14 @@ class Scorer:
         if self._watch is not None and items:
             self._watch(_shown(slate, ranked, [one.place for one in chosen]))
         return slate
+
+    def _blended(self, ranked: _Ranked) -> NDArray[np.float32]:
+        """float32[n]: what candidates are ordered by; the slate tells their probabilities all the same."""
+        asked, penalty = ranked.asked, self._settings.dislike_penalty
+        if not penalty or not len(asked.user.disliked):
+            return ranked.scores
+        alike = dislike_similarity(self._served, ranked.slots, asked.user.disliked, asked.state.now)
+        return ranked.scores * (1.0 - penalty * alike)
 
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica

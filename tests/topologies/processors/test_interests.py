@@ -98,7 +98,7 @@ def work(copies: Copies, store: RocksStore, session_seconds: float = 60.0) -> In
     settings = Settings()
     users, vectors = cast(RedisUsers, copies), cast(ItemVectors, Vectors())
     return InterestsProcessor(
-        (settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store
+        (settings.labels, settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store
     )
 
 
