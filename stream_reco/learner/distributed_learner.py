@@ -53,7 +53,7 @@ class DistributedLearner:
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
-        self._weights = labels.weights
+        self._kinds = labels.action_kinds
         self._snapshots = FeatureSnapshots()
         self._deduplicator = HashedEventDeduplicator()
         self._rng = PositionalRng(training.seed)
@@ -124,7 +124,7 @@ class DistributedLearner:
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:
         slot, context = self.state.admit(event)
-        if self._weights.of(event) > 0:
+        if self._kinds.weight(event) > 0:
             if self._may_be_unprompted(event) and self._snapshots.wants(event):
                 now = event.timestamp
                 self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
