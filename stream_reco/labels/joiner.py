@@ -13,15 +13,15 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.example import Example
+from stream_reco.labels.label.kinds import ActionKinds, KindSettings, Sign
 from stream_reco.labels.label.pending import PendingAction, PendingImpression, action_of, impression_of
 from stream_reco.labels.label.unprompted import taken_back, unprompted
-from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
 from stream_reco.labels.memory.retracted import came_retracted, retracted_by
-from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
+from stream_reco.labels.settings import DAY_MS, check_kind_windows, check_order, check_presumption, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
@@ -31,8 +31,9 @@ class LabelJoiner:
     `window_ms`: how long an impression waits for an action; its label may be reversed for as long again.
     `order`: what makes a response label earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
-    `action_weights`, `positive_from`, `value_units`: see `Weights`. Without `keep_unprompted_features` an unprompted
-    action is held, for as long as it can be retracted, without its features, and its retraction comes without.
+    `kinds`, `action_weights`, `positive_from`, `value_units`: see `ActionKinds`. Without
+    `keep_unprompted_features` an unprompted action is held, for as long as it can be retracted, without its features,
+    and its retraction comes without.
     `presume_ms`: an impression without a label for this time is presumed negative (reason `immediate`) until an action
     reverses that; None: never. `store`: keeps the state rather than the main memory, and is read at the start; changes
     are in it from `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store has.
@@ -49,13 +50,14 @@ class LabelJoiner:
         presume_ms: int | None = None,
         value_units: Mapping[str, float] | None = None,
         store: RocksStore | None = None,
+        kinds: Mapping[str, KindSettings] | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_presumption(presume_ms, window_ms)
         check_order(order)
-        check_weights(action_weights or {}, positive_from or {}, value_units or {})
+        check_kind_windows(kinds or {}, window_ms)
         self.window_ms, self.order, self.lateness_ms, self.presume_ms = window_ms, order, lateness_ms, presume_ms
-        self._weights = Weights(dict(action_weights or {}), dict(positive_from or {}), dict(value_units or {}))
+        self._kinds = ActionKinds(kinds, action_weights, positive_from, value_units)
         self.keep_unprompted_features = keep_unprompted_features
         self.store = store
         windows = LabelWindows(window_ms, presume_ms)
@@ -219,11 +221,11 @@ class LabelJoiner:
 
     def weight(self, event: Action) -> float:
         """The weight of an action; 0 where it is no positive."""
-        return self._weights.of(event)
+        return self._kinds.weight(event)
 
-    def sign(self, event: Action) -> int:
-        """1 for a positive action, −1 for a negative one, 0 for one that is ignored."""
-        return self._weights.sign(event)
+    def sign(self, event: Action) -> Sign:
+        """1 for a positive action, -1 for a negative one, 0 for one that is ignored."""
+        return self._kinds.sign(event)
 
     def retracted_by(self, event: Retraction) -> Action | None:
         """The action that a retraction takes back, where it is in time and the first to do so; ask before `process`."""

@@ -54,7 +54,7 @@ class DistributedLearner:
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
-        self._weights = labels.weights
+        self._kinds = labels.action_kinds
         self._snapshots = FeatureSnapshots()
         self._deduplicator = HashedEventDeduplicator()
         self._retractable = RetractableActions(labels.window_ms, labels.lateness_ms)
@@ -129,7 +129,7 @@ class DistributedLearner:
         self.queue.flush()
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:
-        sign = self._weights.sign(event)
+        sign = self._kinds.sign(event)
         if sign == 0:
             return
         slot, context = self.state.admit(event)
@@ -153,7 +153,7 @@ class DistributedLearner:
         if action is None:
             return
         with self.state.lock:
-            if self._weights.sign(action) < 0:
+            if self._kinds.sign(action) < 0:
                 self.state.withdraw_dislike(action)
             else:
                 self.state.withdraw(action)

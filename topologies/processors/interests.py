@@ -65,7 +65,7 @@ class InterestsProcessor:
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
         self._active_time = ActiveTime()
         self._labels, self._signals, interests = settings
-        self._weights, self._interests = self._labels.weights, Interests(interests, self._active_time)
+        self._kinds, self._interests = self._labels.action_kinds, Interests(interests, self._active_time)
         self._future_ms, self._vectors, self._store = future_ms, vectors, store
         data = store.get(_META)
         self._meta = _Meta(StreamProgress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
@@ -115,7 +115,7 @@ class InterestsProcessor:
             self._keep_id(event.event_id, event.timestamp)
             self._retract(event)
             return
-        sign = self._weights.sign(event)
+        sign = self._kinds.sign(event)
         if sign == 0 or self._held.take(event):
             self._keep_id(event.event_id, event.timestamp)
             return
