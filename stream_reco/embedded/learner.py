@@ -153,9 +153,9 @@ class Learner:
         features = None
         if self.joiner.expects_features(event):
             features = self.state.present.action(event.user_id, slot, context, event.timestamp, rng)
-        came_retracted = self.joiner.came_retracted(event)
+        is_live = self.joiner.retracted(event) is None
         self._label(self.joiner.process([event], [features]))
-        if came_retracted:
+        if not is_live:
             return
         if sign < 0:
             with self.state.lock:
@@ -167,7 +167,7 @@ class Learner:
             self._cluster(event.user_id, row, event.timestamp, whole=whole)
 
     def _retract(self, event: Retraction) -> None:
-        action = self.joiner.retracted_by(event)
+        action = self.joiner.retracted(event)
         self._label(self.joiner.process([event]))
         if action is None:
             return

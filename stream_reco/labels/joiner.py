@@ -20,7 +20,7 @@ from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
-from stream_reco.labels.memory.retracted import came_retracted, retracted_by
+from stream_reco.labels.memory.retracted import retracted
 from stream_reco.labels.settings import DAY_MS, check_kind_windows, check_order, check_presumption, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
@@ -31,9 +31,8 @@ class LabelJoiner:
     `window_ms`: how long an impression waits for an action; its label may be reversed for as long again.
     `order`: what makes a response label earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
-    `kinds`, `action_weights`, `positive_from`, `value_units`: see `ActionKinds`. Without
-    `keep_unprompted_features` an unprompted action is held, for as long as it can be retracted, without its features,
-    and its retraction comes without.
+    `kinds`, `action_weights`, `positive_from`, `value_units`: see `ActionKinds`. Without `keep_unprompted_features` an
+    unprompted action is held, for as long as it can be retracted, without its features, and its retraction as well.
     `presume_ms`: an impression without a label for this time is presumed negative (reason `immediate`) until an action
     reverses that; None: never. `store`: keeps the state rather than the main memory, and is read at the start; changes
     are in it from `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store has.
@@ -213,10 +212,8 @@ class LabelJoiner:
             progress.duplicates += 1
             return False
         progress.seq += 1
-        if event.timestamp > progress.stream_time:
-            progress.stream_time = event.timestamp
-        if event.timestamp < progress.advanced:
-            progress.late += 1
+        progress.stream_time = max(progress.stream_time, event.timestamp)
+        progress.late += event.timestamp < progress.advanced
         return True
 
     def weight(self, event: Action) -> float:
@@ -227,13 +224,9 @@ class LabelJoiner:
         """1 for a positive action, -1 for a negative one, 0 for one that is ignored."""
         return self._kinds.sign(event)
 
-    def retracted_by(self, event: Retraction) -> Action | None:
-        """The action that a retraction takes back, where it is in time and the first to do so; ask before `process`."""
-        return retracted_by(self._memory, event)
-
-    def came_retracted(self, event: Action) -> bool:
-        """Whether the retraction of an action came before it; ask before `process`."""
-        return came_retracted(self._memory, event)
+    def retracted(self, event: Action | Retraction) -> Action | None:
+        """The action that a retraction takes back, or the given one if its retraction came first; before `process`."""
+        return retracted(self._memory, event)
 
     def _find(self, event: Action) -> PendingImpression | None:
         return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)

@@ -42,6 +42,7 @@ class SmallShop:
         self.examples: int | None = 0
         """What publications say of it."""
         self.medoids: dict[Id, list[int]] = {}
+        self.disliked: dict[Id, list[Id]] = {}
         self.channel = InProcessChannel()
         self.publisher = Publisher("two_tower_dcn", 3)
         self.served = ServingState(MODEL, SignalSettings())
@@ -66,10 +67,12 @@ class SmallShop:
         row = self.histories.row_of(user)
         key = key_of(user, "user")
         medoids = np.array(self.medoids.get(user, []), dtype=np.int64)
+        disliked = self.slots(self.disliked.get(user, []))
         if row < 0:
-            return UserContext(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids)
+            recent, times = np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64)
+            return UserContext(key, recent, times, NOTHING, medoids, disliked)
         recent, times = self.histories.items[row].copy(), self.histories.times[row].copy()
-        return UserContext(key, recent, times, self.histories.seen(row), medoids)
+        return UserContext(key, recent, times, self.histories.seen(row), medoids, disliked)
 
     def sync(self) -> int:
         self.publisher.publish(self.channel, self._contents)

@@ -67,9 +67,7 @@ def replay(actions: list[Action], span: int) -> ReferenceSignals:
 def agrees(state: StreamState, model: ReferenceSignals, now: int) -> None:
     counts, catalogue = state.signals.counts, state.signals.catalogue
     slots = {item: catalogue.slot_of(item) for item in model.items if catalogue.slot_of(item) >= 0}
-    numbers = {
-        value: int(state.signals.coder.encode({value[0]: value[1]}, 0).values.max()) for value in model.values
-    }
+    numbers = {value: int(state.signals.coder.encode({value[0]: value[1]}, 0).values.max()) for value in model.values}
     assert counts.everything.totals[0] == len(model.everything)
     for item, record in model.items.items():
         if item not in slots:

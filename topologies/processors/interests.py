@@ -111,6 +111,7 @@ class InterestsProcessor:
         progress.stream_time = max(progress.stream_time, event.timestamp)
         progress.seq += 1
         self._active_time.reach(event.timestamp)
+        self._held.expire(progress.stream_time - self._labels.lateness_ms)
         if isinstance(event, Retraction):
             self._keep_id(event.event_id, event.timestamp)
             self._retract(event)
@@ -197,7 +198,6 @@ class InterestsProcessor:
             if gone:
                 _LOGGER.info("%d users left who were idle", gone)
         self._ids.expire(time)
-        self._held.expire(time - self._labels.lateness_ms)
         return []
 
     def prepare(self) -> Changes:

@@ -7,8 +7,14 @@ from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.protocol import Memory
 
 
-def retracted_by(memory: Memory, event: Retraction) -> Action | None:
-    """The action that a retraction takes back, where it comes in time and is the first to do so."""
+def retracted(memory: Memory, event: Action | Retraction) -> Action | None:
+    """The action that a retraction takes back, where it comes in time and is the first to do so.
+
+    Of an action: itself, where a retraction of it is held that came before it.
+    """
+    if isinstance(event, Action):
+        held = memory.held_retraction(event.event_id)
+        return event if held is not None and held[1] in (None, event.user_id) else None
     taken = memory.taken(event.retracts)
     if taken is None or event.user_id not in (None, taken.user_id):
         return None
@@ -21,12 +27,6 @@ def retracted_by(memory: Memory, event: Retraction) -> Action | None:
     if action is None or action.retracted is not None or event.timestamp > until:
         return None
     return _as_event(action, taken)
-
-
-def came_retracted(memory: Memory, event: Action) -> bool:
-    """Whether a retraction of this action is held that came before it."""
-    held = memory.held_retraction(event.event_id)
-    return held is not None and held[1] in (None, event.user_id)
 
 
 def _as_event(action: PendingAction, taken: PendingAction | PendingImpression) -> Action:
