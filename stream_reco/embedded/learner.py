@@ -146,7 +146,11 @@ class Learner:
         slot, context = self.state.admit(event)
         features = None
         if self.joiner.expects_features(event):
-            features = self.state.present.action(event.user_id, slot, context, event.timestamp, rng)
+            present, now = self.state.present, event.timestamp
+            if self.joiner.sign(event) > 0:
+                features = present.action(event.user_id, slot, context, now, rng)
+            else:  # a 0 stands for its item alone
+                features = present.impression(event.user_id, slot, context, now)
         self._label(self.joiner.process([event], [features]))
         if self.joiner.weight(event) > 0:
             self.state.count(event, slot, context)
