@@ -152,7 +152,11 @@ class Learner:
         slot, context = self.state.admit(event)
         features = None
         if self.joiner.expects_features(event):
-            features = self.state.present.action(event.user_id, slot, context, event.timestamp, rng)
+            present, now = self.state.present, event.timestamp
+            if sign > 0:
+                features = present.action(event.user_id, slot, context, now, rng)
+            else:  # a 0 stands for its item alone
+                features = present.impression(event.user_id, slot, context, now)
         is_live = self.joiner.retracted(event) is None
         self._label(self.joiner.process([event], [features]))
         if not is_live:

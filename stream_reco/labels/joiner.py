@@ -117,7 +117,7 @@ class LabelJoiner:
         if event.event_id is not None and self._memory.seen(event.event_id):
             return False
         if type(event) is Action:
-            return self.weight(event) > 0 and self._find(event) is None
+            return self.sign(event) != 0 and self._find(event) is None
         return type(event) is Impression
 
     def process(self, events: Sequence[Event], features: Sequence[bytes | None] | None = None) -> list[Example]:
@@ -217,7 +217,7 @@ class LabelJoiner:
         return True
 
     def weight(self, event: Action) -> float:
-        """The weight of an action; 0 where it is no positive."""
+        """The weight of a positive action; 0 where it is none."""
         return self._kinds.weight(event)
 
     def sign(self, event: Action) -> Sign:
@@ -229,7 +229,8 @@ class LabelJoiner:
         return retracted(self._memory, event)
 
     def _find(self, event: Action) -> PendingImpression | None:
-        return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)
+        life = self._kinds.window_ms(event.action) or 2 * self.window_ms
+        return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp, life)
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
@@ -247,11 +248,11 @@ class LabelJoiner:
 
     def _action(self, event: Action, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        weight = self.weight(event)
-        if weight <= 0:
+        weight = self._kinds.signed_weight(event)
+        if weight == 0:
             memory.keep_id(event.event_id, event.timestamp)
             return
-        action = action_of(event, memory.progress.seq, weight, features)
+        action = action_of(event, memory.progress.seq, weight, features, self._kinds.window_ms(event.action))
         if (retracted := memory.take_retraction(event.event_id)) is not None:
             action.retracted = retracted[0] if retracted[1] in (None, event.user_id) else None
         shown = self._find(event)

@@ -164,7 +164,7 @@ class DistributedLearner:
 
     def _features(self, example: Example, _: int) -> bytes:
         """`Inputs` of an example that came without: of its moment if that was kept, else of the present counts."""
-        unprompted = example.reason == "unprompted"
+        unprompted = example.reason == "unprompted" and example.label == 1
         if unprompted and (kept := self._snapshots.take(example)) is not None:
             return kept
         if unprompted:

@@ -387,9 +387,11 @@ def test_what_is_taken_back_was_never_counted(tmp_path: Path, *, restarts: bool,
     for event in first:
         learner.take_event(event)
     if restarts:
-        write_checkpoint(tmp_path / "one", learner.parts())
+        write_checkpoint(tmp_path / "one", 0, learner.parts())
+        restored = read_checkpoint(tmp_path / "one")
+        assert restored is not None
         learner = learner_of(PATIENT)
-        learner.restore(read_checkpoint(tmp_path / "one"))
+        learner.restore(restored.parts)
     for event in gone if early else retractions:
         learner.take_event(event)
     for event in BEFORE:

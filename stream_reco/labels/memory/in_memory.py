@@ -47,8 +47,8 @@ class InMemory:
             self.unsettled.calendar.push(shown.time + self.windows.presume_ms, PRESUMED, shown.seq, shown)
         self.unsettled.calendar.push(self.windows.deadline_of(shown), DEADLINE, shown.seq, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        return self.open.find(user_id, item_id, request_id, time, 2 * self.windows.window_ms)
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        return self.open.find(user_id, item_id, request_id, time, life)
 
     def changed(self, shown: PendingImpression) -> None:
         """The object is all there is."""

@@ -76,8 +76,8 @@ class OnDisk:
                 self._owe(shown)
                 self._unsettled.late(entry, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        return matching_impression(self._of_pair(user_id, item_id), request_id, time, 2 * self.windows.window_ms)
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        return matching_impression(self._of_pair(user_id, item_id), request_id, time, life)
 
     def changed(self, shown: PendingImpression) -> None:
         if shown.seq not in self._timeline.fresh:

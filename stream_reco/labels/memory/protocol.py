@@ -84,8 +84,8 @@ class Memory(Protocol):
         """Remember a new impression; it will fall due."""
         ...
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        """The impression that an action at `time` is about."""
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        """The impression that an action at `time` is about, at most `life` ms before it."""
         ...
 
     def changed(self, shown: PendingImpression) -> None:

@@ -49,7 +49,7 @@ class UnsettledActions:
 
     def waited_for(self, shown: PendingImpression, until: int) -> list[PendingAction]:
         """Take out the actions that waited for an impression and are not after `until` ms."""
-        taken = self.waiting.take(shown.user_id, shown.item_id, shown.request_id, until)
+        taken = self.waiting.take(shown, until)
         for action in taken:
             self._leave(action)
         return taken
