@@ -33,7 +33,7 @@ from tests.signals.reference_signals import (
 from tests.signals.reference_signals import windowed as expected_window
 
 START = 1_600_000_000_000
-ITEMS = [f"i{number}" for number in range(6)]
+ITEMS: list[str] = [f"i{number}" for number in range(6)]
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Told:
 def replay(actions: list[Action], span: int) -> ReferenceSignals:
     """What must be counted of actions in the order in which they came."""
     model, users = ReferenceSignals(10_000 * DAY, 10), dict[object, Told]()
-    for item in ITEMS:
-        model.admit(item)
+    for known in ITEMS:
+        model.admit(known)
     for arrival, one in enumerate(actions):
         told = users.setdefault(one.user_id, Told())
         like = [time for time, item, kind in told.counted if (item, kind) == (one.item_id, one.action)]
