@@ -61,7 +61,8 @@ def interests(settings: Settings, topics: Topics, stack: ExitStack) -> WorkerSpe
     vectors.wait(_VECTORS_SECONDS)
     users = RedisUsers(link, redis.prefix, redis.user_days)
     future_ms = round(settings.serve.future_seconds * 1000)
-    arguments = (settings.signals, settings.interests), future_ms, vectors, users, settings.kafka.session_seconds
+    rooms = settings.labels, settings.signals, settings.interests
+    arguments = rooms, future_ms, vectors, users, settings.kafka.session_seconds
     return WorkerSpec(
         "interests", topics.events.name, topics.interests_state.name, partial(InterestsProcessor, *arguments)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,7 +56,9 @@ class KnownUser(msgspec.Struct, frozen=True):
 
     user_id: Id
     history: list[HistoryEntry]
-    """Newest first."""
+    """Positive actions, newest first."""
+    disliked: list[HistoryEntry]
+    """Negative actions, newest first: their items are not shown to the user."""
     interests: list[Interest]
     impressions: list[AwaitedLabel]
     row: list[float]
@@ -84,7 +86,7 @@ def learner_of(folder: Path, settings: Settings) -> Iterator[Learner]:
 def users_of(learner: Learner, user_id: Id | None = None) -> Iterator[bytes]:
     """A line for each user who has done or was shown anything, or for the one given, whoever that is."""
     state = learner.state
-    everybody = dict.fromkeys([*state.histories.users(), *state.exposures.users()])
+    everybody = dict.fromkeys([*state.histories.users(), *state.dislikes.users(), *state.exposures.users()])
     for one in everybody if user_id is None else [user_id]:
         yield _ENCODER.encode(_user(learner, one))
 
@@ -113,6 +115,7 @@ def _user(learner: Learner, user_id: Id) -> KnownUser:
     return KnownUser(
         user_id,
         list(_history(learner, user_id)),
+        list(_named(learner, ((slot, time) for time, slot in learner.state.dislikes.actions(user_id)))),
         interests_in(learner.state.signals.catalogue, medoids),
         [
             AwaitedLabel(one.item_id, one.time, one.label, one.request_id, one.context)
@@ -132,11 +135,16 @@ def _passed_over(learner: Learner, user_id: Id) -> Iterator[PassedOver]:
 
 
 def _history(learner: Learner, user_id: Id) -> Iterator[HistoryEntry]:
-    histories, ids = learner.state.histories, learner.state.signals.catalogue.ids
+    histories = learner.state.histories
     row = histories.row_of(user_id)
-    if row < 0:
-        return
-    for slot, time in zip(*(array.tolist() for array in histories.whole(row, 0)), strict=True):
+    if row >= 0:
+        yield from _named(learner, zip(*(array.tolist() for array in histories.whole(row, 0)), strict=True))
+
+
+def _named(learner: Learner, actions: Iterable[tuple[int, int]]) -> Iterator[HistoryEntry]:
+    """Entries of item slots and times (ms), by the items' ids."""
+    ids = learner.state.signals.catalogue.ids
+    for slot, time in actions:
         item_id = None if slot == NO_ITEM else ids[slot]
         if item_id is not None:
             yield HistoryEntry(item_id, time)

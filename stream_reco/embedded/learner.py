@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.config import Settings
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_pending
 from stream_reco.learner.example_queue import ExampleQueue
@@ -139,34 +139,67 @@ class Learner:
             self._act(event, rng)
         elif isinstance(event, Impression):
             self._show(event)
+        elif isinstance(event, Retraction):
+            self._retract(event)
         else:
             if isinstance(event, ItemEvent):
                 self.state.describe(event)
             self._label(self.joiner.process([event]))
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:
+        sign = self.joiner.sign(event)
+        if sign == 0:
+            self._label(self.joiner.process([event]))
+            return
         slot, context = self.state.admit(event)
         features = None
         if self.joiner.expects_features(event):
-            features = self.state.present.action(event.user_id, slot, context, event.timestamp, rng)
+            present, now = self.state.present, event.timestamp
+            if sign > 0:
+                features = present.action(event.user_id, slot, context, now, rng)
+            else:  # a 0 stands for its item alone
+                features = present.impression(event.user_id, slot, context, now)
+        is_live = self.joiner.retracted(event) is None
         self._label(self.joiner.process([event], [features]))
-        if self.joiner.weight(event) > 0:
-            self.state.count(event, slot, context)
+        if not is_live:
+            return
+        if sign < 0:
+            with self.state.lock:
+                self.state.dislike(event, slot)
+            return
+        counted = self.state.count(event, slot, context)
         with self.state.lock:
-            row, whole = self.state.remember(event.user_id, slot, event.timestamp)
+            row, whole = self.state.remember(event, slot, counted=counted)
             self._cluster(event.user_id, row, event.timestamp, whole=whole)
+
+    def _retract(self, event: Retraction) -> None:
+        action = self.joiner.retracted(event)
+        self._label(self.joiner.process([event]))
+        if action is None:
+            return
+        with self.state.lock:
+            if self.joiner.sign(action) < 0:
+                self.state.withdraw_dislike(action)
+            elif self.joiner.sign(action) > 0:
+                self.state.withdraw(action)
+                row = self.state.histories.row_of(action.user_id)
+                self._cluster_all(action.user_id, row, self.state.stream_time)
 
     def _cluster(self, user_id: Id, row: int, now: int, *, whole: bool) -> None:
         """Update a user's interests; the whole history is clustered once a day, at the day's first action."""
-        histories, item_keys = self.state.histories, self.state.signals.catalogue.keys
+        histories = self.state.histories
         if whole and histories.counts[row] > 1:
-            slots, times = histories.whole(row, now, self.state.active_time)
-            keys = item_keys[slots]
-            self.interests.recluster_all(user_id, keys, times, self._vectors(keys), now)
+            self._cluster_all(user_id, row, now)
             return
         known = histories.items[row] >= 0
-        keys = item_keys[histories.items[row][known]]
+        keys = self.state.signals.catalogue.keys[histories.items[row][known]]
         self.interests.observe(user_id, keys, histories.times[row][known], self._vectors(keys), now, self._vectors)
+
+    def _cluster_all(self, user_id: Id, row: int, now: int) -> None:
+        """Cluster a user's whole history; of a negative row, after a retraction, nothing is left."""
+        slots, times = self.state.histories.whole(row, now, self.state.active_time)
+        keys = self.state.signals.catalogue.keys[slots]
+        self.interests.recluster_all(user_id, keys, times, self._vectors(keys), now)
 
     def _vectors(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32[n, vector_dim] of length 1, zeros for items that are not trained yet."""

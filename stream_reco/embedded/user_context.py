@@ -24,9 +24,9 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
         key = key_of(user_id, "user")
         with state.lock:
             histories, shown = state.histories, state.exposures.of(user_id)
-            row = histories.row_of(user_id)
+            row, disliked = histories.row_of(user_id), state.dislikes.of(user_id)
             if row < 0:
-                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, shown)
+                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, shown, disliked)
             return UserContext(
                 key,
                 histories.items[row].copy(),
@@ -34,6 +34,7 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
                 histories.seen(row),
                 learner.interests.sample(user_id, None, rng, now),
                 shown,
+                disliked,
             )
 
     return context_of

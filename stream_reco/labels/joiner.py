@@ -13,14 +13,15 @@ from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels.label import rules
 from stream_reco.labels.label.example import Example
+from stream_reco.labels.label.kinds import ActionKinds, KindSettings, Sign
 from stream_reco.labels.label.pending import PendingAction, PendingImpression, action_of, impression_of
 from stream_reco.labels.label.unprompted import taken_back, unprompted
-from stream_reco.labels.label.weights import Weights
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
-from stream_reco.labels.settings import DAY_MS, check_order, check_presumption, check_weights, check_window
+from stream_reco.labels.memory.retracted import retracted
+from stream_reco.labels.settings import DAY_MS, check_kind_windows, check_order, check_presumption, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
@@ -30,8 +31,8 @@ class LabelJoiner:
     `window_ms`: how long an impression waits for an action; its label may be reversed for as long again.
     `order`: what makes a response label earlier impressions ("group": group_id and time, "slate": request_id and
     position; None: nothing does). `lateness_ms`: how far behind the highest event time the watermark stays.
-    `action_weights`, `positive_from`, `value_units`: see `Weights`. Without `keep_unprompted_features` an unprompted
-    action is held, for as long as it can be retracted, without its features, and its retraction comes without.
+    `kinds`, `action_weights`, `positive_from`, `value_units`: see `ActionKinds`. Without `keep_unprompted_features` an
+    unprompted action is held, for as long as it can be retracted, without its features, and its retraction as well.
     `presume_ms`: an impression without a label for this time is presumed negative (reason `immediate`) until an action
     reverses that; None: never. `store`: keeps the state rather than the main memory, and is read at the start; changes
     are in it from `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store has.
@@ -48,13 +49,14 @@ class LabelJoiner:
         presume_ms: int | None = None,
         value_units: Mapping[str, float] | None = None,
         store: RocksStore | None = None,
+        kinds: Mapping[str, KindSettings] | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
         check_presumption(presume_ms, window_ms)
         check_order(order)
-        check_weights(action_weights or {}, positive_from or {}, value_units or {})
+        check_kind_windows(kinds or {}, window_ms)
         self.window_ms, self.order, self.lateness_ms, self.presume_ms = window_ms, order, lateness_ms, presume_ms
-        self._weights = Weights(dict(action_weights or {}), dict(positive_from or {}), dict(value_units or {}))
+        self._kinds = ActionKinds(kinds, action_weights, positive_from, value_units)
         self.keep_unprompted_features = keep_unprompted_features
         self.store = store
         windows = LabelWindows(window_ms, presume_ms)
@@ -115,7 +117,7 @@ class LabelJoiner:
         if event.event_id is not None and self._memory.seen(event.event_id):
             return False
         if type(event) is Action:
-            return self.weight(event) > 0 and self._find(event) is None
+            return self.sign(event) != 0 and self._find(event) is None
         return type(event) is Impression
 
     def process(self, events: Sequence[Event], features: Sequence[bytes | None] | None = None) -> list[Example]:
@@ -210,18 +212,25 @@ class LabelJoiner:
             progress.duplicates += 1
             return False
         progress.seq += 1
-        if event.timestamp > progress.stream_time:
-            progress.stream_time = event.timestamp
-        if event.timestamp < progress.advanced:
-            progress.late += 1
+        progress.stream_time = max(progress.stream_time, event.timestamp)
+        progress.late += event.timestamp < progress.advanced
         return True
 
     def weight(self, event: Action) -> float:
-        """The weight of an action; 0 where it is no positive."""
-        return self._weights.of(event)
+        """The weight of a positive action; 0 where it is none."""
+        return self._kinds.weight(event)
+
+    def sign(self, event: Action) -> Sign:
+        """1 for a positive action, -1 for a negative one, 0 for one that is ignored."""
+        return self._kinds.sign(event)
+
+    def retracted(self, event: Action | Retraction) -> Action | None:
+        """The action that a retraction takes back, or the given one if its retraction came first; before `process`."""
+        return retracted(self._memory, event)
 
     def _find(self, event: Action) -> PendingImpression | None:
-        return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp)
+        life = self._kinds.window_ms(event.action) or 2 * self.window_ms
+        return self._memory.find(event.user_id, event.item_id, event.request_id, event.timestamp, life)
 
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
@@ -239,11 +248,11 @@ class LabelJoiner:
 
     def _action(self, event: Action, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
-        weight = self.weight(event)
-        if weight <= 0:
+        weight = self._kinds.signed_weight(event)
+        if weight == 0:
             memory.keep_id(event.event_id, event.timestamp)
             return
-        action = action_of(event, memory.progress.seq, weight, features)
+        action = action_of(event, memory.progress.seq, weight, features, self._kinds.window_ms(event.action))
         if (retracted := memory.take_retraction(event.event_id)) is not None:
             action.retracted = retracted[0] if retracted[1] in (None, event.user_id) else None
         shown = self._find(event)
@@ -260,7 +269,7 @@ class LabelJoiner:
         place = place_of(shown, self.order)
         for action in actions:
             action.dropped = True
-            action.context = action.features = None  # the example takes those of the impression
+            action.features = None  # the example takes those of the impression, as its context
             if action.retracted is not None and action.retracted > end:
                 action.retracted = None
             memory.attribute(action, shown)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stream_reco.labels.label.weights import Weights
+from stream_reco.labels.label.kinds import ActionKinds, KindSettings, check_kinds
 
 DAY_MS = 86_400_000
 _LONGEST_MS = 100 * 365 * DAY_MS
@@ -31,6 +30,8 @@ class LabelSettings:
     """How long the policy `immediate` waits for an action; the lateness comes on top."""
     negative_rate: float = 1.0
     """The share of negatives among impressions that is learned from; predictions are corrected for it."""
+    kinds: Mapping[str, KindSettings] = field(default_factory=dict)
+    """What a kind of action says: its sign, weight and window. It goes before `action_weights` and `positive_from`."""
     action_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each kind of action; 0 ignores the kind, one that is not named weighs 1."""
     positive_from: Mapping[str, float] = field(default_factory=dict)
@@ -44,7 +45,8 @@ class LabelSettings:
         check_order(self.order if self.order != "none" else None)
         check_presumption(self.wait_seconds * 1000, self.window_days * DAY_MS)
         check_rate(self.negative_rate)
-        check_weights(self.action_weights, self.positive_from, self.value_units)
+        check_kind_windows(self.kinds, self.window_days * DAY_MS)
+        check_kinds(self.action_weights, self.positive_from, self.value_units)
 
     def of_joiner(self) -> dict[str, Any]:
         """The arguments of a `LabelJoiner` as the loop has it: without features of what it may only take back."""
@@ -57,12 +59,13 @@ class LabelSettings:
             "value_units": self.value_units,
             "presume_ms": self.presume_ms,
             "keep_unprompted_features": False,
+            "kinds": self.kinds,
         }
 
     @property
-    def weights(self) -> Weights:
-        """What each action weighs."""
-        return Weights(self.action_weights, self.positive_from, self.value_units)
+    def action_kinds(self) -> ActionKinds:
+        """Sign and weight of each action."""
+        return ActionKinds(self.kinds, self.action_weights, self.positive_from, self.value_units)
 
     @property
     def window_ms(self) -> int:
@@ -128,21 +131,12 @@ def check_order(order: str | None) -> None:
         raise ValueError(f"the order of labels is {order!r}: it must be 'group', 'slate' or none at all")
 
 
-def check_weights(
-    action_weights: Mapping[str, float], positive_from: Mapping[str, float], value_units: Mapping[str, float]
-) -> None:
-    """Raise ValueError unless weights are finite and not negative, thresholds finite, and units positive."""
-    for kind, weight in action_weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
+def check_kind_windows(kinds: Mapping[str, KindSettings], window_ms: float) -> None:
+    """Raise ValueError unless each kind's window is at most that of labels."""
+    for kind, settings in kinds.items():
+        days = settings.window_days
+        if days is not None and days * DAY_MS > window_ms:
             raise ValueError(
-                f"the weight of {kind!r} is {weight}: it must be finite and at least 0; 0 ignores the kind"
-            )
-    for kind, least in positive_from.items():
-        if not math.isfinite(least):
-            raise ValueError(f"{kind!r} is positive from {least}: it must be finite; leave it out to take every value")
-    for kind, unit in value_units.items():
-        if not (math.isfinite(unit) and unit > 0):
-            raise ValueError(
-                f"{kind!r} counts once for a value of {unit}: it must be finite and above 0; leave it out if the value"
-                " is of no matter"
+                f"the window of {kind!r} is {days} days, and that of labels {window_ms / DAY_MS:g}: impressions are"
+                " over by then; raise labels.window_days, or leave the kind's window out"
             )

@@ -14,6 +14,7 @@ from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
+from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import SignalSettings
@@ -67,6 +68,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
     return {
         "signals": state.signals.state(),
         "histories": state.histories.state(),
+        "dislikes": state.dislikes.state(),
         "exposures": state.exposures.state(),
         "trainer": queue.trainer.state(),
         "tables": tables,
@@ -96,6 +98,7 @@ def restore(
     state.connect(
         Signals.from_state(settings, arrays(parts["signals"])),
         Histories.from_state(settings, arrays(parts["histories"])),
+        _dislikes_from(settings, parts),
         # Checkpoints up to version 0.2.0 do not have them.
         Exposures.from_state(settings, arrays(parts["exposures"])) if "exposures" in parts else Exposures(settings),
     )
@@ -104,6 +107,12 @@ def restore(
     # Not mapped: a checkpoint may lie on a disk of the network, where the leader may remove it.
     tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in queue.trainer.tables}
     queue.trainer.restore(arrays(parts["trainer"]), tables)
+
+
+def _dislikes_from(settings: SignalSettings, parts: Mapping[str, RestoredPart]) -> Dislikes:
+    """The dislikes of a checkpoint; those up to version 0.2.0 have none."""
+    length = settings.disliked_length
+    return Dislikes.from_state(length, arrays(parts["dislikes"])) if "dislikes" in parts else Dislikes(length)
 
 
 def _table_file(folder: Path, name: str) -> Path:

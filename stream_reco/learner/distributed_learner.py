@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 
 from stream_reco import metrics
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.learner import checkpoint_parts
 from stream_reco.learner.event_deduplication import HashedEventDeduplicator
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.feature_snapshots import FeatureSnapshots
 from stream_reco.learner.positional_rng import PositionalRng
+from stream_reco.learner.retractable_actions import RetractableActions
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
@@ -53,9 +54,10 @@ class DistributedLearner:
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
-        self._weights = labels.weights
+        self._kinds = labels.action_kinds
         self._snapshots = FeatureSnapshots()
         self._deduplicator = HashedEventDeduplicator()
+        self._retractable = RetractableActions(labels.window_ms, labels.lateness_ms)
         self._rng = PositionalRng(training.seed)
 
     @property
@@ -77,8 +79,11 @@ class DistributedLearner:
             metrics.EVENTS_LATE.inc()
         if self.state.pass_time(event.timestamp):
             self.queue.trainer.evict(self.state.stream_time)
+        self._retractable.expire(self.state.stream_time)
         if isinstance(event, Action):
             self._act(event, rng)
+        elif isinstance(event, Retraction):
+            self._retract(event)
         elif isinstance(event, Impression):
             self._impressions += 1
             slot, _ = self.state.admit(event)
@@ -116,6 +121,7 @@ class DistributedLearner:
             self.queue.forget_user(user_id)
             self.state.forget(user_id)
             self._snapshots.forget_user(user_id)
+            self._retractable.forget_user(user_id)
 
     def finish(self) -> None:
         """Learn from all that is held, as at the end of a log."""
@@ -123,15 +129,34 @@ class DistributedLearner:
         self.queue.flush()
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:
+        sign = self._kinds.sign(event)
+        if sign == 0:
+            return
         slot, context = self.state.admit(event)
-        if self._weights.of(event) > 0:
-            if self._may_be_unprompted(event) and self._snapshots.wants(event):
-                now = event.timestamp
-                self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
-            self._snapshots.came(event)
-            self.state.count(event, slot, context)
+        is_live = self._retractable.add(event)
+        if sign < 0:
+            if is_live:
+                with self.state.lock:
+                    self.state.dislike(event, slot)
+            return
+        if self._may_be_unprompted(event) and self._snapshots.wants(event):
+            now = event.timestamp
+            self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
+        self._snapshots.came(event)
+        if is_live:
+            counted = self.state.count(event, slot, context)
+            with self.state.lock:
+                self.state.remember(event, slot, counted=counted)
+
+    def _retract(self, event: Retraction) -> None:
+        action = self._retractable.take(event)
+        if action is None:
+            return
         with self.state.lock:
-            self.state.remember(event.user_id, slot, event.timestamp)
+            if self._kinds.sign(action) < 0:
+                self.state.withdraw_dislike(action)
+            else:
+                self.state.withdraw(action)
 
     def _may_be_unprompted(self, event: Action) -> bool:
         # Where there are impressions, an action that names a request nearly always has one.
@@ -139,7 +164,7 @@ class DistributedLearner:
 
     def _features(self, example: Example, _: int) -> bytes:
         """`Inputs` of an example that came without: of its moment if that was kept, else of the present counts."""
-        unprompted = example.reason == "unprompted"
+        unprompted = example.reason == "unprompted" and example.label == 1
         if unprompted and (kept := self._snapshots.take(example)) is not None:
             return kept
         if unprompted:
@@ -164,6 +189,7 @@ class DistributedLearner:
             "progress": msgspec.msgpack.encode(whole),
             "moments": self._snapshots.state(),
             "seen": self._deduplicator.state(),
+            "retractable": self._retractable.state(),
             **checkpoint_parts.parts_of(self.state, self.queue),
         }
 
@@ -174,3 +200,5 @@ class DistributedLearner:
         self.labelled_until, self._impressions = progress.labelled_until, progress.impressions
         self._snapshots.recall(checkpoint_parts.raw(parts["moments"]))
         self._deduplicator = HashedEventDeduplicator.from_state(checkpoint_parts.arrays(parts["seen"]))
+        if "retractable" in parts:  # not up to version 0.2.0
+            self._retractable.recall(checkpoint_parts.raw(parts["retractable"]))

@@ -9,12 +9,15 @@ from stream_reco.events import Action, Id, Impression, ItemEvent
 from stream_reco.model.spec import Need
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.context import Context, ContextValue
+from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.feature_builder import FeatureBuilder
+from stream_reco.signals.voices import number_of_kind
+from stream_reco.signals.withdrawal import Withdrawn, recent_before, withdraw
+from stream_reco.train.feature_builder import NOBODY_RECENT, NOBODY_TIMES, FeatureBuilder
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
@@ -33,12 +36,12 @@ class StreamState:
         self.day = -1
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
-        self._training, self._needs = training, needs
-        self.connect(Signals(signals), Histories(signals), Exposures(signals))
+        self._training, self._needs, self._settings = training, needs, signals
+        self.connect(Signals(signals), Histories(signals), Dislikes(signals.disliked_length), Exposures(signals))
 
-    def connect(self, signals: Signals, histories: Histories, exposures: Exposures) -> None:
-        """Take signals, histories and exposures over from a checkpoint."""
-        self.signals, self.histories, self.exposures = signals, histories, exposures
+    def connect(self, signals: Signals, histories: Histories, dislikes: Dislikes, exposures: Exposures) -> None:
+        """Take signals and what is known of users over from a checkpoint."""
+        self.signals, self.histories, self.dislikes, self.exposures = signals, histories, dislikes, exposures
         sampler = NegativeSampler(self._training)
         self.present = FeatureBuilder(signals, histories, sampler, self._needs, exposures)
 
@@ -55,11 +58,14 @@ class StreamState:
         self.day = self.stream_time // DAY_MS
         with self.lock:
             self.histories.evict(self.stream_time, self.active_time)
+            idle_since = self.active_time.earliest(self.stream_time, int(self._settings.user_idle_days * DAY_MS))
+            self.dislikes.evict(idle_since, lambda user_id: self.histories.row_of(user_id) >= 0)
             self.exposures.evict(self.stream_time, self.active_time)
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
-            free = self.signals.evict(self.stream_time, self.active_time)
-            self.histories.forget_items(free)
-            self.exposures.forget_items(free)
+            freed = self.signals.evict(self.stream_time, self.active_time)
+            self.histories.forget_items(freed)
+            self.dislikes.forget_items(freed)
+            self.exposures.forget_items(freed)
         return True
 
     def turn_back(self, time: int) -> tuple[int, int]:
@@ -67,6 +73,7 @@ class StreamState:
         self.stream_time, self.day = time, time // DAY_MS
         self.active_time.turn_back(time)
         self.exposures.turn_back(time)
+        self.dislikes.turn_back(time)
         return self.signals.turn_back(time), self.histories.turn_back(time)
 
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
@@ -79,21 +86,52 @@ class StreamState:
         slot = self.signals.admit(item_id)
         return slot, self.signals.coder.encode(context, now)
 
-    def count(self, event: Action, slot: int, context: Context) -> None:
-        """Count a positive action; `remember` comes after it."""
-        recent, times = self.present.recent(self.histories.row_of(event.user_id))
-        self.signals.act(slot, recent, times, context, event.timestamp)
+    def count(self, event: Action, slot: int, context: Context) -> bool:
+        """Count a positive action, unless its user was heard on that already; `remember` comes after it.
 
-    def remember(self, user_id: Id, slot: int, now: int) -> tuple[int, bool]:
-        """Add an action at `now` (ms) to its user's history; the user's row, and whether it is the first of a day.
+        Returns whether it was counted.
+        """
+        histories, kind = self.histories, number_of_kind(event.action)
+        row = histories.row_of(event.user_id)
+        if histories.is_heard(row, slot, kind, event.timestamp):
+            return False
+        recent, times = recent_before(histories.newest(row), self._settings.once_ms)
+        self.signals.act(slot, recent, times, context, event.timestamp)
+        return True
+
+    def remember(self, event: Action, slot: int, *, counted: bool) -> tuple[int, bool]:
+        """Add a positive action to its user's history; the user's row, and whether it is the first of a day.
 
         The caller holds `lock`.
         """
+        user_id, now = event.user_id, event.timestamp
         row = self.histories.row_of(user_id)
         last = int(self.histories.last[row]) if row >= 0 else 0
-        row = self.histories.add(user_id, slot, now)
+        row = self.histories.add(user_id, slot, now, number_of_kind(event.action), silent=not counted)
         self.exposures.acted(user_id, slot)
         return row, now // DAY_MS > last // DAY_MS
+
+    def dislike(self, event: Action, slot: int) -> None:
+        """Remember a negative action: its item leaves the user's slates. The caller holds `lock`."""
+        self.dislikes.add(event.user_id, slot, event.timestamp)
+
+    def withdraw(self, event: Action) -> None:
+        """Take a positive action that was counted and remembered out again; the caller holds `lock`.
+
+        Where the history does not have it any more, the counts lose it all the same, but for what it was paired with.
+        """
+        slot = self.signals.catalogue.slot_of(event.item_id)
+        if slot < 0:
+            return
+        now, context = event.timestamp, self.signals.coder.encode(event.context, event.timestamp)
+        action, span = Withdrawn(slot, number_of_kind(event.action), now), self._settings.once_ms
+        if not withdraw(self.signals, self.histories, event.user_id, action, context, span):
+            self.signals.take_back(slot, NOBODY_RECENT, NOBODY_TIMES, context, now)
+
+    def withdraw_dislike(self, event: Action) -> None:
+        """Take a negative action back: its item may be shown again. The caller holds `lock`."""
+        slot = self.signals.catalogue.slot_of(event.item_id)
+        self.dislikes.take_back(event.user_id, slot, event.timestamp)
 
     def show(self, user_id: Id, slot: int, now: int) -> None:
         """Count an impression at `now` (ms), for the user too unless an action on the item came in between."""
@@ -103,8 +141,9 @@ class StreamState:
                 self.exposures.add(user_id, slot, now)
 
     def forget(self, user_id: Id) -> None:
-        """Delete a user; the caller holds `lock`."""
+        """Delete what is known of a user; the caller holds `lock`."""
         self.histories.forget(user_id)
+        self.dislikes.forget(user_id)
         self.exposures.forget(user_id)
 
     def describe(self, event: ItemEvent) -> None:

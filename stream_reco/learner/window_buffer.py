@@ -14,6 +14,9 @@ from stream_reco.events import Id
 from stream_reco.labels import Example
 from stream_reco.labels.label.example import ShownKey
 
+_BEFORE_THE_END = ("action", "negative_action", "responded_later")
+"""First labels that come before the window is over."""
+
 
 class WindowBuffer:
     """Holds the label of an impression as it changes, from its first one to the end of the window."""
@@ -36,7 +39,7 @@ class WindowBuffer:
             self._held[key] = _plain(example, weight)
             return True
         deadline = example.event_time + self._window_ms
-        if example.reason != "action" or deadline < self._released:
+        if example.reason not in _BEFORE_THE_END or deadline < self._released:
             return False
         self._held[key] = _plain(example, example.weight)
         heappush(self._due, (deadline, self._order, key))

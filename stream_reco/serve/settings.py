@@ -64,7 +64,9 @@ class SlateSettings:
     """How ranked candidates become a slate."""
 
     keep_seen: bool = False
-    """Whether items that the user has acted on stay in."""
+    """Whether items that the user has taken a positive action on stay in; those of a negative action never do."""
+    dislike_penalty: Share = 0.5
+    """Share of its score that an item just like one that the user dislikes loses in the order of a slate."""
     diversity: Share = 0.0
     """Weight of being unlike what is above, against the score (1 − λ of MMR); 0 ranks by score alone."""
     near_duplicate: Share = 1.0

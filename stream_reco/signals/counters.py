@@ -89,6 +89,25 @@ def count_action(counters: Counters, slot: int, now: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def uncount_action(counters: Counters, slot: int, now: int) -> None:
+    """Take out what `count_action` at the same `now` (ms) added, as far as it has not decayed; nothing falls below 0.
+
+    Stamp and time of the earliest event stay: other events may have moved them.
+    """
+    late = counters.stamps[slot] - now
+    for kind in range(_ACTIONS):
+        weight = np.exp2(-max(late, 0) * DECAY_RATES[kind])
+        counters.decayed[slot, kind] = max(counters.decayed[slot, kind] - weight, 0.0)
+    for window in range(WINDOW_SPANS.shape[0]):
+        behind = counters.buckets[slot, window] - now // WINDOW_SPANS[window]
+        if behind == 0:
+            counters.current[slot, window] = max(counters.current[slot, window] - np.float32(1.0), np.float32(0.0))
+        elif behind == 1:
+            counters.previous[slot, window] = max(counters.previous[slot, window] - np.float32(1.0), np.float32(0.0))
+    counters.totals[slot] = max(counters.totals[slot] - 1, 0)
+
+
+@njit(cache=True, nogil=True)
 def count_shown(counters: Counters, slot: int, now: int) -> None:
     """Count one impression of a slot at `now` (ms)."""
     roll(counters, slot, now)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from stream_reco.signals.growing import grown
 
 EMPTY = np.int32(-1)
+_ROUNDING = 1e-4
+"""Share of a weight that was taken out below which what is left is rounding: float32 holds 24 bits of each sum."""
 
 
 class Lists(NamedTuple):
@@ -75,6 +77,37 @@ def add_weight(lists: Lists, row: int, key: int, amount: float, now: int) -> Non
     for kind in range(kinds):
         scale = np.exp2(elapsed * lists.rates[kind]) if elapsed != 0 else 1.0
         lists.weights[row, at, kind] += np.float32(amount * scale)
+
+
+@njit(cache=True, nogil=True)
+def take_weight(lists: Lists, row: int, key: int, amount: float, now: int) -> None:
+    """Take out what `add_weight` with the same amount and `now` (ms) added, where the key has not made room since.
+
+    A key of which nothing is left leaves the row; the order of the others stays.
+    """
+    width, kinds = lists.keys.shape[1], lists.rates.shape[0]
+    at = 0
+    while at < width and lists.keys[row, at] != key:
+        if lists.keys[row, at] == EMPTY:
+            return
+        at += 1
+    if at == width:
+        return
+    elapsed = now - lists.stamps[row]
+    for kind in range(kinds):
+        taken = np.float32(amount * np.exp2(elapsed * lists.rates[kind]))
+        left = lists.weights[row, at, kind] - taken
+        lists.weights[row, at, kind] = left if left > taken * _ROUNDING else np.float32(0.0)
+    if lists.weights[row, at, kinds - 1] > 0.0:
+        return
+    while at + 1 < width and lists.keys[row, at + 1] != EMPTY:
+        lists.keys[row, at] = lists.keys[row, at + 1]
+        for kind in range(kinds):
+            lists.weights[row, at, kind] = lists.weights[row, at + 1, kind]
+        at += 1
+    lists.keys[row, at] = EMPTY
+    for kind in range(kinds):
+        lists.weights[row, at, kind] = np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
 from numba import njit
@@ -12,13 +14,24 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.older import Older
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
+from stream_reco.signals.voices import is_heard, voice_of
 
 NO_ITEM = -1
-_ROW_ARRAYS = ("items", "times", "counts", "last")
+_ROW_ARRAYS = ("items", "times", "voices", "counts", "last")
+_NO_SLOTS = np.empty(0, dtype=np.int32)
+_NO_TIMES = np.empty(0, dtype=np.int64)
 
 
 @njit(cache=True, nogil=True)
-def _push(items: NDArray[np.int32], times: NDArray[np.int64], user: int, slot: int, now: int) -> None:
+def _push(
+    items: NDArray[np.int32],
+    times: NDArray[np.int64],
+    voices: NDArray[np.int64],
+    user: int,
+    slot: int,
+    now: int,
+    voice: int,
+) -> None:
     """Insert an action into a user's row, newest first; a late one goes where its time belongs."""
     place = 0
     while place < RECENT and items[user, place] != NO_ITEM and times[user, place] > now:
@@ -28,8 +41,28 @@ def _push(items: NDArray[np.int32], times: NDArray[np.int64], user: int, slot: i
     for older in range(RECENT - 1, place, -1):
         items[user, older] = items[user, older - 1]
         times[user, older] = times[user, older - 1]
+        voices[user, older] = voices[user, older - 1]
     items[user, place] = slot
     times[user, place] = now
+    voices[user, place] = voice
+
+
+class RememberedActions(NamedTuple):
+    """Actions of one user, newest first."""
+
+    slots: NDArray[np.int32]
+    """int32[n]: item slots."""
+    times: NDArray[np.int64]
+    """int64[n], ms."""
+    voices: NDArray[np.int64]
+    """int64[n], see `signals.voices`."""
+
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.int64] | slice) -> RememberedActions:
+        """Those that a mask, indices or a slice choose."""
+        return RememberedActions(self.slots[keep], self.times[keep], self.voices[keep])
+
+
+_NOTHING = RememberedActions(_NO_SLOTS, _NO_TIMES, _NO_TIMES)
 
 
 class Histories:
@@ -37,12 +70,14 @@ class Histories:
 
     `items` int32[users, RECENT] of item slots (−1 where there is none), `times` int64[users, RECENT] in ms. What
     falls off the end of a row is kept apart, up to the settings' length, for "seen" and for the daily clustering.
+    `voices` int64[users, RECENT] say how each was counted (`signals.voices`).
     """
 
     def __init__(self, settings: SignalSettings) -> None:
         self._settings = settings
         self.items = np.full((1024, RECENT), NO_ITEM, dtype=np.int32)
         self.times = np.zeros((1024, RECENT), dtype=np.int64)
+        self.voices = np.zeros((1024, RECENT), dtype=np.int64)
         self.counts = np.zeros(1024, dtype=np.int32)
         """int32[users]: actions ever."""
         self.last = np.zeros(1024, dtype=np.int64)
@@ -61,27 +96,46 @@ class Histories:
         """The user's row, −1 for an unknown user."""
         return self._rows.get(user_id, -1)
 
-    def add(self, user_id: Id, slot: int, now: int) -> int:
-        """Remember an action on an item slot at `now` (ms); returns the user's row."""
+    def is_heard(self, row: int, slot: int, kind: int, now: int) -> bool:
+        """Whether an action of this kind at `now` (ms) adds nothing to the counts: the user was heard within the span.
+
+        Of a negative row: not.
+        """
+        span = self._settings.once_ms
+        if row < 0 or not span:
+            return False
+        action, items, times = (slot, kind, now), self.items[row], self.times[row]
+        if is_heard(items, times, self.voices[row], action, span):
+            return True
+        if items[RECENT - 1] == NO_ITEM or times[RECENT - 1] <= now - span:
+            return False
+        return bool(is_heard(*self._older.of(row), action, span))
+
+    def add(self, user_id: Id, slot: int, now: int, kind: int = 0, *, silent: bool = False) -> int:
+        """Remember an action on an item slot at `now` (ms); returns the user's row.
+
+        `kind`: as `number_of_kind` gives it; `silent`: it was not counted.
+        """
         row = self._rows.get(user_id, -1)
         if row < 0:
             row = self._new_row(user_id)
         self.counts[row] += 1
         self.last[row] = max(self.last[row], now)
+        voice = voice_of(int(self.counts[row]), kind, silent=silent)
         oldest = int(self.items[row, RECENT - 1])
         if oldest != NO_ITEM:
             time = int(self.times[row, RECENT - 1])
             if now < time:
-                self._older.keep(row, slot, now)
+                self._older.keep(row, slot, now, voice)
                 return row
-            self._older.keep(row, oldest, time)
-        _push(self.items, self.times, row, slot, now)
+            self._older.keep(row, oldest, time, int(self.voices[row, RECENT - 1]))
+        _push(self.items, self.times, self.voices, row, slot, now, voice)
         return row
 
     def seen(self, row: int) -> NDArray[np.int32]:
         """int32[n]: slots of all remembered actions, newest first, as a copy; of a negative row: none."""
         if row < 0:
-            return np.empty(0, dtype=np.int32)
+            return _NO_SLOTS
         recent = self.items[row]
         return np.concatenate([recent[recent != NO_ITEM], self._older.of(row)[0]])
 
@@ -92,7 +146,7 @@ class Histories:
 
         `active` as for `evict`.
         """
-        slots, times = self._all(row)
+        slots, times, _ = self.all(row)
         young = times >= self._horizon(now, active or ActiveTime())
         return slots[young], times[young]
 
@@ -101,30 +155,57 @@ class Histories:
 
         Of a negative row: none.
         """
-        if row < 0:
-            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64)
-        slots, times = self._all(row)
+        slots, times, _ = self.all(row)
         earlier = times < now
         return slots[earlier], times[earlier]
 
     def has(self, row: int, slot: int, now: int) -> bool:
         """Whether an action on an item slot at exactly `now` (ms) is remembered; of a negative row: not."""
-        if row < 0:
-            return False
-        slots, times = self._all(row)
+        slots, times, _ = self.all(row)
         return bool(((slots == slot) & (times == now)).any())
 
     def acted_since(self, row: int, slot: int, time: int) -> bool:
         """Whether an action on an item slot at `time` (ms) or later is remembered; of a negative row: not."""
         if row < 0 or self.last[row] < time:
             return False
-        slots, times = self._all(row)
-        return bool(((slots == slot) & (times >= time)).any())
+        known = self.all(row)
+        return bool(((known.slots == slot) & (known.times >= time)).any())
 
-    def _all(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        known = self.items[row] != NO_ITEM
-        slots, times = self._older.of(row)
-        return np.concatenate([self.items[row][known], slots]), np.concatenate([self.times[row][known], times])
+    def all(self, row: int) -> RememberedActions:
+        """All remembered actions, as copies; of a negative row none."""
+        if row < 0:
+            return _NOTHING
+        newest, older = self.newest(row), RememberedActions(*self._older.of(row))
+        return RememberedActions(
+            np.concatenate([newest.slots, older.slots]),
+            np.concatenate([newest.times, older.times]),
+            np.concatenate([newest.voices, older.voices]),
+        )
+
+    def newest(self, row: int) -> RememberedActions:
+        """Up to RECENT of them, as copies; of a negative row none."""
+        if row < 0:
+            return _NOTHING
+        newest = RememberedActions(self.items[row], self.times[row], self.voices[row])
+        return newest.where(newest.slots != NO_ITEM)
+
+    def replace(self, user_id: Id, actions: RememberedActions) -> None:
+        """Have these actions in place of those that are remembered of a known user; without any the user leaves."""
+        if not len(actions.slots):
+            self.forget(user_id)
+            return
+        row = self._rows[user_id]
+        self._put(row, actions)
+        self.last[row] = actions.times[0]
+
+    def _put(self, row: int, actions: RememberedActions) -> None:
+        newest, older = actions.where(slice(RECENT)), actions.where(slice(RECENT, None))
+        count = len(newest.slots)
+        self.items[row, :count], self.items[row, count:] = newest.slots, NO_ITEM
+        self.times[row, :count], self.times[row, count:] = newest.times, 0
+        self.voices[row, :count], self.voices[row, count:] = newest.voices, 0
+        slots, times, voices = (column[::-1].tolist() for column in older)
+        self._older.replace(row, slots, times, voices)
 
     def users(self) -> list[Id]:
         """All live users, in the order of their rows."""
@@ -138,6 +219,7 @@ class Histories:
         self._older.forget(row)
         self.items[row] = NO_ITEM
         self.times[row] = 0
+        self.voices[row] = 0
         self.counts[row] = 0
         self.last[row] = 0
         self._ids[row] = None
@@ -159,6 +241,7 @@ class Histories:
         stale = (self.times[:rows] < horizon) & (self.items[:rows] != NO_ITEM)
         self.items[:rows][stale] = NO_ITEM
         self.times[:rows][stale] = 0
+        self.voices[:rows][stale] = 0
         self._older.forget_before(horizon)
         return gone
 
@@ -177,21 +260,10 @@ class Histories:
             return
         gone = np.zeros(max(int(slots.max()), int(rows.max()), self._older.highest()) + 1, dtype=np.bool_)
         gone[slots] = True
-        self._older.forget_items(gone)
-        for row in np.flatnonzero((gone[np.maximum(rows, 0)] & (rows != NO_ITEM)).any(axis=1)).tolist():
-            self._without(row, gone)
-
-    def _without(self, row: int, gone: NDArray[np.bool_]) -> None:
-        """Close the gaps that the items leave in a row, and fill its end with older actions."""
-        known = self.items[row] != NO_ITEM
-        left = known & ~gone[np.maximum(self.items[row], 0)]
-        kept = list(zip(self.items[row][left].tolist(), self.times[row][left].tolist(), strict=True))
-        while len(kept) < RECENT and (action := self._older.pop(row)) is not None:
-            kept.append(action)
-        self.items[row] = NO_ITEM
-        self.times[row] = 0
-        for place, (slot, time) in enumerate(kept):
-            self.items[row, place], self.times[row, place] = slot, time
+        recent = np.flatnonzero((gone[np.maximum(rows, 0)] & (rows != NO_ITEM)).any(axis=1)).tolist()
+        for row in sorted({*recent, *self._older.rows_with(gone)}):
+            actions = self.all(row)
+            self._put(row, actions.where(~gone[actions.slots]))
 
     def _horizon(self, now: int, active: ActiveTime) -> int:
         return active.earliest(now, int(self._settings.history_days * DAY_MS))
@@ -211,6 +283,7 @@ class Histories:
     def _grow(self, capacity: int) -> None:
         self.items = grown(self.items, capacity, NO_ITEM)
         self.times = grown(self.times, capacity, 0)
+        self.voices = grown(self.voices, capacity, 0)
         self.counts = grown(self.counts, capacity, 0)
         self.last = grown(self.last, capacity, 0)
 
@@ -233,6 +306,8 @@ class Histories:
         )
         rows = len(histories._ids)
         histories._grow(capacity_for(rows, 1024))
+        # Up to version 0.2.0 there were no voices.
+        parts = {"voices": np.zeros((rows, RECENT), dtype=np.int64), **parts}
         for name in _ROW_ARRAYS:
             getattr(histories, name)[:rows] = parts[name]
         histories._rows = {user_id: row for row, user_id in enumerate(histories._ids) if user_id is not None}

@@ -1,4 +1,4 @@
-"""What one action changes in the signals, in one kernel."""
+"""What one action changes in the signals, in one kernel, and what its retraction changes back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.signals.counters import Counters, count_action
-from stream_reco.signals.decayed_lists import Lists, add_weight
+from stream_reco.signals.counters import Counters, count_action, uncount_action
+from stream_reco.signals.decayed_lists import Lists, add_weight, take_weight
 from stream_reco.signals.settings import DAY_MS, HOUR_MS
 
 PAIRED_ITEMS = 5
 """An action is paired with this many of the user's newest other items."""
-_PAIRED_WITHIN_MS = 12 * HOUR_MS
+PAIRED_WITHIN_MS = 12 * HOUR_MS
 """Two actions of a user that lie further apart than this (ms) are no co-visit."""
 _BACKWARD = 0.5
 """Weight of a co-visit against the order in which it happened; with the order it is 1."""
@@ -86,6 +86,13 @@ def add_to_tally(tally: DecayedTotals, place: int, now: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def take_from_tally(tally: DecayedTotals, place: int, now: int) -> None:
+    """Take out what `add_to_tally` at the same `now` (ms) added, as far as it has not decayed."""
+    elapsed = min(now - tally.stamps[place], 0)
+    tally.weights[place] = max(tally.weights[place] - np.exp2(elapsed * _TALLY_RATE), 0.0)
+
+
+@njit(cache=True, nogil=True)
 def tallied(tally: DecayedTotals, place: int, now: int) -> float:
     """The decayed count as of `now` (ms)."""
     return float(tally.weights[place] * np.exp2(-max(0, now - tally.stamps[place]) * _TALLY_RATE))
@@ -112,27 +119,37 @@ class Marks(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _pair(counts: Counts, slot: int, recent: RecentActions, now: int, marks: Marks) -> None:
+def _change_weight(lists: Lists, row: int, key: int, amount: float, now: int) -> None:
+    """Add an amount above 0; take one below 0 out again."""
+    if amount > 0.0:
+        add_weight(lists, row, key, amount, now)
+    else:
+        take_weight(lists, row, key, -amount, now)
+
+
+@njit(cache=True, nogil=True)
+def _pair(counts: Counts, slot: int, recent: RecentActions, now: int, marks: Marks, sign: float) -> None:
     """Count an action on `slot` as a visit after, or if it comes late before, the user's actions around it.
 
-    It follows the newest of them directly, unless it comes late: then what was between the two is not known.
+    It follows the newest of them directly, unless it comes late: then what was between the two is not known. With
+    `sign` −1 it takes out what 1 has counted.
     """
     paired = 0
     for place in range(recent.slots.shape[0]):
         other = recent.slots[place]
         after = now - recent.times[place]
-        if other < 0 or paired == PAIRED_ITEMS or after > _PAIRED_WITHIN_MS:
+        if other < 0 or paired == PAIRED_ITEMS or after > PAIRED_WITHIN_MS:
             break
-        if after < -_PAIRED_WITHIN_MS or not marks.live[other]:
+        if after < -PAIRED_WITHIN_MS or not marks.live[other]:
             continue
         if other != slot:
             # The later of the two makes the pair.
             time = max(now, recent.times[place])
-            add_weight(counts.pairs, other, slot, 1.0 if after >= 0 else _BACKWARD, time)
-            add_weight(counts.pairs, slot, other, _BACKWARD if after >= 0 else 1.0, time)
+            _change_weight(counts.pairs, other, slot, sign * (1.0 if after >= 0 else _BACKWARD), time)
+            _change_weight(counts.pairs, slot, other, sign * (_BACKWARD if after >= 0 else 1.0), time)
             marks.slots[other] = True
             if paired == 0 and after >= 0:
-                add_weight(counts.following, other, slot, 1.0, now)
+                _change_weight(counts.following, other, slot, sign, now)
         paired += 1
 
 
@@ -155,7 +172,7 @@ def count(
     count_action(counts.items, slot, now)
     count_action(counts.everything, 0, now)
     marks.slots[slot] = True
-    _pair(counts, slot, RecentActions(*recent), now, marks)
+    _pair(counts, slot, RecentActions(*recent), now, marks, 1.0)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:
@@ -164,3 +181,44 @@ def count(
             add_to_tally(counts.values, value, now)
             add_to_tally(counts.fields, field, now)
             marks.values[value] = True
+
+
+@njit(cache=True, nogil=True)
+def uncount(
+    plain_counts: PlainCounts,
+    slot: int,
+    recent: tuple[NDArray[np.int32], NDArray[np.int64]],
+    values: NDArray[np.int32],
+    now: int,
+    plain_marks: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
+) -> None:
+    """Take out what `count` with the same arguments has counted, as far as it has neither decayed nor made room."""
+    counts, marks = named(plain_counts), Marks(*plain_marks)
+    uncount_action(counts.items, slot, now)
+    uncount_action(counts.everything, 0, now)
+    marks.slots[slot] = True
+    _pair(counts, slot, RecentActions(*recent), now, marks, -1.0)
+    for field in range(values.shape[0]):
+        value = values[field]
+        if value >= 0:
+            take_weight(counts.contexts, slot, value, 1.0, now)
+            take_weight(counts.popular, value, slot, 1.0, now)
+            take_from_tally(counts.values, value, now)
+            take_from_tally(counts.fields, field, now)
+            marks.values[value] = True
+
+
+@njit(cache=True, nogil=True)
+def pair_again(
+    plain_counts: PlainCounts,
+    slot: int,
+    before: tuple[NDArray[np.int32], NDArray[np.int64]],
+    after: tuple[NDArray[np.int32], NDArray[np.int64]],
+    now: int,
+    plain_marks: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
+) -> None:
+    """Pair an action on `slot` at `now` (ms), which was paired with the actions `before` it, with `after` instead."""
+    counts, marks = named(plain_counts), Marks(*plain_marks)
+    marks.slots[slot] = True
+    _pair(counts, slot, RecentActions(*before), now, marks, -1.0)
+    _pair(counts, slot, RecentActions(*after), now, marks, 1.0)

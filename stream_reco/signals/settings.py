@@ -55,7 +55,19 @@ class SignalSettings:
     """Newest actions of a user that are remembered, for what was seen and for the daily clustering."""
     history_days: float = 90.0
     """Older actions, in active time, are forgotten."""
+    once_seconds: float = 3600.0
+    """A user's actions of one kind on one item count once within so much stream time, however often they come.
+
+    That holds for counters, trends, co-visits, successions and contexts; the history has them all. 0 counts all.
+    """
+    disliked_length: int = 1000
+    """Newest items that a user took a negative action on which are remembered, to be kept out of the user's slates."""
     trending_width: int = 100
     """Length of each trending list."""
     refresh_seconds: float = 15.0
     """Trending lists and the sampling distribution are renewed after so much stream time."""
+
+    @property
+    def once_ms(self) -> int:
+        """`once_seconds` in milliseconds."""
+        return round(self.once_seconds * 1000)

@@ -23,13 +23,15 @@ from stream_reco.signals.counts import (
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
-from stream_reco.signals.observe import count, plain
+from stream_reco.signals.observe import count, pair_again, plain, uncount
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import Trends, find_trends, no_trends
 
 FRESH_WIDTH = 1000
 """Items that were shown least, of which a list is kept: as many as the longest slate may have."""
 _NEVER = -(1 << 62)
+RecentArrays = tuple[NDArray[np.int32], NDArray[np.int64]]
+"""Item slots int32[n] and times int64[n] (ms) of a user's newest actions before another one, newest first."""
 
 
 class Signals:
@@ -70,8 +72,21 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        marks = (self.catalogue.live, self._touched, self._touched_values)
-        count(plain(self.counts), slot, (recent, times), context.values, now, marks)
+        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks)
+
+    def take_back(
+        self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int
+    ) -> None:
+        """Undo `act` with the same arguments, as far as what it counted has neither decayed nor made room."""
+        uncount(plain(self.counts), slot, (recent, times), context.values, now, self._marks)
+
+    def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
+        """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
+        pair_again(plain(self.counts), slot, before, after, now, self._marks)
+
+    @property
+    def _marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        return self.catalogue.live, self._touched, self._touched_values
 
     def show(self, slot: int, now: int) -> None:
         """Count an impression."""

@@ -103,7 +103,7 @@ def sizes_of(engine: Engine, folder: Path) -> Sizes:
         "bytes of signals": sum(array.nbytes for array in signals.state().values()),
         "context values": signals.coder.size,
         "users": len(histories._ids),
-        "older actions": sum(len(times) for _, times in histories._older._actions.values()),
+        "older actions": sum(len(times) for _, times, _ in histories._older._actions.values()),
         "interests": len(learner.interests),
         "bytes of interests": learner.interests.nbytes,
         **{f"records of labels {kind}": count for kind, count in records_of(memory).items()},

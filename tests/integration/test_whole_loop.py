@@ -137,9 +137,23 @@ def test_what_is_clicked_is_learned_from_as_it_was_served_and_served_otherwise(l
     loop.post([{"type": "item", "item_id": "hit"}])
     loop.post([{"type": "action", "action": "click", "user_id": user, "item_id": "hit"} for user in slates])
     until(lambda: "hit" in loop.items("stranger", PEOPLE))
+    what_is_disliked_leaves_and_comes_back(loop)
     for stage, owner in OWNERS.items():
         for process in {*OWNERS.values(), "interests"}:
             assert (loop.counted(stage, process) > 0) == (process == owner), (stage, process)
+
+
+def what_is_disliked_leaves_and_comes_back(loop: Loop) -> None:
+    """By interests, over Redis: for the one user, until it is taken back."""
+    disliked = {"type": "action", "action": "dislike", "user_id": "ann", "item_id": "hit", "event_id": "dislike of ann"}
+    assert "hit" in loop.items("ann", PEOPLE)
+    loop.post([disliked])
+    until(lambda: "hit" not in loop.items("ann", ITEMS))
+    assert "hit" in loop.items("stranger", PEOPLE)
+    status, scores = loop.scorer.ask("POST", "/v1/score", {"user_id": "ann", "item_ids": ["hit"]})
+    assert status == 200, scores
+    loop.post([{"type": "retraction", "retracts": "dislike of ann", "user_id": "ann"}])
+    until(lambda: "hit" in loop.items("ann", ITEMS))
 
 
 def examples_are_of_their_moment(loop: Loop, wanted: set[tuple[str, str]]) -> None:

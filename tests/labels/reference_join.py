@@ -12,6 +12,9 @@ from stream_reco.labels import Example
 Row = tuple[Id, Id, Id | None, int, float, str, int, int, tuple[str, int, float, int] | None]
 """user, item, request, label, weight, reason, event time, label time, what is undone."""
 
+NEGATIVE = ("hide", "report", "skip")
+FOR_WANT_OF_ACTION = ("window", "responded_later")
+
 
 def row(example: Example) -> Row:
     undone = example.undoes
@@ -34,7 +37,7 @@ def rows(examples: Iterable[Example]) -> Counter[Row]:
 
 @dataclass
 class Taken:
-    """An action and when it was retracted."""
+    """An action and when it was retracted; its weight is below 0 where it is negative."""
 
     event: Action
     weight: float
@@ -62,14 +65,21 @@ def distinct(events: Sequence[Event]) -> list[Event]:
 
 
 def reference_join(
-    events: Sequence[Event], window: int, order: str | None = None, weights: dict[str, float] | None = None
+    events: Sequence[Event],
+    window: int,
+    order: str | None = None,
+    weights: dict[str, float] | None = None,
+    windows: dict[str, int] | None = None,
 ) -> list[Row]:
-    """All examples of a log whose actions without request_id come after their impressions."""
+    """All examples of a log whose actions without request_id come after their impressions.
+
+    `windows`: how long after an impression an action of a kind is about it, where that is not two windows.
+    """
     log = distinct(events)
     cases = [Case(event) for event in log if isinstance(event, Impression)]
     rows: list[Row] = []
     for taken in _actions(log, weights or {}):
-        case = _case_of(taken.event, cases, window)
+        case = _case_of(taken.event, cases, (windows or {}).get(taken.event.action, 2 * window))
         if case is None:
             rows += _unprompted(taken, window)
         else:
@@ -88,16 +98,17 @@ def _actions(log: list[Event], weights: dict[str, float]) -> list[Taken]:
     for event in log:
         if isinstance(event, Action) and weights.get(event.action, 1.0) > 0:
             retracted = None if event.event_id is None else retractions.get(event.event_id)
-            taken.append(Taken(event, weights.get(event.action, 1.0), retracted))
+            sign = -1 if event.action in NEGATIVE else 1
+            taken.append(Taken(event, sign * weights.get(event.action, 1.0), retracted))
     return taken
 
 
-def _case_of(action: Action, cases: list[Case], window: int) -> Case | None:
+def _case_of(action: Action, cases: list[Case], life: int) -> Case | None:
     fitting = [
         case
         for case in cases
         if (case.event.user_id, case.event.item_id) == (action.user_id, action.item_id)
-        and case.event.timestamp + 2 * window >= action.timestamp
+        and case.event.timestamp + life >= action.timestamp
         and (action.request_id is None or action.request_id == case.event.request_id)
     ]
     before = [case for case in fitting if case.event.timestamp <= action.timestamp]
@@ -110,9 +121,13 @@ def _unprompted(taken: Taken, window: int) -> list[Row]:
     event = taken.event
     now = event.timestamp
     who = (event.user_id, event.item_id, event.request_id)
-    rows: list[Row] = [(*who, 1, taken.weight, "unprompted", now, now, None)]
+    label, weight = int(taken.weight > 0), abs(taken.weight)
+    rows: list[Row] = [(*who, label, weight, "unprompted", now, now, None)]
     if taken.retracted is not None and taken.retracted <= now + window:
-        rows.append((*who, 0, 1.0, "retraction", now, max(taken.retracted, now), ("unprompted", 1, taken.weight, now)))
+        undone, time = ("unprompted", label, weight, now), max(taken.retracted, now)
+        rows.append(
+            (*who, 0, 1.0, "retraction", now, time, undone) if label else (*who, 1, 0.0, "reversal", now, time, undone)
+        )
     return rows
 
 
@@ -164,32 +179,55 @@ def _timeline(case: Case, window: int, response: int | None) -> list[Row]:
         elif phase == 1:
             live.remove(case.actions[at])
         over = over or phase == 3
-        within = [taken.weight for taken in live if taken.event.timestamp <= deadline]
-        after = [taken.weight for taken in live if taken.event.timestamp > deadline] if over else []
-        lapsed, prompt = prompt and not within, bool(within)
-        for reason, label, weight in _steps(held, max(within or after, default=0.0), phase, lapsed):
-            rose = held is not None and held[1] == label == 1
+        run = _last_run([taken for taken in live if over or taken.event.timestamp <= deadline])
+        within = [taken for taken in run if taken.event.timestamp <= deadline]
+        best = max((taken.weight for taken in within or run), key=abs, default=0.0)
+        lapsed, prompt = prompt and not within, bool(within) if run else prompt
+        came = case.actions[at].weight if phase == 0 else 0.0
+        for reason, label, weight in _steps(held, best, phase, lapsed, came):
+            rose = held is not None and held[1] == label
             given = weight - held[2] if held is not None and rose else weight
             rows.append((*who, label, given, reason, case.event.timestamp, time, None if rose else held))
             held = (reason, label, weight, time)
     return rows
 
 
-def _steps(
-    held: tuple[str, int, float, int] | None, best: float, phase: int, lapsed: bool
-) -> list[tuple[str, int, float]]:
-    """The labels that follow on what is held, where the strongest live action weighs `best` (0: there is none).
+def _last_run(live: list[Taken]) -> list[Taken]:
+    """The actions after the last one of the other sign; of two at one time the negative one is the later."""
+    run: list[Taken] = []
+    for taken in sorted(live, key=lambda taken: (taken.event.timestamp, taken.weight < 0)):
+        if run and run[-1].weight * taken.weight < 0:
+            run = []
+        run.append(taken)
+    return run
 
-    `lapsed`: the last action within the window was taken back, so that only later ones can be left.
+
+def _steps(
+    held: tuple[str, int, float, int] | None, best: float, phase: int, lapsed: bool, came: float
+) -> list[tuple[str, int, float]]:
+    """The labels that follow on what is held, where `best` is what the deciding action weighs (0: there is none).
+
+    `lapsed`: the last action within the window is gone, so that only later ones can be left. `came` is the weight of
+    the action that has come, if any.
     """
+    if best:
+        label, weight = int(best > 0), abs(best)
+        reason = "action" if label else "negative_action"
+        if held is None:
+            return [(reason, label, weight)]
+        if held[1] != label:
+            return [("reversal" if label else reason, label, weight)]
+        if label and (weight < held[2] or lapsed):
+            gone = ("negative_action", 0, -came) if came < 0 else ("retraction", 0, 1.0)
+            return [gone, ("reversal", 1, weight)]
+        if not label and weight < held[2]:
+            stands = held[0] in FOR_WANT_OF_ACTION
+            return [] if stands else [("reversal", 1, 1.0), ("negative_action", 0, weight)]
+        return [(reason, label, weight)] if weight > held[2] else []
     if held is None:
-        if best:
-            return [("action", 1, best)]
         return [("responded_later" if phase == 2 else "window", 0, 1.0)] if phase >= 2 else []
-    if held[1] == 0:
-        return [("reversal", 1, best)] if best else []
-    if best > held[2] and not lapsed:
-        return [("action", 1, best)]
-    if best < held[2] or lapsed:
-        return [("retraction", 0, 1.0)] + ([("reversal", 1, best)] if best else [])
-    return []
+    if held[1] == 1:
+        return [("retraction", 0, 1.0)]
+    if held[2] == 1.0:
+        return []
+    return [("reversal", 1, 1.0)] * (held[2] > 1.0) + [("retraction", 0, 1.0)]

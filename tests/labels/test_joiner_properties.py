@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
-from stream_reco.labels import Example, LabelJoiner
+from stream_reco.labels import Example, KindSettings, LabelJoiner
 from stream_reco.labels.memory.in_memory import InMemory
+from stream_reco.labels.settings import DAY_MS
 from tests.labels.reference_join import Row, distinct, reference_join, row, rows
 
 WINDOW = 50
 END = 10_000
-WEIGHTS = {"like": 1.0, "buy": 3.0, "hover": 0.0}
+WEIGHTS = {"like": 1.0, "buy": 3.0, "hover": 0.0, "skip": 1.0, "report": 2.0, "hide": 0.5}
+STRONG = tuple(kind for kind in sorted(WEIGHTS) if kind != "hide")
+"""Without the one that weighs less than a negative for want of an action, to which it adds nothing once that stands."""
 Order = Literal["group", "slate"] | None
 
 
@@ -34,7 +37,9 @@ def join(log: Sequence[Event], joiner: LabelJoiner, ticks: Sequence[bool] = ()) 
 
 
 @st.composite
-def logs(draw: st.DrawFn, actions: int = 3, loose: bool = True) -> list[Event]:
+def logs(
+    draw: st.DrawFn, actions: int = 3, loose: bool = True, kinds: Sequence[str] = tuple(sorted(WEIGHTS))
+) -> list[Event]:
     """A log in the order of its times: slates, up to `actions` actions on an impression, and their retractions."""
     events: list[Event] = []
     number = 0
@@ -66,7 +71,7 @@ def logs(draw: st.DrawFn, actions: int = 3, loose: bool = True) -> list[Event]:
                         user_id=user,
                         item_id=item,
                         timestamp=at,
-                        action=draw(st.sampled_from(sorted(WEIGHTS))),
+                        action=draw(st.sampled_from(kinds)),
                         request_id=f"r{request}" if named else None,
                         event_id=f"a{number}" if kept else None,
                     )
@@ -131,7 +136,7 @@ def test_disorder_and_repetition_change_no_example(
 
 
 @settings(max_examples=300, deadline=None)
-@given(log=logs(loose=False), shifts=shifts, ticks=ticks, order=st.sampled_from([None, "group", "slate"]))
+@given(log=logs(loose=False, kinds=STRONG), shifts=shifts, ticks=ticks, order=st.sampled_from([None, "group", "slate"]))
 def test_last_label_and_weight_hold_under_disorder(
     log: list[Event], shifts: list[int], ticks: list[bool], order: Order
 ) -> None:
@@ -140,8 +145,33 @@ def test_last_label_and_weight_hold_under_disorder(
     assert {key: chain[-1][:2] for key, chain in got.items()} == expected
 
 
+@settings(max_examples=200, deadline=None)
+@given(log=logs(loose=False), shifts=shifts, ticks=ticks)
+def test_weak_negative_actions_weigh_the_same_under_disorder(
+    log: list[Event], shifts: list[int], ticks: list[bool]
+) -> None:
+    expected = {key: chain[-1][:2] for key, chain in chains(reference_join(log, WINDOW, None, WEIGHTS)).items()}
+    got = chains(map(row, join(shuffled(log, shifts), LabelJoiner(WINDOW, None, 20, WEIGHTS), ticks)))
+    assert {key: chain[-1][:2] for key, chain in got.items()} == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    log=logs(),
+    ticks=ticks,
+    lateness=st.sampled_from([0, 20]),
+    windows=st.dictionaries(st.sampled_from(["like", "skip"]), st.integers(1, WINDOW)),
+)
+def test_a_kind_with_a_window_of_its_own_is_about_younger_impressions(
+    log: list[Event], ticks: list[bool], lateness: int, windows: dict[str, int]
+) -> None:
+    kinds = {kind: KindSettings(window_days=window / DAY_MS) for kind, window in windows.items()}
+    joiner = LabelJoiner(WINDOW, None, lateness, WEIGHTS, kinds=kinds)
+    assert rows(join(log, joiner, ticks)) == Counter(reference_join(log, WINDOW, None, WEIGHTS, windows))
+
+
 @settings(max_examples=300, deadline=None)
-@given(log=logs(loose=False), shifts=shifts, ticks=ticks, after=st.integers(0, WINDOW))
+@given(log=logs(loose=False, kinds=STRONG), shifts=shifts, ticks=ticks, after=st.integers(0, WINDOW))
 def test_presumed_negatives_end_in_the_same_labels(
     log: list[Event], shifts: list[int], ticks: list[bool], after: int
 ) -> None:
@@ -160,12 +190,14 @@ def chains(examples: Iterable[Row]) -> dict[tuple[Id, Id, int], list[tuple[int, 
         chain = held[user, item, event_time]
         if not chain:
             assert undone is None
-            assert reason in ("action", "window", "responded_later", "immediate")
+            assert reason in ("action", "negative_action", "window", "responded_later", "immediate")
         elif undone is None:
-            assert (chain[-1][0], label, reason) == (1, 1, "action")
+            assert chain[-1][0] == label
+            assert reason in (("action",) if label else ("negative_action", "retraction"))
+            assert weight > 0
             weight += chain[-1][1]
         else:
-            assert reason in ("reversal", "retraction")
+            assert reason in (("reversal",) if label else ("retraction", "negative_action"))
             assert undone[1] != label
             assert undone[:3] == (chain[-1][2], chain[-1][0], chain[-1][1])
         chain.append((label, weight, reason))

@@ -13,9 +13,10 @@ import pytest
 from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
-from stream_reco.events import Action, Event, Id, Impression
+from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.learner.distributed_learner import DistributedLearner
+from stream_reco.learner.retractable_actions import RetractableActions
 from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
@@ -369,3 +370,53 @@ def test_features_that_another_model_was_served_with_stop_nothing(name: str, oth
         )
     learner.finish()
     assert (learner.queue.examples, learner.queue.trainer.examples) == (8, 8)
+
+
+def take_back(event: Action, seconds: int = 60) -> Retraction:
+    time = event.timestamp + 1000 * seconds
+    return Retraction(retracts=event.event_id or 0, timestamp=time, user_id=event.user_id)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("early", [False, True])
+def test_what_is_taken_back_was_never_counted(tmp_path: Path, *, restarts: bool, early: bool) -> None:
+    gone = [click("u", "a", NOW + 2000), msgspec.structs.replace(click("u", "b", NOW + 3000), action="dislike")]
+    retractions = [take_back(event) for event in gone]
+    first: list[Event] = [*BEFORE, *(retractions if early else gone)]
+    learner, plain = learner_of(PATIENT), learner_of(PATIENT)
+    for event in first:
+        learner.take_event(event)
+    if restarts:
+        write_checkpoint(tmp_path / "one", 0, learner.parts())
+        restored = read_checkpoint(tmp_path / "one")
+        assert restored is not None
+        learner = learner_of(PATIENT)
+        learner.restore(restored.parts)
+    for event in gone if early else retractions:
+        learner.take_event(event)
+    for event in BEFORE:
+        plain.take_event(event)
+    states = learner.state, plain.state
+    histories = [state.histories.all(state.histories.row_of("u")) for state in states]
+    np.testing.assert_array_equal(histories[0].times, histories[1].times)
+    totals = [state.signals.counts.everything.totals[0] for state in states]
+    assert totals[0] == totals[1]
+    assert learner.state.dislikes.of("u").tolist() == []
+    learner.take_event(gone[1])
+    assert not len(learner.state.dislikes.of("u")), "it had come before"
+
+
+def test_of_actions_that_can_be_taken_back_the_newest_are_kept_for_the_window() -> None:
+    kept = RetractableActions(window_ms=1000, lateness_ms=100, most=3)
+    clicks = [click("u", "a", NOW + step) for step in range(5)]
+    assert all(kept.add(one) for one in clicks)
+    assert len(kept) == 3
+    assert kept.take(take_back(clicks[0], 0)) is None
+    assert kept.take(Retraction(retracts=clicks[2].event_id or 0, timestamp=NOW, user_id="v")) is None
+    assert kept.take(take_back(clicks[2], 2)) is None, "too late"
+    assert kept.take(take_back(clicks[3], 1)) == clicks[3]
+    kept.expire(NOW + 1005)
+    assert len(kept) == 0
+    kept.take(take_back(click("w", "x", NOW), 0))
+    kept.forget_user("w")
+    assert kept.add(click("w", "x", NOW))

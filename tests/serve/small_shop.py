@@ -47,6 +47,7 @@ class SmallShop:
         self.examples: int | None = 0
         """What publications say of it."""
         self.medoids: dict[Id, list[int]] = {}
+        self.disliked: dict[Id, list[Id]] = {}
         self.channel = InProcessChannel()
         self.publisher = Publisher("two_tower_dcn", 3)
         self.served = ServingState(MODEL, SignalSettings())
@@ -78,10 +79,12 @@ class SmallShop:
         key = key_of(user, "user")
         shown = self.exposures.of(user)
         medoids = np.array(self.medoids.get(user, []), dtype=np.int64)
+        disliked = self.slots(self.disliked.get(user, []))
         if row < 0:
-            return UserContext(key, np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64), NOTHING, medoids, shown)
+            recent, times = np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int64)
+            return UserContext(key, recent, times, NOTHING, medoids, shown, disliked)
         recent, times = self.histories.items[row].copy(), self.histories.times[row].copy()
-        return UserContext(key, recent, times, self.histories.seen(row), medoids, shown)
+        return UserContext(key, recent, times, self.histories.seen(row), medoids, shown, disliked)
 
     def sync(self) -> int:
         self.publisher.publish(self.channel, self._contents)

@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream_reco.events import Action, BadEvent, Event, Id, Impression, check_time, key_of
+from stream_reco.events import Action, BadEvent, Event, Id, Impression, Retraction, check_time, key_of
 from stream_reco.interests import Interests, InterestSettings
+from stream_reco.labels import LabelSettings
+from stream_reco.labels.held_retractions import HeldRetractions
+from stream_reco.labels.held_retractions import State as Held
+from stream_reco.labels.label.pending import action_of
 from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
 from stream_reco.redis.user_store import RedisUsers
@@ -38,7 +42,9 @@ class _Meta(msgspec.Struct, array_like=True):
     age: int = 0
     """Number of the last write to Redis that was complete."""
     active_time: ActiveTimeState | None = None
-    """Stores up to version 0.2.0 do not have it."""
+    """Stores up to version 0.2.0 have neither this nor what follows."""
+    held: Held = []
+    """Retractions that came before their actions."""
 
 
 class InterestsProcessor:
@@ -48,7 +54,7 @@ class InterestsProcessor:
 
     def __init__(
         self,
-        settings: tuple[SignalSettings, InterestSettings],
+        settings: tuple[LabelSettings, SignalSettings, InterestSettings],
         future_ms: int,
         vectors: ItemVectors,
         users: RedisUsers,
@@ -58,12 +64,15 @@ class InterestsProcessor:
     ) -> None:
         """Events further ahead of the clock than `future_ms` are passed over: labelling makes them dead letters."""
         self._active_time = ActiveTime()
-        self._signals, self._interests = settings[0], Interests(settings[1], self._active_time)
+        self._labels, self._signals, interests = settings
+        self._kinds, self._interests = self._labels.action_kinds, Interests(interests, self._active_time)
         self._future_ms, self._vectors, self._store = future_ms, vectors, store
         data = store.get(_META)
         self._meta = _Meta(StreamProgress()) if data is None else msgspec.msgpack.decode(data, type=_Meta)
         self._active_time.restore(self._meta.active_time, self._meta.progress.stream_time)
         self._ids = OnDiskEventDeduplicator(store, self._meta.progress, self._meta.expired)
+        self._held = HeldRetractions()
+        self._held.recall(self._meta.held)
         self._records = UserRecords(store)
         self._touched: dict[Id, tuple[UserRecord, int]] = {}
         self._forgotten: set[Id] = set()
@@ -93,43 +102,85 @@ class InterestsProcessor:
         return []
 
     def _take(self, event: Event) -> None:
-        if not isinstance(event, (Action, Impression)):
+        if not isinstance(event, (Action, Impression, Retraction)):
             return
         if event.event_id is not None and event.event_id in self._ids:
             return
         # First, for an id is kept for a day from the time that the stream has reached with it.
         progress = self._meta.progress
         progress.stream_time = max(progress.stream_time, event.timestamp)
+        progress.seq += 1
         self._active_time.reach(event.timestamp)
-        if event.event_id is not None:
-            self._ids.keep(event.event_id, event.timestamp)
-        item = key_of(event.item_id, "item")
-        if isinstance(event, Action):
-            self._act(event.user_id, item, event.timestamp)
+        self._held.expire(progress.stream_time - self._labels.lateness_ms)
+        if isinstance(event, Retraction):
+            self._keep_id(event.event_id, event.timestamp)
+            self._retract(event)
+            return
+        if isinstance(event, Impression):
+            self._keep_id(event.event_id, event.timestamp)
+            self._touch(event.user_id).show(key_of(event.item_id, "item"), event.timestamp)
+            return
+        sign = self._kinds.sign(event)
+        if sign == 0 or self._held.take(event):
+            self._keep_id(event.event_id, event.timestamp)
+            return
+        retractable = action_of(event, progress.seq, float(sign), None)
+        retractable.context = None  # nothing here counts contexts
+        self._ids.keep_retractable(retractable, event.timestamp + self._labels.window_ms)
+        if sign > 0:
+            self._act(event.user_id, key_of(event.item_id, "item"), event.timestamp)
         else:
-            self._show(event.user_id, item, event.timestamp)
+            record = self._touch(event.user_id)
+            record.dislike(key_of(event.item_id, "item"), event.timestamp, self._signals.disliked_length)
 
-    def _show(self, user: Id, item: int, time: int) -> None:
-        record, before = self._touched.get(user) or self._loaded(user)
-        record.show(item, time)
-        self._touched[user] = record, before
+    def _keep_id(self, event_id: Id | None, time: int) -> None:
+        if event_id is not None:
+            self._ids.keep(event_id, time)
+
+    def _touch(self, user: Id) -> UserRecord:
+        """The record of a user, to be changed."""
+        if user not in self._touched:
+            self._touched[user] = self._loaded(user)
+        return self._touched[user][0]
 
     def _act(self, user: Id, item: int, time: int) -> None:
-        record, before = self._touched.get(user) or self._loaded(user)
-        whole = time // DAY_MS > record.acted // DAY_MS and len(record.items) > 0
+        record = self._touch(user)
+        whole = time // DAY_MS > record.last_positive // DAY_MS and len(record.items) > 0
         since = self._active_time.earliest(time, int(self._signals.history_days * DAY_MS))
         record.add(item, time, self._signals.history_length, since)
-        self._touched[user] = record, before
         if whole:
-            self._interests.recluster_all(user, record.items, record.times, self._vectors.of(record.items), time)
+            self._cluster_all(record, time)
             return
         items, times = record.items[:RECENT], record.times[:RECENT]
         self._interests.observe(user, items, times, self._vectors.of(items), time, self._vectors.of)
+
+    def _cluster_all(self, record: UserRecord, time: int) -> None:
+        items = record.items
+        self._interests.recluster_all(record.user_id, items, record.times, self._vectors.of(items), time)
+
+    def _retract(self, event: Retraction) -> None:
+        """Take an action out of its user's record, as if it had not been."""
+        reference = self._ids.reference(event.retracts)
+        action = self._ids.retractable(reference) if reference else None
+        if action is None:
+            self._held.hold(event)
+            return
+        in_time = event.timestamp <= action.time + self._labels.window_ms
+        if event.user_id not in (None, action.user_id) or not in_time:
+            return
+        self._ids.drop_retractable(action)
+        record, item = self._touch(action.user_id), key_of(action.item_id, "item")
+        if action.weight < 0:
+            record.take_dislike_back(item, action.time)
+        elif record.take_back(item, action.time):
+            self._cluster_all(record, self._meta.progress.stream_time)
 
     def _forget(self, user: Id, now: int) -> None:
         self._records.forget(user)
         self._deleted.add(user, now)
         self._interests.forget(user)
+        self._ids.forget_user(user)
+        self._held.forget_user(user)
         self._touched.pop(user, None)
         self._forgotten.add(user)
 
@@ -162,7 +213,8 @@ class InterestsProcessor:
         owed, now = self._copies.owed, self._active_time.state()
         since = min((time for time in (owed.since, self._least_last()) if time is not None), default=None)
         forgotten, commits = (*owed.forgotten, *self._forgotten), self._meta.commits + 1
-        meta = _Meta(self._meta.progress, self._ids.expired, commits, since, forgotten, owed.age, now)
+        held = self._held.state()
+        meta = _Meta(self._meta.progress, self._ids.expired, commits, since, forgotten, owed.age, now, held)
         self._store.put(_META, msgspec.msgpack.encode(meta))
         return self._store.changes
 
@@ -206,4 +258,4 @@ class InterestsProcessor:
 
     def _state_with(self, interests: Interests, record: UserRecord) -> UserState:
         medoids = interests.medoids(record.user_id, self._now)
-        return UserState(record.items, record.times, medoids, self._now, shown=record.shown)
+        return UserState(record.items, record.times, medoids, self._now, shown=record.shown, disliked=record.disliked)

@@ -1,4 +1,4 @@
-"""What is remembered of each user of one partition: recent actions and the record of interests."""
+"""What is remembered of each user of one partition: recent actions, negative ones, and the record of interests."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ class _RecordOnWire(msgspec.Struct, frozen=True, array_like=True):
     times: bytes
     interests: bytes
     shown: bytes = b""
+    """Stores up to version 0.2.0 have neither this nor what follows."""
     shown_counts: bytes = b""
     shown_times: bytes = b""
-    """Stores up to version 0.2.0 do not have them."""
+    disliked: bytes = b""
+    disliked_times: bytes = b""
+
+
+_NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class UserRecord(msgspec.Struct):
-    """One user: item keys int64[n] and times int64[n] (ms) of the actions, newest first, the interests' record, and
-    what was shown and passed over."""
+    """One user: item keys int64[n] and times int64[n] (ms) of the positive actions, newest first, and the interests'
+    record; what was shown and passed over; the same as of the positive actions of the negative ones."""
 
     user_id: Id
     items: NDArray[np.int64]
@@ -38,10 +43,17 @@ class UserRecord(msgspec.Struct):
     interests: bytes = b""
     shown: ShownItems = msgspec.field(default_factory=ShownItems)
     """By item keys."""
+    disliked: NDArray[np.int64] = _NOTHING
+    disliked_times: NDArray[np.int64] = _NOTHING
 
     @property
     def acted(self) -> int:
         """Time of the newest action, ms; 0 where there is none."""
+        return max(self.last_positive, int(self.disliked_times[0]) if len(self.disliked_times) else 0)
+
+    @property
+    def last_positive(self) -> int:
+        """Time of the newest positive action, ms; 0 where there is none."""
         return int(self.times[0]) if len(self.times) else 0
 
     @property
@@ -54,10 +66,9 @@ class UserRecord(msgspec.Struct):
 
         What was shown of its item before does not count any more.
         """
-        place = int(np.searchsorted(-self.times, -time))
-        times = np.insert(self.times, place, time)[:length]
+        items, times = _with(self.items, self.times, item, time, length)
         young = times >= since
-        self.items, self.times = np.insert(self.items, place, item)[:length][young], times[young]
+        self.items, self.times = items[young], times[young]
         self.shown.remove(item)
 
     def show(self, item: int, time: int) -> None:
@@ -65,17 +76,51 @@ class UserRecord(msgspec.Struct):
         if not ((self.items == item) & (self.times >= time)).any():
             self.shown.add(item, time)
 
+    def take_back(self, item: int, time: int) -> bool:
+        """Forget one action on an item at exactly `time` (ms); False where there is none."""
+        before, (self.items, self.times) = len(self.items), _without(self.items, self.times, item, time)
+        return len(self.items) < before
+
+    def dislike(self, item: int, time: int, length: int) -> None:
+        """Remember a negative action; at most `length` of them."""
+        self.disliked, self.disliked_times = _with(self.disliked, self.disliked_times, item, time, length)
+
+    def take_dislike_back(self, item: int, time: int) -> None:
+        """Forget one negative action on an item at exactly `time` (ms)."""
+        self.disliked, self.disliked_times = _without(self.disliked, self.disliked_times, item, time)
+
     def to_bytes(self) -> bytes:
         """For the store; the arrays are little-endian."""
-        items, times = self.items.astype("<i8").tobytes(), self.times.astype("<i8").tobytes()
-        return msgspec.msgpack.encode(_RecordOnWire(self.user_id, items, times, self.interests, *self.shown.to_bytes()))
+        items, times, disliked, disliked_times = (
+            column.astype("<i8").tobytes() for column in (self.items, self.times, self.disliked, self.disliked_times)
+        )
+        shown = self.shown.to_bytes()
+        wire = _RecordOnWire(self.user_id, items, times, self.interests, *shown, disliked, disliked_times)
+        return msgspec.msgpack.encode(wire)
 
 
 def _record(data: bytes) -> UserRecord:
     wire = msgspec.msgpack.decode(data, type=_RecordOnWire)
     shown = ShownItems.from_bytes(wire.shown, wire.shown_counts, wire.shown_times)
-    items, times = np.frombuffer(wire.items, "<i8"), np.frombuffer(wire.times, "<i8")
-    return UserRecord(wire.user_id, items, times, wire.interests, shown)
+    items, times, disliked, disliked_times = (
+        np.frombuffer(column, "<i8") for column in (wire.items, wire.times, wire.disliked, wire.disliked_times)
+    )
+    return UserRecord(wire.user_id, items, times, wire.interests, shown, disliked, disliked_times)
+
+
+Column = NDArray[np.int64]
+
+
+def _with(items: Column, times: Column, item: int, time: int, length: int) -> tuple[Column, Column]:
+    """Items and times, newest first, with one more, of equal times before the others; at most `length`."""
+    place = int(np.searchsorted(-times, -time))
+    return np.insert(items, place, item)[:length], np.insert(times, place, time)[:length]
+
+
+def _without(items: Column, times: Column, item: int, time: int) -> tuple[Column, Column]:
+    """Items and times without the first that is exactly this one."""
+    found = np.flatnonzero((items == item) & (times == time))[:1]
+    return np.delete(items, found), np.delete(times, found)
 
 
 class UserRecords:
@@ -87,8 +132,7 @@ class UserRecords:
     def of(self, user_id: Id) -> UserRecord:
         """The user's record; an empty one for an unknown user."""
         data = self._store.get(_USERS + of_id(user_id))
-        nothing = np.empty(0, dtype=np.int64)
-        return UserRecord(user_id, nothing, nothing) if data is None else _record(data)
+        return UserRecord(user_id, _NOTHING, _NOTHING) if data is None else _record(data)
 
     def put(self, record: UserRecord, last_before: int) -> None:
         """Write a record; `last_before` is its `last` as of the time when it was read."""

@@ -201,7 +201,7 @@ def _run(
     with Engine(None, settings, observer=tally, viewer=shown if finals else None, joiner=joiner) as engine:
         with replay_view(console, tally, len(log)) as view:
             watch = partial(_watch, view, stop)
-            plan = Plan(warm_up, interval, labels.weights.of, repeats)
+            plan = Plan(warm_up, interval, labels.action_kinds.weight, repeats)
             with suppress(_Stopped):
                 watch()
                 Replay(engine, plan, tally, watch).run(log)

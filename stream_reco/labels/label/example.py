@@ -22,8 +22,9 @@ class Undone(Struct, frozen=True, gc=False):
 class Example(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One labelled example.
 
-    `label` is the label that now holds. `reason` is `action`, `window`, `responded_later`, `immediate` (presumed
-    negative, until an action says otherwise), `reversal`, `retraction` or `unprompted`. `event_time` is the time of the
+    `label` is the label that now holds. `reason` is `action`, `negative_action`, `window`, `responded_later`,
+    `immediate` (presumed negative, until an action says otherwise), `reversal`, `retraction` or `unprompted` (by an
+    action without an impression, whose sign is the label). `event_time` is the time of the
     impression (of the action, where there was none), `label_time` that of what decided the label; both in ms.
     `features` are the bytes that came with the impression or unprompted action.
     """

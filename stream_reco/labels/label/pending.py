@@ -10,10 +10,11 @@ Context = dict[str, str | int | float | bool | None]
 
 
 class PendingAction(Struct, gc=False, array_like=True):
-    """A positive action: one that waits for its impression, that can still be retracted, or that matures with it.
+    """An action: one that waits for its impression, that can still be retracted, or that decides about its label.
 
-    `live` says that it counts for the label now, `retracted` is the time of its retraction, `dropped` that the calendar
-    must pass over it.
+    `weight` is below 0 where it is negative; `window` how long after its impression it is about it (ms; None: as long
+    as any). `live` says that it counts for the label now, `retracted` is the time of its retraction, `dropped` that the
+    calendar must pass over it.
     """
 
     seq: int
@@ -30,14 +31,15 @@ class PendingAction(Struct, gc=False, array_like=True):
     retracted: int | None = None
     live: bool = False
     dropped: bool = False
+    window: int | None = None
 
 
 class PendingImpression(Struct, gc=False, array_like=True):
     """An impression and its label so far (None: pending).
 
     `weight` is what was given for the present label in all; `late` says that an action after the deadline gave it.
-    `within` and `after` are the strongest actions without an event_id, which nobody can retract, before and after the
-    deadline; `actions` has the others, and all that are held.
+    `actions` has those that can still be retracted, those that are held, and of the others those that may still decide.
+    `within` and `after` are actions that an earlier release kept apart.
     """
 
     seq: int
@@ -76,8 +78,10 @@ def impression_of(event: Impression, seq: int, features: bytes | None) -> Pendin
     )
 
 
-def action_of(event: Action, seq: int, weight: float, features: bytes | None) -> PendingAction:
-    """A new action of a weight above 0."""
+def action_of(
+    event: Action, seq: int, weight: float, features: bytes | None, window: int | None = None
+) -> PendingAction:
+    """A new action of a weight other than 0."""
     return PendingAction(
         seq=seq,
         time=event.timestamp,
@@ -90,4 +94,5 @@ def action_of(event: Action, seq: int, weight: float, features: bytes | None) ->
         value=event.value,
         context=event.context,
         features=features,
+        window=window,
     )

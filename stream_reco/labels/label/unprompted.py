@@ -8,13 +8,17 @@ from stream_reco.labels.label.rules import NEGATIVE_WEIGHT
 
 
 def unprompted(action: PendingAction) -> Example:
-    return _example(action, 1, action.weight, "unprompted", action.time, None)
+    return _example(action, int(action.weight > 0), abs(action.weight), "unprompted", action.time, None)
 
 
 def taken_back(action: PendingAction, time: int) -> Example:
     """The action's retraction at `time`."""
+    time = max(time, action.time)
+    if action.weight < 0:
+        # Nobody acted, and nobody was shown it: nothing is left to learn but that the 0 was wrong.
+        return _example(action, 1, 0.0, "reversal", time, Undone("unprompted", 0, -action.weight, action.time))
     undone = Undone("unprompted", 1, action.weight, action.time)
-    return _example(action, 0, NEGATIVE_WEIGHT, "retraction", max(time, action.time), undone)
+    return _example(action, 0, NEGATIVE_WEIGHT, "retraction", time, undone)
 
 
 def _example(

@@ -47,8 +47,8 @@ class InMemory:
             self.unsettled.calendar.push(shown.time + self.windows.presume_ms, PRESUMED, shown.seq, shown)
         self.unsettled.calendar.push(self.windows.deadline_of(shown), DEADLINE, shown.seq, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        return self.open.find(user_id, item_id, request_id, time, 2 * self.windows.window_ms)
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        return self.open.find(user_id, item_id, request_id, time, life)
 
     def changed(self, shown: PendingImpression) -> None:
         """The object is all there is."""
@@ -113,6 +113,9 @@ class InMemory:
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
         self.unsettled.hold_retraction(event_id, time, user_id, self.progress.seq)
+
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        return self.unsettled.held_retraction(event_id)
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         return self.unsettled.take_retraction(event_id)

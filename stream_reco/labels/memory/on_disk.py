@@ -76,8 +76,8 @@ class OnDisk:
                 self._owe(shown)
                 self._unsettled.late(entry, shown)
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        return matching_impression(self._of_pair(user_id, item_id), request_id, time, 2 * self.windows.window_ms)
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        return matching_impression(self._of_pair(user_id, item_id), request_id, time, life)
 
     def changed(self, shown: PendingImpression) -> None:
         if shown.seq not in self._timeline.fresh:
@@ -135,6 +135,9 @@ class OnDisk:
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
         self._unsettled.hold_retraction(event_id, time, user_id, self.progress.seq)
+
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        return self._unsettled.held_retraction(event_id)
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         return self._unsettled.take_retraction(event_id)
@@ -221,10 +224,7 @@ class OnDisk:
         return self.store.changes
 
     def commit(self, position: bytes) -> Changes:
-        """Write all changes, together with `position`, and return them.
-
-        Raises StoreError with nothing lost: the next commit writes it all.
-        """
+        """Write all changes, together with `position`, and return them; where it raises StoreError, nothing is lost."""
         self.prepare()
         return self.commit_prepared(position)
 

@@ -83,12 +83,16 @@ class WaitingActions:
         users = self._users.setdefault(action.user_id, {})
         users.setdefault((action.item_id, action.request_id), []).append(action)
 
-    def take(self, user_id: Id, item_id: Id, request_id: Id | None, until: int) -> list[PendingAction]:
-        """Take out the actions that waited for this impression and are not after `until` ms."""
-        requests = self._users.get(user_id)
+    def take(self, shown: PendingImpression, until: int) -> list[PendingAction]:
+        """Take out the actions that waited for this impression and are not after `until` ms.
+
+        Those of a kind with a window of its own are about it until that is over.
+        """
+        requests = self._users.get(shown.user_id)
         if requests is None:
             return []
-        taken = [action for action in requests.get((item_id, request_id), ()) if action.time <= until]
+        waiting = requests.get((shown.item_id, shown.request_id), ())
+        taken = [one for one in waiting if one.time <= (until if one.window is None else shown.time + one.window)]
         for action in taken:
             self.remove(action)
         return taken

@@ -84,8 +84,8 @@ class Memory(Protocol):
         """Remember a new impression; it will fall due."""
         ...
 
-    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int) -> PendingImpression | None:
-        """The impression that an action at `time` is about."""
+    def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
+        """The impression that an action at `time` is about, at most `life` ms before it."""
         ...
 
     def changed(self, shown: PendingImpression) -> None:
@@ -146,6 +146,10 @@ class Memory(Protocol):
 
     def hold_retraction(self, event_id: Id, time: int, user_id: Id | None) -> None:
         """Hold a retraction until its own time is past, for its action may still come; the first of an id counts."""
+        ...
+
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        """The retraction (time, user) that came before this action, which stays held."""
         ...
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:

@@ -49,7 +49,7 @@ class UnsettledActions:
 
     def waited_for(self, shown: PendingImpression, until: int) -> list[PendingAction]:
         """Take out the actions that waited for an impression and are not after `until` ms."""
-        taken = self.waiting.take(shown.user_id, shown.item_id, shown.request_id, until)
+        taken = self.waiting.take(shown, until)
         for action in taken:
             self._leave(action)
         return taken
@@ -68,6 +68,12 @@ class UnsettledActions:
             self.retractions[action] = (time, seq, user_id)
             self.calendar.push(time, ORPHAN, seq, action)
             self.noted(time, ORPHAN, seq, (action, user_id))
+
+    def held_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
+        if event_id is None or not self.retractions:
+            return None
+        held = self.retractions.get(digest_of(event_id))
+        return None if held is None else (held[0], held[2])
 
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         if event_id is None or not self.retractions:

@@ -84,7 +84,8 @@ class RemoteUserContexts:
         recent[:count], times[:count] = slots[:count], state.times[young][:count]
         with self._lock:
             medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
-        return UserContext(key, recent, times, seen, medoids, self._shown(state))
+        disliked = self._served.signals.catalogue.slots_of_keys(list(dict.fromkeys(state.disliked.tolist())))
+        return UserContext(key, recent, times, seen, medoids, self._shown(state), disliked[disliked >= 0])
 
     def _shown(self, state: UserState) -> Exposure:
         """What was shown, in the slots that are served."""

@@ -30,11 +30,16 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     shown: bytes = b""
     shown_counts: bytes = b""
     shown_times: bytes = b""
+    disliked: bytes = b""
+    """Writers up to version 0.2.0 leave these out, and readers pass them over."""
+
+
+_NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class UserState:
-    """The remembered actions of a user, and the user's interests as of `at` (ms).
+    """The remembered positive actions of a user, the user's interests as of `at` (ms), and what the user dislikes.
 
     Items are identified by their keys in the embedding table, which are the same in every process, unlike slots.
     """
@@ -50,6 +55,8 @@ class UserState:
     """Number of the write, about its time in ms: of two states of a user the higher is the newer; 0 where unknown."""
     shown: ShownItems = field(default_factory=ShownItems)
     """What was shown and passed over, by item keys; releases before 0.3.0 do not write it."""
+    disliked: NDArray[np.int64] = field(default_factory=_NOTHING.copy)
+    """int64[d]: item keys of the negative actions, newest first."""
 
     def __post_init__(self) -> None:
         lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
@@ -77,6 +84,7 @@ class UserState:
                 _plain(last, "<i8"),
                 written,
                 *self.shown.to_bytes(),
+                _plain(self.disliked, "<i8"),
             )
         )
 
@@ -90,8 +98,9 @@ class UserState:
                     f"user state has format {wire.format}, this release reads {FORMAT}: run one release everywhere"
                 )
             medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
+            items, times, disliked = map(_int64, (wire.items, wire.times, wire.disliked))
             shown = ShownItems.from_bytes(wire.shown, wire.shown_counts, wire.shown_times)
-            return cls(_int64(wire.items), _int64(wire.times), medoids, wire.at, wire.written, shown)
+            return cls(items, times, medoids, wire.at, wire.written, shown, disliked)
         except BadUserStateError:
             raise
         except (msgspec.MsgspecError, ValueError) as error:

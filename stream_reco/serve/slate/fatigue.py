@@ -16,9 +16,7 @@ _HALF_LIFE_MS = DAY_MS
 """What was passed over yesterday counts half: tomorrow people look again."""
 
 
-def fatigue_shift(
-    slots: NDArray[np.int32], shown: Exposure, now: int, weight: float
-) -> NDArray[np.float32] | None:
+def fatigue_shift(slots: NDArray[np.int32], shown: Exposure, now: int, weight: float) -> NDArray[np.float32] | None:
     """float32[n], on the log-odds by which candidates `slots` int32[n] are ordered at `now` (ms); None: no shift.
 
     An item that was shown m times, decayed by age, goes down by `weight` · log(1 + m).

@@ -40,8 +40,10 @@ class UserContext:
     times: NDArray[np.int64]
     """int64[RECENT], ms."""
     seen: NDArray[np.int32]
-    """int32[n]: every item that the user is known to have acted on."""
+    """int32[n]: every item that the user is known to have taken a positive action on."""
     medoids: NDArray[np.int64]
     """int64[m]: item keys of the interests drawn for this request."""
     shown: Exposure = NOTHING_SHOWN
     """What the user was shown and has not acted on since; items that are not known yet are no candidates either."""
+    disliked: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    """int32[d]: items that the user took a negative action on, those of the newest actions first."""

@@ -23,6 +23,7 @@ from stream_reco.retrieve.filters import Mask, parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.dislike_similarity import dislike_shift
 from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
@@ -212,7 +213,8 @@ class Scorer:
     def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         served, found = self._served, []
         for one, proposals in zip(asked, self._near(asked, batch, rows), strict=True):
-            blocked = _NO_SLOTS if self._settings.keep_seen else one.user.seen
+            user = one.user
+            blocked = user.disliked if self._settings.keep_seen else np.concatenate([user.disliked, user.seen])
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
             slots, sources = self._retriever.candidates(
@@ -273,9 +275,12 @@ class Scorer:
 
     def _shifts(self, ranked: _Ranked) -> list[NDArray[np.float32]]:
         """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
-        state = ranked.asked.state
-        tired = fatigue_shift(ranked.slots, state.shown, state.now, self._settings.fatigue)
-        return [] if tired is None else [tired]
+        settings, asked, state = self._settings, ranked.asked, ranked.asked.state
+        shifts = (
+            fatigue_shift(ranked.slots, state.shown, state.now, settings.fatigue),
+            dislike_shift(self._served, ranked.slots, asked.user.disliked, state.now, settings.dislike_penalty),
+        )
+        return [shift for shift in shifts if shift is not None]
 
     def _numbered(self, items: list[SlateItem]) -> Slate:
         replica = self._served.replica

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 
-def state_of(actions: Mapping[Id, int], medoids: tuple[Id, ...] = (), written: int = 0) -> bytes:
+def state_of(
+    actions: Mapping[Id, int], medoids: tuple[Id, ...] = (), written: int = 0, disliked: tuple[Id, ...] = ()
+) -> bytes:
     """The state of a user who did these things, the newest first."""
+    negative = np.array([key_of(item, "item") for item in disliked], dtype=np.int64)
     items = np.array([key_of(item, "item") for item in actions], dtype=np.int64)
     keys = np.array([key_of(item, "item") for item in medoids], dtype=np.int64)
     chosen = Medoids(keys, np.ones(len(keys)), np.full(len(keys), NOW))
-    return UserState(items, np.array(list(actions.values()), dtype=np.int64), chosen, NOW).to_bytes(written)
+    times = np.array(list(actions.values()), dtype=np.int64)
+    return UserState(items, times, chosen, NOW, disliked=negative).to_bytes(written)
 
 
 class Store:
@@ -91,6 +95,14 @@ def test_what_was_passed_over_becomes_slots_too(shop: SmallShop) -> None:
     assert found.slots.tolist() == shop.slots([3, 7]).tolist()
     assert (found.counts.tolist(), found.times.tolist()) == ([1, 2], [NOW - 3, NOW - 2])
     assert [part.dtype for part in found] == [np.int32, np.int32, np.int64]
+
+
+def test_what_is_disliked_is_told_where_it_is_served(shop: SmallShop) -> None:
+    store = Store()
+    store.states["u"] = state_of({7: NOW}, disliked=(3, "unknown", 5, 3))
+    context = contexts(shop, store)[0]("u", NOW)
+    assert context.disliked.tolist() == shop.slots([3, 5]).tolist()
+    assert context.seen.tolist() == shop.slots([7]).tolist()
 
 
 def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:

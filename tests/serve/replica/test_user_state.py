@@ -53,8 +53,8 @@ def test_what_was_sent_comes_back(
 
 def test_states_without_a_number_are_read_and_the_number_is_passed_over_by_earlier_releases() -> None:
     sent = UserState(int64([1]), int64([NOW]), Medoids(int64([]), np.empty(0), int64([])), NOW)
-    *fields, number, _, _, _ = msgspec.msgpack.decode(sent.to_bytes(7))
-    assert number == 7
+    *fields, number, _, _, _, disliked = msgspec.msgpack.decode(sent.to_bytes(7))
+    assert (number, disliked) == (7, b"")
     got = UserState.from_bytes(msgspec.msgpack.encode(fields))
     assert (got.items.tolist(), got.at, got.written, len(got.shown)) == ([1], NOW, 0, 0)
 

@@ -71,6 +71,16 @@ def test_what_was_seen_is_out() -> None:
     assert set(items(ask(open_shop(SlateSettings(keep_seen=True, explore=0.0)), Request(2, 50)))) == set(ITEMS)
 
 
+@pytest.mark.parametrize("keep_seen", [False, True])
+def test_what_is_disliked_is_out_and_scored_all_the_same(*, keep_seen: bool) -> None:
+    shop = open_shop(SlateSettings(keep_seen=keep_seen))
+    seen = set() if keep_seen else set(ITEMS[:3])
+    shop.disliked = {1: ["i5", "i0"], "nobody": ["i5"]}
+    assert set(items(ask(shop, Request(1, 50)))) == set(ITEMS) - seen - {"i0", "i5"}
+    assert set(items(ask(shop, Request("nobody", 50)))) == set(ITEMS) - {"i5"}
+    assert (shop.scorer.score(Request(1), ["i5", "i0"], NOW) > 0).all()
+
+
 def test_a_stranger_gets_a_slate_best_first() -> None:
     slate = ask(open_shop(), Request("nobody", 5, context={"device": "desk"}))
     scores = [one.score for one in slate.items]

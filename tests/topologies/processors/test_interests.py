@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
-from stream_reco.events import Action, Event, Id, Impression, encode
+from stream_reco.events import Action, Event, Id, Impression, Retraction, encode, key_of
 from stream_reco.redis.connection import RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
@@ -98,7 +98,7 @@ def work(copies: Copies, store: RocksStore, session_seconds: float = 60.0) -> In
     settings = Settings()
     users, vectors = cast(RedisUsers, copies), cast(ItemVectors, Vectors())
     return InterestsProcessor(
-        (settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store
+        (settings.labels, settings.signals, settings.interests), 300_000, vectors, users, session_seconds, 0, store
     )
 
 
@@ -339,3 +339,65 @@ def source_of(states: Mapping[Id, Copy]) -> CopySource:
 
 def states_of(count: int) -> dict[Id, Copy]:
     return {user: lambda _: b"state" for user in range(count)}
+
+
+def state_of(copies: Copies, user: Id) -> UserState:
+    return UserState.from_bytes(copies.states[user])
+
+
+def take_back(event_id: str, number: int, user: Id | None = "ann") -> Retraction:
+    return Retraction(retracts=event_id, timestamp=START + number * 1000, user_id=user, event_id=f"-{event_id}")
+
+
+def of_kind(kind: str, number: int, event_id: str | None = None) -> Action:
+    return Action(user_id="ann", item_id=number, action=kind, timestamp=START + number * 1000, event_id=event_id)
+
+
+def test_negative_actions_are_disliked_and_ignored_ones_are_nothing(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    rating = Action(user_id="ann", item_id=9, action="rating", value=3.0, timestamp=START + 9000)
+    take(interests, [click("ann", 1), of_kind("dislike", 2), of_kind("hide", 3), rating])
+    interests.close()
+    state = state_of(copies, "ann")
+    assert state.items.tolist() == [key_of(1, "item")]
+    assert state.disliked.tolist() == [key_of(3, "item"), key_of(2, "item")]
+    interests = work(copies, store)
+    take(interests, [of_kind("skip", 4)])
+    interests.close()
+    assert len(state_of(copies, "ann").disliked) == 3
+
+
+def test_what_is_taken_back_leaves_history_interests_and_dislikes_after_a_restart_too(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [click("ann", 1, "click"), click("ann", 2, "other"), of_kind("dislike", 3, "dislike")])
+    interests.close()
+    interests = work(copies, store)
+    take(interests, [take_back("click", 5), take_back("dislike", 5), take_back("other", 5, "somebody else")])
+    take(interests, [take_back("click", 6)])
+    interests.close()
+    state = state_of(copies, "ann")
+    assert (state.items.tolist(), state.disliked.tolist()) == ([key_of(2, "item")], [])
+
+
+def test_a_retraction_that_comes_first_is_held_over_a_restart_until_its_own_time_is_past(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [take_back("early", 60), take_back("never", 61)])
+    interests.close()
+    interests = work(copies, store)
+    take(interests, [click("ann", 50, "early"), click("ann", 200, "later"), click("ann", 51, "never")])
+    interests.close()
+    assert state_of(copies, "ann").items.tolist() == [key_of(200, "item"), key_of(51, "item")]
+
+
+def test_nothing_can_be_taken_back_of_a_user_who_was_deleted(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [of_kind("dislike", 1, "dislike")])
+    records: Any = [Read(encode_deletion(Deletion(user_id="ann", timestamp=START)))]
+    interests.process(records, NOW)
+    take(interests, [take_back("dislike", 2)])
+    interests.close()
+    assert "ann" not in copies.states

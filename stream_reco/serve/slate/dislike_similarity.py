@@ -1,0 +1,101 @@
+"""How much like the items that a user dislikes others are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.serve.slate.serving_state import ServingState
+from stream_reco.signals.counters import decayed_at
+from stream_reco.signals.decayed_lists import EMPTY
+from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, PAIR_HALF_LIVES_MS
+from stream_reco.signals.signals import Signals
+
+COMPARED = 50
+"""Newest disliked items that others are compared with: with more, everything is like one of them."""
+_WEEK = len(PAIR_HALF_LIVES_MS) - 1
+_WEEK_OF_ACTIONS = ACTION_HALF_LIVES_MS.index(PAIR_HALF_LIVES_MS[_WEEK]) + 1
+_LEAST_LEFT = 1e-6
+"""Of the odds of an item that is just like a disliked one: the logarithm of nothing is no number."""
+_LEAST_DIVISOR = 1e-12
+"""What a length of 0 is divided by in its place."""
+
+
+def dislike_similarity(
+    served: ServingState, slots: NDArray[np.int32], disliked: NDArray[np.int32], now: int
+) -> NDArray[np.float32]:
+    """float32[n] in 0..1: the similarity of each of `slots` int32[n] to the one of `disliked` that it is most like.
+
+    It is the cosine of their vectors, where both have one and it is positive; else the larger of what they share in
+    features and in users as of `now` (ms). Of `disliked` int32[d], newest first, the first `COMPARED` count. To be
+    called inside `replica.reading()`.
+    """
+    alike = np.zeros(len(slots), dtype=np.float32)
+    disliked = disliked[disliked < served.signals.catalogue.size][:COMPARED]
+    if not len(slots) or not len(disliked):
+        return alike
+    mine, theirs = (_unit(served.index.vectors_of(some.astype(np.int64))) for some in (slots, disliked))
+    known, known_theirs = mine.any(axis=1), theirs.any(axis=1)
+    if known.any() and known_theirs.any():
+        alike[known] = (mine[known] @ theirs[known_theirs].T).max(axis=1)
+    for these, those in ((~known, disliked), (known, disliked[~known_theirs])):
+        if these.any() and len(those):
+            shared = np.maximum(
+                _features(served.signals, slots[these], those), _users(served.signals, slots[these], those, now)
+            )
+            alike[these] = np.maximum(alike[these], shared)
+    return np.clip(alike, 0.0, 1.0)
+
+
+def dislike_shift(
+    served: ServingState, slots: NDArray[np.int32], disliked: NDArray[np.int32], now: int, penalty: float
+) -> NDArray[np.float32] | None:
+    """float32[n], on the log-odds by which `slots` int32[n] are ordered: log(1 − `penalty` · similarity); None: 0."""
+    if not penalty or not len(disliked):
+        return None
+    left = 1.0 - penalty * dislike_similarity(served, slots, disliked, now)
+    shift: NDArray[np.float32] = np.log(np.maximum(left, _LEAST_LEFT))
+    return shift
+
+
+def _features(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The largest share of feature values that an item and a disliked one have both (Jaccard 1912)."""
+    of_disliked = [values for slot in disliked.tolist() if (values := _values(signals.catalogue.features[slot]))]
+    alike = np.zeros(len(slots), dtype=np.float32)
+    for place, slot in enumerate(slots.tolist() if of_disliked else ()):
+        values = _values(signals.catalogue.features[slot])
+        if values:
+            alike[place] = max(len(values & other) / len(values | other) for other in of_disliked)
+    return alike
+
+
+def _values(features: Mapping[str, object] | None) -> frozenset[tuple[str, str]]:
+    pairs = (
+        (name, value if isinstance(value, (list, tuple)) else (value,)) for name, value in (features or {}).items()
+    )
+    return frozenset((name, str(one)) for name, several in pairs for one in several if one is not None)
+
+
+def _users(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int32], now: int) -> NDArray[np.float32]:
+    """Co-visits of an item after a disliked one over the root of the actions on both, all decayed by the week.
+
+    The cosine of item-to-item collaborative filtering (Linden, Smith and York, "Amazon.com Recommendations", 2003).
+    """
+    pairs, items = signals.counts.pairs, signals.counts.items
+    alike = np.zeros(len(slots), dtype=np.float32)
+    acted = decayed_at(items, slots, _WEEK_OF_ACTIONS, now)[:, -1]
+    acted_on_disliked = decayed_at(items, disliked, _WEEK_OF_ACTIONS, now)[:, -1]
+    for slot, actions in zip(disliked.tolist(), acted_on_disliked.tolist(), strict=True):
+        used = pairs.keys[slot] != EMPTY
+        weights = dict(zip(pairs.keys[slot][used].tolist(), pairs.weights[slot, used, _WEEK].tolist(), strict=True))
+        faded = np.exp2(-max(now - int(pairs.stamps[slot]), 0) * pairs.rates[_WEEK])
+        together = np.array([weights.get(one, 0.0) for one in slots.tolist()]) * faded
+        alike = np.maximum(alike, together / np.maximum(np.sqrt(acted * actions), _LEAST_DIVISOR))
+    return np.minimum(alike, 1.0).astype(np.float32)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _LEAST_DIVISOR)
+    return unit

@@ -1,0 +1,108 @@
+"""Items that users took a negative action on: they are kept out of those users' slates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.events import Id
+from stream_reco.signals.growing import Parts
+
+_NONE = np.empty(0, dtype=np.int32)
+_NO_TIMES = np.empty(0, dtype=np.int64)
+Disliked = list[tuple[int, int]]
+"""(time in ms, item slot) of each negative action, oldest first."""
+
+
+class Dislikes:
+    """The newest `limit` negative actions of each user who took any."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._of: dict[Id, Disliked] = {}
+
+    def __len__(self) -> int:
+        """Users."""
+        return len(self._of)
+
+    def users(self) -> list[Id]:
+        """Users of whom there are any, in the order in which they came."""
+        return list(self._of)
+
+    def add(self, user_id: Id, slot: int, now: int) -> None:
+        """Remember a negative action on an item slot at `now` (ms)."""
+        actions = self._of.setdefault(user_id, [])
+        actions.append((now, slot))
+        # Nearly always it is the newest already; of equal times the slot decides, so that no order of arrival shows.
+        actions.sort()
+        self._set(user_id, actions[-self._limit :] if self._limit else [])
+
+    def take_back(self, user_id: Id, slot: int, time: int) -> bool:
+        """Forget one negative action on an item slot at exactly `time` (ms); False where there is none."""
+        actions = self._of.get(user_id, [])
+        if (time, slot) not in actions:
+            return False
+        actions.remove((time, slot))
+        self._set(user_id, actions)
+        return True
+
+    def of(self, user_id: Id) -> NDArray[np.int32]:
+        """int32[n]: distinct item slots, those of the newest actions first."""
+        actions = self._of.get(user_id)
+        return _NONE if actions is None else np.array(list(dict.fromkeys(slot for _, slot in actions[::-1])), np.int32)
+
+    def actions(self, user_id: Id) -> Disliked:
+        """All that are remembered of a user, newest first."""
+        return self._of.get(user_id, [])[::-1]
+
+    def forget(self, user_id: Id) -> bool:
+        """Remove a user; False where there is nothing to remove."""
+        return self._of.pop(user_id, None) is not None
+
+    def evict(self, idle_since: int, is_known: Callable[[Id], bool]) -> None:
+        """Forget users without a negative action since `idle_since` (ms), but for those who are known to act still."""
+        for user_id in [one for one, actions in self._of.items() if actions[-1][0] < idle_since]:
+            if not is_known(user_id):
+                del self._of[user_id]
+
+    def forget_items(self, slots: NDArray[np.int32]) -> None:
+        """Forget all actions on item slots int32[n] that became free: another item may get them."""
+        gone = set(slots.tolist())
+        for user_id, actions in list(self._of.items()) if gone else ():
+            if not gone.isdisjoint(slot for _, slot in actions):
+                self._set(user_id, [one for one in actions if one[1] not in gone])
+
+    def turn_back(self, time: int) -> None:
+        """Take actions later than `time` (ms) as of that time: the clock was wrong."""
+        for actions in self._of.values():
+            actions[:] = sorted((min(at, time), slot) for at, slot in actions)
+
+    def _set(self, user_id: Id, actions: Disliked) -> None:
+        if actions:
+            self._of[user_id] = actions
+        else:
+            del self._of[user_id]
+
+    def state(self) -> Parts:
+        """Everything, for a checkpoint."""
+        flat = [one for actions in self._of.values() for one in actions]
+        return {
+            "users": np.frombuffer(msgspec.msgpack.encode(list(self._of)), dtype=np.uint8),
+            "lengths": np.array([len(actions) for actions in self._of.values()], dtype=np.int64),
+            "times": np.array([time for time, _ in flat], dtype=np.int64),
+            "slots": np.array([slot for _, slot in flat], dtype=np.int32),
+        }
+
+    @classmethod
+    def from_state(cls, limit: int, parts: Parts) -> Dislikes:
+        """The dislikes that `state` was taken from."""
+        restored, at = cls(limit), 0
+        users = msgspec.msgpack.decode(parts["users"].tobytes(), type=list[Id])
+        flat = list(zip(parts["times"].tolist(), parts["slots"].tolist(), strict=True))
+        for user_id, length in zip(users, parts["lengths"].tolist(), strict=True):
+            restored._of[user_id] = flat[at : at + length]
+            at += length
+        return restored
