@@ -105,8 +105,10 @@ def check_idle(idle_ms: float) -> None:
         raise ValueError(f"partitions are idle after {idle_ms} ms: it must be 0 to 100 years; 60 s is the default")
 
 
-def check_presumption(presume_ms: float | None, window_ms: float) -> None:
-    """Raise ValueError unless impressions are presumed negative within their window, or not at all."""
+def check_presumption(presume_ms: float | None, window_ms: float, *, adaptive: bool = False) -> None:
+    """Raise ValueError unless impressions are presumed negative within their window, in one way, or not at all."""
+    if presume_ms is not None and adaptive:
+        raise ValueError("impressions wait either `presume_ms` or an `adaptive` time: give one of the two")
     if presume_ms is not None and not 0 <= presume_ms <= window_ms:
         raise ValueError(
             f"impressions are presumed negative after {presume_ms} ms: it must be 0 to the window of {window_ms} ms"
