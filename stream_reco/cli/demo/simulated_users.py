@@ -18,7 +18,6 @@ SLATE = 10
 RECENT = 1_000
 SETTINGS: dict[str, object] = {
     "labels.window_days": 14 * DEMO_DAY_MS / DAY_MS,
-    "labels.policy": "immediate",
     "labels.lateness_seconds": 2.0,
     "slate.exploration": 0.05,
 }
