@@ -69,7 +69,7 @@ class Learner:
     def label_by(self, joiner: LabelJoiner) -> None:
         """Use another joiner than that of the settings; its examples are learned from at once."""
         self.joiner, self.queue.window_buffer = joiner, None
-        self.queue.presumes = joiner.presume_ms is not None
+        self.queue.presumes = joiner.presumes
 
     def learn(self, events: Sequence[Event], between: Callable[[], None] = lambda: None) -> None:
         """Take events in, calling `between` after each; how they are split into calls changes nothing.

@@ -11,7 +11,9 @@ from contextlib import closing
 
 from stream_reco import metrics
 from stream_reco.events import Action, Event, Id, Impression, Retraction
+from stream_reco.labels.joiner_state import JoinerState
 from stream_reco.labels.label import rules
+from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.label.example import Example
 from stream_reco.labels.label.kinds import ActionKinds, KindSettings, Sign
 from stream_reco.labels.label.pending import PendingAction, PendingImpression, action_of, impression_of
@@ -19,13 +21,14 @@ from stream_reco.labels.label.unprompted import taken_back, unprompted
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.memory.on_disk import OnDisk
-from stream_reco.labels.memory.protocol import BEFORE_ALL, DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
+from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, WAITED, Due, LabelWindows, Memory
 from stream_reco.labels.memory.retracted import retracted
+from stream_reco.labels.memory.waits import note_delay, wait_of
 from stream_reco.labels.settings import DAY_MS, check_kind_windows, check_order, check_presumption, check_window
 from stream_reco.storage.rocksdb import Changes, RocksStore
 
 
-class LabelJoiner:
+class LabelJoiner(JoinerState):
     """Joins events into labelled examples; times in ms.
 
     `window_ms`: how long an impression waits for an action; its label may be reversed for as long again.
@@ -34,8 +37,10 @@ class LabelJoiner:
     `kinds`, `action_weights`, `positive_from`, `value_units`: see `ActionKinds`. Without `keep_unprompted_features` an
     unprompted action is held, for as long as it can be retracted, without its features, and its retraction as well.
     `presume_ms`: an impression without a label for this time is presumed negative (reason `immediate`) until an action
-    reverses that; None: never. `store`: keeps the state rather than the main memory, and is read at the start; changes
-    are in it from `commit` on. Raises ValueError where a setting makes no sense or is not the one that the store has.
+    reverses that; None: never. `adaptive`: each has a wait of its own instead, by which half of the actions of the most
+    frequent positive kind come. It is judged by stream time, for what is late reverses it all the same. `store`: keeps
+    the state rather than the main memory, and is read at the start; changes are in it from `commit` on. Raises
+    ValueError where a setting makes no sense or is not the one that the store has.
     """
 
     def __init__(
@@ -50,64 +55,23 @@ class LabelJoiner:
         value_units: Mapping[str, float] | None = None,
         store: RocksStore | None = None,
         kinds: Mapping[str, KindSettings] | None = None,
+        adaptive: AdaptiveWait | None = None,
     ) -> None:
         check_window(window_ms, lateness_ms)
-        check_presumption(presume_ms, window_ms)
+        check_presumption(presume_ms, window_ms, adaptive=adaptive is not None)
         check_order(order)
         check_kind_windows(kinds or {}, window_ms)
-        self.window_ms, self.order, self.lateness_ms, self.presume_ms = window_ms, order, lateness_ms, presume_ms
+        self.window_ms, self.order, self.presume_ms = window_ms, order, presume_ms
         self._kinds = ActionKinds(kinds, action_weights, positive_from, value_units)
         self.keep_unprompted_features = keep_unprompted_features
         self.store = store
-        windows = LabelWindows(window_ms, presume_ms)
+        windows = LabelWindows(window_ms, presume_ms, adaptive is not None)
         self.is_behind = False
         """Whether the last `advance` had to stop at its limit."""
-        self._memory: Memory = InMemory(windows, order) if store is None else OnDisk(store, windows, order)
-
-    @property
-    def pending(self) -> int:
-        """Impressions without a label yet."""
-        return self._memory.progress.pending
-
-    @property
-    def duplicates(self) -> int:
-        """Events whose id had come before."""
-        return self._memory.progress.duplicates
-
-    @property
-    def late(self) -> int:
-        """Events that came behind the watermark; they were processed all the same."""
-        return self._memory.progress.late
-
-    @property
-    def orphans(self) -> int:
-        """Retractions that found no action of theirs."""
-        return self._memory.progress.orphans
-
-    @property
-    def oldest(self) -> int | None:
-        """Time (ms) of the oldest impression whose deadline is not past."""
-        return self._memory.oldest()
-
-    @property
-    def nbytes(self) -> int:
-        """About the size of the state in bytes: of the main memory, or of the store's files."""
-        return self._memory.nbytes
-
-    @property
-    def uncommitted(self) -> int:
-        """About how many records the next `commit` will write; 0 without a store."""
-        return self._memory.uncommitted
-
-    @property
-    def watermark(self) -> int | None:
-        """The highest event time seen minus the lateness; None before the first event."""
-        time = self._memory.progress.stream_time
-        return None if time == BEFORE_ALL else time - self.lateness_ms
-
-    def seen(self, event_id: Id) -> bool:
-        """Whether an event with this id came before and is still remembered."""
-        return self._memory.seen(event_id)
+        bounds = AdaptiveWait() if adaptive is None else adaptive
+        memory: Memory
+        memory = InMemory(windows, order, bounds) if store is None else OnDisk(store, windows, order, bounds)
+        super().__init__(memory, lateness_ms)
 
     def expects_features(self, event: Event) -> bool:
         """Whether features given with this event would travel into an example.
@@ -154,7 +118,7 @@ class LabelJoiner:
         progress.advanced = max(watermark, progress.advanced)
         out: list[Example] = []
         self.is_behind = False
-        with closing(memory.due(progress.advanced)) as entries:
+        with closing(memory.due(progress.advanced, progress.advanced + self.lateness_ms)) as entries:
             for count, entry in enumerate(entries, start=1):
                 self._fall_due(entry, out)
                 if count == limit:
@@ -190,10 +154,6 @@ class LabelJoiner:
         """Delete a user's impressions and actions, in time proportional to all remembered; the ids of events stay."""
         self._memory.forget_user(user_id)
 
-    def of_user(self, user_id: Id) -> list[PendingImpression]:
-        """Impressions of a user that wait for a label, or whose label may still change, in the order of their times."""
-        return sorted(self._memory.of_user(user_id), key=lambda shown: (shown.time, shown.seq))
-
     def turn_back(self, time: int) -> int:
         """Let the stream be at `time` (ms) again, and what is later be of that time: the clock was wrong.
 
@@ -203,7 +163,7 @@ class LabelJoiner:
         """
         memory = self._on_disk()
         later = memory.turn_back(time, time - self.lateness_ms)
-        self._memory = OnDisk(memory.store, memory.windows, memory.order)
+        self._memory = OnDisk(memory.store, memory.windows, memory.order, memory.bounds)
         return later
 
     def _is_new(self, event: Event) -> bool:
@@ -235,6 +195,8 @@ class LabelJoiner:
     def _impression(self, event: Impression, features: bytes | None, out: list[Example]) -> None:
         memory = self._memory
         shown = impression_of(event, memory.progress.seq, features)
+        if memory.windows.adaptive:
+            shown.wait = wait_of(shown, memory)
         memory.add(shown)
         memory.progress.pending += 1
         memory.keep_id(event.event_id, memory.windows.end_of(shown))
@@ -272,6 +234,7 @@ class LabelJoiner:
             action.features = None  # the example takes those of the impression, as its context
             if action.retracted is not None and action.retracted > end:
                 action.retracted = None
+            note_delay(action, shown, memory)
             memory.attribute(action, shown)
             if place is not None and memory.respond(*place, action.time):
                 memory.response_falls_due(action.time, action.seq, *place)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.label.kinds import ActionKinds, KindSettings, check_kinds
 
 DAY_MS = 86_400_000
@@ -20,9 +21,10 @@ class LabelSettings:
     """How long an impression waits for an action before it is a negative."""
     lateness_seconds: float = 60.0
     """How far events may be out of order."""
-    policy: Literal["conclusive", "early", "immediate"] = "conclusive"
-    """When an impression without an action is a negative: once its window has passed, once a later response implies
-    it, or after `wait_seconds`, until an action says otherwise."""
+    policy: Literal["auto", "conclusive", "early", "immediate"] = "auto"
+    """When an impression without an action is a negative: once half of the actions of the most frequent kind would have
+    come, once its window has passed, once a later response implies it, or after `wait_seconds`. Under `auto` and
+    `immediate` only until an action says otherwise."""
     order: Literal["slate", "group", "none"] = "slate"
     """What makes a response label earlier impressions: request_id and position, group_id and time, or nothing. Only
     the policy `early` asks for it."""
@@ -60,6 +62,7 @@ class LabelSettings:
             "presume_ms": self.presume_ms,
             "keep_unprompted_features": False,
             "kinds": self.kinds,
+            "adaptive": AdaptiveWait() if self.policy == "auto" else None,
         }
 
     @property
@@ -77,8 +80,13 @@ class LabelSettings:
 
     @property
     def presume_ms(self) -> int | None:
-        """Time (ms) without an action after which an impression is presumed negative; None: never."""
+        """Time (ms) without an action after which every impression is presumed negative; None: there is none such."""
         return round(self.wait_seconds * 1000) if self.policy == "immediate" else None
+
+    @property
+    def presumes(self) -> bool:
+        """Whether an impression may be presumed negative before its window has passed."""
+        return self.policy in ("auto", "immediate")
 
     @property
     def inferred_by(self) -> Literal["slate", "group"] | None:
@@ -105,8 +113,10 @@ def check_idle(idle_ms: float) -> None:
         raise ValueError(f"partitions are idle after {idle_ms} ms: it must be 0 to 100 years; 60 s is the default")
 
 
-def check_presumption(presume_ms: float | None, window_ms: float) -> None:
-    """Raise ValueError unless impressions are presumed negative within their window, or not at all."""
+def check_presumption(presume_ms: float | None, window_ms: float, *, adaptive: bool = False) -> None:
+    """Raise ValueError unless impressions are presumed negative within their window, in one way, or not at all."""
+    if presume_ms is not None and adaptive:
+        raise ValueError("impressions wait either `presume_ms` or an `adaptive` time: give one of the two")
     if presume_ms is not None and not 0 <= presume_ms <= window_ms:
         raise ValueError(
             f"impressions are presumed negative after {presume_ms} ms: it must be 0 to the window of {window_ms} ms"
@@ -115,8 +125,8 @@ def check_presumption(presume_ms: float | None, window_ms: float) -> None:
 
 def check_policy(policy: str) -> None:
     """Raise ValueError unless the policy is one that is known."""
-    if policy not in ("conclusive", "early", "immediate"):
-        raise ValueError(f"the policy of labels is {policy!r}: it must be 'conclusive', 'early' or 'immediate'")
+    if policy not in ("auto", "conclusive", "early", "immediate"):
+        raise ValueError(f"the policy of labels is {policy!r}: it must be 'auto', 'conclusive', 'early' or 'immediate'")
 
 
 def check_rate(negative_rate: float) -> None:

@@ -40,8 +40,10 @@ class ExampleQueue:
         """`features(example, now)` gives the `Inputs` of an example that came without them."""
         self._labels, self._training, self._features = labels, training, features
         self.trainer = Trainer(model, training)
-        self.window_buffer = WindowBuffer(labels.window_ms) if labels.policy == "conclusive" else None
-        self.presumes = labels.presume_ms is not None
+        # A slate without any action has no label before its window is over unless one is presumed, so whatever weight
+        # its fellows had by then, they could not stand for it.
+        self.window_buffer: WindowBuffer | None = WindowBuffer(labels.window_ms, closed=labels.presumes)
+        self.presumes = labels.presumes
         """Whether impressions without an action are presumed negative."""
         self.waiting: list[Labelled] = []
         """Examples that the next training step will take."""

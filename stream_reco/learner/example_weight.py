@@ -37,8 +37,9 @@ def weigh(example: Example, presumes: bool, negative_rate: float, seed: int) -> 
     """
     undoes = example.undoes
     if example.is_unprompted:
-        # There was no impression: nobody was shown it and passed it over.
-        return ExampleWeight(example.weight)
+        # There was no impression: nobody was shown it and passed it over. A negative action that is taken back leaves
+        # nothing to learn, and what was learned of it goes.
+        return ExampleWeight(example.weight, undoes.weight if undoes is not None and undoes.label == 0 else 0.0)
     keeps = negative_rate >= 1.0 or _chance(example, seed) < negative_rate
     weight = example.weight if example.label == 1 or keeps else 0.0
     undone = undoes.weight if undoes and (undoes.label == 1 or keeps) else 0.0

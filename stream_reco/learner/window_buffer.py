@@ -19,10 +19,13 @@ _BEFORE_THE_END = ("action", "negative_action", "responded_later")
 
 
 class WindowBuffer:
-    """Holds the label of an impression as it changes, from its first one to the end of the window."""
+    """Holds the label of an impression as it changes, from its first one to the end of the window.
 
-    def __init__(self, window_ms: int) -> None:
-        self._window_ms = window_ms
+    `closed`: nothing more is taken, but what is held, of a time when it was open, goes to the end of its window.
+    """
+
+    def __init__(self, window_ms: int, *, closed: bool = False) -> None:
+        self._window_ms, self._closed = window_ms, closed
         self._released = -(2**62)
         self._held: dict[ShownKey, Example] = {}
         self._due: list[tuple[int, int, ShownKey]] = []
@@ -39,7 +42,7 @@ class WindowBuffer:
             self._held[key] = _plain(example, weight)
             return True
         deadline = example.event_time + self._window_ms
-        if example.reason not in _BEFORE_THE_END or deadline < self._released:
+        if self._closed or example.reason not in _BEFORE_THE_END or deadline < self._released:
             return False
         self._held[key] = _plain(example, example.weight)
         heappush(self._due, (deadline, self._order, key))

@@ -17,6 +17,7 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Action, Event, Impression, Retraction, UserEvent
 from stream_reco.labels import LabelSettings, OracleJoiner, final_labels
+from stream_reco.model.inputs import Inputs
 from stream_reco.serve.slate.request import Request
 from stream_reco.train.delayed_feedback import Feedback
 from stream_reco.train.settings import TrainSettings
@@ -69,11 +70,12 @@ LATE_TWICE: list[Event] = [*SLATE, click(3, NOW + HOUR), click(1, NOW + 2 * HOUR
 
 def test_conclusive_waits_for_the_window() -> None:
     positive, negative = (1, 1.0, 0.0, Feedback.CERTAIN, 1.0), (0, 1.0, 0.0, Feedback.CERTAIN, 1.0)
-    assert rows(LATE_TWICE) == [positive, positive, negative]
+    assert rows(LATE_TWICE, policy="conclusive") == [positive, positive, negative]
 
 
 def test_conclusive_learns_from_what_is_shown_when_its_window_is_over() -> None:
-    learner = Learner(Settings(labels=LabelSettings(window_days=1.0, lateness_seconds=0.0), training=WAITING))
+    labels = LabelSettings(policy="conclusive", window_days=1.0, lateness_seconds=0.0)
+    learner = Learner(Settings(labels=labels, training=WAITING))
     learner.learn([*SLATE, click(3, NOW + HOUR)])
     learner.learn([UserEvent(user_id="z", timestamp=NOW + DAY)])
     assert learner.queue.waiting == []
@@ -81,11 +83,48 @@ def test_conclusive_learns_from_what_is_shown_when_its_window_is_over() -> None:
     assert [one.label for one in learner.queue.waiting] == [1, 0, 0]
 
 
-def test_early_asks_later_positions_and_undoes_what_was_wrong() -> None:
-    found = rows(LATE_TWICE, policy="early")
-    assert sorted((label, undone) for label, _, undone, _, _ in found) == [(0, 0.0), (0, 0.0), (1, 0.0), (1, 1.0)]
-    assert {kind for *_, kind, _ in found} == {Feedback.CERTAIN}
-    assert rows(LATE_TWICE, policy="early", order="none") == rows(LATE_TWICE)
+def test_what_early_gives_early_is_learned_when_all_of_the_slate_is_known() -> None:
+    unseen = [shown(1, NOW + 1, "unseen"), shown(2, NOW + 1, "unseen")]
+    log: list[Event] = [*SLATE, *unseen, *LATE_TWICE[3:]]
+    found = rows(log, policy="early")
+    assert sorted(found) == sorted(rows(log, policy="conclusive"))
+    assert [label for label, *_ in found].count(0) == 3
+    assert rows(log, policy="early", order="none") == rows(log, policy="conclusive")
+    learner = Learner(Settings(labels=LabelSettings(policy="early", lateness_seconds=0.0), training=WAITING))
+    learner.learn([*log, UserEvent(user_id="z", timestamp=NOW + DAY)])
+    assert learner.queue.examples == 3, "the labels themselves come at once"
+    assert learner.queue.waiting == []
+
+
+def test_auto_presumes_after_the_wait_and_corrects_itself() -> None:
+    presumed, late = (0, 1.0, 0.0, Feedback.PRESUMED, 1.0), (1, 1.0, 1.0, Feedback.LATE, 1.0)
+    assert rows(LATE_TWICE) == rows(LATE_TWICE, policy="auto") == [presumed] * 3 + [late] * 2
+    soon: list[Event] = [*SLATE, click(3, NOW + 20_000)]
+    assert rows(soon) == [(1, 1.0, 0.0, Feedback.IN_TIME, 1.0), presumed, presumed]
+
+
+def test_by_default_a_slate_is_learned_from_within_the_minute() -> None:
+    learner = Learner(Settings(training=WAITING))
+    learner.learn(SLATE)
+    learner.tick(NOW + 30_000)
+    assert learner.queue.examples == 0
+    learner.tick(NOW + 31_000)
+    assert learner.queue.examples == 3
+
+
+def test_a_negative_action_is_learned_from_at_once() -> None:
+    learner = Learner(Settings(training=WAITING))
+    dislike = structs.replace(click(2, NOW + 5), action="dislike")
+    lone = structs.replace(dislike, item_id="elsewhere", request_id=None, event_id="lone")
+    learner.learn([*SLATE, dislike, lone])
+    found = [(one.label, one.weight, one.rate, one.feedback) for one in learner.queue.waiting]
+    assert found == [(0, 1.0, 1.0, Feedback.CERTAIN)] * 2
+    assert all(len(Inputs.from_bytes(one.inputs).item_keys) == 1 for one in learner.queue.waiting)
+    learner.learn([Retraction(retracts="lone", timestamp=NOW + 9, user_id="u")])
+    back = learner.queue.waiting[-1]
+    assert (back.label, back.weight, back.undone) == (1, 0.0, 1.0)
+    learner.queue.flush()
+    assert learner.queue.steps == 1
 
 
 def test_immediate_presumes_at_once_or_after_the_wait() -> None:
@@ -140,13 +179,14 @@ def test_a_restart_keeps_the_policy_that_a_folder_was_begun_with(tmp_path: Path)
         engine.ingest([shown(1)])
         engine.checkpoint()
     with Engine(tmp_path, Settings(training=WAITING), clock=clock) as engine:
+        assert engine.learner.joiner.presume_ms == 60_000
         engine.ingest([UserEvent(user_id="z", timestamp=NOW + HOUR), click(1, NOW + 2 * HOUR)])
         waiting = engine.learner.queue.waiting
         assert [Feedback(one.feedback) for one in waiting] == [Feedback.PRESUMED, Feedback.LATE]
 
 
 def test_of_a_deleted_user_nothing_waits_for_training() -> None:
-    learner = Learner(Settings(labels=LabelSettings(policy="early"), training=WAITING))
+    learner = Learner(Settings(labels=LabelSettings(policy="immediate"), training=WAITING))
     learner.learn([shown(1), click(1, NOW + 1), structs.replace(click(2, NOW + 2), user_id="v", event_id="v")])
     assert len(learner.queue.waiting) == 1
     learner.forget("u")

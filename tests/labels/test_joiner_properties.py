@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
 from stream_reco.labels import Example, KindSettings, LabelJoiner
+from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.settings import DAY_MS
 from tests.labels.reference_join import Row, distinct, reference_join, row, rows
@@ -22,6 +23,8 @@ WEIGHTS = {"like": 1.0, "buy": 3.0, "hover": 0.0, "skip": 1.0, "report": 2.0, "h
 STRONG = tuple(kind for kind in sorted(WEIGHTS) if kind != "hide")
 """Without the one that weighs less than a negative for want of an action, to which it adds nothing once that stands."""
 Order = Literal["group", "slate"] | None
+ADAPTIVE = AdaptiveWait(least_ms=3, most_ms=40, unknown_ms=10, enough=2)
+"""Waits for logs that last some hundred milliseconds."""
 
 
 def join(log: Sequence[Event], joiner: LabelJoiner, ticks: Sequence[bool] = ()) -> list[Example]:
@@ -171,14 +174,21 @@ def test_a_kind_with_a_window_of_its_own_is_about_younger_impressions(
 
 
 @settings(max_examples=300, deadline=None)
-@given(log=logs(loose=False, kinds=STRONG), shifts=shifts, ticks=ticks, after=st.integers(0, WINDOW))
+@given(
+    log=logs(loose=False, kinds=STRONG), shifts=shifts, ticks=ticks, after=st.one_of(st.integers(0, WINDOW), st.none())
+)
 def test_presumed_negatives_end_in_the_same_labels(
-    log: list[Event], shifts: list[int], ticks: list[bool], after: int
+    log: list[Event], shifts: list[int], ticks: list[bool], after: int | None
 ) -> None:
     expected = {key: chain[-1][:2] for key, chain in chains(reference_join(log, WINDOW, None, WEIGHTS)).items()}
-    joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS, presume_ms=after)
+    joiner = LabelJoiner(WINDOW, None, 20, WEIGHTS, **presumption(after))
     got = chains(map(row, join(shuffled(log, shifts), joiner, ticks)))
     assert {key: chain[-1][:2] for key, chain in got.items()} == expected
+
+
+def presumption(after: int | None) -> dict[str, Any]:
+    """Arguments of a joiner that presumes after so many ms, or after waits of each impression's own."""
+    return {"adaptive": ADAPTIVE} if after is None else {"presume_ms": after}
 
 
 def chains(examples: Iterable[Row]) -> dict[tuple[Id, Id, int], list[tuple[int, float, str]]]:
@@ -217,7 +227,7 @@ def test_batches_may_be_cut_anywhere(log: list[Event], order: Order) -> None:
 @settings(max_examples=100, deadline=None)
 @given(log=logs(), shifts=shifts, ticks=ticks, order=st.sampled_from([None, "group", "slate"]))
 def test_nothing_is_left_in_memory(log: list[Event], shifts: list[int], ticks: list[bool], order: Order) -> None:
-    joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS)
+    joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS, adaptive=None if order else ADAPTIVE)
     join(shuffled(log, shifts), joiner, ticks)
     joiner.advance(END + 2 * 86_400_000 + 3_600_000)
     memory = joiner._memory
@@ -225,6 +235,7 @@ def test_nothing_is_left_in_memory(log: list[Event], shifts: list[int], ticks: l
     near = memory.unsettled
     assert not any((near.actions, near.retractions, memory.retractable, memory.open._users, near.waiting._users))
     assert (len(memory.deduplicator), len(near.calendar), len(memory.groups)) == (0, 0, 0)
+    assert len(memory.presumptions) == 0
     assert (joiner.pending, joiner.nbytes, joiner.oldest) == (0, 0, None)
 
 

@@ -51,6 +51,7 @@ NEVER = "never"
 class Labels(StrEnum):
     """Policies of labels, and the oracle, which knows the final labels."""
 
+    auto = "auto"
     conclusive = "conclusive"
     early = "early"
     immediate = "immediate"

@@ -18,7 +18,6 @@ SLATE = 10
 RECENT = 1_000
 SETTINGS: dict[str, object] = {
     "labels.window_days": 14 * DEMO_DAY_MS / DAY_MS,
-    "labels.policy": "immediate",
     "labels.lateness_seconds": 2.0,
 }
 """A day lasts two minutes here, so that tastes drift, items come and go, and labels mature within half an hour."""

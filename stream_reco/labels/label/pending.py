@@ -39,7 +39,8 @@ class PendingImpression(Struct, gc=False, array_like=True):
 
     `weight` is what was given for the present label in all; `late` says that an action after the deadline gave it.
     `actions` has those that can still be retracted, those that are held, and of the others those that may still decide.
-    `within` and `after` are actions that an earlier release kept apart.
+    `within` and `after` are actions that an earlier release kept apart. `wait`: after so long without an action it is
+    presumed negative (ms; None: as all are, or never).
     """
 
     seq: int
@@ -61,6 +62,7 @@ class PendingImpression(Struct, gc=False, array_like=True):
     within: PendingAction | None = None
     after: PendingAction | None = None
     actions: list[PendingAction] | None = None
+    wait: int | None = None
 
 
 def impression_of(event: Impression, seq: int, features: bytes | None) -> PendingImpression:

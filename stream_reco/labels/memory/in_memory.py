@@ -6,10 +6,12 @@ from collections.abc import Generator
 from heapq import heappop, heappush
 
 from stream_reco.events import Id
+from stream_reco.labels.label.delays import ActionDelays, AdaptiveWait
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.event_ids import InMemoryEventDeduplicator
 from stream_reco.labels.memory.groups import GroupKey, Groups, Order, place_of
 from stream_reco.labels.memory.open_impressions import OpenImpressions
+from stream_reco.labels.memory.presumptions import Presumptions, presumed_at
 from stream_reco.labels.memory.protocol import DEADLINE, END, FORGET, PRESUMED, Due, LabelWindows, StreamProgress
 from stream_reco.labels.memory.unsettled import UnsettledActions
 
@@ -20,9 +22,12 @@ _IMPRESSION_BYTES = 700
 class InMemory:
     """Impressions, actions and ids in dictionaries and one calendar (see `protocol.Memory`)."""
 
-    def __init__(self, windows: LabelWindows, order: Order) -> None:
+    def __init__(self, windows: LabelWindows, order: Order, bounds: AdaptiveWait) -> None:
         self.windows, self.order = windows, order
-        self.progress = StreamProgress()
+        self.progress, self.delays, self.bounds = StreamProgress(), ActionDelays({}), bounds
+        self.presumptions = Presumptions(
+            self.progress, bounds.most_ms, lambda _, shown: None if shown.dropped else shown
+        )
         self.unsettled = UnsettledActions(self.progress, max(1, windows.window_ms // 1024))
         self.open = OpenImpressions()
         self.groups: Groups[PendingImpression] = Groups()
@@ -45,6 +50,8 @@ class InMemory:
         self.nbytes += _IMPRESSION_BYTES + len(shown.features or b"")
         if self.windows.presume_ms is not None:
             self.unsettled.calendar.push(shown.time + self.windows.presume_ms, PRESUMED, shown.seq, shown)
+        elif (entry := presumed_at(shown)) is not None and not self.presumptions.add(shown, shown):
+            self.unsettled.calendar.push(*entry, shown)
         self.unsettled.calendar.push(self.windows.deadline_of(shown), DEADLINE, shown.seq, shown)
 
     def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
@@ -120,7 +127,9 @@ class InMemory:
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         return self.unsettled.take_retraction(event_id)
 
-    def due(self, watermark: int) -> Generator[Due, None, None]:
+    def due(self, watermark: int, presumed: int) -> Generator[Due, None, None]:
+        if self.windows.adaptive:
+            yield from self.presumptions.due(presumed)
         while (entry := self.unsettled.calendar.pop_before(watermark)) is not None:
             kind = entry[1]
             if kind in (PRESUMED, DEADLINE, END):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
+from stream_reco.labels.label.delays import ActionDelays
 from stream_reco.labels.memory.groups import Order
 from stream_reco.labels.memory.keys import META
 from stream_reco.labels.memory.protocol import BEFORE_ALL, LabelWindows, StreamProgress
 from stream_reco.storage.rocksdb import RocksStore
 
-VERSION = 2
-"""From 2 on, ids of events are kept as digests."""
-_READ = (1, VERSION)
+VERSION = 3
+"""From 2 on, ids of events are kept as digests; from 3 on, actions may be negative and waits of an impression's own."""
+_READ = (1, 2, VERSION)
 
 
 class Meta(msgspec.Struct, array_like=True):
@@ -24,6 +26,7 @@ class Meta(msgspec.Struct, array_like=True):
     reached: tuple[int, int, int] = (BEFORE_ALL, -1, -1)
     ids_expired: int = BEFORE_ALL
     commits: int = 0
+    delays: ActionDelays = msgspec.field(default_factory=lambda: ActionDelays({}))
 
 
 def read_meta(store: RocksStore, windows: LabelWindows, order: Order) -> Meta:
@@ -38,12 +41,19 @@ def read_meta(store: RocksStore, windows: LabelWindows, order: Order) -> Meta:
             " use the release that wrote it, or remove the folder and replay the log"
         )
     meta = msgspec.msgpack.decode(data, type=Meta)
-    if (meta.windows, meta.order) != (windows, order):
+    if (_as_of_now(meta, windows), meta.order) != (windows, order):
         raise ValueError(
             f"the label store in {store.folder} was begun with {_description(meta.windows, meta.order)}, not with"
             f" {_description(windows, order)}: deadlines are laid out by these; set them back, or begin a new folder"
         )
     return meta
+
+
+def _as_of_now(meta: Meta, windows: LabelWindows) -> LabelWindows:
+    """The windows that a store was begun with; where nothing was presumed in it, what is new in it may be."""
+    if meta.order is None and meta.windows.presume_ms is None and not meta.windows.adaptive:
+        return structs.replace(meta.windows, adaptive=windows.adaptive)
+    return meta.windows
 
 
 def write_meta(store: RocksStore, meta: Meta) -> None:
@@ -52,4 +62,5 @@ def write_meta(store: RocksStore, meta: Meta) -> None:
 
 def _description(windows: LabelWindows, order: Order) -> str:
     presumed = "never" if windows.presume_ms is None else f"after {windows.presume_ms} ms"
+    presumed = "by the delays of actions" if windows.adaptive else presumed
     return f"a window of {windows.window_ms} ms, order {order}, presumed negative {presumed}"

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from stream_reco.events import Id
-from stream_reco.labels.label import rules
+from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.event_ids_on_disk import OnDiskEventDeduplicator
 from stream_reco.labels.memory.groups import GroupKey, Order, place_of
@@ -19,6 +19,9 @@ from stream_reco.labels.memory.groups_on_disk import GroupsOnDisk
 from stream_reco.labels.memory.keys import of_pair, timed
 from stream_reco.labels.memory.meta import VERSION, Meta, read_meta, write_meta
 from stream_reco.labels.memory.open_impressions import matching_impression
+from stream_reco.labels.memory.overdue import Overdue
+from stream_reco.labels.memory.passed_time import let_time_pass
+from stream_reco.labels.memory.presumptions import Presumptions, presumed_at
 from stream_reco.labels.memory.protocol import DEADLINE, END, PRESUMED, Due, LabelWindows, Reached, StreamProgress
 from stream_reco.labels.memory.timeline import Timeline
 from stream_reco.labels.memory.turn_back import turn_impressions_back
@@ -33,11 +36,12 @@ _HOT = 20_000
 class OnDisk:
     """Impressions, actions and ids in a `RocksStore` (see `protocol.Memory`)."""
 
-    def __init__(self, store: RocksStore, windows: LabelWindows, order: Order) -> None:
+    def __init__(self, store: RocksStore, windows: LabelWindows, order: Order, bounds: AdaptiveWait) -> None:
         """Raises ValueError where the store was begun with other windows or another order."""
         self.windows, self.order, self.store = windows, order, store
         meta = read_meta(store, windows, order)
         self.progress: StreamProgress = meta.progress
+        self.delays, self.bounds = meta.delays, bounds
         self._commits = meta.commits
         self._timeline = Timeline(store)
         self._ids = OnDiskEventDeduplicator(store, self.progress, meta.ids_expired)
@@ -45,12 +49,14 @@ class OnDisk:
         self._reach(meta.reached)
         self._loaded: dict[int, PendingImpression] = {}
         self._changed: dict[int, PendingImpression] = {}
-        self._overdue: dict[int, tuple[PendingImpression, int]] = {}
-        """Impressions that came too late for the timeline, with the number of their entries in `_unsettled`."""
+        self._overdue = Overdue()
         self._fresh: dict[bytes, list[PendingImpression]] = {}
         """New impressions by the key of their user and item."""
         self._unsettled = UnsettledActionsOnDisk(store, self.progress, max(1, windows.window_ms // 1024))
         self._unsettled.recall(self._recalled)
+        self._presumptions = Presumptions(self.progress, bounds.most_ms, lambda seq, time: self._get(time, seq))
+        for shown in self._timeline.since(self.progress.presumed[0] - bounds.most_ms) if windows.adaptive else ():
+            self._presumptions.add(shown, shown.time)
 
     @property
     def nbytes(self) -> int:
@@ -70,10 +76,13 @@ class OnDisk:
     def add(self, shown: PendingImpression) -> None:
         self._timeline.add(shown)
         self._fresh.setdefault(of_pair(shown.user_id, shown.item_id), []).append(shown)
+        if (presumed := presumed_at(shown)) is not None and not self._presumptions.add(shown, shown.time):
+            self._overdue.owe(shown)
+            self._unsettled.late(presumed, shown)
         for kind, span in self._due_after():
             entry = (shown.time + span, kind, shown.seq)
             if entry < self._reached:
-                self._owe(shown)
+                self._overdue.owe(shown)
                 self._unsettled.late(entry, shown)
 
     def find(self, user_id: Id, item_id: Id, request_id: Id | None, time: int, life: int) -> PendingImpression | None:
@@ -142,9 +151,11 @@ class OnDisk:
     def take_retraction(self, event_id: Id | None) -> tuple[int, Id | None] | None:
         return self._unsettled.take_retraction(event_id)
 
-    def due(self, watermark: int) -> Generator[Due, None, None]:
+    def due(self, watermark: int, presumed: int) -> Generator[Due, None, None]:
         if len(self._loaded) > 2 * _HOT:
             self._trim()
+        if self.windows.adaptive:
+            yield from self._presumptions.due(presumed)
         streams = [self._timeline.between(self._reached, watermark, kind, span) for kind, span in self._due_after()]
         heads: list[tuple[Reached, int, Due]] = []
         for number, stream in enumerate(streams):
@@ -204,6 +215,8 @@ class OnDisk:
         self._ids.turn_back(time, watermark, 2 * self.windows.window_ms)
         self.progress.stream_time = min(self.progress.stream_time, time)
         self.progress.advanced = min(self.progress.advanced, watermark)
+        self.progress.presumed = min(self.progress.presumed, (time, -1, -1))
+        self.delays.turn_back(time)
         self._reach(min(self._reached, (watermark, -1, -1)))
         self._loaded = {}
         self.commit(position)
@@ -220,7 +233,8 @@ class OnDisk:
         self._groups.save(self.windows.horizon(self.progress))
         self._ids.save(self._commits + 1)
         commits, expired = self._commits + 1, self._ids.expired
-        write_meta(self.store, Meta(VERSION, self.windows, self.order, self.progress, self._reached, expired, commits))
+        meta = Meta(VERSION, self.windows, self.order, self.progress, self._reached, expired, commits, self.delays)
+        write_meta(self.store, meta)
         return self.store.changes
 
     def commit(self, position: bytes) -> Changes:
@@ -264,7 +278,9 @@ class OnDisk:
             if not what.dropped:
                 yield entry
         finally:
-            self._settle_up(seq)
+            still_owed = self._overdue.paid(seq)
+            if still_owed is not None and not still_owed.dropped:
+                self.changed(still_owed)  # how far it has come does not follow from the time yet
 
     def _as_now(self, entry: Due) -> Iterator[Due]:
         """An entry of the timeline with its impression in its present state."""
@@ -276,16 +292,6 @@ class OnDisk:
                 yield time, kind, seq, shown if kind == END else self._settled(shown)
         finally:
             self._reach((time, kind, seq + 1))
-
-    def _owe(self, shown: PendingImpression) -> None:
-        self._overdue[shown.seq] = (shown, self._overdue.get(shown.seq, (shown, 0))[1] + 1)
-
-    def _settle_up(self, seq: int) -> None:
-        shown, owed = self._overdue.pop(seq)
-        if owed > 1:
-            self._overdue[seq] = (shown, owed - 1)
-            if not shown.dropped:
-                self.changed(shown)  # how far it has come does not follow from the time yet
 
     def _leave_group(self, shown: PendingImpression) -> None:
         if (place := place_of(shown, self.order)) is not None:
@@ -301,9 +307,7 @@ class OnDisk:
         shown.dropped = True
 
     def _known(self, seq: int) -> PendingImpression | None:
-        if seq in self._overdue:
-            return self._overdue[seq][0]
-        return self._timeline.fresh.get(seq) or self._loaded.get(seq)
+        return self._overdue.get(seq) or self._timeline.fresh.get(seq) or self._loaded.get(seq)
 
     def _get(self, time: int, seq: int) -> PendingImpression | None:
         """The impression, None if it is over."""
@@ -319,24 +323,17 @@ class OnDisk:
 
     def _settled(self, shown: PendingImpression) -> PendingImpression:
         """Apply to an impression what time has done since it was written."""
-        deadline, seq = self.windows.deadline_of(shown), shown.seq
-        if seq in self._overdue:
-            return shown
-        if shown.label is None and self.windows.presume_ms is not None:
-            presumed = shown.time + self.windows.presume_ms
-            if (presumed, PRESUMED, seq) < self._reached:
-                rules.presume(shown, presumed, [])
-        if not shown.matured and (deadline, DEADLINE, seq) < self._reached:
-            rules.mature(shown, deadline, [])
+        if shown.seq not in self._overdue:
+            let_time_pass(shown, self.windows, self._reached, self.progress.presumed)
         return shown
 
     def _unless_over(self, shown: PendingImpression) -> PendingImpression | None:
         return None if (self.windows.end_of(shown), END, shown.seq) < self._reached else self._settled(shown)
 
     def _recalled(self, time: int, seq: int) -> PendingImpression | None:
-        shown = self._overdue[seq][0] if seq in self._overdue else self._timeline.load(time, seq)
+        shown = self._overdue.get(seq) or self._timeline.load(time, seq)
         if shown is not None:
-            self._owe(shown)
+            self._overdue.owe(shown)
         return shown
 
     def _of_pair(self, user_id: Id, item_id: Id) -> list[PendingImpression]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from stream_reco.events import Id
+from stream_reco.labels.label.delays import ActionDelays, AdaptiveWait
 from stream_reco.labels.label.pending import PendingAction, PendingImpression
 from stream_reco.labels.memory.groups import GroupKey
 from stream_reco.labels.settings import DAY_MS
@@ -34,6 +35,8 @@ class StreamProgress(Struct, array_like=True):
     duplicates: int = 0
     late: int = 0
     orphans: int = 0
+    presumed: Reached = (BEFORE_ALL, -1, -1)
+    """What has a wait of its own is presumed negative up to here."""
 
     def id_until(self, until: int) -> int:
         """How long an event id is kept (ms) that matters `until`: a day from now at least."""
@@ -41,10 +44,19 @@ class StreamProgress(Struct, array_like=True):
 
 
 class LabelWindows(Struct, frozen=True, array_like=True):
-    """Length of the label window, and time until an impression is presumed negative (None: never); ms."""
+    """Length of the label window, and time until an impression is presumed negative (None: never); ms.
+
+    `adaptive`: each impression has a wait of its own.
+    """
 
     window_ms: int
     presume_ms: int | None = None
+    adaptive: bool = False
+
+    @property
+    def presumes(self) -> bool:
+        """Whether an impression may be presumed negative."""
+        return self.adaptive or self.presume_ms is not None
 
     def deadline_of(self, shown: PendingImpression) -> int:
         """The last time at which an action is within the window."""
@@ -71,6 +83,8 @@ class Memory(Protocol):
 
     windows: LabelWindows
     progress: StreamProgress
+    delays: ActionDelays
+    bounds: AdaptiveWait
 
     def seen(self, event_id: Id) -> bool:
         """Whether an event with this id came before and is still remembered."""
@@ -156,9 +170,10 @@ class Memory(Protocol):
         """Take out the retraction (time, user) that came before this action."""
         ...
 
-    def due(self, watermark: int) -> Generator[Due, None, None]:
+    def due(self, watermark: int, presumed: int) -> Generator[Due, None, None]:
         """What falls due before `watermark`, in the order of (time, kind, seq); what is added meanwhile too.
 
+        First what has a wait of its own, which is presumed negative where that ends before `presumed`.
         Of the kinds RESPONSE, PRESUMED, DEADLINE, END and WAITED; the others concern the memory alone.
         """
         ...

@@ -56,6 +56,11 @@ class Timeline:
             if entry[:3] >= after:
                 yield entry
 
+    def since(self, time: int) -> Iterator[PendingImpression]:
+        """Committed impressions from `time` (ms) on, as they were when they were first committed."""
+        for _, value in self._store.scan(b"d" + number(time), b"e"):
+            yield from _CHUNK.decode(value)
+
     def load(self, time: int, seq: int) -> PendingImpression | None:
         """A committed impression; None if there is none."""
         if (changed := self._store.get(timed(b"s", time, seq))) is not None:

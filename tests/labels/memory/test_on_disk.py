@@ -19,6 +19,7 @@ from msgspec import structs
 
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
+from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.memory.groups import Order
 from stream_reco.labels.memory.keys import digest_of, of_event
 from stream_reco.storage.rocksdb import Changes, RocksStore, StoreError
@@ -26,7 +27,9 @@ from stream_reco.storage.sortable_keys import of_id
 from tests.labels.memory.whole_memory import whole_memory
 from tests.labels.reference_join import reference_join, row, rows
 from tests.labels.test_joiner_properties import (
+    ADAPTIVE,
     END,
+    STRONG,
     WEIGHTS,
     WINDOW,
     chains,
@@ -74,16 +77,16 @@ def _later(event: Event, part: int) -> Event:
 class Pair:
     """A joiner in memory, and one on disk that goes back to its last commit when it crashes."""
 
-    def __init__(self, folder: Path, order: Order, presume: int | None) -> None:
+    def __init__(self, folder: Path, order: Order, presume: dict[str, Any]) -> None:
         self._folder, self._order, self._presume = folder, order, presume
-        self.steady = LabelJoiner(WINDOW, order, 20, WEIGHTS, presume_ms=presume)
+        self.steady = LabelJoiner(WINDOW, order, 20, WEIGHTS, **presume)
         self.store = RocksStore(folder)
         self.tried = self._open()
         self._since: list[Step] = []
         self._time = 0
 
     def _open(self) -> LabelJoiner:
-        return LabelJoiner(WINDOW, self._order, 20, WEIGHTS, presume_ms=self._presume, store=self.store)
+        return LabelJoiner(WINDOW, self._order, 20, WEIGHTS, **self._presume, store=self.store)
 
     def do(self, step: Step, past: list[Event]) -> None:
         if step.kind == "crash":
@@ -132,9 +135,17 @@ def _done(joiner: LabelJoiner, step: Step) -> list[Example]:
     return []
 
 
-@settings(max_examples=150, deadline=None)
-@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]), presume=st.sampled_from([None, 0, 15, 50]))
-def test_examples_are_those_of_the_memory_of_objects(steps: list[Step], order: Order, presume: int | None) -> None:
+PRESUMPTIONS: list[dict[str, Any]] = [
+    {},
+    *({"presume_ms": after} for after in (0, 15, 50)),
+    {"adaptive": ADAPTIVE},
+    {"adaptive": AdaptiveWait(least_ms=3, most_ms=8, unknown_ms=5, enough=2)},
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]), presume=st.sampled_from(PRESUMPTIONS))
+def test_examples_are_those_of_the_memory_of_objects(steps: list[Step], order: Order, presume: dict[str, Any]) -> None:
     with TemporaryDirectory() as folder:
         pair = Pair(Path(folder) / "store", order, presume)
         past: list[Event] = []
@@ -149,22 +160,22 @@ def test_examples_are_those_of_the_memory_of_objects(steps: list[Step], order: O
 
 
 @settings(max_examples=50, deadline=None)
-@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]))
-def test_changes_make_the_same_store_elsewhere(steps: list[Step], order: Order) -> None:
+@given(steps=streams(), order=st.sampled_from([None, "group", "slate"]), presume=st.sampled_from(PRESUMPTIONS))
+def test_changes_make_the_same_store_elsewhere(steps: list[Step], order: Order, presume: dict[str, Any]) -> None:
     with TemporaryDirectory() as folder, ExitStack() as stores:
         store, other = (stores.enter_context(closing(RocksStore(f"{folder}/{name}"))) for name in ("one", "two"))
-        joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=store)
+        joiner = LabelJoiner(WINDOW, order, 20, WEIGHTS, **presume, store=store)
         for at, step in enumerate(steps):
             _done(joiner, step)
             other.apply(joiner.commit(str(at).encode()))
         assert dict(other.scan(b"", b"z")) == dict(store.scan(b"", b"z"))
         assert other.position == store.position == str(len(steps) - 1).encode()
-        elsewhere = LabelJoiner(WINDOW, order, 20, WEIGHTS, store=other)
+        elsewhere = LabelJoiner(WINDOW, order, 20, WEIGHTS, **presume, store=other)
         assert whole_memory(elsewhere) == whole_memory(joiner)
 
 
 @settings(max_examples=60, deadline=None)
-@given(log=logs(), ticks=ticks, moves=ticks, order=st.sampled_from([None, "slate"]))
+@given(log=logs(kinds=STRONG), ticks=ticks, moves=ticks, order=st.sampled_from([None, "slate"]))
 def test_partitions_that_move_lose_and_double_nothing(
     log: list[Event], ticks: list[bool], moves: list[bool], order: Order
 ) -> None:
@@ -199,7 +210,12 @@ def test_partitions_that_move_lose_and_double_nothing(
 
 
 def test_other_settings_than_those_of_the_store_are_refused(tmp_path: Path) -> None:
-    others: list[dict[str, Any]] = [{"window_ms": WINDOW + 1}, {"order": None}, {"presume_ms": 1}]
+    others: list[dict[str, Any]] = [
+        {"window_ms": WINDOW + 1},
+        {"order": None},
+        {"presume_ms": 1},
+        {"adaptive": ADAPTIVE},
+    ]
     with closing(RocksStore(tmp_path / "store")) as store:
         LabelJoiner(WINDOW, "slate", store=store).commit(b"")
         for other in others:

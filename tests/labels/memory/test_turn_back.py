@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import Example, LabelJoiner
 from stream_reco.labels.memory.groups import Order
 from stream_reco.storage.rocksdb import RocksStore
+from tests.labels.test_joiner_properties import ADAPTIVE
 
 WINDOW = 1000
 START = 1_000_000
@@ -82,10 +84,10 @@ class World:
 
 
 @contextmanager
-def on_disk(order: Order, presume: int | None) -> Iterator[LabelJoiner]:
+def on_disk(order: Order, **presume: Any) -> Iterator[LabelJoiner]:
     with TemporaryDirectory() as folder:
         store = RocksStore(Path(folder) / "labels")
-        yield LabelJoiner(WINDOW, order, lateness_ms=50, presume_ms=presume, store=store)
+        yield LabelJoiner(WINDOW, order, lateness_ms=50, **presume, store=store)
         store.close()
 
 
@@ -103,8 +105,8 @@ def of_impressions(world: World) -> dict[object, list[Example]]:
 def test_one_first_label_then_only_reversals(
     order: Order, before: list[Step], ahead: list[Step], after: list[Step], jump: int, rest: st.DataObject
 ) -> None:
-    presume = rest.draw(st.sampled_from([None, 100]))
-    with on_disk(order, presume) as joiner:
+    presume = rest.draw(st.sampled_from([{}, {"presume_ms": 100}, {"adaptive": ADAPTIVE}]))
+    with on_disk(order, **presume) as joiner:
         world = World(joiner)
         world.take(before)
         right = world.now
@@ -116,7 +118,7 @@ def test_one_first_label_then_only_reversals(
         joiner.turn_back(world.now)
         assert joiner.pending == pending
         world.pass_to(world.now)
-        if presume is None and order is None:
+        if not presume and order is None:
             # Nothing that waits became negative by turning back.
             assert set(of_impressions(world)) == labelled
         world.take(after)
@@ -137,7 +139,7 @@ def test_one_first_label_then_only_reversals(
 
 
 def test_an_impression_of_the_future_waits_its_full_window_from_now_on() -> None:
-    with on_disk(None, None) as joiner:
+    with on_disk(None) as joiner:
         future = START + 10**6
         joiner.process([Impression(user_id="u", item_id="i", timestamp=future, event_id="s", request_id="r")])
         joiner.advance(future - 50)
@@ -148,7 +150,7 @@ def test_an_impression_of_the_future_waits_its_full_window_from_now_on() -> None
 
 def test_ids_are_not_kept_for_longer_than_those_of_now() -> None:
     day = 86_400_000
-    with on_disk(None, None) as joiner:
+    with on_disk(None) as joiner:
         joiner.process([Action(user_id="u", item_id="i", action="click", timestamp=START + 400 * day, event_id="a")])
         joiner.turn_back(START)
         assert joiner.seen("a")

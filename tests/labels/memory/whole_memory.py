@@ -29,7 +29,7 @@ def whole_memory(joiner: LabelJoiner) -> _Whole:
     else:
         assert isinstance(memory, InMemory)
         found = _in_memory(memory)
-    return {"progress": structs.astuple(memory.progress), **found}
+    return {"progress": structs.astuple(memory.progress), "delays": structs.astuple(memory.delays), **found}
 
 
 def _in_memory(memory: InMemory) -> _Whole:
