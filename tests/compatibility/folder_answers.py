@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_reco import metrics
 from stream_reco.clock import ManualClock
+from stream_reco.config import load
 from stream_reco.embedded import Engine
 from tests.compatibility.shop import ITEMS, MINUTE, USERS, afterwards, time_of
 
@@ -27,8 +28,9 @@ _FACTS = ("events", "examples", "items", "users", "pending", "stream_time", "log
 
 
 def opened(folder: Path) -> Engine:
-    """An engine with default settings at a time after all events."""
-    return Engine(folder, clock=ManualClock(_CLOCK))
+    """An engine with the default settings of 0.1.0, which left nothing to chance, at a time after all events."""
+    settings = load(overrides={"slate.exploration": 0.0}).settings
+    return Engine(folder, settings, clock=ManualClock(_CLOCK))
 
 
 def state_of(engine: Engine) -> dict[str, Any]:
