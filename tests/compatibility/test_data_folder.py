@@ -12,18 +12,24 @@ import pytest
 
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
+from stream_reco.labels import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.signals.settings import SignalSettings
 from tests.compatibility.folder_answers import answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
 
 _NEAR = 1e-5
 """Matrix products differ in their last bits between processors, and training goes on from them."""
 AS_THEN = Settings(
-    slate=SlateSettings(fatigue=0.0), model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",)))
+    labels=LabelSettings(policy="conclusive"),
+    signals=SignalSettings(once_seconds=0.0),
+    slate=SlateSettings(fatigue=0.0, explore=0.0),
+    model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",))),
 )
-"""That version did not count what users passed over: neither its model nor the order of its slates knew of it."""
+"""That version waited for the end of windows, counted every action, left nothing to chance, and did not count what users
+passed over: neither its model nor the order of its slates knew of it."""
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from stream_reco.embedded.journal import recovery
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Id
 from stream_reco.labels.settings import LabelSettings
+from stream_reco.serve.settings import SlateSettings
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError, Part, Written
 from stream_reco.train.settings import TrainSettings
@@ -25,7 +26,7 @@ from tests.embedded.traces import MARK, NUMBERS, marked_events, other_events, tr
 
 NOW = 1_760_000_000_000
 START = NOW - 3_600_000
-SETTINGS = Settings(training=TrainSettings(batch=16))
+SETTINGS = Settings(training=TrainSettings(batch=16), slate=SlateSettings(explore=0.0))
 POLICIES = [
     LabelSettings(),
     LabelSettings(policy="early", order="slate"),

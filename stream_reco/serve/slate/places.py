@@ -11,7 +11,6 @@ probabilities are the means over both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,8 +30,7 @@ class Place(NamedTuple):
     explored: bool
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """One number of explored places, and who has the others."""
 
     chance: float
@@ -45,8 +43,7 @@ class Split:
     """float64[e]: the probability of each eligible candidate to be explored; sums to m."""
 
 
-@dataclass(frozen=True)
-class PlaceDistribution:
+class PlaceDistribution(NamedTuple):
     """What a slate is drawn from. Who is eligible is ranked in no split."""
 
     eligible: NDArray[np.int64]
@@ -63,37 +60,35 @@ class PlaceDistribution:
         """One slate."""
         splits, length = self.splits, self.length
         split = splits[0] if len(splits) == 1 or rng.random() < splits[0].chance else splits[1]
-        slate, drawn = list(split.ranked), {}
-        if split.explored:
-            sample = _systematic(split.inclusion, split.explored, rng.random())
-            explorers = rng.permutation(length)[: split.explored].tolist()
-            drawn = dict(zip(explorers, sample.tolist(), strict=True))
-            # From above, so that what is put in later moves nothing that was put in before.
-            for place in sorted(drawn):
-                slate.insert(place, int(self.eligible[drawn[place]]))
-        ranked = self._of_ranked(slate)
-        return [
-            Place(candidate, self._of_explored(drawn[place]), True)
-            if place in drawn
-            else Place(candidate, ranked[place], False)
-            for place, candidate in enumerate(slate)
-        ]
+        if not split.explored:
+            return self._of_ranked(list(split.ranked))
+        sample = _systematic(split.inclusion, split.explored, rng.random())
+        explorers = rng.permutation(length)[: split.explored].tolist()
+        slate = list(split.ranked)
+        # From above, so that what is put in later moves nothing that was put in before.
+        drawn = sorted(zip(explorers, sample, strict=True))
+        for place, at in drawn:
+            slate.insert(place, int(self.eligible[at]))
+        made = self._of_ranked(slate)
+        for place, at in drawn:
+            made[place] = Place(slate[place], self._of_explored(at), True)
+        return made
 
     def _of_explored(self, at: int) -> float:
         """The probability of an eligible candidate, by its index, at any one place."""
-        return sum(split.chance * float(split.inclusion[at]) for split in self.splits) / self.length
+        return sum([split.chance * float(split.inclusion[at]) for split in self.splits]) / self.length
 
-    def _of_ranked(self, slate: Sequence[int]) -> list[float]:
-        """For each place the probability that it got its candidate of `slate` by rank."""
-        found = [0.0] * len(slate)
+    def _of_ranked(self, slate: Sequence[int]) -> list[Place]:
+        """The places of a slate with the probability that each got its candidate by rank, 0 for others."""
         places = {candidate: place for place, candidate in enumerate(slate)}
-        for split in self.splits:
-            by_rank = _rank_at_place(self.length, split.explored)
-            for rank, candidate in enumerate(split.ranked):
+        found = [0.0] * len(slate)
+        for chance, ranked, explored, _ in self.splits:
+            by_rank = _rank_at_place(len(slate), explored)
+            for rank, candidate in enumerate(ranked):
                 lower = places.get(candidate, -1) - rank
-                if 0 <= lower <= split.explored:
-                    found[lower + rank] += split.chance * by_rank[rank][lower]
-        return found
+                if 0 <= lower <= explored:
+                    found[lower + rank] += chance * by_rank[rank][lower]
+        return [Place(candidate, found[place], False) for candidate, place in places.items()]
 
     def matrix(self, candidates: int) -> NDArray[np.float64]:
         """float64[K, candidates]: the probability of each candidate at each place; rows sum to 1."""
@@ -135,11 +130,11 @@ def inclusion_probabilities(chances: NDArray[np.float64], number: int) -> NDArra
     return np.ones(len(chances))
 
 
-def _systematic(inclusion: NDArray[np.float64], number: int, start: float) -> NDArray[np.int64]:
-    """int64[number]: systematic sampling, whose inclusion probabilities are exact; `start` is uniform in [0, 1)."""
-    bounds = np.cumsum(inclusion)
-    steps = (start + np.arange(number)) * (bounds[-1] / number)
-    return np.minimum(np.searchsorted(bounds, steps, side="right"), len(bounds) - 1)
+def _systematic(inclusion: NDArray[np.float64], number: int, start: float) -> list[int]:
+    """The indices of a systematic sample, whose inclusion probabilities are exact; `start` is uniform in [0, 1)."""
+    bounds = inclusion.cumsum()
+    step, last = float(bounds[-1]) / number, len(bounds) - 1
+    return [min(int(bounds.searchsorted((start + n) * step, "right")), last) for n in range(number)]
 
 
 @lru_cache(maxsize=64)

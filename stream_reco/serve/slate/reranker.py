@@ -99,10 +99,8 @@ class Reranker:
         ordered = self._ordered(values, max(k, 0), slate)
         late = self._outside(ordered, newcomers, k, slate)
         distribution = self._distribution(ordered, late, values, newcomers, evidence, slate)
-        return [
-            Chosen(one.candidate, one.probability, one.explored, one.candidate in late)
-            for one in distribution.draw(self._rng)
-        ]
+        drawn = distribution.draw(self._rng)
+        return [Chosen(place, chance, explored, place in late) for place, chance, explored in drawn]
 
     @property
     def explores(self) -> bool:
@@ -214,6 +212,8 @@ def _with_newcomers(ordered: list[int], newcomers: Sequence[int], length: int, r
 
     What the model has not seen yet, only they can show it; neither a better newcomer nor exploration displaces them.
     """
+    if not newcomers or not reserved:
+        return ordered[:length]
     reserved = min(reserved, length)
     kept = ordered[: length - reserved]
     above = set(kept)

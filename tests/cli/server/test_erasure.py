@@ -22,7 +22,8 @@ from tests.waiting import until
 
 START = 1_700_000_000_000
 """Long ago: time is not live, so that nothing but what is posted moves it."""
-OFTEN = environ(**settings(TRAINING_CHECKPOINT_MINUTES="0.01"))
+CERTAIN = settings(SLATE_EXPLORE="0")
+OFTEN = environ(**CERTAIN, **settings(TRAINING_CHECKPOINT_MINUTES="0.01"))
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def test_a_deleted_user_leaves_the_folder_of_a_running_server(tmp_path: Path, us
         until(lambda: client.get("/v1/status").json()["version"] > version, 60)
         assert slates(client) == before
     assert traces(tmp_path, user) == []
-    with server(tmp_path, environ()) as client:
+    with server(tmp_path, environ(**CERTAIN)) as client:
         assert slates(client) == before
         assert client.get("/v1/status").json()["users"] == 20
     assert traces(tmp_path, user) == []

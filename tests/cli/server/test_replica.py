@@ -24,7 +24,7 @@ from stream_reco.events import Event, Id
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
-from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.settings import ServeSettings, SlateSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.simulate import generate
@@ -36,7 +36,9 @@ from tests.waiting import until
 
 SECRET = "no password of anybody"  # noqa: S105 - of a server that lives for these tests
 PRECISION: Precision = "tanh8"
-ENVIRON = environ(STREAM_RECO_REDIS_PASSWORD=SECRET, STREAM_RECO_SERVE_ROW_PRECISION=PRECISION)
+ENVIRON = environ(
+    STREAM_RECO_REDIS_PASSWORD=SECRET, STREAM_RECO_SERVE_ROW_PRECISION=PRECISION, STREAM_RECO_SLATE_EXPLORE="0"
+)
 SERVE = [*COMMAND, "serve", "--port", "0"]
 
 
@@ -44,7 +46,9 @@ class Trainer:
     """The embedded learner, publishing over Redis; with the scorer beside it that ours is held against."""
 
     def __init__(self, url: str, log: list[Event]) -> None:
-        self.settings = replace(Settings(), serve=ServeSettings(row_precision=PRECISION))
+        self.settings = replace(
+            Settings(), serve=ServeSettings(row_precision=PRECISION), slate=SlateSettings(explore=0.0)
+        )
         self.link = RedisLink(url, password=SECRET)
         self.learner = Learner(self.settings)
         self.users = RedisUsers(self.link)

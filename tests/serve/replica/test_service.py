@@ -20,12 +20,12 @@ from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.service import Accepted, UnavailableError
-from stream_reco.serve.settings import ServeSettings, SlateSettings
+from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.sync import ChannelUnreachable, Delivery, InProcessChannel
-from tests.serve.small_shop import MODEL, NOW, SmallShop
+from tests.serve.small_shop import CERTAIN, MODEL, NOW, SmallShop
 from tests.serve.status_shape import check_status
 from tests.waiting import until
 
@@ -83,7 +83,7 @@ class Scene:
         self.served = ServingState(MODEL, SignalSettings())
         self.store = Store()
         self.users = RemoteUserContexts(self.served, self.store, InterestSettings())
-        scorer = Scorer(self.served, self.users, RetrieveSettings(), SlateSettings(), 0)
+        scorer = Scorer(self.served, self.users, RetrieveSettings(), CERTAIN, 0)
         self.clock = ManualClock(NOW + 5_000)
         self.service = ReplicaService(
             self.served,
