@@ -13,12 +13,12 @@ from typing import ClassVar
 import numpy as np
 
 from stream_reco.events import Action, Event, Id, UserEvent
-from stream_reco.simulate.arrivals import Visit
+from stream_reco.simulate.arrivals import TICK_MS, Arrivals, Visit
 from stream_reco.simulate.delays import Delay
 from stream_reco.simulate.draws import Draw, generator
-from stream_reco.simulate.world import ClickModel, World
+from stream_reco.simulate.world import HOUR_MS, ClickModel, World
 
-_TENTHS = 10
+_TENTHS, _REQUESTS_PER_TICK = 10, 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class WorldPlan:
     @property
     def length_ms(self) -> int:
         """How long the expected number of requests takes."""
-        return round(self.requests / self.requests_per_hour * 3_600_000)
+        return round(self.requests / self.requests_per_hour * HOUR_MS)
 
 
 class ClosedLoopWorld(World):
@@ -81,6 +81,10 @@ class ClosedLoopWorld(World):
             start_ms=start_ms,
         )
         self.plan = plan
+        # Where requests are rare, most of the default ticks would be empty.
+        tick_ms = max(TICK_MS, round(_REQUESTS_PER_TICK / plan.requests_per_hour * HOUR_MS))
+        per_second = plan.requests_per_hour / 3600
+        self._arrivals = Arrivals(seed, plan.users, per_second, start_ms, tick_ms)
         self._declared: dict[int, list[int]] = {}
 
     def visits(self, requests: int) -> Iterator[Visit]:
@@ -99,8 +103,9 @@ class ClosedLoopWorld(World):
             topics = self._tastes.topics_at(user, now)
             if self._declared.get(user) != topics:
                 self._declared[user] = topics
-                features: dict[str, object] = {"tastes": [self.topic_name(topic) for topic in topics]}
-                events.append(UserEvent(user_id=user, features=features, event_id=f"user-{user}-{now}", timestamp=now))
+                tastes: list[str | int | float | bool | None] = [self.topic_name(topic) for topic in topics]
+                event_id = f"user-{user}-{now}"
+                events.append(UserEvent(user_id=user, features={"tastes": tastes}, event_id=event_id, timestamp=now))
         return events
 
     def births(self, until: int) -> dict[int, int]:

@@ -48,5 +48,5 @@ def write_shop_page(store: WorldStore, seeds: int, out: Path) -> list[Path]:
     from stream_reco.experiments.shop.plot import shop_plot
     from stream_reco.experiments.shop.results import ShopResults, shop_figures
 
-    found = ShopResults({run: store.finished(run) for run in shop_runs(seeds)}, seeds)
+    found = ShopResults({run: store.finished(run) for run in shop_runs(seeds)}, seeds, store.size.limit)
     return write_page(out, "shop", partial(shop_page, found), shop_figures(found), shop_plot(found))

@@ -56,10 +56,11 @@ def interval(values: list[float]) -> Interval:
 
 @dataclass(frozen=True)
 class ShopResults:
-    """The results of all runs, with the seeds from 0 to `seeds` − 1."""
+    """The results of all runs, with the seeds from 0 to `seeds` − 1, of the first `requests` requests (None: all)."""
 
     results: Mapping[Run, Result]
     seeds: int
+    requests: int | None = None
 
     def values(self, row: WorldArm, name: str) -> list[float]:
         """A figure of an arm by seed; without the seeds in which it has none."""
@@ -83,7 +84,12 @@ class ShopResults:
 
 def shop_figures(found: ShopResults) -> dict[str, object]:
     """All figures, for a file."""
-    return {"experiment": "shop", "seeds": found.seeds, "worlds": {name: _world(found, name) for name in WORLD_PLANS}}
+    return {
+        "experiment": "shop",
+        "seeds": found.seeds,
+        "requests": found.requests,
+        "worlds": {name: _world(found, name) for name in WORLD_PLANS},
+    }
 
 
 def _world(found: ShopResults, world: str) -> dict[str, Any]:
