@@ -22,6 +22,7 @@ from stream_reco.cli.commands.repair import repair
 from stream_reco.cli.commands.replay import replay
 from stream_reco.cli.commands.reproduce import reproduce
 from stream_reco.cli.commands.serve import serve
+from stream_reco.cli.commands.simulate import simulate
 from stream_reco.cli.commands.topics import topics
 from stream_reco.cli.commands.work import work
 from stream_reco.terminal.errors import Failure
@@ -56,6 +57,7 @@ for command in (
     app.command()(command)
 # What `reproduce` runs; people would rather replay.
 app.command(hidden=True)(learn)
+app.command(hidden=True)(simulate)
 
 
 def _print_version(wanted: bool) -> None:

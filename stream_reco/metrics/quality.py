@@ -10,7 +10,8 @@ from stream_reco.metrics.registry import REGISTRY
 
 PROGRESSIVE: Final = Gauge(
     "stream_reco_progressive_quality",
-    "Rolling quality of what was served before it was learned from, by metric (auc, logloss, calibration, hr@10, …).",
+    "Rolling quality of what was served before it was learned from, by metric (auc, logloss, calibration, hr@10, …;"
+    " in the demo share_of_oracle).",
     ["metric"],
     registry=REGISTRY,
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_reco.simulate.draws import Draw, generator
 
-_TICK_MS = 10_000
+TICK_MS = 10_000
 _DEVICES = ("phone", "desktop", "tablet")
 
 
@@ -22,17 +22,21 @@ class Visit:
 
 
 class Arrivals:
-    """Requests at `per_second` from `start_ms` on, drawn tick by tick: the number of calls does not matter."""
+    """Requests at `per_second` from `start_ms` on, drawn tick by tick: the number of calls does not matter.
 
-    def __init__(self, seed: int, users: int, per_second: float, start_ms: int) -> None:
-        self._seed, self._users, self._per_tick, self._start = seed, users, per_second * _TICK_MS / 1000.0, start_ms
+    Longer ticks (`tick_ms`) are other requests at the same rate, and faster where few come.
+    """
+
+    def __init__(self, seed: int, users: int, per_second: float, start_ms: int, tick_ms: int = TICK_MS) -> None:
+        self._seed, self._users, self._per_tick, self._start = seed, users, per_second * tick_ms / 1000.0, start_ms
+        self._tick_ms = tick_ms
         activity = generator(seed, Draw.ARRIVALS, 0, 1).exponential(1.0, users)
         self._shares = np.cumsum(activity) / activity.sum()
         self._tick: tuple[int, list[Visit]] = (-1, [])
 
     def between(self, since: int, until: int) -> list[Visit]:
         """Return the requests with since < timestamp ≤ until, by time."""
-        first, last = (max(0, time - self._start) // _TICK_MS for time in (since, until))
+        first, last = (max(0, time - self._start) // self._tick_ms for time in (since, until))
         return [
             request
             for tick in range(first, last + 1)
@@ -48,7 +52,7 @@ class Arrivals:
     def _draw(self, tick: int) -> list[Visit]:
         rng = generator(self._seed, Draw.ARRIVALS, tick, 2)
         count = int(rng.poisson(self._per_tick))
-        offsets = np.sort(rng.integers(0, _TICK_MS, count)) + self._start + tick * _TICK_MS
+        offsets = np.sort(rng.integers(0, self._tick_ms, count)) + self._start + tick * self._tick_ms
         users = np.searchsorted(self._shares, rng.random(count)).clip(max=self._users - 1)
         devices = rng.choice(len(_DEVICES), size=count, p=(0.6, 0.3, 0.1))
         return [

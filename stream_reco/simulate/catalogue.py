@@ -38,11 +38,17 @@ class LivingItems:
 
 
 class SimulatedCatalogue:
-    """`items` items at any time from `start_ms` on, each living between half and one and a half of `life_ms`."""
+    """`items` items at any time from `start_ms` on, each living between half and one and a half of `life_ms`.
 
-    def __init__(self, seed: int, topics: TasteTopics, items: int, life_ms: int, start_ms: int) -> None:
+    `quality` is the standard deviation of the items' qualities, in logits.
+    """
+
+    def __init__(
+        self, seed: int, topics: TasteTopics, items: int, life_ms: int, start_ms: int, quality: float = 0.5
+    ) -> None:
         rng = generator(seed, Draw.SLOTS)
         self._seed, self._topics, self._items, self._start = seed, topics, items, start_ms
+        self._quality = quality
         self._lives: Ints = np.maximum(2, rng.uniform(0.5, 1.5, items) * life_ms).astype(np.int64)
         self._offsets: Ints = (rng.random(items) * self._lives).astype(np.int64)
         self.item = lru_cache(maxsize=4 * items)(self._draw_item)
@@ -89,4 +95,4 @@ class SimulatedCatalogue:
     def _draw_item(self, item: int) -> Item:
         rng = generator(self._seed, Draw.ITEM, item)
         topic, vector = self._topics.draw(rng)
-        return Item(topic, vector, float(rng.normal(0.0, 0.5)))
+        return Item(topic, vector, float(rng.normal(0.0, self._quality)))

@@ -15,21 +15,24 @@ from stream_reco.simulate.draws import Draw, generator
 Floats = NDArray[np.float64]
 
 _SPREAD = 0.35
+_NAMED = 1 / 3
+"""Share of the way to another topic from which on it is named, and before whose end the old one still is."""
 
 
 class TasteTopics:
     """Directions in taste space: float64[topics, dim] unit vectors. Items and interests lie around them."""
 
-    def __init__(self, seed: int, topics: int, dim: int) -> None:
+    def __init__(self, seed: int, topics: int, dim: int, skew: float = 0.7, spread: float = _SPREAD) -> None:
         self.centres = unit(generator(seed, Draw.TOPICS).normal(size=(topics, dim)))
-        # Some topics are liked by many, most by few.
-        self._popularity = 1.0 / np.arange(1, topics + 1) ** 0.7
+        self._spread = spread
+        # Some topics are liked by many, most by few; all alike without skew.
+        self._popularity = 1.0 / np.arange(1, topics + 1) ** skew
         self._popularity /= self._popularity.sum()
 
     def draw(self, rng: np.random.Generator) -> tuple[int, Floats]:
         """Return a topic by popularity and a unit vector float64[dim] near its centre."""
         topic = int(rng.choice(len(self.centres), p=self._popularity))
-        noise = rng.normal(size=self.centres.shape[1]) * _SPREAD / np.sqrt(self.centres.shape[1])
+        noise = rng.normal(size=self.centres.shape[1]) * self._spread / np.sqrt(self.centres.shape[1])
         return topic, unit(self.centres[topic] + noise * 2.0)
 
 
@@ -51,6 +54,14 @@ class Tastes:
         return np.stack(
             [self._interest(user, number, time / self._life_ms + phase) for number, phase in enumerate(phases)]
         )
+
+    def topics_at(self, user: int, time: int) -> list[int]:
+        """Return the distinct topics that a user would name at `time`, ms: on the way from one to another, both."""
+        named = []
+        for number, phase in enumerate(self._phases(user)):
+            lives = time / self._life_ms + phase
+            named += [self._anchor(user, number, int(np.floor(lives + shift)))[0] for shift in (_NAMED, 1.0 - _NAMED)]
+        return list(dict.fromkeys(named))
 
     def _interest(self, user: int, number: int, lives: float) -> Floats:
         life = int(np.floor(lives))

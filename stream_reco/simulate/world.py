@@ -8,7 +8,8 @@ time decide.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import UNSET
@@ -23,9 +24,25 @@ from stream_reco.simulate.tastes import Floats, Tastes, TasteTopics
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
-# Logits: what all items start from, what a perfectly matching item gains, what an item loses in a lifetime.
-_BASE, _MATCH, _AGEING = -5.0, 7.0, 1.5
 _PRICES = (5.0, 50.0)
+
+
+@dataclass(frozen=True)
+class ClickModel:
+    """What makes a click, in logits, and how uneven a world is."""
+
+    base: float = -5.0
+    """What all items start from."""
+    match: float = 7.0
+    """What a perfectly matching item gains."""
+    ageing: float = 1.5
+    """What an item loses in a lifetime."""
+    quality: float = 0.5
+    """Standard deviation of what items gain or lose by themselves."""
+    topic_skew: float = 0.7
+    """Topic n (from 1) is drawn with a weight of 1 / n to this power, by items and by people."""
+    topic_spread: float = 0.35
+    """How far items and interests lie from the middle of their topic, against its distance from the origin / 2."""
 
 
 class World:
@@ -35,6 +52,9 @@ class World:
     of 1 / position with which a position (from 1) is looked at; `purchase_rate` of clicks become a purchase, after
     `purchase_delay` from the click.
     """
+
+    topic_feature: ClassVar[str] = "topic"
+    """The item feature that names the topic."""
 
     def __init__(
         self,
@@ -52,6 +72,7 @@ class World:
         click_delay: Delay = CLICK,
         purchase_rate: float = 0.1,
         purchase_delay: Delay = PURCHASE,
+        clicks: ClickModel | None = None,
         start_ms: int = 1_700_000_000_000,
     ) -> None:
         if min(users, items, topics, dim, interests, interest_life_ms, item_life_ms) < 1 or interests > 64:
@@ -63,9 +84,10 @@ class World:
         self.seed, self.users, self.items, self.start_ms = seed, users, items, start_ms
         self._item_life_ms, self._position_bias = item_life_ms, position_bias
         self._click_delay, self._purchase_rate, self._purchase_delay = click_delay, purchase_rate, purchase_delay
-        known = TasteTopics(seed, topics, dim)
+        self._model = clicks or ClickModel()
+        known = TasteTopics(seed, topics, dim, self._model.topic_skew, self._model.topic_spread)
         self._tastes = Tastes(seed, known, interests, interest_life_ms)
-        self._catalogue = SimulatedCatalogue(seed, known, items, item_life_ms, start_ms)
+        self._catalogue = SimulatedCatalogue(seed, known, items, item_life_ms, start_ms, self._model.quality)
         self._arrivals = Arrivals(seed, users, requests_per_second, start_ms)
         self._stepped_to = start_ms - 1
         self._clicked: dict[int, set[int]] = {}
@@ -184,7 +206,8 @@ class World:
         """Return float64[items]: the chance of a click on each item of the shelf, if looked at."""
         match = (shelf.vectors @ self._tastes.at(self._known(user), now).T).max(axis=1)
         age = (now - shelf.births) / self._item_life_ms
-        logits = _BASE + _MATCH * match + shelf.qualities - _AGEING * age
+        model = self._model
+        logits = model.base + model.match * match + shelf.qualities - model.ageing * age
         chances: Floats = 1.0 / (1.0 + np.exp(-logits))
         clicked = self._clicked.get(user)
         if clicked:
@@ -197,10 +220,14 @@ class World:
             item_id=item,
             timestamp=at,
             event_id=f"item-{item}-{'on' if born else 'off'}-{at}",
-            features={"topic": f"topic-{known.topic}"},
+            features={self.topic_feature: self.topic_name(known.topic)},
             vector=known.vector.tolist() if vectors and born else UNSET,
             available=born,
         )
+
+    def topic_name(self, topic: int) -> str:
+        """Return the name of a topic, as item features have it."""
+        return f"{self.topic_feature}-{topic}"
 
     def _known(self, user: int) -> int:
         if not 0 <= user < self.users:

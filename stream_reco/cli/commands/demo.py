@@ -38,7 +38,7 @@ def demo(
     """Run the whole loop on a simulated world, with its API and a live dashboard.
 
     Users with several drifting interests request slates and click; items appear and vanish. The true click
-    probabilities are known, so that slates can be compared with the best possible ones.
+    probabilities are known, so that slates can be compared with random and with the best possible ones.
     """
     from stream_reco.cli.demo.simulated_users import SETTINGS
 
@@ -68,7 +68,7 @@ def _simulate(
     console: Console,
 ) -> None:
     """Simulate the users until `seconds` have passed or a signal comes."""
-    from stream_reco.cli.demo.simulated_users import SimulatedUsers, demo_world
+    from stream_reco.cli.demo.simulated_users import RECENT, SimulatedUsers, demo_world
     from stream_reco.cli.demo.view import DemoView
     from stream_reco.cli.server.client import Client
     from stream_reco.clock import SystemClock
@@ -83,9 +83,8 @@ def _simulate(
             users.step(clock.now_ms())
             view.update(time.monotonic() - started, users.score, running.service.status())
     client.close()
-    served, by_chance, best = users.score.means()
     console.print(
-        f"{users.score.requests:,} slates, {users.sent.accepted:,} events. Expected clicks of the last slates:"
-        f" {served:.3f} served, {by_chance:.3f} at random, {best:.3f} best possible.",
+        f"{users.score.requests:,} slates, {users.sent.accepted:,} events. Expected clicks per slate, of the last"
+        f" {min(RECENT, users.score.requests):,}: {users.score.in_words()}.",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""`stream-reco reproduce`: the experiments on a real log, from their replays to the pages in docs/results."""
+"""`stream-reco reproduce`: the experiments, from their runs to the pages in docs/results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Size, checked_size
 from stream_reco.experiments.runs.result_store import ResultStore
 from stream_reco.experiments.runs.run_all import run_all
+from stream_reco.experiments.shop import experiment as shop
+from stream_reco.experiments.shop.plan import SEED_COUNT, WorldStore, shop_runs
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import WarmUpOption
 from stream_reco.terminal.printing import say
 
-ALL, COLLISIONS, DELAYS = "all", "collisions", "delays"
+ALL, COLLISIONS, DELAYS, SHOP = "all", "collisions", "delays", "shop"
 LIMIT = 300_000
-Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 
 
 def reproduce(
@@ -37,10 +39,11 @@ def reproduce(
         typer.Option(
             min=1,
             metavar="N",
-            help=f"Only the first N events by time; {LIMIT:,} by default, other limits for collisions.",
+            help=f"Only the first N events by time (of shop: requests); {LIMIT:,} by default, others for collisions.",
         ),
     ] = None,
     warm_up: WarmUpOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Of shop: how many seeds of its worlds.", metavar="N")] = SEED_COUNT,
     jobs: Annotated[int, typer.Option(min=1, help="Replays in parallel.", metavar="N")] = 1,
     out: Annotated[Path, typer.Option(help="Folder to write the pages to.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
@@ -51,7 +54,7 @@ def reproduce(
     """Run the replays of an experiment and write its page of results, the figures and a plot.
 
     Finished replays are kept, so the same command resumes where it stopped. --limit and --warm-up do not apply to
-    `delays`, which replays whole logs.
+    `delays`, which replays whole logs. `shop` simulates its worlds and needs no log.
     """
     folder = _work_folder(work)
     hashed = {}
@@ -67,6 +70,8 @@ def reproduce(
         _reproduce_collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
         _reproduce_delays(_data_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+    if name in (SHOP, ALL):
+        _reproduce_shop(WorldStore(folder, limit if name == SHOP else None), seeds, out, jobs, fresh=fresh)
 
 
 def _size(limit: int | None, warm_up: int | None) -> Size:
@@ -96,6 +101,13 @@ def _reproduce_delays(data: Path, work: Path | None, out: Path, jobs: int, *, fr
     for world, store in stores.items():
         run_all(store, list(delays.published_runs(world)), jobs, fresh=fresh)
     for path in delays.write_delays_page(stores, out):
+        say(f"wrote {path}")
+
+
+def _reproduce_shop(store: WorldStore, seeds: int, out: Path, jobs: int, *, fresh: bool) -> None:
+    _create_folder(out)
+    run_all(store, list(shop_runs(seeds)), jobs, fresh=fresh)
+    for path in shop.write_shop_page(store, seeds, out):
         say(f"wrote {path}")
 
 

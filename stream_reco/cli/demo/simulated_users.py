@@ -59,9 +59,26 @@ class DemoScore:
         served, by_chance, best = (sum(column) / len(self._recent) for column in zip(*self._recent, strict=True))
         return served, by_chance, best
 
+    def shares(self) -> tuple[float, float]:
+        """The expected clicks of served and of random slates, as shares of the best possible: 0 to 1."""
+        served, by_chance, best = self.means()
+        return (served / best, by_chance / best) if best > 0 else (0.0, 0.0)
+
+    def in_words(self) -> str:
+        """The means, and what share of the best possible they are."""
+        served, by_chance, best = self.means()
+        share, share_by_chance = self.shares()
+        return (
+            f"{served:.3f} served ({share:.0%} of the best possible), {by_chance:.3f} at random"
+            f" ({share_by_chance:.0%}), {best:.3f} best possible"
+        )
+
     def show(self) -> None:
         """Set the gauges that the dashboard draws."""
         served, by_chance, best = self.means()
+        share, share_by_chance = self.shares()
+        PROGRESSIVE.labels("share_of_oracle").set(share)
+        PROGRESSIVE.labels("share_of_oracle_by_chance").set(share_by_chance)
         PROGRESSIVE.labels("regret").set(best - served)
         PROGRESSIVE.labels("regret_of_chance").set(best - by_chance)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from stream_reco.cli.demo.simulated_users import RECENT, DemoScore
 
 _LINE_SECONDS = 5.0
+_BARS = ("served", "random", "best possible")
 
 
 class DemoView:
@@ -37,18 +38,17 @@ class DemoView:
             table.add_row(name, f"{status[name]:,}")
         table.add_row("slates", f"{score.requests:,}")
         table.add_row(f"expected clicks per slate, last {RECENT:,}", "")
-        for name, value in (("  served", served), ("  random", by_chance), ("  best possible", best)):
-            table.add_row(name, f"{value:.3f}  {_bar(value, best)}")
+        shares = (*score.shares(), 1.0)
+        for name, value, share in zip(_BARS, (served, by_chance, best), shares, strict=True):
+            table.add_row(f"  {name}", f"{value:.3f}  {share:4.0%}  {_bar(share)}")
         table.add_row("dashboard", f"{self._url}/dashboard")
         table.add_row("", "Ctrl-C to stop")
         return table
 
     def _line(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> str:
-        served, by_chance, best = score.means()
         return (
             f"{seconds:,.0f} s: {status['events']:,} events, {status['examples']:,} examples, version"
-            f" {status['version']}, {score.requests:,} slates; expected clicks per slate: {served:.3f} served,"
-            f" {by_chance:.3f} at random, {best:.3f} best possible"
+            f" {status['version']}, {score.requests:,} slates; expected clicks per slate: {score.in_words()}"
         )
 
     def __enter__(self) -> DemoView:
@@ -61,5 +61,5 @@ class DemoView:
             self._live.stop()
 
 
-def _bar(value: float, most: float) -> str:
-    return "█" * round(30 * value / most) if most > 0 else ""
+def _bar(share: float) -> str:
+    return "█" * round(30 * share)

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from stream_reco.experiments.runs.plan import Run
-from stream_reco.experiments.runs.result_store import Result, ResultStore
+from stream_reco.experiments.runs.result_store import Result, RunStore
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.machine import cores
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10
 _TAIL_BYTES = 4096
-_DONE = re.compile(r"^([\d,]+)/[\d,]+ events", re.MULTILINE)
+_DONE = re.compile(r"^([\d,]+)/[\d,]+ (?:events|requests)", re.MULTILINE)
 _SOURCE = Path(__file__).parents[3]
 
 
@@ -62,7 +62,7 @@ class RunListener(Protocol):
 class Pool:
     """Runs at most `jobs` replays at a time; `stop` ends them all."""
 
-    store: ResultStore
+    store: RunStore
     jobs: int
     listener: RunListener
     stop: threading.Event

@@ -39,7 +39,7 @@ class RunsProgress:
             self._say(f"{run.title}: started")
 
     def progressed(self, run: Run, events: int) -> None:
-        """A replay has processed this many events."""
+        """A replay has processed this many events, or requests."""
         self._bars.update(self._tasks[run], completed=events)
 
     def finished(self, run: Run, result: Result) -> None:
@@ -74,5 +74,7 @@ def _figures(result: Result) -> str:
     shown = result.report.get("impressions")
     if shown:
         return f"auc of impressions {shown['auc']:.4f}, calibration {shown['calibration']:.3f}"
+    if "click_through" in result.report:
+        return f"click-through {result.report['click_through']:.4f}"
     names = ("hr@10", "ndcg@10") if "hr@10" in result.report else ("auc", "logloss")
     return ", ".join(f"{name} {result.report[name]:.4f}" for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,27 +29,24 @@ class Result:
     report: Mapping[str, Any]
 
 
-class ResultStore:
-    """Results by their inputs: the command, the settings and the bytes of the log."""
+class RunStore(ABC):
+    """Results by their inputs: the command, the settings and a digest of what the runs read."""
 
-    def __init__(
-        self, folder: Path, log: Path, size: Size, log_format: str = "globo", shown_log: str = SHOWN_LOG
-    ) -> None:
-        """Raises `Failure` where the log cannot be read or the folder not be created.
-
-        `shown_log` is the log as it is named in commands on pages.
-        """
-        self.folder, self.log, self.size, self._format, self._shown_log = folder, log, size, log_format, shown_log
+    def __init__(self, folder: Path, size: Size, digest: str) -> None:
+        """Raises `Failure` where the folder cannot be created."""
+        self.folder, self.size, self._digest = folder, size, digest
         try:
-            with log.open("rb") as file:
-                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Failure(f"{error.filename}: {error.strerror}; check --data and --work") from error
+            raise Failure(f"{error.filename}: {error.strerror}; check --work") from error
+
+    @abstractmethod
+    def command_line(self, run: Run, *, shown: bool) -> list[str]:
+        """The arguments of `stream-reco` for a run, as they are `shown` on pages or as they are run."""
 
     def command(self, run: Run) -> str:
         """The command of a run, as it is shown on pages."""
-        return " ".join(["stream-reco", *command_of(run, self._shown_log, self.size, self._format)])
+        return " ".join(["stream-reco", *self.command_line(run, shown=True)])
 
     def file(self, run: Run, ending: str) -> Path:
         """The file of a run with this ending."""
@@ -59,7 +57,7 @@ class ResultStore:
         """The arguments of `stream-reco` for a run in this folder; writes its settings file."""
         if config_text(run):
             (self.folder / config_name(run)).write_text(config_text(run))
-        return [*command_of(run, str(self.log.absolute()), self.size, self._format), "--json", self.part(run).name]
+        return [*self.command_line(run, shown=False), "--json", self.part(run).name]
 
     def part(self, run: Run) -> Path:
         """Where a running replay writes its report; by process, so that two `reproduce` may share the folder."""
@@ -92,3 +90,26 @@ class ResultStore:
         write_json(part, asdict(result))
         part.replace(self.file(run, "json"))
         return result
+
+
+class ResultStore(RunStore):
+    """Results of runs that read one log, by its bytes."""
+
+    def __init__(
+        self, folder: Path, log: Path, size: Size, log_format: str = "globo", shown_log: str = SHOWN_LOG
+    ) -> None:
+        """Raises `Failure` where the log cannot be read or the folder not be created.
+
+        `shown_log` is the log as it is named in commands on pages.
+        """
+        self.log, self._format, self._shown_log = log, log_format, shown_log
+        try:
+            with log.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise Failure(f"{error.filename}: {error.strerror}; check --data and --work") from error
+        super().__init__(folder, size, digest)
+
+    def command_line(self, run: Run, *, shown: bool) -> list[str]:
+        """The command on the log, which pages show by another name."""
+        return command_of(run, self._shown_log if shown else str(self.log.absolute()), self.size, self._format)

@@ -6,12 +6,12 @@ import typer
 
 from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.process_pool import Pool
-from stream_reco.experiments.runs.result_store import ResultStore
+from stream_reco.experiments.runs.result_store import RunStore
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.printing import say
 
 
-def run_all(store: ResultStore, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
+def run_all(store: RunStore, runs: list[Run], jobs: int, *, fresh: bool = False) -> None:
     """Run what is not in the store yet, or all if `fresh`. Raises `Failure` after all are done if one failed."""
     from stream_reco.experiments.runs.progress import RunsProgress
     from stream_reco.terminal.signals import INTERRUPTED, stopping

@@ -20,6 +20,7 @@ from stream_reco.cli.app import main
 from stream_reco.cli.demo.simulated_users import DemoScore, SimulatedUsers, demo_world
 from stream_reco.cli.server.client import Client
 from stream_reco.datasets import write_events
+from stream_reco.metrics import REGISTRY
 from stream_reco.simulate import generate
 from stream_reco.storage.event_log import EventLog
 from tests.programs import COMMAND, environ
@@ -27,6 +28,7 @@ from tests.waiting import until
 
 ENVIRON = environ(COLUMNS="200")
 T = 1_700_000_000_000
+SHARES = ("share_of_oracle", "share_of_oracle_by_chance")
 
 
 @contextmanager
@@ -124,6 +126,9 @@ def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path: Path) -> None:
     assert found, done.stdout
     assert int(found[1].replace(",", "")) > 5
     assert int(found[2].replace(",", "")) > 300
+    shares = re.search(r"served \((\d+)% of the best possible\), [\d.]+ at random \((\d+)%\)", done.stdout)
+    assert shares, done.stdout
+    assert all(0 < int(share) < 100 for share in shares.groups())
     # torch keeps a cache of its own there
     left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torch")]
     assert left == []
@@ -214,12 +219,17 @@ def test_the_people_of_the_demo_do_everything_in_its_time() -> None:
     served, by_chance, best = people.score.means()
     assert 0 < served < best
     assert 0 < by_chance < best
+    gauges = {name: REGISTRY.get_sample_value("stream_reco_progressive_quality", {"metric": name}) for name in SHARES}
+    assert gauges == pytest.approx({SHARES[0]: served / best, SHARES[1]: by_chance / best})
 
 
 def test_scores_are_means() -> None:
     score = DemoScore()
     assert score.means() == (0.0, 0.0, 0.0)
+    assert score.shares() == (0.0, 0.0)
     score.add(1.0, 0.5, 2.0)
     score.add(2.0, 0.5, 4.0)
     assert score.means() == (1.5, 0.5, 3.0)
+    assert score.shares() == (0.5, pytest.approx(1 / 6))
+    assert score.in_words() == ("1.500 served (50% of the best possible), 0.500 at random (17%), 3.000 best possible")
     assert score.requests == 2

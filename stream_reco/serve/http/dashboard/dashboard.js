@@ -7,6 +7,7 @@ const RATE_SECONDS = 5;
 const QUANTILE_SECONDS = 30;
 const SHARE_SECONDS = 60;
 const FRACTIONS = ["hr@10", "ndcg@10", "mrr@10", "auc"];
+const SHARES = [{ key: "share_of_oracle", name: "served" }, { key: "share_of_oracle_by_chance", name: "at random" }];
 const page = (id) => document.getElementById(id);
 const scrapes = [];
 const rows = [];
@@ -36,9 +37,9 @@ const charts = {
   freshness: chart("Freshness, from event to changed answer", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "No events have reached the scorer yet."),
   latency: chart("Request latency, /v1", [{ key: "latency50", name: "p50" }, { key: "latency99", name: "p99" }], asSeconds, "No requests yet."),
   quality: chart("Quality, predicted before learning", [], asScore, "No predictions were measured yet."),
-  regret: chart("Regret against the oracle", [], asScore, "Known in the simulated world of the demo only."),
+  oracle: chart("Expected clicks, as a share of the best possible", [], asScore, "Known in the simulated world of the demo only."),
 };
-charts.regret.figure.hidden = true;
+charts.oracle.figure.hidden = true;
 
 // The oldest scrape that is at most this old.
 function earlier(seconds) {
@@ -79,10 +80,11 @@ function showQuality(row) {
   const named = (keys) => keys.filter((key) => typeof row[key] === "number").map((key) => ({ key, name: key }));
   charts.quality.top = 1;
   charts.quality.show(rows, named(FRACTIONS));
-  const regrets = named(Object.keys(row).filter((key) => key.includes("regret"))).slice(0, 4);
-  charts.regret.figure.hidden = regrets.length === 0;
-  page("charts").classList.toggle("odd", regrets.length === 0);
-  charts.regret.show(rows, regrets);
+  const shares = SHARES.filter(({ key }) => typeof row[key] === "number");
+  charts.oracle.figure.hidden = shares.length === 0;
+  page("charts").classList.toggle("odd", shares.length === 0);
+  charts.oracle.top = 1;
+  charts.oracle.show(rows, shares);
 }
 
 function share(value, total, color) {
