@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rocksdict import (
@@ -74,6 +74,14 @@ class RocksStore:
             return changed
         value: bytes | None = self._db.get(key)
         return value
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """`get` of each key. Other threads run, and may write, while it reads from the disk."""
+        found = [self._changes.get(key, _UNCHANGED) for key in keys]
+        stored: Iterator[bytes | None] = iter(
+            self._db.get([key for key, change in zip(keys, found, strict=True) if change is _UNCHANGED])
+        )
+        return [next(stored) if change is _UNCHANGED else change for change in found]
 
     def put(self, key: bytes, value: bytes) -> None:
         self._changes[key] = value

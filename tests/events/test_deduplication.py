@@ -51,9 +51,9 @@ def deduplicator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Eve
         elif request.param == "hashed":
             yield HashedEventDeduplicator()
         elif request.param == "ingest over memory":
-            yield IngestDeduplicator(InMemoryEventDeduplicator().__contains__)
+            yield IngestDeduplicator(InMemoryEventDeduplicator().known)
         else:
-            yield IngestDeduplicator(on_disk(tmp_path, stack).__contains__)
+            yield IngestDeduplicator(on_disk(tmp_path, stack).known)
 
 
 def test_an_id_is_new_once(deduplicator: EventDeduplicator) -> None:
@@ -115,7 +115,7 @@ def test_an_id_that_a_second_add_refused_keeps_its_time(expiring: ExpiringEventD
 
 def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
     learned = InMemoryEventDeduplicator()
-    ingest = IngestDeduplicator(learned.__contains__)
+    ingest = IngestDeduplicator(learned.known)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     nameless = Action(user_id="u", item_id="i", action="click", timestamp=NOW)
     assert ingest.admit([event, nameless, event, nameless]) == ([event, nameless, nameless], 1)
@@ -126,7 +126,7 @@ def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
 
 
 def test_what_could_not_be_made_durable_is_new_again() -> None:
-    ingest = IngestDeduplicator(InMemoryEventDeduplicator().__contains__)
+    ingest = IngestDeduplicator(InMemoryEventDeduplicator().known)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     ingest.admit([event])
     ingest.release([event])

@@ -6,7 +6,7 @@ time and from how far the stream has come, and is applied when the impression is
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
@@ -62,6 +62,10 @@ class OnDisk:
 
     def seen(self, event_id: Id) -> bool:
         return event_id in self._unsettled.actions or event_id in self._ids
+
+    def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
+        waiting = self._unsettled.actions
+        return {one for one in event_ids if one in waiting} | self._ids.known(event_ids)
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:

@@ -80,7 +80,7 @@ class Seen:
         self.ids: set[Id] = set()
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
-        self.deduplicator = IngestDeduplicator(self.ids.__contains__)
+        self.deduplicator = IngestDeduplicator(self.ids.intersection)
         self.writer = LogWriterThread(self.journal.append_many, self.deduplicator, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
