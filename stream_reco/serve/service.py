@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -85,6 +86,9 @@ class Service(Protocol):
 
     def ready(self) -> bool:
         """Whether it can answer; until then everything but health, metrics and status gets 503."""
+
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """Held while a batch is decoded and made durable: what the service does in the background makes way."""
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""

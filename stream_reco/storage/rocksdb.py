@@ -77,11 +77,11 @@ class RocksStore:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """`get` of each key. Other threads run, and may write, while it reads from the disk."""
-        found = [self._changes.get(key, _UNCHANGED) for key in keys]
-        stored: Iterator[bytes | None] = iter(
-            self._db.get([key for key, change in zip(keys, found, strict=True) if change is _UNCHANGED])
-        )
-        return [next(stored) if change is _UNCHANGED else change for change in found]
+        changes = self._changes
+        stored: list[bytes | None] = self._db.get(list(keys))
+        if changes.keys().isdisjoint(keys):
+            return stored
+        return [changes.get(key, value) for key, value in zip(keys, stored, strict=True)]
 
     def put(self, key: bytes, value: bytes) -> None:
         self._changes[key] = value

@@ -97,6 +97,19 @@ def test_then_it_is_forgotten_and_new(expiring: ExpiringEventDeduplicator) -> No
     assert "a" in expiring
 
 
+def test_many_ids_are_asked_for_as_one_by_one(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for kept in (InMemoryEventDeduplicator(), on_disk(tmp_path, stack)):
+            for event_id in IDS[::2]:
+                kept.add(event_id, UNTIL)
+            kept.add("later", UNTIL + 2 * DAY)
+            asked = [*IDS, "later", "other"]
+            assert kept.known(asked) == {*IDS[::2], "later"} == {one for one in asked if one in kept}
+            assert kept.known(()) == set()
+            kept.expire(UNTIL + DAY)
+            assert kept.known(asked) == {"later"}
+
+
 def test_an_earlier_watermark_changes_nothing(expiring: ExpiringEventDeduplicator) -> None:
     expiring.add("a", UNTIL)
     expiring.expire(UNTIL + DAY)
@@ -130,4 +143,21 @@ def test_what_could_not_be_made_durable_is_new_again() -> None:
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     ingest.admit([event])
     ingest.release([event])
+    assert ingest.admit([event]) == ([event], 0)
+
+
+def test_a_batch_that_cannot_be_looked_up_leaves_its_ids_free() -> None:
+    class UnreadableError(RuntimeError):
+        pass
+
+    def fail(_: object) -> set[Id]:
+        raise UnreadableError
+
+    learned = InMemoryEventDeduplicator()
+    ingest = IngestDeduplicator(learned.known)
+    event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
+    ingest._learned = fail
+    with pytest.raises(UnreadableError):
+        ingest.admit([event])
+    ingest._learned = learned.known
     assert ingest.admit([event]) == ([event], 0)

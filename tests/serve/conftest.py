@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -37,11 +38,19 @@ class ToyService:
     fails: Exception | None = None
     turns: threading.Semaphore | None = None
     """Where there is one, slates wait for it, however many are made at once."""
+    batches: list[int] = field(default_factory=list)
+    """How many events there were before and after each batch."""
     begun: int = 0
     """How often slates were begun to be made."""
 
     def ready(self) -> bool:
         return self.is_ready
+
+    @contextmanager
+    def taking_batch(self) -> Iterator[None]:
+        self.batches.append(len(self.events))
+        yield
+        self.batches.append(len(self.events))
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
         await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -126,6 +127,10 @@ class EngineService:
         if learning.problem is not None:
             raise UnavailableError("failed", f"learning has stopped: {learning.problem}; see the log, then restart", 60)
         return writer.submit(events)
+
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """Held while a batch is taken: learning makes way."""
+        return self._priority.taking_batch()
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""

@@ -9,7 +9,7 @@ import msgspec
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction
 from stream_reco.labels.memory.event_ids import HOUR_MS
-from stream_reco.labels.memory.keys import digest_of, of_event, of_unprompted, with_digest
+from stream_reco.labels.memory.keys import digest_of, of_event, of_events, of_unprompted, with_digest
 from stream_reco.labels.memory.protocol import StreamProgress
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.expiring_keys import ExpiringKeys
@@ -43,7 +43,7 @@ class OnDiskEventDeduplicator:
         """Those of the ids that it has."""
         if self._has_old:
             return {event_id for event_id in event_ids if event_id in self}
-        values = self._store.get_many([of_event(event_id) for event_id in event_ids])
+        values = self._store.get_many(of_events(event_ids))
         return {
             event_id
             for event_id, value in zip(event_ids, values, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from msgspec import structs
 
 from stream_reco.events import BadEvent, Event, check_time, decode_many
@@ -128,12 +129,10 @@ class EventBodies:
 
 def _slices(found: ArrayElements) -> Iterator[tuple[int, int, int]]:
     """Start, end and number of elements of slices that are short in both; one longer element is a slice of its own."""
-    start, last, count = found.first, found.first, 0
-    for end in found.ends.tolist():
-        if count and (count == SLICE_EVENTS or end - start > SLICE_BYTES):
-            yield start, last, count
-            start, count = last + 1, 0
-        count += 1
-        last = end
-    if count:
-        yield start, last, count
+    start, first = found.first, 0
+    while first < len(found.ends):
+        short = int(np.searchsorted(found.ends, start + SLICE_BYTES, side="right")) - first
+        count = min(max(short, 1), SLICE_EVENTS)
+        end = int(found.ends[first + count - 1])
+        yield start, end, count
+        start, first = end + 1, first + count

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 from stream_reco import metrics
@@ -156,6 +156,10 @@ class ReplicaService:
                 " take them, or send them to a server that runs the whole loop (serve --data)",
             )
         return self._sink
+
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """None has to make way: what is learned here comes from a trainer."""
+        return nullcontext()
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Give events to the sink. Raises NotSetUpError where there is none."""
