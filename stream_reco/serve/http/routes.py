@@ -88,8 +88,8 @@ class Routes:
     async def score(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/score`."""
         wanted = decode_request(request.body, ScoreRequest, self._settings)
-        score = partial(self._service.score, wanted.user_id, wanted.item_ids, wanted.context)
-        scores = await self._queue.compute(request, score)
+        asked = Request(wanted.user_id, context=wanted.context)
+        scores = await self._queue.compute(request, partial(self._service.scores, asked, wanted.item_ids))
         return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def similar(self, request: HttpRequest) -> HttpResponse:

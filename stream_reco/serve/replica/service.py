@@ -182,20 +182,26 @@ class ReplicaService:
 
         return wait()
 
-    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
-        """A slate for each request, all of one version. Raises RefusedError."""
+    def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version; the requests are valid."""
         self._check_ready()
-        asked = [checked_request(one, self._limits) for one in requests]
-        return self._scorer.recommend_many(asked, self.stream_time)
+        return self._scorer.recommend_many(requests, self.stream_time)
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+        """Probabilities, one for each of `item_ids`; the request is valid."""
+        self._check_ready()
+        scores: list[float] = self._scorer.score(request, item_ids, self.stream_time).tolist()
+        return scores
+
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request that was built in Python. Raises RefusedError for the first that HTTP refuses."""
+        return self.slates([checked_request(one, self._limits) for one in requests])
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`. Raises RefusedError."""
-        self._check_ready()
-        request, items = score_request(self._limits, user_id, item_ids, None, context)
-        scores: list[float] = self._scorer.score(request, items, self.stream_time).tolist()
-        return scores
+        """Probabilities, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
+        return self.scores(*score_request(self._limits, user_id, item_ids, None, context))
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""
