@@ -10,6 +10,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from rocksdict import (
     BlockBasedOptions,
@@ -78,7 +79,7 @@ class RocksStore:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """`get` of each key. Other threads run, and may write, while it reads from the disk."""
         changes = self._changes
-        stored: list[bytes | None] = self._db.get(list(keys))
+        stored = cast(list[bytes | None], self._db.get(list(keys)))
         if changes.keys().isdisjoint(keys):
             return stored
         return [changes.get(key, value) for key, value in zip(keys, stored, strict=True)]

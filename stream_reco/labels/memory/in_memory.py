@@ -36,8 +36,7 @@ class InMemory:
         return event_id in self.deduplicator or event_id in self.unsettled.actions
 
     def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
-        waiting = self.unsettled.actions
-        return {one for one in event_ids if one in waiting} | self.deduplicator.known(event_ids)
+        return self.unsettled.known(event_ids) | self.deduplicator.known(event_ids)
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:
