@@ -101,6 +101,11 @@ class Engine:
             self.sync()
 
     @property
+    def scorer(self) -> Scorer:
+        """What answers requests that are known to be valid, as of `stream_time`."""
+        return self._scorer
+
+    @property
     def learner(self) -> Learner:
         """What was learned, to look into; only the thread that writes may change it."""
         return self.journaled.learner

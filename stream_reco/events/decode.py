@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 import msgspec
 
 from stream_reco.events.bad import BadEvent, shown
 from stream_reco.events.ids import check_id, too_long
-from stream_reco.events.schema import INT64_MAX, INT64_MIN, KINDS, Event
+from stream_reco.events.schema import INT64_MAX, INT64_MIN, KINDS, MAX_ID_BYTES, Event
 from stream_reco.events.whole_numbers import with_whole_numbers
 from stream_reco.events.wire import decode_batch, encode, encode_batch
 
@@ -70,7 +71,7 @@ def decode_many(data: bytes, *, arrived_at: int | None = None) -> list[Event | B
     if len(data) > MAX_BODY_BYTES:
         raise BadEvent("too_large", f"a body of {len(data)} bytes: the limit is {MAX_BODY_BYTES}; send less")
     try:
-        return list(decode_good(data))
+        return list(decode_good(data, len(data)))
     except (ValueError, RecursionError):
         pass
     try:
@@ -80,12 +81,14 @@ def decode_many(data: bytes, *, arrived_at: int | None = None) -> list[Event | B
     return [_or_bad(bytes(part), arrived_at) for part in parts]
 
 
-def decode_good(data: bytes | bytearray) -> list[Event]:
-    """A JSON array of events all of which are good.
+def decode_good(data: bytes | bytearray, longest: int) -> list[Event]:
+    """A JSON array of events all of which are good; none of them takes more than `longest` bytes.
 
     Raises ValueError (msgspec's errors, Unicode's and BadEvent are such) or RecursionError where one is not.
     """
-    return [_sized(event) for event in _many.decode(data)]
+    events: list[Event] = _many.decode(data)
+    # JSON writes a text in no fewer bytes than UTF-8 does: in so short an event no id is too long.
+    return events if longest <= MAX_ID_BYTES else [_sized(event) for event in events]
 
 
 def _or_bad(data: bytes, arrived_at: int | None) -> Event | BadEvent:
@@ -213,6 +216,14 @@ def validate(event: Event) -> None:
         decode_batch(encode_batch([event]))
     except (TypeError, ValueError, OverflowError) as error:
         raise BadEvent("schema", f"{error} in {shown(event)}") from None
+
+
+def check_times(events: Sequence[Timed], now: int, future_ms: int) -> None:
+    """`check_time` of all of them."""
+    times = [event.timestamp for event in events]
+    if times and (max(times) > now + future_ms or min(times) < _YEAR_1990):
+        for event in events:
+            check_time(event, now, future_ms)
 
 
 def check_time(event: Timed, now: int, future_ms: int) -> None:

@@ -6,7 +6,7 @@ watermark is not over yet. An action at exactly the deadline is within the windo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 
 from stream_reco import metrics
@@ -72,6 +72,10 @@ class LabelJoiner(JoinerState):
         memory: Memory
         memory = InMemory(windows, order, bounds) if store is None else OnDisk(store, windows, order, bounds)
         super().__init__(memory, lateness_ms)
+
+    def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
+        """Those of the ids that are `seen`; faster than one by one, and for any thread."""
+        return self._memory.seen_among(event_ids)
 
     def expects_features(self, event: Event) -> bool:
         """Whether features given with this event would travel into an example.

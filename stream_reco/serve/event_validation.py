@@ -56,5 +56,5 @@ def valid_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[lis
 
 def count_accepted(events: Sequence[Event]) -> None:
     """Count, by type, what is durable now."""
-    for tag, count in Counter(type(event).__struct_config__.tag for event in events).items():
-        metrics.EVENTS_ACCEPTED.labels(tag).inc(count)
+    for kind, count in Counter(type(event) for event in events).items():
+        metrics.EVENTS_ACCEPTED.labels(kind.__struct_config__.tag).inc(count)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
 from stream_reco.events import Event, Id
 from stream_reco.events.field_names import FieldWarning
-from stream_reco.events.schema import Scalar
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
 from stream_reco.serve.status import Status
@@ -76,7 +76,8 @@ class NotSetUpError(RuntimeError):
 class Service(Protocol):
     """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
 
-    What is computed (`recommend_many`, `score`, `similar`, `interests`) may be called on another, never two at once.
+    What is computed (`slates`, `scores`, `similar`, `interests`) may be called on another, never two at once. Requests
+    are valid: `serve.request_validation` has checked them as they were decoded.
     """
 
     @property
@@ -86,13 +87,16 @@ class Service(Protocol):
     def ready(self) -> bool:
         """Whether it can answer; until then everything but health, metrics and status gets 503."""
 
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """Held while a batch is decoded and made durable: what the service does in the background makes way."""
+
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""
 
-    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+    def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request, all of one version; fails as a whole where one of them fails."""
 
-    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
         """Calibrated probabilities, one for each of `item_ids`, in their order."""
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from rocksdict import (
     BlockBasedOptions,
@@ -74,6 +75,14 @@ class RocksStore:
             return changed
         value: bytes | None = self._db.get(key)
         return value
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """`get` of each key. Other threads run, and may write, while it reads from the disk."""
+        changes = self._changes
+        stored = cast(list[bytes | None], self._db.get(list(keys)))
+        if changes.keys().isdisjoint(keys):
+            return stored
+        return [changes.get(key, value) for key, value in zip(keys, stored, strict=True)]
 
     def put(self, key: bytes, value: bytes) -> None:
         self._changes[key] = value

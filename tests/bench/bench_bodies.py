@@ -1,4 +1,4 @@
-"""What bodies of events cost: events a second, and the longest silence towards a client that asks for nothing much.
+"""What bodies of events do to others: the longest silence towards a client that asks for nothing much.
 
 That client, `python -m tests.bench.bench_bodies PORT`, is a process of its own: it asks /health/live every 5 ms.
 """
@@ -6,7 +6,6 @@ That client, `python -m tests.bench.bench_bodies PORT`, is a process of its own:
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,8 @@ from time import perf_counter, sleep
 
 import psutil
 
-from tests.bench.busy_shop import quantiles
 from tests.bench.running_server import ROOT, Client, server
 
-BATCH = 1_000
 _EVERY_SECONDS = 0.005
 _NOW = 1_700_000_000_000
 _WIDE = {f"k{number}": "x" * 90 for number in range(14)}
@@ -58,36 +55,11 @@ def bodies(rounds: int, size: int = 10_000) -> Mapping[str, list[bytes]]:
     }
 
 
-# --- events a second
-
-
-def bench_rate(roots: Mapping[str, Path], batches: int, turns: int) -> dict[str, object]:
-    """Events a second of batches of 1,000, and ms a batch: of servers that run these trees, in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in roots}
-    for turn in range(turns):
-        for name, root in roots.items():
-            with tempfile.TemporaryDirectory() as folder, server(Path(folder), root) as port:
-                client = Client(port)
-                for number in range(batches + 2):
-                    body = events(BATCH, (turn * batches + number) * BATCH)
-                    start = perf_counter()
-                    status, answer = client.ask("POST", "/v1/events", body)
-                    assert (status, json.loads(answer)["accepted"]) == (200, BATCH)
-                    taken[name] += [perf_counter() - start] if number >= 2 else []
-    return {
-        name: {"events_per_second": BATCH / statistics.median(seconds), "batch": quantiles(seconds)}
-        for name, seconds in taken.items()
-    }
-
-
-# --- silence
-
-
 def bench_silence(root: Path, kinds: Mapping[str, list[bytes]]) -> dict[str, object]:
     """For each kind of body: the longest answer of /health/live in ms while they come, and the server's memory, MB."""
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), root) as port:
-        process = _server_process(port)
+        process = server_process(port)
         for kind, each in kinds.items():
             before = process.memory_info().rss
             peak = [before]
@@ -159,7 +131,8 @@ def poll(port: int) -> None:
     sys.stdout.write(f"{longest}\n")
 
 
-def _server_process(port: int) -> psutil.Process:
+def server_process(port: int) -> psutil.Process:
+    """The child of this process that listens on a port. Raises LookupError."""
     for process in psutil.Process().children(recursive=True):
         if any(one.laddr.port == port for one in process.net_connections("tcp") if one.status == "LISTEN"):
             return process
@@ -170,10 +143,9 @@ def _note(peak: list[int], process: psutil.Process) -> None:
     peak.append(process.memory_info().rss)
 
 
-def run(base: str | None = None, batches: int = 50, turns: int = 3, rounds: int = 6) -> dict[str, object]:
-    """Everything; `base` is the folder of another build, measured in turns with this one. About three minutes."""
-    roots = {"this": ROOT} | ({} if base is None else {"base": Path(base)})
-    return {"rate": bench_rate(roots, batches, turns), "silence": bench_silence(ROOT, bodies(rounds))}
+def run(rounds: int = 6) -> dict[str, object]:
+    """Everything; about a minute."""
+    return bench_silence(ROOT, bodies(rounds))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from stream_reco.events import Action, ItemEvent, validate
 from tests.bench import (
+    bench_events,
     bench_freshness,
     bench_labels,
     bench_load,
@@ -22,6 +23,7 @@ from tests.bench import (
     table_sizes,
 )
 from tests.bench.busy_shop import ITEMS, USERS, batches, catalogue, clicks
+from tests.bench.running_server import ROOT
 
 
 def leaves(figures: Any) -> list[float]:
@@ -67,6 +69,16 @@ def test_answers_of_a_server_follow_what_people_do() -> None:
     figures = bench_freshness.run(600, rounds=2)
     assert len(figures) == 2
     assert all(number > 0 for number in leaves(figures))
+
+
+@pytest.mark.timeout(200)
+def test_events_are_sent_to_two_checkouts_in_turns() -> None:
+    cases = (bench_events.Case(1, 100, 2), bench_events.Case(2, 1, 3))
+    figures = bench_events.run({"this": ROOT, "base": ROOT}, turns=1, cases=cases)
+    assert list(figures) == ["1_clients_of_100", "2_clients_of_1"]
+    for one in figures.values():
+        assert list(one) == ["this", "base", "times_as_many", "cpu_over_base"]
+        assert all(number > 0 for name in ("this", "base") for number in leaves({name: one[name]})[:4])
 
 
 def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:

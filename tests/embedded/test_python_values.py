@@ -29,6 +29,7 @@ from stream_reco.embedded.python_events import PythonEvents
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, BadEvent, Impression, ItemEvent
 from stream_reco.events.field_names import FieldWarning
+from stream_reco.serve import request_validation
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, RefusedError
@@ -281,6 +282,37 @@ def test_python_is_refused_what_http_is_refused_in_the_same_words(
         with pytest.raises(RefusedError) as caught:
             ask(**body)
         assert {"reason": caught.value.reason, "message": str(caught.value)} == over_http.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [("recommend", {"user_id": "u", "k": 5, "exclude": [1, 2]}), ("score", {"user_id": "u", "item_ids": [1, 2]})],
+)
+def test_requests_are_checked_once(
+    served: tuple[EngineService, httpx.Client],
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+    body: dict[str, Any],
+) -> None:
+    """Where they enter: as they are decoded, or as Python gives them."""
+    service, client = served
+    passed: list[object] = []
+    check = request_validation.checked
+
+    def counted(wanted: request_validation.T, limits: ServeSettings) -> request_validation.T:
+        passed.append(wanted)
+        return check(wanted, limits)
+
+    monkeypatch.setattr(request_validation, "checked", counted)
+    for ask in (
+        lambda: client.post(f"/v1/{route}", json=body).raise_for_status(),
+        lambda: getattr(engine, route)(**body),
+        lambda: service.score(**body) if route == "score" else recommend_one(service, **body),
+    ):
+        passed.clear()
+        ask()
+        assert len(passed) == 1
 
 
 def test_many_requests_are_checked_too(engine: Engine) -> None:

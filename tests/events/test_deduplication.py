@@ -51,9 +51,9 @@ def deduplicator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Eve
         elif request.param == "hashed":
             yield HashedEventDeduplicator()
         elif request.param == "ingest over memory":
-            yield IngestDeduplicator(InMemoryEventDeduplicator().__contains__)
+            yield IngestDeduplicator(InMemoryEventDeduplicator().known)
         else:
-            yield IngestDeduplicator(on_disk(tmp_path, stack).__contains__)
+            yield IngestDeduplicator(on_disk(tmp_path, stack).known)
 
 
 def test_an_id_is_new_once(deduplicator: EventDeduplicator) -> None:
@@ -97,6 +97,19 @@ def test_then_it_is_forgotten_and_new(expiring: ExpiringEventDeduplicator) -> No
     assert "a" in expiring
 
 
+def test_many_ids_are_asked_for_as_one_by_one(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for kept in (InMemoryEventDeduplicator(), on_disk(tmp_path, stack)):
+            for event_id in IDS[::2]:
+                kept.add(event_id, UNTIL)
+            kept.add("later", UNTIL + 2 * DAY)
+            asked = [*IDS, "later", "other"]
+            assert kept.known(asked) == {*IDS[::2], "later"} == {one for one in asked if one in kept}
+            assert kept.known(()) == set()
+            kept.expire(UNTIL + DAY)
+            assert kept.known(asked) == {"later"}
+
+
 def test_an_earlier_watermark_changes_nothing(expiring: ExpiringEventDeduplicator) -> None:
     expiring.add("a", UNTIL)
     expiring.expire(UNTIL + DAY)
@@ -115,7 +128,7 @@ def test_an_id_that_a_second_add_refused_keeps_its_time(expiring: ExpiringEventD
 
 def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
     learned = InMemoryEventDeduplicator()
-    ingest = IngestDeduplicator(learned.__contains__)
+    ingest = IngestDeduplicator(learned.known)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     nameless = Action(user_id="u", item_id="i", action="click", timestamp=NOW)
     assert ingest.admit([event, nameless, event, nameless]) == ([event, nameless, nameless], 1)
@@ -126,8 +139,25 @@ def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
 
 
 def test_what_could_not_be_made_durable_is_new_again() -> None:
-    ingest = IngestDeduplicator(InMemoryEventDeduplicator().__contains__)
+    ingest = IngestDeduplicator(InMemoryEventDeduplicator().known)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     ingest.admit([event])
     ingest.release([event])
+    assert ingest.admit([event]) == ([event], 0)
+
+
+def test_a_batch_that_cannot_be_looked_up_leaves_its_ids_free() -> None:
+    class UnreadableError(RuntimeError):
+        pass
+
+    def fail(_: object) -> set[Id]:
+        raise UnreadableError
+
+    learned = InMemoryEventDeduplicator()
+    ingest = IngestDeduplicator(learned.known)
+    event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
+    ingest._learned = fail
+    with pytest.raises(UnreadableError):
+        ingest.admit([event])
+    ingest._learned = learned.known
     assert ingest.admit([event]) == ([event], 0)

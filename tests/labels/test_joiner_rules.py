@@ -370,6 +370,13 @@ def test_repeated_events_change_nothing_whatever_they_say() -> None:
     assert joiner.advance(10 * W) == []
 
 
+def test_ids_are_known_from_their_arrival_on_those_of_waiting_actions_too() -> None:
+    joiner = LabelJoiner(W)
+    joiner.process([shown(event_id="e"), click(request="not shown yet", event_id="w")])
+    assert joiner.seen_among(["e", "x", "w"]) == {"e", "w"}
+    assert joiner.seen_among([]) == set()
+
+
 def test_an_impression_is_presumed_negative_until_an_action_says_otherwise() -> None:
     joiner = LabelJoiner(W, presume_ms=20)
     joiner.process([shown(), shown("j"), click("j", at=20)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -12,7 +13,6 @@ import pytest
 
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id
-from stream_reco.events.schema import Scalar
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
@@ -37,11 +37,19 @@ class ToyService:
     fails: Exception | None = None
     turns: threading.Semaphore | None = None
     """Where there is one, slates wait for it, however many are made at once."""
+    batches: list[int] = field(default_factory=list)
+    """How many events there were before and after each batch."""
     begun: int = 0
     """How often slates were begun to be made."""
 
     def ready(self) -> bool:
         return self.is_ready
+
+    @contextmanager
+    def taking_batch(self) -> Iterator[None]:
+        self.batches.append(len(self.events))
+        yield
+        self.batches.append(len(self.events))
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
         await asyncio.sleep(0)
@@ -62,7 +70,7 @@ class ToyService:
     def _items(self) -> list[Id]:
         return list(dict.fromkeys(event.item_id for event in reversed(self.events) if hasattr(event, "item_id")))
 
-    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+    def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
         self.begun += 1
         if self.turns is not None:
             self.turns.acquire(timeout=TURN_SECONDS)
@@ -76,8 +84,8 @@ class ToyService:
         slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0) for i, item in enumerate(items)]
         return Slate("r-1", 7, slots)
 
-    def score(self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None) -> Sequence[float]:
-        self.asked.append((user_id, item_ids, context))
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+        self.asked.append((request.user_id, item_ids, request.context))
         return [1 / (2 + index) for index in range(len(item_ids))]
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:

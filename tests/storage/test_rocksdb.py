@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -53,3 +54,50 @@ def test_a_checkpoint_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_store_that_is_open_elsewhere_is_named(tmp_path: Path) -> None:
     with closing(RocksStore(tmp_path / "store")), pytest.raises(StoreError, match=r"another process has it open"):
         RocksStore(tmp_path / "store")
+
+
+def test_many_keys_are_read_as_one_by_one(tmp_path: Path) -> None:
+    with closing(RocksStore(tmp_path / "store")) as store:
+        for key in (b"kept", b"changed", b"deleted", b"back"):
+            store.put(key, b"1")
+        store.commit(b"")
+        keys = [b"back", b"absent", b"kept", b"changed", b"new", b"deleted", b"kept"]
+        assert store.get_many(keys) == list(map(store.get, keys))
+        store.put(b"changed", b"2")
+        store.put(b"new", b"3")
+        store.delete(b"deleted")
+        store.delete(b"back")
+        store.put(b"back", b"4")
+        assert store.get_many(keys) == [b"4", None, b"1", b"2", b"3", None, b"1"] == list(map(store.get, keys))
+        assert store.get_many([]) == []
+
+
+def test_many_keys_are_read_while_another_thread_writes(tmp_path: Path) -> None:
+    """Reading them lets other threads run: whatever these do to the store, nothing fails or is missed."""
+    keys = [b"k%04d" % number for number in range(500)]
+    done, read = threading.Event(), 0
+
+    def write() -> None:
+        try:
+            for number in range(40):
+                for key in keys:
+                    store.put(key, b"%d" % number)
+                store.commit(b"%d" % number)
+                if number % 10 == 5:
+                    store.flush()
+                    store.checkpoint(tmp_path / f"checkpoint-{number}")
+                    store.erase_deleted()
+        finally:
+            done.set()
+
+    with closing(RocksStore(tmp_path / "store")) as store:
+        for key in keys:
+            store.put(key, b"first")
+        writer = threading.Thread(target=write)
+        writer.start()
+        while not done.is_set():
+            assert None not in store.get_many(keys)
+            read += 1
+        writer.join()
+        assert read > 10
+        assert store.get_many(keys) == [b"39"] * len(keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
@@ -12,16 +12,16 @@ from stream_reco.serve.event_validation import count_accepted
 class IngestDeduplicator:
     """Sorts a batch into new and repeated events: an `EventDeduplicator` of ids accepted and not yet learned.
 
-    `learned` returns whether an event with this id was learned from. Ids that were accepted are kept in the main memory
-    until `release`, for until then `learned` does not know them.
+    `learned` returns those of some ids whose events were learned from. Ids that were accepted are kept in the main
+    memory until `release`, for until then `learned` does not know them.
     """
 
-    def __init__(self, learned: Callable[[Id], bool]) -> None:
+    def __init__(self, learned: Callable[[Collection[Id]], Set[Id]]) -> None:
         self._learned = learned
         self._accepted: set[Id] = set()
 
     def __contains__(self, event_id: Id) -> bool:
-        return event_id in self._accepted or self._learned(event_id)
+        return event_id in self._accepted or bool(self._learned((event_id,)))
 
     def add(self, event_id: Id, until: int) -> bool:  # noqa: ARG002 - kept until learned, however long that takes
         """Keep an id until `release`; False if it is known."""
@@ -32,13 +32,19 @@ class IngestDeduplicator:
 
     def admit(self, events: Sequence[Event]) -> tuple[list[Event], int]:
         """The new ones of valid events, and the number of repeated ones."""
-        new: list[Event] = []
-        try:
-            # Until it fails, if it does, this extends the list one by one.
-            new.extend(event for event in events if event.event_id is None or self.add(event.event_id, event.timestamp))
-        except BaseException:
-            self.release(new)
-            raise
+        ids = {event.event_id for event in events if event.event_id is not None}
+        # In this order, for what is learned meanwhile moves from the accepted ones to the learned ones.
+        fresh = ids - self._accepted
+        fresh -= self._learned(fresh)
+        new, missing = list[Event](), set(fresh)
+        for event in events:
+            event_id = event.event_id
+            if event_id is None:
+                new.append(event)
+            elif event_id in missing:
+                missing.remove(event_id)  # what follows with the same id is a repetition
+                new.append(event)
+        self._accepted |= fresh
         return new, len(events) - len(new)
 
     def count_durable(self, events: Sequence[Event], duplicates: int) -> None:

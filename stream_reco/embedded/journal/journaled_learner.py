@@ -51,7 +51,7 @@ class JournaledLearner:
         self._followed = False
         self.epoch = 1 if storage is None else self._append(records.START, records.MERGING)
         """Of the publications of this learner: higher at every start."""
-        self.deduplicator = IngestDeduplicator(self.learner.joiner.seen)
+        self.deduplicator = IngestDeduplicator(self.learner.joiner.seen_among)
         """Recognises repeated events."""
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem: str | None = None

@@ -166,25 +166,35 @@ def _records_of(appends: list[Append]) -> tuple[list[tuple[str, bytes]], list[in
     """The records of all submissions in order, and for each how many records there are up to its end."""
     found: list[tuple[str, bytes]] = []
     ends: list[int] = []
-    batch: list[bytes] = []
-    size = 0
+    waiting: list[bytes] = []
+    """Encoded events for whose record there may come more."""
 
-    def close() -> None:
-        if batch:
-            found.append((records.EVENTS, join_batch(batch)))
-            batch.clear()
+    def close(*, last: bool = False) -> None:
+        """Make the records to which nothing can be added; with `last` nothing will be."""
+        while (count := _fitting(waiting)) < len(waiting) or (last and waiting):
+            found.append((records.EVENTS, join_batch(waiting[:count])))
+            del waiting[:count]
 
     for append in appends:
-        for event in append.events:
-            data = encode_one(event)
-            if len(batch) == MOST_EVENTS or (batch and size + len(data) > MOST_BYTES):
-                close()
-            size = size + len(data) if batch else len(data)
-            batch.append(data)
+        waiting += map(encode_one, append.events)
+        close()
         if append.record is not None:
-            close()
+            close(last=True)
             found.append(append.record)
         # The last record is not closed yet: the next submission may join it.
-        ends.append(len(found) + bool(batch))
-    close()
+        ends.append(len(found) + bool(waiting))
+    close(last=True)
     return found, ends
+
+
+def _fitting(encoded: Sequence[bytes]) -> int:
+    """How many of the events go into the first record."""
+    first = encoded[:MOST_EVENTS]
+    if sum(map(len, first)) <= MOST_BYTES:
+        return len(first)
+    size = 0
+    for count, data in enumerate(first):
+        size += len(data)
+        if size > MOST_BYTES and count:
+            return count
+    return len(first)

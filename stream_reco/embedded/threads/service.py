@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -20,6 +21,7 @@ from stream_reco.embedded.threads.log_writer import LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.schema import Scalar
+from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
@@ -127,6 +129,10 @@ class EngineService:
             raise UnavailableError("failed", f"learning has stopped: {learning.problem}; see the log, then restart", 60)
         return writer.submit(events)
 
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """Held while a batch is taken: learning makes way."""
+        return self._priority.taking_batch()
+
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""
         return asyncio.wrap_future(self.submit(events))
@@ -140,20 +146,30 @@ class EngineService:
 
         return wait()
 
-    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
-        """A slate for each request, all of one version."""
+    def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version; the requests are valid."""
         engine, _, _ = self._running()
         with self._priority.serving():
-            return engine.recommend_many(requests)
+            return engine.scorer.recommend_many(requests, engine.stream_time)
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+        """Probabilities, one for each of `item_ids`; the request is valid."""
+        engine, _, _ = self._running()
+        with self._priority.serving():
+            scores: list[float] = engine.scorer.score(request, item_ids, engine.stream_time).tolist()
+        return scores
+
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request that was built in Python. Raises RefusedError for the first that HTTP refuses."""
+        limits = self._running()[0].settings.serve
+        return self.slates([checked_request(one, limits) for one in requests])
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`."""
-        engine, _, _ = self._running()
-        with self._priority.serving():
-            scores: list[float] = engine.score(user_id, item_ids, context=context).tolist()
-        return scores
+        """Probabilities, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
+        limits = self._running()[0].settings.serve
+        return self.scores(*score_request(limits, user_id, item_ids, None, context))
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""

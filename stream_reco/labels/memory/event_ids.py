@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from stream_reco.events import Id
 
 HOUR_MS = 3_600_000
@@ -21,6 +23,10 @@ class InMemoryEventDeduplicator:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def known(self, event_ids: Collection[Id]) -> set[Id]:
+        """Those of the ids that it has."""
+        return self._ids.intersection(event_ids)
 
     def add(self, event_id: Id, until: int) -> bool:
         """Keep an id until the watermark has passed `until` (ms); False if it is known."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from stream_reco.events import Id
 from stream_reco.labels.label.pending import PendingAction
 from stream_reco.labels.memory.event_ids import HOUR_MS
-from stream_reco.labels.memory.keys import digest_of, of_event, of_unprompted, with_digest
+from stream_reco.labels.memory.keys import digest_of, of_event, of_events, of_unprompted, with_digest
 from stream_reco.labels.memory.protocol import StreamProgress
 from stream_reco.labels.settings import DAY_MS
 from stream_reco.storage.expiring_keys import ExpiringKeys
@@ -36,6 +38,17 @@ class OnDiskEventDeduplicator:
     def __contains__(self, event_id: Id) -> bool:
         _, value = self._find(event_id)
         return value is not None and number_at(value, 0) >= self.expired
+
+    def known(self, event_ids: Collection[Id]) -> set[Id]:
+        """Those of the ids that it has."""
+        if self._has_old:
+            return {event_id for event_id in event_ids if event_id in self}
+        values = self._store.get_many(of_events(event_ids))
+        return {
+            event_id
+            for event_id, value in zip(event_ids, values, strict=True)
+            if value is not None and number_at(value, 0) >= self.expired
+        }
 
     def add(self, event_id: Id, until: int) -> bool:
         """Keep an id until the watermark has passed `until` (ms), and a day at least; False if it is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from heapq import heappop, heappush
 
 from stream_reco.events import Id
@@ -39,6 +39,9 @@ class InMemory:
 
     def seen(self, event_id: Id) -> bool:
         return event_id in self.deduplicator or event_id in self.unsettled.actions
+
+    def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
+        return self.unsettled.known(event_ids) | self.deduplicator.known(event_ids)
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:

@@ -13,6 +13,8 @@ Stores of earlier releases have `e` id and `u` user seq in place of `h` and `v`,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from xxhash import xxh3_128_digest
 
 from stream_reco.events import Id
@@ -37,6 +39,11 @@ def digest_of(one: Id) -> bytes:
 
 def of_event(event_id: Id) -> bytes:
     return b"h" + digest_of(event_id)
+
+
+def of_events(event_ids: Iterable[Id]) -> list[bytes]:
+    """`of_event` of each."""
+    return [b"h" + xxh3_128_digest(of_id(one)) for one in event_ids]
 
 
 def of_unprompted(user_id: Id, seq: int) -> bytes:

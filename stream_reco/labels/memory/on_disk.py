@@ -6,7 +6,7 @@ time and from how far the stream has come, and is applied when the impression is
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
@@ -68,6 +68,9 @@ class OnDisk:
 
     def seen(self, event_id: Id) -> bool:
         return event_id in self._unsettled.actions or event_id in self._ids
+
+    def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
+        return self._unsettled.known(event_ids) | self._ids.known(event_ids)
 
     def keep_id(self, event_id: Id | None, until: int) -> None:
         if event_id is not None:
@@ -314,12 +317,9 @@ class OnDisk:
         if (time + 2 * self.windows.window_ms, END, seq) < self._reached and seq not in self._overdue:
             return None
         shown = self._known(seq)
-        if shown is None:
-            shown = self._timeline.load(time, seq)
-            if shown is None:
-                return None
+        if shown is None and (shown := self._timeline.load(time, seq)) is not None:
             self._loaded[seq] = shown
-        return self._settled(shown)
+        return None if shown is None else self._settled(shown)
 
     def _settled(self, shown: PendingImpression) -> PendingImpression:
         """Apply to an impression what time has done since it was written."""

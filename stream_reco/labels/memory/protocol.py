@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -88,6 +88,10 @@ class Memory(Protocol):
 
     def seen(self, event_id: Id) -> bool:
         """Whether an event with this id came before and is still remembered."""
+        ...
+
+    def seen_among(self, event_ids: Collection[Id]) -> set[Id]:
+        """Those of the ids that are `seen`; other threads may ask, too."""
         ...
 
     def keep_id(self, event_id: Id | None, until: int) -> None:

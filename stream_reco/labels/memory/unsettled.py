@@ -40,6 +40,10 @@ class UnsettledActions:
         self.calendar.push(time, RESPONSE, seq, (key, rank))
         self.noted(time, RESPONSE, seq, (key, rank))
 
+    def known(self, event_ids: Collection[Id]) -> set[Id]:
+        """Those of the ids that belong to waiting actions."""
+        return {one for one in event_ids if one in self.actions} if self.actions else set()
+
     def wait(self, action: PendingAction) -> None:
         self.waiting.add(action)
         if action.event_id is not None:

@@ -73,7 +73,7 @@ class Api:
         self._memory = BodyMemory(settings.body_memory_megabytes * 1_000_000)
         self._page = Page.load()
         self._schema = openapi(settings)
-        self._queue = RequestQueue(service.recommend_many, settings)
+        self._queue = RequestQueue(service.slates, settings)
         self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
         for route in self._routes(Routes(service, clock, settings, self._queue)):
             segments = tuple(VARIABLE if s.startswith("{") else s.encode() for s in route.template.split("/"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from msgspec import structs
 
 from stream_reco.events import BadEvent, Event, check_time, decode_many
-from stream_reco.events.decode import MAX_EVENT_BYTES, decode_good
+from stream_reco.events.decode import MAX_EVENT_BYTES, check_times, decode_good
 from stream_reco.events.field_names import FieldWarnings
 from stream_reco.serve.event_validation import Rejections
 from stream_reco.serve.http.json_array import ArrayElements, NotAnArrayError, elements_of
@@ -34,6 +35,12 @@ class DecodedEvents:
     unknown: FieldWarnings = field(default_factory=FieldWarnings)
     """Fields that no event of that type has."""
 
+    def take(self, events: Sequence[Event], array: bytes | bytearray, index: int = 0) -> None:
+        """Add the events of an array, all of them good, that are numbered from `index`."""
+        self.unknown.read(array, first=index)
+        self.events += events
+        self.places += range(index, index + len(events))
+
     def answer(self, taken: Accepted) -> Accepted:
         """What became of the body, given what became of its good events."""
         later = [Rejection(self.places[one.index], one.reason, one.message) for one in taken.rejected]
@@ -54,22 +61,24 @@ class EventBodies:
         """The events of a body that came at `now` (ms, wall clock). Raises `HttpError` 400 where it is no batch."""
         # There are at most as many elements as commas, and one.
         if len(body) <= INLINE_BYTES and body.count(b",") < self._most_events:
-            decoded = self._decode_good(body, now)
-            if decoded is not None:
+            events = self._good(body, len(body), now)
+            if events is not None:
+                decoded = DecodedEvents()
+                decoded.take(events, body)
                 return decoded
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, body, now)
 
-    def _decode_good(self, body: bytes | bytearray, now: int) -> DecodedEvents | None:
-        """None where anything is bad: what is wrong takes longer to find."""
+    def _good(self, array: bytes | bytearray, longest: int, now: int) -> list[Event] | None:
+        """The events of an array, of at most `longest` bytes each.
+
+        None where anything is bad: what is wrong takes longer to find.
+        """
         try:
-            events = decode_good(body)
-            for event in events:
-                check_time(event, now, self._future_ms)
+            events = decode_good(array, longest)
+            check_times(events, now, self._future_ms)
         except (ValueError, RecursionError):
             return None
-        decoded = DecodedEvents(events, list(range(len(events))))
-        decoded.unknown.read(body)
-        return decoded
+        return events
 
     def _decode(self, body: bytes | bytearray, now: int) -> DecodedEvents:
         try:
@@ -80,25 +89,31 @@ class EventBodies:
             message = f"the batch has {found.count} events: send at most {self._most_events} at a time"
             raise HttpError(400, "batch", message)
         decoded = DecodedEvents()
-        index = 0
+        index, longest = 0, found.longest
         for start, end, count in _slices(found):
             try:
-                self._decode_slice(body[start:end], count, now, index, decoded)
+                self._decode_slice(body[start:end], count, longest, now, index, decoded)
             except BadEvent as bad:
                 raise HttpError(400, bad.reason, str(bad)) from None
             index += count
         return decoded
 
-    def _decode_slice(self, part: bytes | bytearray, count: int, now: int, index: int, decoded: DecodedEvents) -> None:
+    def _decode_slice(
+        self, part: bytes | bytearray, count: int, longest: int, now: int, index: int, decoded: DecodedEvents
+    ) -> None:
         """Raises BadEvent where it is no JSON."""
         if len(part) > MAX_EVENT_BYTES:
             message = f"an event of {len(part)} bytes: the limit is {MAX_EVENT_BYTES}; send less"
             decoded.rejections.add(index, BadEvent("too_large", message))
             return
         array = b"[" + part + b"]"
-        found = decode_many(array, arrived_at=now)
+        good = self._good(array, longest, now)
+        found = decode_many(array, arrived_at=now) if good is None else good
         if len(found) != count:
             raise BadEvent("json", "not JSON: a comma of the array has no event behind it")
+        if good is not None:
+            decoded.take(good, array, index)
+            return
         decoded.unknown.read(array, first=index)
         for place, event in enumerate(found, index):
             try:
@@ -114,12 +129,10 @@ class EventBodies:
 
 def _slices(found: ArrayElements) -> Iterator[tuple[int, int, int]]:
     """Start, end and number of elements of slices that are short in both; one longer element is a slice of its own."""
-    start, last, count = found.first, found.first, 0
-    for end in found.ends.tolist():
-        if count and (count == SLICE_EVENTS or end - start > SLICE_BYTES):
-            yield start, last, count
-            start, count = last + 1, 0
-        count += 1
-        last = end
-    if count:
-        yield start, last, count
+    start, first = found.first, 0
+    while first < len(found.ends):
+        short = int(np.searchsorted(found.ends, start + SLICE_BYTES, side="right")) - first
+        count = min(max(short, 1), SLICE_EVENTS)
+        end = int(found.ends[first + count - 1])
+        yield start, end, count
+        start, first = end + 1, first + count

@@ -32,6 +32,11 @@ class ArrayElements:
     first: int
     ends: NDArray[np.int64]
 
+    @property
+    def longest(self) -> int:
+        """No located element, with what stands around it, has more bytes."""
+        return int(np.diff(self.ends, prepend=self.first).max(initial=0))
+
 
 def elements_of(text: bytes | bytearray, limit: int) -> ArrayElements:
     """The elements of a JSON array, of which `limit` are located and the rest is counted.

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 from stream_reco import metrics
@@ -157,6 +157,10 @@ class ReplicaService:
             )
         return self._sink
 
+    def taking_batch(self) -> AbstractContextManager[None]:
+        """None has to make way: what is learned here comes from a trainer."""
+        return nullcontext()
+
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Give events to the sink. Raises NotSetUpError where there is none."""
         taken = self._event_sink().accept(events)
@@ -178,20 +182,26 @@ class ReplicaService:
 
         return wait()
 
-    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
-        """A slate for each request, all of one version. Raises RefusedError."""
+    def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request, all of one version; the requests are valid."""
         self._check_ready()
-        asked = [checked_request(one, self._limits) for one in requests]
-        return self._scorer.recommend_many(asked, self.stream_time)
+        return self._scorer.recommend_many(requests, self.stream_time)
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+        """Probabilities, one for each of `item_ids`; the request is valid."""
+        self._check_ready()
+        scores: list[float] = self._scorer.score(request, item_ids, self.stream_time).tolist()
+        return scores
+
+    def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
+        """A slate for each request that was built in Python. Raises RefusedError for the first that HTTP refuses."""
+        return self.slates([checked_request(one, self._limits) for one in requests])
 
     def score(
         self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`. Raises RefusedError."""
-        self._check_ready()
-        request, items = score_request(self._limits, user_id, item_ids, None, context)
-        scores: list[float] = self._scorer.score(request, items, self.stream_time).tolist()
-        return scores
+        """Probabilities, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
+        return self.scores(*score_request(self._limits, user_id, item_ids, None, context))
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.embedded.journal.journal import Journal
+from stream_reco.embedded.threads import log_writer
 from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.embedded.threads.service import EngineService
@@ -80,7 +85,7 @@ class Seen:
         self.ids: set[Id] = set()
         self.arrivals: list[Arrival] = []
         self.journal = Journal(log, log.last)
-        self.deduplicator = IngestDeduplicator(self.ids.__contains__)
+        self.deduplicator = IngestDeduplicator(self.ids.intersection)
         self.writer = LogWriterThread(self.journal.append_many, self.deduplicator, self.arrivals.extend)
 
     def written(self) -> list[tuple[str, list[Event]]]:
@@ -302,3 +307,49 @@ def test_yielding_waits_for_requests_but_not_for_ever() -> None:
     started_at = time.monotonic()
     priority.yield_to_requests()
     assert time.monotonic() - started_at < 0.04
+
+
+def test_a_batch_pauses_learning_once_however_long_it_takes() -> None:
+    priority = RequestPriority(most_seconds=0.05)
+    with priority.taking_batch(), priority.taking_batch():
+        started_at = time.monotonic()
+        priority.yield_to_requests()
+        assert time.monotonic() - started_at >= 0.04
+        started_at = time.monotonic()
+        for _ in range(100):
+            priority.yield_to_requests()  # its disk is slow
+        assert time.monotonic() - started_at < 0.04
+    with priority.taking_batch():
+        waiting = threading.Thread(target=priority.yield_to_requests)
+        waiting.start()
+    waiting.join(TIMEOUT)
+    started_at = time.monotonic()
+    priority.yield_to_requests()
+    assert time.monotonic() - started_at < 0.04
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 60), max_size=9) | st.none(), min_size=1, max_size=6))
+def test_records_are_short_and_know_their_submissions(sizes: list[list[int] | None]) -> None:
+    """Each list is a submission of events of about so many bytes, None a record of another kind."""
+    numbers = itertools.count()
+    appends = [
+        log_writer.Append(record=("tick", b"5"))
+        if one is None
+        else log_writer.Append(events=[replace(click(next(numbers)), action="x" * size) for size in one])
+        for one in sizes
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(log_writer, "MOST_EVENTS", 4)
+        patched.setattr(log_writer, "MOST_BYTES", 300)
+        found, ends = log_writer._records_of(appends)
+    contents = [decode_batch(payload) if kind == "events" else [kind] for kind, payload in found]
+    expected = [one for append in appends for one in ([*append.events] if append.record is None else ["tick"])]
+    assert [one for content in contents for one in content] == expected
+    for (kind, payload), content in zip(found, contents, strict=True):
+        assert kind == "tick" or len(content) == 1 or (len(content) <= 4 and len(payload) <= 300 + len(b"head"))
+    last_records = list(itertools.accumulate(map(len, contents)))
+    for append, end in zip(appends, ends, strict=True):
+        if append.events:
+            at = expected.index(append.events[-1])
+            assert last_records[end - 1] > at >= last_records[end - 1] - len(contents[end - 1])

@@ -328,6 +328,7 @@ def test_what_an_earlier_release_has_kept_is_known_and_erased(tmp_path: Path) ->
         joiner = LabelJoiner(WINDOW, lateness_ms=0, store=store)
         assert joiner.seen("mine")
         assert not joiner.seen("other")
+        assert joiner.seen_among(["mine", "other"]) == {"mine"}
         joiner.forget_user("bob")
         joiner.commit(b"")
         assert not [key for key, _ in store.scan(b"e", b"f")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -20,6 +21,7 @@ from stream_reco.metrics import REGISTRY
 from stream_reco.serve.http import event_bodies
 from stream_reco.serve.http.body_memory import BodyMemory, DecodingTurns
 from stream_reco.serve.http.event_bodies import EventBodies
+from stream_reco.serve.http.json_array import elements_of
 from stream_reco.serve.http.messages import HttpError
 from tests.events.test_decode import anything
 
@@ -114,7 +116,18 @@ def test_whatever_is_decoded_is_valid_and_comes_back_from_the_log(kind: str, cha
 
 
 @pytest.mark.parametrize(
-    "body", [b"[1,]", b"[,1]", b"[{},,{}]", b"[{]", b'[{"a":1]]', b"[nonsense]", b"[" * 100_000 + b"]" * 100_000, b"{}"]
+    "body",
+    [
+        b"[1,]",
+        b"[,1]",
+        b"[{},,{}]",
+        b"[" + json.dumps(ACTION).encode() + b",]",
+        b"[{]",
+        b'[{"a":1]]',
+        b"[nonsense]",
+        b"[" * 100_000 + b"]" * 100_000,
+        b"{}",
+    ],
 )
 def test_a_large_body_that_is_no_array_is_one_error(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     monkeypatch.setattr(event_bodies, "INLINE_BYTES", 0)
@@ -122,6 +135,58 @@ def test_a_large_body_that_is_no_array_is_one_error(monkeypatch: pytest.MonkeyPa
     with pytest.raises(HttpError) as caught:
         decoded(EventBodies(100, FUTURE_MS), body)
     assert (caught.value.status, caught.value.reason) == (400, "json")
+
+
+@pytest.mark.parametrize("inline", [0, 1 << 20])
+def test_an_id_that_is_too_long_in_bytes_is_found_among_short_events(
+    monkeypatch: pytest.MonkeyPatch, inline: int
+) -> None:
+    """Ids are measured where an event has room for one that is too long; JSON never writes text shorter."""
+    monkeypatch.setattr(event_bodies, "INLINE_BYTES", inline)
+    for text, fits in (("€" * 170 + "aa", True), ("€" * 171, False), ("a" * 512, True), ("a" * 513, False)):
+        for at in (0, 130, 299):
+            events = [{**ACTION, "event_id": number} for number in range(300)]
+            events[at]["event_id"] = text
+            body = json.dumps(events, ensure_ascii=False, separators=(",", ":")).encode()
+            found = decoded(EventBodies(1000, FUTURE_MS), body)
+            assert found.places == [number for number in range(300) if fits or number != at]
+            assert found.rejections.answer(0, 0).rejections == ({} if fits else {"id": 1})
+
+
+def test_a_time_that_is_impossible_is_found_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bodies, "INLINE_BYTES", 0)
+    events = [{**ACTION, "timestamp": NOW - number} for number in range(300)]
+    events[7]["timestamp"], events[140]["timestamp"] = NOW + FUTURE_MS + 1, 5
+    events[8]["timestamp"] = NOW + FUTURE_MS
+    found = decoded(EventBodies(1000, FUTURE_MS), json.dumps(events).encode())
+    assert [number for number in range(300) if number not in found.places] == [7, 140]
+    assert found.rejections.answer(0, 0).rejections == {"timestamp": 2}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=12), st.integers(1, 4), st.integers(1, 60))
+def test_slices_are_short_and_end_at_commas(sizes: list[int], events: int, size: int) -> None:
+    body = b"[" + b",".join(b'"' + b"x" * one + b'"' for one in sizes) + b"]"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(event_bodies, "SLICE_EVENTS", events)
+        patched.setattr(event_bodies, "SLICE_BYTES", size)
+        slices = list(event_bodies._slices(elements_of(body, 100)))
+    parts = [body[start:end] for start, end, _ in slices]
+    assert b",".join(parts) == body[1:-1]
+    for part, (_, _, count) in zip(parts, slices, strict=True):
+        assert part.count(b",") + 1 == count <= events
+        assert count == 1 or len(part) <= size
+    for (start, end, count), after in itertools.pairwise([*slices, (len(body), 0, 0)]):
+        following = body.find(b",", after[0])
+        assert count == events or after[2] == 0 or (following if following > 0 else len(body) - 1) - start > size, end
+
+
+def test_learning_makes_way_while_a_large_body_is_taken(client: httpx.Client, service: ToyService) -> None:
+    client.post("/v1/events", json=[ACTION])
+    assert service.batches == []
+    large = [{**ACTION, "event_id": f"b{number}", "context": {"k": "x" * 1000}} for number in range(70)]
+    assert client.post("/v1/events", json=large).json()["accepted"] == 70
+    assert service.batches == [len(service.events) - 70, len(service.events)], "before and after"
 
 
 def test_an_event_of_two_megabytes_is_refused_alone(client: httpx.Client) -> None:

@@ -19,8 +19,9 @@ from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
-from stream_reco.serve.service import Accepted, UnavailableError
+from stream_reco.serve.service import Accepted, RefusedError, UnavailableError
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.settings import SignalSettings
@@ -166,6 +167,21 @@ def test_its_examples_are_the_trainers_as_of_the_version_served(play: Play) -> N
         scene.publish()
         scene.until_version(version)
         assert scene.status()["examples"] == examples
+
+
+def test_python_is_refused_what_http_is_refused(play: Play) -> None:
+    scene = play()
+    scene.shop.act("ann", 7)
+    scene.publish()
+    scene.until_version(1)
+    many = scene.client.post("/v1/recommend", json={"user_id": "ann", "k": 10_000})
+    assert many.status_code == 400
+    with pytest.raises(RefusedError) as caught:
+        scene.service.recommend_many([Request("ann", 5), Request("ann", 10_000)])
+    assert {"reason": caught.value.reason, "message": str(caught.value)} == many.json()["error"]
+    with pytest.raises(RefusedError, match="item_ids"):
+        scene.service.score("ann", [1] * 100_000)
+    assert len(scene.service.score("ann", [7])) == 1
 
 
 def test_newer_versions_come_by_themselves(play: Play) -> None:
