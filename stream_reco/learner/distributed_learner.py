@@ -81,8 +81,10 @@ class DistributedLearner:
             self._act(event, rng)
         elif isinstance(event, Impression):
             self._impressions += 1
-            slot, _ = self.state.admit(event)
-            self.state.show(slot, event.timestamp)
+            slot, context = self.state.admit(event)
+            now = event.timestamp
+            self.queue.show(now, self.state.present.impression(event.user_id, slot, context, now))
+            self.state.show(slot, now)
         elif isinstance(event, ItemEvent):
             self.state.describe(event)
         self.queue.train(self.now)
