@@ -45,9 +45,10 @@ class EvaluationHooks:
         """Predict for the impressions that wait; to be called before another version is served."""
         if self._waiting and self._viewer is not None:
             impressions = [impression for impression, _ in self._waiting]
-            batch = training_batch([Labelled(inputs, 0, 1.0, 0, 0) for _, inputs in self._waiting])
+            examples = [Labelled(inputs, 0, 1.0, 0, 0, shown_at=one.timestamp) for one, inputs in self._waiting]
+            batch, served = training_batch(examples), self._served
             self._waiting = []
-            self._viewer.shown(impressions, predictions(self._served.model, batch, self._served.replica.tables))
+            self._viewer.shown(impressions, predictions(served.model, batch, served.replica.tables, served.shift))
 
     def _on_impression(self, impression: Impression, inputs: bytes) -> None:
         if self._served.replica.version:
@@ -57,4 +58,5 @@ class EvaluationHooks:
 
     def _on_batch(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
-            evaluate_before_training(self._observer, batch, self._served.model, self._served.replica.tables)
+            served = self._served
+            evaluate_before_training(self._observer, batch, served.model, served.replica.tables, served.shift)

@@ -210,6 +210,7 @@ class Learner:
         features = None
         if self.joiner.expects_features(event):
             features = self.state.present.impression(event.user_id, slot, context, event.timestamp)
+            self.queue.show(event.timestamp, features)
             if self.on_impression is not None:
                 self.on_impression(event, features)
         self._label(self.joiner.process([event], [features]))

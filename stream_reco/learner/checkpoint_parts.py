@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
-from stream_reco.learner.example_queue import ExampleQueue
+from stream_reco.learner.example_queue import ExampleQueue, ShownItem
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
@@ -39,6 +39,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     """The model's name; folders of earlier releases, which had only one, do not say it."""
     active_time: ActiveTimeState | None = None
     """Checkpoints up to version 0.2.0 do not have it."""
+    shown: list[ShownItem] = []
+    """Likewise."""
 
 
 def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
@@ -53,6 +55,7 @@ def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
         None if queue.window_buffer is None else queue.window_buffer.state(),
         queue.trainer.model.name,
         state.active_time.state(),
+        queue.shown,
     )
 
 
@@ -71,6 +74,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
         "dislikes": state.dislikes.state(),
         "exposures": state.exposures.state(),
         "trainer": queue.trainer.state(),
+        "calibration": queue.calibration.state(),
         "tables": tables,
     }
 
@@ -90,6 +94,9 @@ def restore(
             f' set model.name to "{progress.model}", or start with a new data folder'
         )
     queue.waiting, queue.waiting_since = progress.waiting, progress.waiting_since
+    queue.shown = list(progress.shown)
+    if "calibration" in parts:  # checkpoints up to version 0.2.0 do not have it
+        queue.calibration.restore(arrays(parts["calibration"]))
     queue.examples, queue.steps = progress.examples, progress.steps
     if queue.window_buffer is not None and progress.window_buffer is not None:
         queue.window_buffer.recall(*progress.window_buffer)

@@ -86,8 +86,10 @@ class DistributedLearner:
             self._retract(event)
         elif isinstance(event, Impression):
             self._impressions += 1
-            slot, _ = self.state.admit(event)
-            self.state.show(event.user_id, slot, event.timestamp)
+            slot, context = self.state.admit(event)
+            user_id, now = event.user_id, event.timestamp
+            self.queue.show(now, self.state.present.impression(user_id, slot, context, now))
+            self.state.show(user_id, slot, now)
         elif isinstance(event, ItemEvent):
             self.state.describe(event)
         self.queue.train(self.now)

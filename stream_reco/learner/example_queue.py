@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 
 from stream_reco.events import Id, key_of
@@ -11,14 +13,27 @@ from stream_reco.labels import Example, LabelSettings, observe_example
 from stream_reco.learner.example_weight import ExampleWeight, weigh
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.window_buffer import WindowBuffer
-from stream_reco.model.inputs import Inputs
+from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.batch import Labelled, training_batch
+from stream_reco.train.live_calibration import LiveCalibration
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
+
+class ShownItem(Struct, frozen=True, array_like=True):
+    """An impression that nothing was predicted of yet: when it was shown, ms, and its `Inputs`."""
+
+    time: int
+    inputs: bytes
+
+
 Watcher = Callable[[TrainingBatch], None]
+_SHOWN_AT_ONCE = 256
+"""Impressions that are predicted together at most; what was shown is held until then, or until a training step."""
+_SHOWN_TOGETHER_MS = 1000
+"""Impressions of about the same time are predicted together: those of one slate above all."""
 _STEPPING = 2
 _PURPOSES = 4
 """Random streams per position: four for each training step and four for each event."""
@@ -49,6 +64,10 @@ class ExampleQueue:
         """Examples that the next training step will take."""
         self.waiting_since = 0
         """Stream time at which the first of them came, ms."""
+        self.shown: list[ShownItem] = []
+        """Impressions that nothing was predicted of yet."""
+        self.calibration = LiveCalibration(labels.lateness_ms, corrects=training.correction == "auto")
+        """Whether what the model says of impressions comes true; a publication takes its shift along."""
         self.examples = 0
         self.steps = 0
         self.watch: Watcher | None = None
@@ -60,8 +79,15 @@ class ExampleQueue:
         for example in examples:
             self.examples += 1
             observe_example(example, now)
+            self._calibrate(example)
             if self.window_buffer is None or not self.window_buffer.holds(example):
                 self._enqueue(example, now)
+
+    def show(self, time: int, inputs: bytes) -> None:
+        """An impression came: what the model gives it now is compared with its label once that is known."""
+        self.shown.append(ShownItem(time, inputs))
+        if len(self.shown) == _SHOWN_AT_ONCE:
+            self._predict()
 
     def release(self, watermark: int, now: int) -> None:
         """Train on what was held and whose window ends before `watermark`, ms."""
@@ -72,16 +98,21 @@ class ExampleQueue:
         """Take a step with fewer examples than a batch where the first of them has waited until `now` (ms)."""
         if self.waiting and now - self.waiting_since >= self._training.wait_seconds * 1000:
             self._step()
+        elif self.shown and now - self.shown[0].time >= _SHOWN_TOGETHER_MS:
+            self._predict()
 
     def flush(self) -> None:
         """Take a step with whatever waits."""
         if self.waiting:
             self._step()
+        else:
+            self._predict()
 
     def forget_user(self, user_id: Id) -> None:
         """Drop what is held of a user, or waits for a step, and the user's rows."""
         key = key_of(user_id, "user")
         self.waiting = [one for one in self.waiting if Inputs.from_bytes(one.inputs).user_key != key]
+        self.shown = [one for one in self.shown if Inputs.from_bytes(one.inputs).user_key != key]
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
         self.trainer.forget_user(user_id)
@@ -90,6 +121,8 @@ class ExampleQueue:
         """Take what is held and later than `time` (ms) as of that time: the clock was wrong."""
         self.waiting = [replace(one, time=min(one.time, time)) for one in self.waiting]
         self.waiting_since = min(self.waiting_since, time)
+        self.shown = [replace(one, time=min(one.time, time)) for one in self.shown]
+        self.calibration.turn_back(time)
         if self.window_buffer is not None:
             self.window_buffer.turn_back(time, watermark)
 
@@ -117,9 +150,32 @@ class ExampleQueue:
             share.undone,
             share.feedback,
             share.rate,
+            0 if example.is_unprompted else example.event_time,
         )
 
+    def _calibrate(self, example: Example) -> None:
+        if example.is_unprompted:
+            return
+        before = example.undoes
+        undone, was = (before.weight, before.label) if before is not None else (0.0, 0)
+        positives = example.weight * example.label - undone * was
+        # Each impression counts once however much its labels weigh; a first label has that in it.
+        mass = example.weight - (undone if before is not None else 1.0)
+        if positives or mass:
+            self.calibration.labelled(example.event_time, example.label_time - example.event_time, positives, mass)
+
+    def _predict(self) -> None:
+        """Predict for the impressions that wait, by what was learned before them."""
+        shown, self.shown = self.shown, []
+        if not shown:
+            return
+        batch = collate([Inputs.from_bytes(one.inputs) for one in shown])
+        times = np.array([one.time for one in shown], dtype=np.int64)
+        self.calibration.shown(times, self.trainer.log_odds(batch))
+        self.calibration.pass_time(int(times.max()))
+
     def _step(self) -> None:
+        self._predict()
         examples, self.waiting = self.waiting, []
         rng = self._rng.at(self.steps * _PURPOSES + _STEPPING)
         batch = training_batch(examples, rng, self.trainer.model.needs)

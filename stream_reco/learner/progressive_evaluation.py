@@ -34,10 +34,11 @@ class EvaluationSink(Protocol):
 
 
 def evaluate_before_training(
-    observer: EvaluationSink, batch: TrainingBatch, model: Model, tables: Mapping[str, Lookup]
+    observer: EvaluationSink, batch: TrainingBatch, model: Model, tables: Mapping[str, Lookup], shift: float = 0.0
 ) -> None:
     """Report to the observer what this model predicts of a batch that is about to be learned from.
 
+    `shift`: what its version adds to the log-odds of impressions.
     A batch that the trainer will refuse is left out.
     """
     if not is_finite(batch):
@@ -46,7 +47,7 @@ def evaluate_before_training(
     # Of negatives drawn for an action, or of those shown.
     fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
     sampled = fewer or len(batch.labels) > len(batch.weights)
-    observer.examples(batch.labels.numpy(), predictions(model, batch, tables), weights, sampled)
+    observer.examples(batch.labels.numpy(), predictions(model, batch, tables, shift), weights, sampled)
 
 
 class PublishedModel:
@@ -64,6 +65,7 @@ class PublishedModel:
         self._model = model.build()
         self._tables: dict[str, ReplicaTable] = {}
         self._version = self._batches = 0
+        self._shift = 0.0
 
     def take(self, publication: Publication) -> None:
         """Bring the copy to this version; versions come in their order, beginning with a snapshot."""
@@ -75,7 +77,7 @@ class PublishedModel:
             self._tables[delta.name].apply_delta(delta)
         if publication.dense:
             load_weights(self._model.network, publication.dense)
-        self._version = publication.version
+        self._version, self._shift = publication.version, publication.shift
 
     @property
     def watch(self) -> Watcher:
@@ -85,4 +87,4 @@ class PublishedModel:
     def _learns(self, batch: TrainingBatch) -> None:
         self._batches += 1
         if self._version and self._batches % self._every == 0:
-            evaluate_before_training(self._observer, batch, self._model, self._tables)
+            evaluate_before_training(self._observer, batch, self._model, self._tables, self._shift)

@@ -8,6 +8,7 @@ from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.spec import settings_digest
 from stream_reco.model.weights import weights_of
 from stream_reco.sync import PublicationDraft, Publisher, drain_tables
+from stream_reco.train.live_calibration import REPORTED
 
 
 class PublicationContents:
@@ -43,10 +44,14 @@ class PublicationContents:
             self._collected_steps = steps
 
         watermark = self._state.stream_time - self._lateness_ms
-        return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, queue.examples)
+        shift = queue.trainer.intercept.published + queue.calibration.shift
+        return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, queue.examples, shift)
 
     def observe(self) -> None:
-        """Update the metrics of the tables: sizes, rows evicted for the budget, rejected gradients."""
+        """Update the metrics of the tables (sizes, rows evicted for the budget, rejected gradients) and calibration."""
+        for age, value in self._queue.calibration.by_age().items():
+            if age in REPORTED:
+                metrics.CALIBRATION_BY_AGE.labels(REPORTED[age]).set(value)
         for name, table in self._queue.trainer.tables.items():
             evicted_for_budget, rejected_gradients = self._counted[name]
             metrics.TABLE_EVICTED.labels(name, "budget").inc(table.evicted_for_budget - evicted_for_budget)

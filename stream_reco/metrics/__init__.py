@@ -38,7 +38,7 @@ from stream_reco.metrics.labels import (
     PENDING_OLDEST_SECONDS,
     SERVED_FEATURES,
 )
-from stream_reco.metrics.quality import PROGRESSIVE
+from stream_reco.metrics.quality import CALIBRATION_BY_AGE, PROGRESSIVE
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
     BODY_BYTES,
@@ -154,6 +154,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "QUEUED_REQUESTS",
     "QUEUE_SECONDS",
     "SHED_REQUESTS",
+    "CALIBRATION_BY_AGE",
     "CANDIDATES",
     "SLATE_ITEMS",
     "SERVED_SLATES",

@@ -15,3 +15,10 @@ PROGRESSIVE: Final = Gauge(
     ["metric"],
     registry=REGISTRY,
 )
+CALIBRATION_BY_AGE: Final = Gauge(
+    "stream_reco_calibration_by_age",
+    "What was predicted of the newest impressions as they were shown over what was observed, by age of their labels"
+    " (minute, ten_minutes, hour, day, week); what is still to come by then is allowed for, so that 1 is calibrated.",
+    ["age"],
+    registry=REGISTRY,
+)

@@ -33,6 +33,8 @@ class TrainingBatch:
     """float32[g]: weight of the opposite label that was learned before and is taken back."""
     feedback: NDArray[np.int64]
     """int64[g]: kinds of delayed feedback."""
+    shown: NDArray[np.bool_]
+    """bool[g]: whether the example is of an impression."""
     now: int
     """Stream time, ms."""
     correction: Correction | None = None

@@ -35,6 +35,7 @@ class Publication:
     watermark: event time (ms) up to which labels had matured. created: the time (ms) at which it was collected.
     examples: how many labelled examples the trainer had taken by then; None where it does not say.
     settings: a digest of the settings that shape the model; None where the trainer does not say.
+    shift: what scorers add to the log-odds that the model gives candidates.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Publication:
     created: int
     examples: int | None = None
     settings: str | None = None
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         if self.base_version not in (0, self.version - 1) or self.version < 1:

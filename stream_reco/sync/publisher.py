@@ -25,6 +25,7 @@ class PublicationDraft:
     created: int
     restore: Callable[[], None] = field(repr=False)
     examples: int | None = None
+    shift: float = 0.0
 
 
 class Publisher:
@@ -86,6 +87,7 @@ class Publisher:
             watermark=contents.watermark,
             created=contents.created,
             examples=contents.examples,
+            shift=contents.shift,
             settings=self._settings,
         )
 

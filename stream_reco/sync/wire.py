@@ -43,6 +43,8 @@ class Header(msgspec.Struct, frozen=True):
     """Releases before this field neither write nor mind it."""
     settings: str | None = None
     """Likewise."""
+    shift: float = 0.0
+    """Likewise."""
 
 
 def encode(publication: Publication) -> bytes:
@@ -57,6 +59,7 @@ def encode(publication: Publication) -> bytes:
         tables=[Table(delta.name, delta.dim, delta.default is not None) for delta in publication.tables],
         examples=publication.examples,
         settings=publication.settings,
+        shift=publication.shift,
     )
     arrays = {name: _plain(name, array) for name, array in arrays_of(publication).items()}
     body = tensors.save(arrays, metadata={"publication": msgspec.json.encode(header).decode()})
@@ -125,6 +128,7 @@ def _assemble(header: Header, arrays: Parts) -> Publication:
         created=header.created,
         examples=header.examples,
         settings=header.settings,
+        shift=header.shift,
     )
 
 

@@ -38,6 +38,8 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     """A `Feedback`."""
     rate: float = 1.0
     """The share of negatives like it that was kept."""
+    shown_at: int = 0
+    """Event time of its impression, ms; 0 where there was none."""
 
 
 def training_batch(
@@ -66,6 +68,7 @@ def training_batch(
         torch.from_numpy(np.log(rates)),
         torch.tensor([one.undone for one in examples], dtype=torch.float32),
         np.array([one.feedback for one in examples], dtype=np.int64),
+        np.array([one.shown_at != 0 for one in examples], dtype=np.bool_),
         max(one.time for one in examples),
     )
 

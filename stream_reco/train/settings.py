@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Correction = Literal["none", "undo", "fnw", "es-dfm"]
+Correction = Literal["auto", "none", "undo", "fnw", "es-dfm"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class TrainSettings:
     """Negatives drawn from the candidates that the signals propose for the same request."""
     popular_negatives: int = 20
     """Negatives drawn from all active items, with probability ∝ √activity."""
-    correction: Correction = "undo"
-    """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
-    was presumed (policy `immediate`) and undo the rest, `none` does nothing."""
+    correction: Correction = "auto"
+    """What makes up for labels that were wrong at first: `auto` and `undo` take their loss back, and `auto` also shifts
+    what is served to what is observed; `fnw` and `es-dfm` weigh what was presumed and undo the rest, `none` does
+    nothing."""
     row_idle_days: float = 90.0
     """Rows of the embedding tables leave after this long without training."""
     table_megabytes: float = 0.0

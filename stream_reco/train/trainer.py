@@ -18,6 +18,7 @@ from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.events import Id, key_of
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
+from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model
@@ -28,6 +29,7 @@ from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import is_finite
 from stream_reco.train.delayed_feedback import LateShare, corrected
+from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class Trainer:
         self.active_time = ActiveTime()
         """By which rows are idle; a learner puts its own here."""
         self._late = LateShare()
+        self.intercept = Intercept()
+        """What impressions have in common."""
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -79,7 +83,7 @@ class Trainer:
         self.evict(batch.now, _IDLE_A_STEP)
         rows = gather(self.model.fields, batch.batch, self.tables, training=True)
         self._late.add(batch.feedback, batch.weights.numpy())
-        loss = self.model.loss(replace(batch, correction=self._correct), rows)
+        loss = self.model.loss(replace(self._with_intercept(batch), correction=self._correct), rows)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
         # A step that did not wait for a full batch must not weigh each of its examples more.
@@ -103,14 +107,41 @@ class Trainer:
 
     def _correct(self, batch: TrainingBatch, log_odds: Tensor) -> tuple[Tensor, Tensor]:
         """The weights that delayed feedback gives a batch."""
-        return corrected(
-            self.settings.correction, batch.feedback, batch.weights, batch.undone, log_odds, self._late.value
+        shown = torch.from_numpy(batch.shown)
+        weights, undone = corrected(
+            self.settings.correction,
+            batch.feedback,
+            batch.weights,
+            batch.undone,
+            log_odds + shown * self.intercept.value,
+            self._late.value,
         )
+        if bool(shown.any()):
+            labels = batch.labels[batch.first]
+            chances = torch.sigmoid(log_odds - batch.log_rates[batch.first]).detach()
+            positive = weights * labels - undone * (1.0 - labels)
+            self.intercept.learn(*(one[shown].double().numpy() for one in (chances, positive, weights - undone)))
+        return weights, undone
+
+    def _with_intercept(self, batch: TrainingBatch) -> TrainingBatch:
+        """The batch as its losses see it: log-odds of impressions are the model's and the intercept."""
+        if not batch.shown.any():
+            return batch
+        self.intercept.begin()
+        shown = torch.from_numpy(batch.shown[batch.batch.owners])
+        return replace(batch, log_rates=batch.log_rates - shown * self.intercept.value)
+
+    def log_odds(self, batch: Batch) -> NDArray[np.float64]:
+        """float64[n]: what the model to publish gives candidates that are shown, their positions unknown."""
+        odds = _log_odds(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
+        result: NDArray[np.float64] = odds
+        return result
 
     def _average(self) -> None:
         self._steps += 1
         # The first steps are averaged over as many as there were.
         share = max(1.0 / self._steps, 1.0 / self.settings.average_steps)
+        self.intercept.average(share)
         with torch.no_grad():
             for mean, weight in self._weights:
                 mean.lerp_(weight, share)
@@ -151,7 +182,7 @@ class Trainer:
         for number, entry in optimizer.items():
             parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
         progress = np.array([self.examples, self._steps], dtype=np.int64)
-        return parts | {"progress": progress, "late": self._late.counts.copy()}
+        return parts | {"progress": progress, "late": self._late.counts.copy(), "intercept": self.intercept.state()}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
@@ -166,6 +197,7 @@ class Trainer:
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
+        self.intercept.restore(parts.get("intercept"))
 
     def _optimizer_state(self, parts: Parts) -> dict[int, dict[str, Tensor]]:
         """What Adam knows of each weight, by number; nothing yet of the columns of features that have joined since."""
@@ -237,15 +269,22 @@ def _kind(table: EmbeddingTable) -> str:
     return f"{table.name!r} with dim {table.dim} and {table.optimizer.name}"
 
 
-def predictions(model: Model, batch: TrainingBatch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
+def predictions(
+    model: Model, batch: TrainingBatch, tables: Mapping[str, Lookup], shift: float = 0.0
+) -> NDArray[np.float32]:
     """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
 
-    Where negatives were sampled they are the probabilities of the labels in the sample, to compare with those.
+    `shift`: added to the log-odds of impressions. Where negatives were sampled the probabilities are those of the
+    labels in the sample, to compare with them.
     """
+    logits = _log_odds(model, batch.batch, tables) - batch.log_rates
+    logits += torch.from_numpy(batch.shown[batch.batch.owners]) * shift
+    result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
+    return result
+
+
+def _log_odds(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> Tensor:
     if model.network is not None:
         model.network.eval()
     with torch.no_grad():
-        rows = gather(model.fields, batch.batch, tables, training=False)
-        logits = model.score(batch.batch, rows) - batch.log_rates
-        result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
-    return result
+        return model.score(batch, gather(model.fields, batch, tables, training=False))

@@ -22,7 +22,7 @@ from tests.train.toy_examples import MODEL, SETTINGS, example, learn
 
 Seen = tuple[Feedback, int, float]
 """Kind of feedback, label, weight that is undone."""
-CORRECTIONS: tuple[Correction, ...] = ("undo", "fnw", "es-dfm")
+CORRECTIONS: tuple[Correction, ...] = ("auto", "undo", "fnw", "es-dfm")
 probability = st.floats(0.001, 0.999)
 
 
@@ -165,6 +165,112 @@ def test_the_share_follows_the_newest() -> None:
     for kind in [Feedback.LATE] * 400 + [Feedback.IN_TIME] * 400:
         share.add(np.full(100, int(kind)), np.ones(100, dtype=np.float32))
     assert share.value < 0.03
+
+
+# --- a world so small that all that can happen in it is listed
+
+World = list[tuple[float, float, float]]
+"""Of each kind of impression its share, the probability of an action, and the share of actions that are late."""
+OUTCOMES = ("in time", "late", "never")
+
+
+def chances_of(chance: float, late: float) -> tuple[float, float, float]:
+    """The probability of each outcome."""
+    return chance * (1 - late), chance * late, 1 - chance
+
+
+def given_by(outcome: str) -> list[Seen]:
+    """What the stream gives of an impression with that outcome."""
+    if outcome == "in time":
+        return [(Feedback.IN_TIME, 1, 0.0)]
+    presumed: Seen = (Feedback.PRESUMED, 0, 0.0)
+    return [presumed, (Feedback.LATE, 1, 1.0)] if outcome == "late" else [presumed]
+
+
+def gradient(seen: list[Seen], correction: Correction, odds: float, late: float) -> float:
+    """Of the losses of what was given, by the log-odds."""
+    at = torch.tensor([odds], dtype=torch.float64, requires_grad=True)
+    total = torch.zeros(1, dtype=torch.float64)
+    for kind, label, undone in seen:
+        weight, opposite = corrected(
+            correction,
+            np.array([int(kind)]),
+            torch.ones(1, dtype=torch.float64),
+            torch.tensor([undone], dtype=torch.float64),
+            at,
+            late,
+        )
+        total = total + weight * loss_of(at, torch.full_like(at, float(label)))
+        total = total - opposite * loss_of(at, torch.full_like(at, 1.0 - label))
+    (found,) = torch.autograd.grad(total.sum(), at)
+    return float(found)
+
+
+def expected(world: World, correction: Correction, odds: list[float], late: float) -> list[float]:
+    """The expected gradient by the log-odds of each kind of impression, over all that can happen."""
+    return [
+        share
+        * sum(
+            probability * gradient(given_by(outcome), correction, at, late)
+            for outcome, probability in zip(OUTCOMES, chances_of(chance, late_of), strict=True)
+        )
+        for (share, chance, late_of), at in zip(world, odds, strict=True)
+    ]
+
+
+def with_final_labels(world: World, odds: list[float]) -> list[float]:
+    """The same where every label is final: predicted less true, by share."""
+    return [share * (1 / (1 + math.exp(-at)) - chance) for (share, chance, _), at in zip(world, odds, strict=True)]
+
+
+kinds = st.tuples(st.floats(0.1, 1.0), st.floats(0.02, 0.9), st.floats(0.0, 1.0), st.floats(-4.0, 4.0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(kinds, min_size=1, max_size=4))
+def test_undone_losses_have_the_gradient_of_final_labels(drawn: list[tuple[float, float, float, float]]) -> None:
+    """Whatever the model says, and however late the actions of each kind of impression are."""
+    world, odds = [one[:3] for one in drawn], [one[3] for one in drawn]
+    assert expected(world, "undo", odds, 0.3) == pytest.approx(with_final_labels(world, odds), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(kinds, min_size=1, max_size=4), st.floats(0.0, 1.0))
+def test_weighted_losses_vanish_where_those_of_final_labels_do_and_point_the_same_way(
+    drawn: list[tuple[float, float, float, float]], late: float
+) -> None:
+    world = [(share, chance, late) for share, chance, *_ in drawn]
+    right = [math.log(chance / (1 - chance)) for _, chance, _ in world]
+    assert expected(world, "es-dfm", right, late) == pytest.approx([0.0] * len(world), abs=1e-6)
+    for away in (-1.5, 1.5):
+        odds = [at + away for at in right]
+        found = np.array(expected(world, "es-dfm", odds, late))
+        assert (found * np.array(with_final_labels(world, odds)) > 0).all()
+    assert any(abs(one) > 1e-3 for one in expected(world, "none", right, late)) or late < 0.3
+
+
+@given(st.floats(0.02, 0.3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_items_whose_actions_take_longer_than_others_are_off_by_the_square_of_their_rate(
+    chance: float, late: float, average: float
+) -> None:
+    """What weighing takes as independent of the item matters little: p comes out as p / (1 − p (r − r_item))."""
+    found = chance / (1 - chance * (average - late))
+    odds = math.log(found / (1 - found))
+    assert expected([(1.0, chance, late)], "es-dfm", [odds], average) == pytest.approx([0.0], abs=1e-6)
+
+
+def test_a_late_positive_pulls_no_less_far_the_more_the_model_is_sure_of_it_but_weighed_it_does() -> None:
+    """Undone losses are a straight line: where actions take hours, a model that is closed into a loop runs away."""
+    late: list[Seen] = [(Feedback.LATE, 1, 1.0)]
+    assert gradient(late, "undo", 6.0, 0.5) == pytest.approx(-1.0)
+    assert abs(gradient(late, "es-dfm", 6.0, 0.5)) < 0.01
+
+
+def test_auto_is_undo_where_nothing_is_presumed() -> None:
+    certain = np.full(3, int(Feedback.CERTAIN))
+    arguments = (certain, torch.tensor([1.0, 2.0, 0.5]), torch.tensor([0.0, 1.0, 2.0]), torch.zeros(3), 0.4)
+    for ours, theirs in zip(corrected("auto", *arguments), corrected("undo", *arguments), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 # --- the trainer

@@ -50,6 +50,7 @@ class Leader:
             stack.callback(metrics.TRAINER_EPOCH.set, 0)
             # The next leader reports its own.
             stack.callback(metrics.PROGRESSIVE.clear)
+            stack.callback(metrics.CALIBRATION_BY_AGE.clear)
             loop = TrainingLoop(dependencies, learner, training_input, publishing, checkpoints)
             await loop.run(self._assigned, self._ending)
             await checkpoints.write_last()

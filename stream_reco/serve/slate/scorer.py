@@ -240,7 +240,8 @@ class Scorer:
             return [(_NO_SCORES, one) for one in inputs]
         with torch.no_grad():
             rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
-            probabilities: NDArray[np.float32] = torch.sigmoid(model.score(batch, rows)).numpy()
+            log_odds = model.score(batch, rows) + self._served.shift
+            probabilities: NDArray[np.float32] = torch.sigmoid(log_odds).numpy()
         return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
 
     def _slate(self, ranked: _Ranked) -> Slate:

@@ -45,7 +45,9 @@ class ServingState:
             "signals": _Follow(self._reset_signals, self._apply_signals),
             "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
         }
-        self.replica = model_replica(self.model, signal_followers, self._index_vectors, precision)
+        self.shift = 0.0
+        """What the served version adds to the log-odds that the model gives candidates."""
+        self.replica = model_replica(self.model, signal_followers, self._applied, precision)
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()
@@ -57,6 +59,10 @@ class ServingState:
 
     def _apply_catalogue(self, parts: Parts) -> None:
         self.signals.apply_catalogue(parts)
+
+    def _applied(self, publication: Publication) -> None:
+        self.shift = publication.shift
+        self._index_vectors(publication)
 
     def _index_vectors(self, publication: Publication) -> None:
         """Keep the index to the items of the catalogue that have a trained row."""

@@ -12,7 +12,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from stream_reco.metrics import CANDIDATES, EVENTS_ACCEPTED, FRESHNESS_SECONDS, PROGRESSIVE, SLATE_ITEMS
+from stream_reco.metrics import (
+    CALIBRATION_BY_AGE,
+    CANDIDATES,
+    EVENTS_ACCEPTED,
+    FRESHNESS_SECONDS,
+    PROGRESSIVE,
+    SLATE_ITEMS,
+)
 from stream_reco.serve.http.dashboard_page import Page as Document
 
 if TYPE_CHECKING:
@@ -97,6 +104,8 @@ def test_it_shows_what_the_server_counts(browser: Browser, url: str) -> None:
     expect(shares).to_be_visible()
     expect(shares.locator(".legend")).to_contain_text("served 0.25")
     expect(shares.locator(".legend")).to_contain_text("at random 0.125")
+    CALIBRATION_BY_AGE.labels("ten_minutes").set(1.125)
+    expect(page.locator("figure", has_text="age of label").locator(".legend")).to_contain_text("ten minutes 1.125")
     expect(page.locator(".tile", has_text="Freshness").locator(".big")).to_have_text("750ms")
     assert re.match(r"[1-9]", watched.tile("Events per second"))
     honest = page.locator("#sources tbody tr", has_text="honest")

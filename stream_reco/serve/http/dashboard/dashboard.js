@@ -8,6 +8,7 @@ const QUANTILE_SECONDS = 30;
 const SHARE_SECONDS = 60;
 const FRACTIONS = ["hr@10", "ndcg@10", "mrr@10", "auc"];
 const SHARES = [{ key: "share_of_oracle", name: "served" }, { key: "share_of_oracle_by_chance", name: "at random" }];
+const AGES = ["minute", "ten_minutes", "hour", "day", "week"];
 const page = (id) => document.getElementById(id);
 const scrapes = [];
 const rows = [];
@@ -36,6 +37,7 @@ const charts = {
   flow: chart("Throughput, per second", [{ key: "events", name: "events" }, { key: "examples", name: "trained examples" }], asCount, "No events yet: post some to /v1/events."),
   freshness: chart("Freshness, from event to changed answer", [{ key: "freshness50", name: "p50" }, { key: "freshness99", name: "p99" }], asSeconds, "No events have reached the scorer yet."),
   latency: chart("Request latency, /v1", [{ key: "latency50", name: "p50" }, { key: "latency99", name: "p99" }], asSeconds, "No requests yet."),
+  calibration: chart("Predicted over observed, by age of label", [], asScore, "No impressions have labels yet."),
   quality: chart("Quality, predicted before learning", [], asScore, "No predictions were measured yet."),
   oracle: chart("Expected clicks, as a share of the best possible", [], asScore, "Known in the simulated world of the demo only."),
 };
@@ -61,6 +63,7 @@ function summarize(status) {
     row[`latency${q}`] = quantileOf(now, quantile, "stream_reco_request_seconds", q / 100, ofApi);
   }
   for (const [metric, value] of sumBy(now.families, "stream_reco_progressive_quality", "metric")) row[metric] = value;
+  for (const [age, value] of sumBy(now.families, "stream_reco_calibration_by_age", "age")) row[`calibration ${age}`] = value;
   row.version = status.version ?? totalOf(now.families, "stream_reco_replica_version");
   row.staleness = status.staleness_seconds ?? totalOf(now.families, "stream_reco_replica_staleness_seconds");
   return row;
@@ -82,9 +85,14 @@ function showQuality(row) {
   charts.quality.show(rows, named(FRACTIONS));
   const shares = SHARES.filter(({ key }) => typeof row[key] === "number");
   charts.oracle.figure.hidden = shares.length === 0;
-  page("charts").classList.toggle("odd", shares.length === 0);
+  page("charts").classList.toggle("odd", shares.length > 0);
   charts.oracle.top = 1;
   charts.oracle.show(rows, shares);
+}
+
+function showCalibration(row) {
+  const known = AGES.filter((age) => typeof row[`calibration ${age}`] === "number");
+  charts.calibration.show(rows, known.map((age) => ({ key: `calibration ${age}`, name: age.replace("_", " ") })));
 }
 
 function share(value, total, color) {
@@ -141,6 +149,7 @@ function show(status) {
   if (rows.length > KEPT) rows.shift();
   showTiles(row, status);
   for (const name of ["flow", "freshness", "latency"]) charts[name].show(rows);
+  showCalibration(row);
   showQuality(row);
   showSources();
   page("facts").replaceChildren(
