@@ -28,8 +28,8 @@ AS_THEN = Settings(
     slate=SlateSettings(fatigue=0.0, explore=0.0),
     model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",))),
 )
-"""That version waited for the end of windows, counted every action, left nothing to chance, and did not count what users
-passed over: neither its model nor the order of its slates knew of it."""
+"""That version waited for the end of windows, counted every action and left nothing to chance. It did not count what
+users passed over: neither its model nor the order of its slates knew of it."""
 
 
 @pytest.fixture(scope="module")
