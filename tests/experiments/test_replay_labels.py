@@ -47,18 +47,19 @@ def test_each_policy_is_measured_on_the_same_impressions(tmp_path: Path, monkeyp
     known = {id_: event.timestamp for event in shown if (id_ := event.event_id)}
     clicked = {str(event.event_id).removesuffix(":click") for event in log if isinstance(event, Action)}
     found = {}
-    for policy in ("conclusive", "early", "immediate", "oracle"):
+    for policy in ("auto", "conclusive", "early", "immediate", "oracle"):
         status, report = replayed(tmp_path, monkeypatch, "--labels", policy)
         assert status == 0
         assert report["labels"] == policy
         found[policy] = report["impressions"]
         assert isinstance(report["settings"], dict)
-        assert report["settings"]["labels"]["policy"] == ("conclusive" if policy == "oracle" else policy)
+        assert report["settings"]["labels"]["policy"] == ("auto" if policy == "oracle" else policy)
     counts = {(one["count"], one["positives"]) for one in found.values()}  # type: ignore[index]
     served = [event for event in log[100:] if isinstance(event, Impression)]
     assert counts == {(len(served), sum(event.event_id in clicked for event in served))}
     losses = {policy: one["logloss"] for policy, one in found.items()}  # type: ignore[index]
-    assert len(set(losses.values())) == 4, "each policy learns something else"
+    assert losses["early"] == losses["conclusive"], "what comes early is learned from with the rest of the slate"
+    assert len(set(losses.values())) == 4, "each other policy learns something else"
     assert losses["oracle"] < losses["conclusive"], "no negative has matured in a day"
     assert len(known) == len(shown)
 
@@ -77,7 +78,7 @@ def test_a_policy_that_is_none_is_a_slip(
 ) -> None:
     write_log(tmp_path, 10)
     assert replayed(tmp_path, monkeypatch, "--labels", "patient")[0] == 2
-    assert "'conclusive', 'early', 'immediate', 'oracle'" in " ".join(capsys.readouterr().err.split())
+    assert "'auto', 'conclusive', 'early', 'immediate', 'oracle'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_figures_are_those_of_a_library() -> None:

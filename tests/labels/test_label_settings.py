@@ -47,7 +47,7 @@ def test_a_policy_makes_the_joiner() -> None:
     assert LabelSettings(policy="early", order="group").inferred_by == "group"
     assert LabelSettings(policy="early", order="none").inferred_by is None
     for policy in ("conclusive", "early", "immediate"):
-        of_policy = LabelSettings(policy=policy)  # type: ignore[arg-type]
+        of_policy = LabelSettings(policy=policy)
         assert (of_policy.of_joiner()["adaptive"], of_policy.presumes) == (None, policy == "immediate")
     immediate = LabelSettings(policy="immediate", wait_seconds=1.5, order="group")
     assert (immediate.presume_ms, immediate.inferred_by) == (1500, None)

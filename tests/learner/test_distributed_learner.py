@@ -34,7 +34,7 @@ from tests.learner.two_streams import Labelling, clicked, feed, learner_of, show
 NOW = 1_700_000_000_000
 WAITING = TrainSettings(batch=100_000, wait_seconds=1e9)
 """Nothing is trained on, so that all that would be can be looked at."""
-PATIENT = Settings(labels=LabelSettings(window_days=1.0), training=WAITING)
+PATIENT = Settings(labels=LabelSettings(policy="conclusive", window_days=1.0), training=WAITING)
 
 
 def click(user: Id, item: Id, time: int, request: Id | None = None) -> Action:
@@ -231,18 +231,18 @@ def test_it_learns_a_click_log_as_well_as_the_embedded_learner() -> None:
     assert other == pytest.approx(embedded, abs=0.015)
 
 
-EARLY = Settings(labels=LabelSettings(policy="early", window_days=0.001), model=SIZES)
+SHOWN = Settings(labels=LabelSettings(window_days=0.001), model=SIZES)
 
 
 def test_it_learns_impressions_as_well_as_the_embedded_learner() -> None:
-    embedded, other = judged(shown_and_clicked(3000), EARLY, 20, travelling=True)
+    embedded, other = judged(shown_and_clicked(3000), SHOWN, 20, travelling=True)
     sys.stdout.write(f"AUC, impressions: embedded {embedded:.4f}, examples from elsewhere {other:.4f}\n")
-    assert embedded > 0.8
+    assert embedded > 0.7, "of labels that are presumed, some of them wrongly"
     assert other == pytest.approx(embedded, abs=0.015)
 
 
 def test_where_features_do_not_travel_it_learns_from_the_present_ones() -> None:
-    embedded, other = judged(shown_and_clicked(3000), EARLY, 20, travelling=False)
+    embedded, other = judged(shown_and_clicked(3000), SHOWN, 20, travelling=False)
     sys.stdout.write(f"AUC, impressions, late features: embedded {embedded:.4f}, from elsewhere {other:.4f}\n")
     assert embedded - 0.1 < other < embedded, "it costs something, and is far better than nothing"
 
@@ -259,7 +259,7 @@ def test_the_same_inputs_in_the_same_order_give_the_same_bits() -> None:
     assert differences(whole(learners[0]), whole(learners[1])) == []
 
 
-@pytest.mark.parametrize(("lag", "policy"), [(0, "early"), (7, "conclusive"), (-7, "immediate")])
+@pytest.mark.parametrize(("lag", "policy"), [(0, "early"), (7, "conclusive"), (-7, "immediate"), (3, "auto")])
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path, lag: int, policy: str) -> None:
     settings = replace(SMALL, labels=replace(SMALL.labels, policy=policy))  # type: ignore[arg-type]
     log = [event for step in steps(5, 60) if isinstance(step, list) for event in step]

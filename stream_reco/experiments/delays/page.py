@@ -60,7 +60,8 @@ def delays_page(found: list[DelayResults], more: list[DelayResults], plot: str |
 
 def _reading() -> Iterator[str]:
     yield (
-        "`immediate` presumes a negative as soon as the lateness of a minute is over, or an hour after that (`1 h`);"
+        "`auto` presumes a negative by the delays of actions, and corrects it as by default."
+        " `immediate` presumes a negative as soon as the lateness of a minute is over, or an hour after that (`1 h`);"
         " `none`, `undo`, `fnw` and `es-dfm` are the setting `training.correction`. Second half: of the impressions,"
         " after learning has settled. Δ is the difference to the oracle; `oracle other seed` has another seed of the"
         " initial weights and nothing else, so differences that are no larger than its own are chance."

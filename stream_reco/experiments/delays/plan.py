@@ -43,6 +43,7 @@ class DelayWorld:
         return (
             self._run("oracle", "oracle"),
             self._run("conclusive", "conclusive"),
+            self._run("auto", "auto"),
             *([self._run("early", "early")] if self.slates else []),
             *self._immediate(),
             self._run("oracle other seed", "oracle", f"training.seed = {SECOND_SEED}"),

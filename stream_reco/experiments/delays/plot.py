@@ -17,6 +17,7 @@ _COLOURS = {
     "oracle": "0.2",
     "conclusive": "#1f77b4",
     "early": "#17a2b8",
+    "auto": "#7f7f00",
     "immediate none": "#c0392b",
     "immediate undo": "#2e8b57",
     "immediate fnw": "#d1681c",

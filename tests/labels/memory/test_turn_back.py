@@ -105,7 +105,7 @@ def of_impressions(world: World) -> dict[object, list[Example]]:
 def test_one_first_label_then_only_reversals(
     order: Order, before: list[Step], ahead: list[Step], after: list[Step], jump: int, rest: st.DataObject
 ) -> None:
-    presume = rest.draw(st.sampled_from([{}, {"presume_ms": 100}, {"adaptive": ADAPTIVE}]))
+    presume: dict[str, Any] = rest.draw(st.sampled_from([{}, {"presume_ms": 100}, {"adaptive": ADAPTIVE}]))
     with on_disk(order, **presume) as joiner:
         world = World(joiner)
         world.take(before)
