@@ -89,13 +89,13 @@ def corrected(
     """The weights of the examples' losses and of the opposite losses to take back, float32[g] each.
 
     `weights` and `undone`, float32[g], are as the labels have them, `feedback` int64[g] `Feedback`, `log_odds`
-    float32[g] the model's for all impressions, before any correction for what was sampled. With "undo", and "auto",
-    the losses that a stream leaves behind sum to the loss with the final labels: ℓ(1) − ℓ(0) = −log-odds at a reversal.
-    The weighted corrections undo what was not presumed, such as a retracted positive, all the same.
+    float32[g] the model's for all impressions, before any correction for what was sampled. With "undo" the losses that
+    a stream leaves behind sum to the loss with the final labels: ℓ(1) − ℓ(0) = −log-odds at a reversal. The weighted
+    corrections, of which "auto" is "es-dfm", undo what was not presumed, such as a retracted positive, all the same.
     """
     if correction == "none":
         return weights, torch.zeros_like(undone)
-    if correction in ("auto", "undo"):
+    if correction == "undo":
         return weights, undone
     chance = torch.sigmoid(log_odds.detach())
     positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)

