@@ -42,10 +42,13 @@ class Shop:
     def show(self, item: int, user: int, propensity: float) -> list[Event]:
         self.shown[item] += 1
         request = f"{user}-{item}-{self.now}"
-        at, more = self.now, {"user_id": user, "item_id": item, "request_id": request}
-        events: list[Event] = [Impression(timestamp=at, propensity=propensity, **more)]
+        at = self.now
+        events: list[Event] = [
+            Impression(user_id=user, item_id=item, request_id=request, propensity=propensity, timestamp=at)
+        ]
         if self.rng.random() < self.liked[item]:
-            events.append(Action(action="click", timestamp=at + 500, **more))
+            clicked = at + 500
+            events.append(Action(user_id=user, item_id=item, request_id=request, action="click", timestamp=clicked))
         return events
 
     def request(self, number: int) -> Slate:
@@ -106,6 +109,6 @@ def test_slates_come_as_often_as_they_say() -> None:
         said = {slate.items[place].item_id: slate.items[place].propensity for slate in slates}
         seen = Counter(slate.items[place].item_id for slate in slates)
         assert sum(said.values()) == pytest.approx(1.0)
-        for item, chance in said.items():
+        for shown, chance in said.items():
             deviation = (chance * (1 - chance) / len(slates)) ** 0.5
-            assert abs(seen[item] / len(slates) - chance) < 4.5 * deviation
+            assert abs(seen[shown] / len(slates) - chance) < 4.5 * deviation

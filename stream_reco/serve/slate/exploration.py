@@ -109,4 +109,7 @@ def chances(
     `values` float32[n] are the probabilities that candidates are ordered by; `rival` is the index of the candidate
     whose place is taken. Items shown less than `first_impressions` times share most of it.
     """
-    return _chances(values, evidence.impressions, evidence.actions, rival, eligible, first_impressions)
+    found: NDArray[np.float64] = _chances(
+        values, evidence.impressions, evidence.actions, rival, eligible, first_impressions
+    )
+    return found
