@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_reco import metrics
 from stream_reco.clock import ManualClock
+from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from tests.compatibility.shop import ITEMS, MINUTE, USERS, afterwards, time_of
 
@@ -26,9 +27,9 @@ _ASKED = (*USERS, "nobody")
 _FACTS = ("events", "examples", "items", "users", "pending", "stream_time", "log_position")
 
 
-def opened(folder: Path) -> Engine:
-    """An engine with default settings at a time after all events."""
-    return Engine(folder, clock=ManualClock(_CLOCK))
+def opened(folder: Path, settings: Settings | None = None) -> Engine:
+    """An engine, with default settings where none are given, at a time after all events."""
+    return Engine(folder, settings, clock=ManualClock(_CLOCK))
 
 
 def state_of(engine: Engine) -> dict[str, Any]:

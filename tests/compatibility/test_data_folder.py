@@ -12,10 +12,15 @@ import pytest
 
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
+from stream_reco.embedded.learner import Learner
+from stream_reco.events import Action, Retraction
+from stream_reco.labels import KindSettings, LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
-from tests.compatibility.folder_answers import answers_of, continued, opened, state_of
+from stream_reco.signals.settings import SignalSettings
+from tests.compatibility.folder_answers import NOW, answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
+from tests.compatibility.shop import USERS
 
 _NEAR = 1e-5
 """Matrix products differ in their last bits between processors, and training goes on from them."""
@@ -41,8 +46,20 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
     assert found["facts"] == wanted["facts"] | {"log_position": wanted["facts"]["log_position"] + 1}
 
 
-def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: Any) -> None:
-    with opened(data) as engine:
+@pytest.fixture
+def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What 0.1.0 did: dislikes spoke for an item, each click counted, and retractions changed labels alone."""
+
+    def change_the_label(learner: Learner, event: Retraction) -> None:
+        learner._label(learner.joiner.process([event]))
+
+    monkeypatch.setattr(Learner, "_retract", change_the_label)
+    labels = LabelSettings(kinds={"dislike": KindSettings(sign="positive")})
+    return Settings(labels=labels, signals=SignalSettings(once_seconds=0.0))
+
+
+def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: Any, its_rules: Settings) -> None:
+    with opened(data, its_rules) as engine:
         assert_same_state(state_of(engine), recorded["at end"])
         found, wanted = answers_of(engine), recorded["answers"]
     np.testing.assert_allclose(found["scores"], wanted["scores"], rtol=0, atol=_NEAR)
@@ -55,9 +72,26 @@ def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: 
     assert all(wanted["slates"])
 
 
-def test_what_was_pending_goes_on_and_what_comes_again_changes_nothing(data: Path, recorded: Any) -> None:
-    wanted = recorded["continued"]
+def test_under_the_present_rules_its_users_are_spared_what_they_dislike(data: Path) -> None:
     with opened(data) as engine:
+        slates = {user: {one.item_id for one in engine.recommend(user, 100).items} for user in USERS}
+        engine.ingest(
+            [
+                Action(user_id=user, item_id=next(iter(items)), action="dislike", timestamp=NOW)
+                for user, items in slates.items()
+                if items
+            ]
+        )
+        for user, items in slates.items():
+            assert {one.item_id for one in engine.recommend(user, 100).items} == items - {next(iter(items), None)}
+    assert any(slates.values())
+
+
+def test_what_was_pending_goes_on_and_what_comes_again_changes_nothing(
+    data: Path, recorded: Any, its_rules: Settings
+) -> None:
+    wanted = recorded["continued"]
+    with opened(data, its_rules) as engine:
         found = continued(engine)
     assert found["taken"] == wanted["taken"]
     assert found["by events"] == wanted["by events"]
