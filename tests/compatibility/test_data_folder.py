@@ -12,24 +12,19 @@ import pytest
 
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
-from stream_reco.labels import LabelSettings
+from stream_reco.embedded.learner import Learner
+from stream_reco.events import Action, Retraction
+from stream_reco.labels import KindSettings, LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.signals.settings import SignalSettings
-from tests.compatibility.folder_answers import answers_of, continued, opened, state_of
+from tests.compatibility.folder_answers import NOW, answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
+from tests.compatibility.shop import USERS
 
 _NEAR = 1e-5
 """Matrix products differ in their last bits between processors, and training goes on from them."""
-AS_THEN = Settings(
-    labels=LabelSettings(policy="conclusive"),
-    signals=SignalSettings(once_seconds=0.0),
-    slate=SlateSettings(fatigue=0.0, explore=0.0),
-    model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",))),
-)
-"""That version waited for the end of windows, counted every action and left nothing to chance. It did not count what
-users passed over: neither its model nor the order of its slates knew of it."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +47,25 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
     assert found["facts"] == wanted["facts"] | {"log_position": wanted["facts"]["log_position"] + 1}
 
 
-def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: Any) -> None:
-    with opened(data, AS_THEN) as engine:
+@pytest.fixture
+def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What 0.1.0 did: dislikes spoke for an item, each click counted, retractions changed labels alone, negatives came
+    at the end of windows, nothing was left to chance, and nobody knew what users passed over."""
+
+    def change_the_label(learner: Learner, event: Retraction) -> None:
+        learner._label(learner.joiner.process([event]))
+
+    monkeypatch.setattr(Learner, "_retract", change_the_label)
+    return Settings(
+        labels=LabelSettings(policy="conclusive", kinds={"dislike": KindSettings(sign="positive")}),
+        signals=SignalSettings(once_seconds=0.0),
+        slate=SlateSettings(fatigue=0.0, explore=0.0),
+        model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",))),
+    )
+
+
+def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: Any, its_rules: Settings) -> None:
+    with opened(data, its_rules) as engine:
         assert_same_state(state_of(engine), recorded["at end"])
         found, wanted = answers_of(engine), recorded["answers"]
     np.testing.assert_allclose(found["scores"], wanted["scores"], rtol=0, atol=_NEAR)
@@ -66,9 +78,26 @@ def test_its_log_is_learned_from_and_it_answers_as_before(data: Path, recorded: 
     assert all(wanted["slates"])
 
 
-def test_what_was_pending_goes_on_and_what_comes_again_changes_nothing(data: Path, recorded: Any) -> None:
+def test_under_the_present_rules_its_users_are_spared_what_they_dislike(data: Path) -> None:
+    with opened(data) as engine:
+        slates = {user: {one.item_id for one in engine.recommend(user, 100).items} for user in USERS}
+        engine.ingest(
+            [
+                Action(user_id=user, item_id=next(iter(items)), action="dislike", timestamp=NOW)
+                for user, items in slates.items()
+                if items
+            ]
+        )
+        for user, items in slates.items():
+            assert {one.item_id for one in engine.recommend(user, 100).items} == items - {next(iter(items), None)}
+    assert any(slates.values())
+
+
+def test_what_was_pending_goes_on_and_what_comes_again_changes_nothing(
+    data: Path, recorded: Any, its_rules: Settings
+) -> None:
     wanted = recorded["continued"]
-    with opened(data, AS_THEN) as engine:
+    with opened(data, its_rules) as engine:
         found = continued(engine)
     assert found["taken"] == wanted["taken"]
     assert found["by events"] == wanted["by events"]
