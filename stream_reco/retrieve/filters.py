@@ -128,7 +128,8 @@ class All:
     of: tuple[Condition, ...]
 
     def holds(self, column: FeatureColumn) -> Mask:
-        return np.logical_and.reduce([one.holds(column) for one in self.of])
+        holds: Mask = np.logical_and.reduce([one.holds(column) for one in self.of])
+        return holds
 
     @property
     def holds_without(self) -> bool:

@@ -74,7 +74,7 @@ class Asked(NamedTuple):
 @njit(cache=True, nogil=True)
 def _allows(slot: int, available: NDArray[np.bool_], scratch: _Scratch) -> bool:
     """Whether the slot may be proposed, or is proposed already."""
-    return 0 <= slot < available.shape[0] and available[slot] and scratch.places[slot] != _BLOCKED
+    return bool(0 <= slot < available.shape[0] and available[slot] and scratch.places[slot] != _BLOCKED)
 
 
 @njit(cache=True, nogil=True)
@@ -172,7 +172,8 @@ def _propose_fresh(
     if quota == 0:
         return count
     if turn[0] < 0:
-        return _propose_first(listed[:quota], quota, FRESH, available, scratch, count)
+        count = _propose_first(listed[:quota], quota, FRESH, available, scratch, count)
+        return count
     in_turn = quota // 2
     count, left = _propose_least_shown(listed, turn[0] * (quota - in_turn), quota - in_turn, available, scratch, count)
     count = _propose_in_turn(turn[1], in_turn + left, 0, available, scratch, count)
@@ -181,7 +182,9 @@ def _propose_fresh(
             break
         if _allows(slot, available, scratch):
             count = _propose(slot, FRESH, scratch, count)
-    return _propose_in_turn(turn[1], 0, turn[2], available, scratch, count) if count < turn[2] else count
+    if count < turn[2]:
+        count = _propose_in_turn(turn[1], 0, turn[2], available, scratch, count)
+    return count
 
 
 @njit(cache=True, nogil=True)

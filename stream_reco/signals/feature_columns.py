@@ -7,6 +7,7 @@ nobody filters by costs nothing.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ from stream_reco.signals.growing import capacity_for, grown
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 Value = str | int | float | bool
+_PLAIN = frozenset({str, int, float})
+"""Types whose values are looked up as they are."""
 _ABSENT = -1
 _MOST_COLUMNS = 64
 """Columns that are kept, those that were asked for last: any client may name a feature, and each takes memory."""
@@ -47,7 +50,7 @@ def _any_member(
 class FeatureColumn:
     """One feature of all slots: each distinct value has a code, each slot the codes of its values."""
 
-    def __init__(self, values: Sequence[object]) -> None:
+    def __init__(self, values: Sequence[Any]) -> None:
         """`values` are those of the slots in their order, None where an item has none."""
         self.values: list[Value] = []
         """The distinct values, by code."""
@@ -60,18 +63,31 @@ class FeatureColumn:
         """Members, with and without those that no slot has any more."""
         self._fill(values)
 
-    def _fill(self, values: Sequence[object]) -> None:
-        coded = [self._coded(value) for value in values]
-        self._lengths[:] = [_ABSENT if one is None else len(one) for one in coded]
-        lengths = np.maximum(self._lengths, 0)
-        self._starts[:] = np.cumsum(lengths) - lengths
-        self._members = np.fromiter((code for one in coded if one for code in one), dtype=np.int32)
-        self._written = self._in_use = len(self._members)
+    def _fill(self, values: Sequence[Any]) -> None:
+        # A million values are waited for: those that are no lists are looked up here, and nothing is kept of each.
+        members, lengths, codes, known = array("i"), array("i"), self._codes, self.values
+        for value in values:
+            if type(value) in _PLAIN:
+                code = codes.setdefault(value, len(known))
+                if code == len(known):
+                    known.append(value)
+                members.append(code)
+                lengths.append(1)
+            else:
+                coded = self._coded(value)
+                lengths.append(_ABSENT if coded is None else len(coded))
+                members.extend(coded or ())
+        self._lengths[:] = lengths
+        counts = np.maximum(self._lengths, 0)
+        self._starts[:] = np.cumsum(counts) - counts
+        self._members = np.array(members, dtype=np.int32)
+        self._written = self._in_use = len(members)
 
     @property
     def present(self) -> NDArray[np.bool_]:
         """bool[slots]: whether the item has the feature, an empty list included."""
-        return self._lengths != _ABSENT
+        there: NDArray[np.bool_] = self._lengths != _ABSENT
+        return there
 
     def having(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """bool[slots]: whether one of the item's values has a wanted code; `wanted` bool[codes]."""

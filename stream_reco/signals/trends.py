@@ -65,10 +65,14 @@ def find_trends(
 
 def _least_shown(counters: Counters, slots: NDArray[np.int64], now: int, width: int) -> NDArray[np.int32]:
     """Of `slots` those with the fewest impressions (half-life a week) first, the newest of equals, ties by slot."""
-    elapsed = np.maximum(0, now - counters.stamps[slots])
-    shown = counters.decayed[slots, -1] * np.exp2(-elapsed * DECAY_RATES[-1])
+    shown = counters.decayed[slots, -1]
+    never = shown == 0.0
+    if np.count_nonzero(never) >= width:
+        # Of a million items nearly all may be such, and then it is of no account how often the others were shown.
+        slots, shown = slots[never], shown[never]
+    else:
+        shown *= np.exp2(-np.maximum(0, now - counters.stamps[slots]) * DECAY_RATES[-1])
     newest = counters.first_seen[slots]
-    # Of a million items nearly all may never have been shown: no more is sorted than the list holds.
     kept, tied, room = list[NDArray[np.int64]](), np.arange(len(slots)), width
     for key in (shown, -newest):
         if 0 < room < len(tied):
@@ -76,6 +80,7 @@ def _least_shown(counters: Counters, slots: NDArray[np.int64], now: int, width: 
             bound = np.partition(values, room - 1)[room - 1]
             kept.append(tied[values < bound])
             tied, room = tied[values == bound], room - len(kept[-1])
+    # No more is sorted than the list holds.
     chosen = np.concatenate([*kept, tied[:room]])
     order = chosen[np.lexsort((chosen, -newest[chosen], shown[chosen]))]
     result = np.full(width, -1, dtype=np.int32)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,7 +58,8 @@ def same(one: object, other: object) -> bool:
 
 def within(value: object, bounds: Mapping[str, Any]) -> bool:
     for name, bound in bounds.items():
-        left, right = (moment(value), moment(bound)) if isinstance(bound, str) else (value, bound)
+        left: Any = moment(value) if isinstance(bound, str) else value
+        right: Any = moment(bound) if isinstance(bound, str) else bound
         if left is None or isinstance(left, (bool, str)):
             return False
         if not {"gt": left > right, "gte": left >= right, "lt": left < right, "lte": left <= right}[name]:
@@ -137,8 +139,6 @@ def test_a_mirror_filters_as_its_original() -> None:
 
 
 def original_slots(catalogue: Catalogue) -> Any:
-    import numpy as np
-
     return np.arange(catalogue.size, dtype=np.int32)
 
 
