@@ -172,8 +172,7 @@ def _propose_fresh(
     if quota == 0:
         return count
     if turn[0] < 0:
-        count = _propose_first(listed[:quota], quota, FRESH, available, scratch, count)
-        return count
+        return int(_propose_first(listed[:quota], quota, FRESH, available, scratch, count))
     in_turn = quota // 2
     count, left = _propose_least_shown(listed, turn[0] * (quota - in_turn), quota - in_turn, available, scratch, count)
     count = _propose_in_turn(turn[1], in_turn + left, 0, available, scratch, count)

@@ -33,7 +33,7 @@ def items_of(shop: SmallShop, request: Request) -> list[Id]:
     return [one.item_id for one in shop.scorer.recommend_many([request], NOW)[0].items]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     kinds=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     withdrawn=st.sets(ITEM, max_size=20),
