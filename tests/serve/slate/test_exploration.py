@@ -22,9 +22,9 @@ def test_where_all_are_known_they_are_tried_as_often_as_they_beat_their_rival() 
     rng = np.random.default_rng(0)
     p = values.astype(np.float64)
     variance = 1.0 / (1.0 + np.array(shown) * p * (1.0 - p)) + 10.0 / (10.0 + actions)
-    drawn = rng.normal(np.log(p / (1 - p)), np.sqrt(variance), size=(400_000, 5))
+    drawn = rng.normal(np.log(p / (1 - p)), np.sqrt(variance), size=(150_000, 5))
     better = (drawn[:, eligible] > drawn[:, :1]).mean(axis=0)
-    np.testing.assert_allclose(found, 0.9 * better / better.sum() + 0.1 / 4, atol=2e-3)
+    np.testing.assert_allclose(found, 0.9 * better / better.sum() + 0.1 / 4, atol=4e-3)
 
 
 @settings(deadline=None)

@@ -13,7 +13,7 @@ from stream_reco.serve.slate.places import PlaceDistribution, Split
 from stream_reco.serve.slate.reranker import Reranker
 from stream_reco.signals.catalogue import Catalogue
 
-WORLDS, SLATES, ITEMS, K, KINDS = 100, 250, 14, 5, 3
+WORLDS, SLATES, ITEMS, K, KINDS = 100, 400, 14, 5, 3
 COVERED = 88
 """Intervals of level 0.95 of which at least so many of 100 cover the truth, but for one time in 300."""
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ class World:
 
     def log(self) -> tuple[Floats, Floats, Floats]:
         """Clicks, propensities and target probabilities, float64[SLATES, K]: slates as the scorer makes them."""
-        rerank = Reranker(SlateSettings(explore=0.3), self.seed)
+        rerank = Reranker(SlateSettings(explore=0.24), self.seed)
         catalogue, index = Catalogue(), VectorIndex(1)
         kinds = self.rng.integers(KINDS, size=SLATES)
         rewards, propensities, targets = (np.zeros((SLATES, K)) for _ in range(3))
@@ -55,10 +55,10 @@ class World:
 
 
 def target_policy(scores: NDArray[np.float32]) -> PlaceDistribution:
-    """One place of a slate for any of the other items alike."""
+    """Two places of a slate for any of the other items alike."""
     ranked = np.argsort(-scores, kind="stable")
     others = np.sort(ranked[K:])
-    return PlaceDistribution(others, [Split(1.0, ranked[: K - 1].tolist(), 1, np.full(len(others), 1 / len(others)))])
+    return PlaceDistribution(others, [Split(1.0, ranked[: K - 2].tolist(), 2, np.full(len(others), 2 / len(others)))])
 
 
 def covers(estimate: Estimate, truth: float) -> bool:

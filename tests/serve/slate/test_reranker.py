@@ -236,7 +236,7 @@ def test_neither_exploration_nor_a_later_newcomer_takes_the_place_of_a_newcomer(
 def test_propensities_are_how_often_a_place_shows_its_item() -> None:
     """For every item that a place ever showed, with a number of explored places that is itself drawn."""
     for setting in (SlateSettings(explore=0.5), SlateSettings(explore=0.2, cap_feature="brand", cap=2)):
-        slates = explored(12_000, setting, 7, 3, list("abcddae"))
+        slates = explored(8_000, setting, 7, 3, list("abcddae"))
         seen = [Counter(one[place].place for one in slates) for place in range(3)]
         said: dict[tuple[int, int], float] = {}
         for one in slates:
