@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from stream_reco import metrics
 from stream_reco.clock import ManualClock
+from stream_reco.config import load
 from stream_reco.embedded import Engine
+from tests.compatibility.installation import HAS_KINDS
 from tests.compatibility.shop import ITEMS, MINUTE, USERS, afterwards, time_of
 
 ROUNDS_BEFORE, ROUNDS_BEHIND = 180, 20
@@ -27,8 +29,12 @@ _FACTS = ("events", "examples", "items", "users", "pending", "stream_time", "log
 
 
 def opened(folder: Path) -> Engine:
-    """An engine with default settings at a time after all events."""
-    return Engine(folder, clock=ManualClock(_CLOCK))
+    """An engine at a time after all events, with default settings but for dislikes.
+
+    Releases up to 0.2.0 know no negative actions, and take a dislike for a like.
+    """
+    settings = load(None, {"STREAM_RECO_LABELS_KINDS": "dislike.sign=positive"} if HAS_KINDS else {}).settings
+    return Engine(folder, settings, clock=ManualClock(_CLOCK))
 
 
 def state_of(engine: Engine) -> dict[str, Any]:
