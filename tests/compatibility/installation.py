@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from stream_reco.config.servers import KafkaSettings
 from stream_reco.events import Event, Impression
+from stream_reco.labels import LabelSettings
 from tests.compatibility.shop import ITEMS, USERS
 from tests.integration.scorer import ScorerProcess
 from tests.integration.workers import Worker
@@ -16,6 +18,7 @@ PREFIX = "release-0-1-0"
 PARTITIONS = 2
 ROUNDS = 61
 WINDOW_DAYS = 5
+HAS_KINDS = any(field.name == "kinds" for field in fields(LabelSettings))
 SMALL = {
     "LABELS_POLICY": "conclusive",
     "LABELS_WINDOW_DAYS": str(WINDOW_DAYS),
@@ -29,6 +32,8 @@ SMALL = {
     "TRAINING_BATCH": "16",
     "TRAINING_CHECKPOINT_EVENTS": "200",
     "TRAINING_CHECKPOINT_SECONDS": "1",
+    # Releases up to 0.2.0 know no negative actions.
+    **({"LABELS_KINDS": "dislike.sign=positive"} if HAS_KINDS else {}),
 }
 """Environment variables without their prefix; keys in Redis begin as they do by default."""
 TOPICS = (

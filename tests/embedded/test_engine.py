@@ -29,8 +29,8 @@ NOW = 1_760_000_000_000
 """The wall clock of these tests, ms."""
 START = NOW - 2 * HOUR
 AT_ONCE = TrainSettings(wait_seconds=0.0)
-SHORT = Settings(labels=LabelSettings(window_days=1 / 24), training=AT_ONCE)
-LEARNS_AT_ONCE = Settings(labels=LabelSettings(window_days=1 / 24, policy="early"), training=AT_ONCE)
+SHORT = Settings(labels=LabelSettings(policy="conclusive", window_days=1 / 24), training=AT_ONCE)
+LEARNS_AT_ONCE = Settings(labels=LabelSettings(window_days=1 / 24), training=AT_ONCE)
 """Impressions wait an hour."""
 STRANGE_IDS: list[Id] = [
     -(2**63),

@@ -78,7 +78,9 @@ def test_a_policy_that_is_none_is_a_slip(
 ) -> None:
     write_log(tmp_path, 10)
     assert replayed(tmp_path, monkeypatch, "--labels", "patient")[0] == 2
-    assert "'auto', 'conclusive', 'early', 'immediate', 'oracle'" in " ".join(capsys.readouterr().err.split())
+    assert "'auto', 'conclusive', 'early', 'immediate', 'oracle'" in " ".join(
+        capsys.readouterr().err.replace("│", "").split()
+    )
 
 
 def test_figures_are_those_of_a_library() -> None:

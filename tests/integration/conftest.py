@@ -29,9 +29,9 @@ def start_worker() -> Iterator[StartWorker]:
 
 @pytest.fixture
 def start_labelling(start_worker: StartWorker, kafka_settings: KafkaSettings, tmp_path: Path) -> StartWorker:
-    """Starts labelling with a state folder of that name, and a window of a day."""
+    """Starts labelling with a state folder of that name, a window of a day, and labels that are a join's own."""
 
-    def begin(name: str = "a", kafka: KafkaSettings = kafka_settings) -> Worker:
-        return start_worker("labelling", kafka, tmp_path / name, {"LABELS_WINDOW_DAYS": "1"})
+    def begin(name: str = "a", kafka: KafkaSettings = kafka_settings, policy: str = "conclusive") -> Worker:
+        return start_worker("labelling", kafka, tmp_path / name, {"LABELS_WINDOW_DAYS": "1", "LABELS_POLICY": policy})
 
     return begin

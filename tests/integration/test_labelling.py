@@ -22,7 +22,8 @@ from tests.integration.arriving import disordered
 from tests.integration.conftest import StartWorker
 from tests.integration.references import labels
 from tests.kafka_server import KafkaServer
-from tests.labels.reference_join import Row, rows
+from tests.labels.reference_join import Row, distinct, reference_join, row, rows
+from tests.labels.test_joiner_properties import chains
 from topologies.messages.keys import id_key
 from topologies.messages.user_deletion import Deletion, encode_deletion
 
@@ -76,6 +77,32 @@ def test_examples_are_those_of_the_reference_join(kafka_settings: KafkaSettings,
         assert await examples(kafka_settings) == labels(log, WINDOW_MS)
         letters = [msgspec.json.decode(value) for value in await kafka_log.read(kafka_settings, "dead-letters")]
         assert Counter(letter["reason"] for letter in letters) == {"json": 4, "type": 1, "timestamp": 1}
+
+    asyncio.run(story())
+
+
+def test_what_auto_presumes_ends_in_the_labels_of_the_reference_join(
+    kafka_settings: KafkaSettings, start_labelling: StartWorker, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        log = disordered(a_log(1), 1)
+        worker = start_labelling(policy="auto")
+        worker.wait_until_at_work()
+        await write_all(kafka_settings, log[: len(log) // 2])
+        worker.kill()
+        shutil.rmtree(tmp_path / "a")
+        worker = start_labelling(policy="auto")
+        await write_all(kafka_settings, log[len(log) // 2 :])
+        await end(kafka_settings, log)
+        await done(kafka_settings)
+        assert worker.stop() == 0, worker.said()
+        found = list(map(row, kafka_log.examples(await kafka_log.read(kafka_settings, "examples"))))
+        expected = chains(reference_join(distinct(log), WINDOW_MS))
+        assert {key: chain[-1][0] for key, chain in chains(found).items()} == {
+            key: chain[-1][0] for key, chain in expected.items()
+        }
+        assert sum(one[5] == "immediate" for one in found) > 1_000
+        assert not any(one[5] == "window" for one in found)
 
     asyncio.run(story())
 

@@ -34,7 +34,6 @@ SMALL = {
     "MODEL_TWO_TOWER_DCN_CROSS_RANK": "4",
     "MODEL_TWO_TOWER_DCN_HIDDEN": "8",
     "SLATE_EXPLORE": "0",
-    "LABELS_POLICY": "early",
 }
 
 

@@ -224,6 +224,22 @@ def test_other_settings_than_those_of_the_store_are_refused(tmp_path: Path) -> N
         LabelJoiner(WINDOW, "slate", lateness_ms=0, action_weights={"click": 2.0}, store=store)
 
 
+def test_a_store_in_which_nothing_is_presumed_goes_on_where_it_is(tmp_path: Path) -> None:
+    with closing(RocksStore(tmp_path / "store")) as store:
+        begun = LabelJoiner(WINDOW, None, 0, store=store)
+        begun.process([Impression(user_id=1, item_id=1, timestamp=5)])
+        begun.commit(b"")
+        again = LabelJoiner(WINDOW, None, 0, adaptive=ADAPTIVE, store=store)
+        again.process([Impression(user_id=1, item_id=2, timestamp=6)])
+        again.commit(b"")
+        again = LabelJoiner(WINDOW, None, 0, adaptive=ADAPTIVE, store=store)
+        given_ = [(one.item_id, one.reason, one.label_time) for one in again.advance(END)]
+        assert given_ == [(2, "immediate", 16), (1, "window", 55)]
+        again.commit(b"")
+        with pytest.raises(ValueError, match="presumed negative by the delays of actions"):
+            LabelJoiner(WINDOW, None, 0, store=store)
+
+
 def test_without_a_store_nothing_can_be_committed() -> None:
     with pytest.raises(ValueError, match="nowhere to commit"):
         LabelJoiner().commit(b"")
