@@ -79,7 +79,26 @@ def test_what_is_ingested_is_served_and_survives_a_restart(tmp_path: Path) -> No
     with server(data) as (process, client):
         assert client.get("/v1/status").json()["events"] == 500
         assert len(client.post("/v1/recommend", json={"user_id": "new", "k": 5}).json()["items"]) == 5
+        what_is_disliked_leaves_and_comes_back(client)
         end(process, signal.SIGINT)
+
+
+def what_is_disliked_leaves_and_comes_back(client: httpx.Client) -> None:
+    """For the user who dislikes it, and only for that one."""
+
+    def slate(user: str) -> list[object]:
+        answer = client.post("/v1/recommend", json={"user_id": user, "k": 100}).json()
+        return [item["item_id"] for item in answer["items"]]
+
+    disliked = slate("ann")[0]
+    action = {"type": "action", "user_id": "ann", "item_id": disliked, "action": "dislike", "event_id": "dislike"}
+    assert client.post("/v1/events", json=[action]).json()["accepted"] == 1
+    until(lambda: disliked not in slate("ann"), 20)
+    assert disliked in slate("ben")
+    score = client.post("/v1/score", json={"user_id": "ann", "item_ids": [disliked]})
+    assert score.status_code == 200
+    assert client.post("/v1/events", json=[{"type": "retraction", "retracts": "dislike"}]).json()["accepted"] == 1
+    until(lambda: disliked in slate("ann"), 20)
 
 
 def test_a_damaged_log_is_refused_until_its_loss_is_accepted(

@@ -219,7 +219,14 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
     assert {one["item_id"]: one["importance"] for one in ann["interests"]} == pytest.approx(interests)
     assert [(one["item_id"], one["label"], one["context"]) for one in ann["impressions"]] == [(2, None, context)]
     assert len(ann["row"]) == 4
-    assert nobody == {"user_id": "nobody", "history": [], "interests": [], "impressions": [], "row": []}
+    assert nobody == {
+        "user_id": "nobody",
+        "history": [],
+        "disliked": [],
+        "interests": [],
+        "impressions": [],
+        "row": [],
+    }
     assert items == [ItemEvent(item_id=i, timestamp=times[0], features={"kind": i}, available=True) for i in range(3)]
 
 
