@@ -227,6 +227,6 @@ def open_bandit(folder: Path, limit: int) -> Iterator[ShownList]:
 
 if __name__ == "__main__":
     log = list(open_bandit(Path(sys.argv[2]), int(sys.argv[1])) if len(sys.argv) > 2 else simulated(int(sys.argv[1])))
-    predictors = {"click rate": ClickRate(), "regression": CounterRegression(), "loop": Loop()}
+    predictors: dict[str, Predictor] = {"click rate": ClickRate(), "regression": CounterRegression(), "loop": Loop()}
     for name, figures in evaluate(log, predictors).items():
-        print(name, figures)
+        sys.stdout.write(f"{name}: {figures}\n")

@@ -6,7 +6,7 @@ from tests.bench.in_list import ClickRate, CounterRegression, Loop, evaluate, si
 
 
 def test_all_three_predict_lists_and_learn_from_them() -> None:
-    lists = list(simulated(60, length=10))
+    lists = list(simulated(150))
     figures = evaluate(lists, {"rate": ClickRate(), "regression": CounterRegression(), "loop": Loop()})
     assert all(0.0 < one.in_list < 1.0 and one.lists == figures["loop"].lists for one in figures.values())
     assert figures["loop"].lists > 0
