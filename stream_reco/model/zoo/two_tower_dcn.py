@@ -23,7 +23,7 @@ from stream_reco.model.fields import Field, TableSpec, present
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.spec import NOT_SHAPING, Need
+from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
@@ -35,6 +35,12 @@ _ROW_SCALE = 4.0
 """Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
 _NO_MATCH = -4.0
 """Match with an item that the history does not have: about what an unrelated one gets once trained."""
+_INTERCEPT = "deep.4.bias"
+"""It begins at the odds of most impressions. From even odds every weight would learn to say no first, those of what is
+shown most above all, and thousands of examples later the order of a list would still suffer from it."""
+_SHOWN = [FIRST_FEATURES.index(name) for name in FAMILIES["shown"]]
+"""Features that say nothing until the first impressions come. Standardised, their first values stand far outside, and
+weights that were still random would make anything of them; so these begin at zero as well."""
 _MATCHES = 3
 """Newest, best, all together."""
 
@@ -211,6 +217,9 @@ class TwoTowerDcn:
         )
         # It begins as if the features that joined later did not exist, and learns what they are worth.
         first = weights_of(Ranker(settings, FIRST_FEATURES))
+        for name, (axis, neutral) in _feature_axes(settings).items():
+            np.moveaxis(first[name], axis, 0)[_SHOWN] = neutral
+        first[_INTERCEPT] = np.full(1, PRIOR_LOG_ODDS, dtype=np.float32)
         self.network = Ranker(settings)
         load_weights(self.network, first)
 
