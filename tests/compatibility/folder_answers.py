@@ -6,6 +6,7 @@ It uses public names alone, and those of the tables, so that both releases can r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_reco import metrics
 from stream_reco.clock import ManualClock
+from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from tests.compatibility.shop import ITEMS, MINUTE, USERS, afterwards, time_of
 
@@ -27,8 +29,10 @@ _FACTS = ("events", "examples", "items", "users", "pending", "stream_time", "log
 
 
 def opened(folder: Path) -> Engine:
-    """An engine with default settings at a time after all events."""
-    return Engine(folder, clock=ManualClock(_CLOCK))
+    """An engine with the default settings of that release, whose scores nothing shifts, at a time after all events."""
+    defaults = Settings()
+    settings = replace(defaults, training=replace(defaults.training, correction="undo"))
+    return Engine(folder, settings, clock=ManualClock(_CLOCK))
 
 
 def state_of(engine: Engine) -> dict[str, Any]:
