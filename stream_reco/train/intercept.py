@@ -33,7 +33,7 @@ class Intercept:
         self.averaged = self.log_odds
         """The mean over the last steps, to publish with weights that are averaged likewise."""
         self.information = 0.0
-        """Σ p (1 − p), decayed; 0 before the first impression."""
+        """Σ p (1 − p), decayed; 0 before the first impression, infinite where it stays as it is."""
 
     @property
     def value(self) -> float:
@@ -58,6 +58,8 @@ class Intercept:
 
         Weights of labels that are taken back count negatively.
         """
+        if math.isinf(self.information):
+            return
         gradient = float((positive - mass * chances).sum())
         grown = self.information + float((np.abs(mass) * chances * (1.0 - chances)).sum())
         self.information = min(grown, _MEMORY)
@@ -70,5 +72,5 @@ class Intercept:
         return np.array([self.log_odds, self.averaged, self.information])
 
     def restore(self, state: NDArray[np.float64] | None) -> None:
-        """The inverse of `state`; None: of a release without, whose model has learned the intercept itself."""
-        self.log_odds, self.averaged, self.information = (0.0, 0.0, _MEMORY) if state is None else state.tolist()
+        """The inverse of `state`; None: of a release without, whose model goes on to learn the intercept itself."""
+        self.log_odds, self.averaged, self.information = (0.0, 0.0, math.inf) if state is None else state.tolist()

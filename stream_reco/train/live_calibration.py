@@ -94,7 +94,14 @@ class LiveCalibration:
         """What to add to the log-odds that are served."""
 
     def shown(self, times: NDArray[np.int64], log_odds: Floats) -> None:
-        """Count impressions: int64[n] times, float64[n] log-odds that the model gave them then, before the shift."""
+        """Count impressions: int64[n] times, float64[n] log-odds that the model gave them then, before the shift.
+
+        One without a finite prediction is left out: its features are damaged, and would spoil the sums for good.
+        """
+        finite = np.isfinite(log_odds)
+        times, log_odds = times[finite], log_odds[finite]
+        if not len(times):
+            return
         chances = _sigmoid(log_odds)
         rows = np.stack([chances, chances**2, _sigmoid(log_odds + self.shift)], axis=1)
         first, last = int(times.min()), int(times.max())

@@ -170,3 +170,12 @@ def test_where_the_clock_was_wrong_it_goes_on() -> None:
     assert len(found.state()["cohorts"]) == 0
     watched(found, stream(2_000, DAY, 0.2, SECOND, np.random.default_rng(7)), 0.4)
     assert found.shift < -0.5
+
+
+def test_a_prediction_that_is_not_finite_spoils_nothing() -> None:
+    found = LiveCalibration()
+    found.shown(np.array([START, START]), np.array([math.nan, 0.0]))
+    found.labelled(START, SECOND, 1.0)
+    found.pass_time(START + 100 * DAY)
+    assert found.by_age()[HOUR] == pytest.approx(0.5)
+    assert math.isfinite(found.shift)
