@@ -230,6 +230,6 @@ def test_scores_are_means() -> None:
     score.add(1.0, 0.5, 2.0)
     score.add(2.0, 0.5, 4.0)
     assert score.means() == (1.5, 0.5, 3.0)
-    assert score.shares() == (0.5, pytest.approx(1 / 6))
+    assert list(score.shares()) == pytest.approx([0.5, 1 / 6])
     assert score.in_words() == ("1.500 served (50% of the best possible), 0.500 at random (17%), 3.000 best possible")
     assert score.requests == 2
