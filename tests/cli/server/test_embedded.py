@@ -128,7 +128,9 @@ def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path: Path) -> None:
     assert int(found[2].replace(",", "")) > 300
     shares = re.search(r"served \((\d+)% of the best possible\), [\d.]+ at random \((\d+)%\)", done.stdout)
     assert shares, done.stdout
-    assert all(0 < int(share) < 100 for share in shares.groups())
+    # The first slates come before the first items are served.
+    assert 0 <= int(shares[1]) <= 100
+    assert 0 < int(shares[2]) < 100
     # torch keeps a cache of its own there
     left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torch")]
     assert left == []
