@@ -69,7 +69,8 @@ def test_declared_tastes_are_what_is_liked_and_they_drift() -> None:
     start, end = world.start_ms, world.start_ms + SHOP.length_ms
     declared = {event.user_id: event for event in world.user_events(start) if isinstance(event, UserEvent)}
     items = {event.item_id: event for event in world.item_events(None, start) if isinstance(event, ItemEvent)}
-    liked, others = [], []
+    liked: list[float] = []
+    others: list[float] = []
     for user, event in list(declared.items())[:20]:
         tastes = event.features["tastes"]
         assert isinstance(tastes, list)
