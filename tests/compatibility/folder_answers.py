@@ -6,7 +6,6 @@ It uses public names alone, and those of the tables, so that both releases can r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
