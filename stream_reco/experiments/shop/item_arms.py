@@ -43,7 +43,7 @@ class ItemNeighbours(SlotArm):
     """Items that were clicked by those who clicked what the user clicked, by cosine; a tenth of places at random.
 
     Item-based neighbourhoods as of Sarwar et al., WWW 2001, equation 1, on clicks. Places without a neighbour are
-    random: filled with the most popular items instead, fewer clicks came in all three worlds.
+    random: filled with the most popular items instead, fewer clicks came in the shop.
     """
 
     def __init__(self, seed: int) -> None:
