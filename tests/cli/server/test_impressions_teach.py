@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 
 from stream_reco.cli.server.embedded import serving
+from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.serve.settings import ServeSettings
 
 WAIT, TICK, SYNC, LIVE_STEP = 1.0, 1.0, 1.0, 1.0
-"""Seconds: presumption where clicks take less, between two ticks, publication, and the longest that a live trainer waits
-for a full batch."""
+"""Seconds: presumption where clicks take less, between two ticks, publication, and the longest that a trainer of live
+events waits for a full batch."""
 SLACK = 8.0
 """Of a busy machine."""
 
@@ -34,7 +35,7 @@ def test_an_item_that_is_shown_and_not_clicked_falls(tmp_path: Path) -> None:
 
 def _clicked(number: int) -> list[dict[str, object]]:
     """An impression, and the click on it half a second later: enough of them say how long clicks take here."""
-    shown = int(time.time() * 1000) - 2_000
+    shown = SystemClock().now_ms() - 2_000
     both = {"request_id": f"c{number}", "user_id": number % 8, "item_id": number % 5}
     return [
         {"type": "impression", "event_id": f"s{number}", "position": 1, "timestamp": shown, **both},
