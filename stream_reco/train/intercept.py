@@ -1,7 +1,8 @@
 """The log-odds that all impressions share, learned at once.
 
-Gradient steps take some thousand impressions to bring an untrained network from a half down to a click rate of a
-hundredth, and until then everything that is served is many times too high. One number needs no more than a few clicks.
+Gradient steps take some thousand impressions to bring an untrained model from the prior that it begins with to the click
+rate of a shop, and until then everything that is served is too low or too high. One number needs no more than a few
+clicks.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-
-from stream_reco.model.spec import PRIOR_LOG_ODDS
 
 _MEMORY = 100.0
 """About as many of the newest clicks say what the intercept is; it moves by a tenth, one standard error, at most."""
@@ -29,7 +28,7 @@ class Intercept:
     """
 
     def __init__(self) -> None:
-        self.log_odds = PRIOR_LOG_ODDS
+        self.log_odds = 0.0
         self.averaged = self.log_odds
         """The mean over the last steps, to publish with weights that are averaged likewise."""
         self.information = 0.0

@@ -14,7 +14,7 @@ from tests.train.toy_examples import MODEL, SETTINGS
 
 
 def taught(chance: float, batches: int, offsets: float = 0.0, seed: int = 0) -> Intercept:
-    """After so many batches of 16 labels; a model's own log-odds spread by `offsets` around nought."""
+    """After so many batches of 16 labels; a model's own log-odds spread by `offsets` around the prior."""
     rng = np.random.default_rng(seed)
     found = Intercept()
     found.begin()
@@ -22,7 +22,7 @@ def taught(chance: float, batches: int, offsets: float = 0.0, seed: int = 0) -> 
     for _ in range(batches):
         own = rng.normal(size=16) * offsets
         labels = (rng.random(16) < 1.0 / (1.0 + np.exp(-own - odds))).astype(np.float64)
-        found.learn(1.0 / (1.0 + np.exp(-own - found.value)), labels, np.ones(16))
+        found.learn(1.0 / (1.0 + np.exp(-PRIOR_LOG_ODDS - own - found.value)), labels, np.ones(16))
     return found
 
 
@@ -30,19 +30,19 @@ def taught(chance: float, batches: int, offsets: float = 0.0, seed: int = 0) -> 
 def test_it_is_there_after_some_sixty_clicks(chance: float) -> None:
     batches = math.ceil(60 / chance / 16)
     found = [taught(chance, batches, seed=seed).value for seed in range(20)]
-    assert np.mean(found) == pytest.approx(math.log(chance / (1.0 - chance)), abs=0.15)
+    assert PRIOR_LOG_ODDS + np.mean(found) == pytest.approx(math.log(chance / (1.0 - chance)), abs=0.15)
 
 
 def test_it_is_what_is_left_of_a_model_that_knows_more() -> None:
     found = [taught(0.1, 1_000, offsets=1.5, seed=seed).value for seed in range(5)]
-    assert np.mean(found) == pytest.approx(math.log(1 / 9), abs=0.1)
+    assert PRIOR_LOG_ODDS + np.mean(found) == pytest.approx(math.log(1 / 9), abs=0.1)
 
 
 def test_before_an_impression_it_adds_nothing() -> None:
     found = Intercept()
     assert (found.value, found.published) == (0.0, 0.0)
     found.begin()
-    assert found.value == found.published == PRIOR_LOG_ODDS
+    assert found.value == found.published == 0.0
 
 
 def test_a_label_that_is_taken_back_is_as_if_it_had_not_been() -> None:
