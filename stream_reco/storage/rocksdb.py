@@ -78,6 +78,8 @@ class RocksStore:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """`get` of each key. Other threads run, and may write, while it reads from the disk."""
+        if not keys:
+            return []
         changes = self._changes
         stored = cast(list[bytes | None], self._db.get(list(keys)))
         if changes.keys().isdisjoint(keys):

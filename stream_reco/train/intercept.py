@@ -1,8 +1,8 @@
 """The log-odds that all impressions share, learned at once.
 
-Gradient steps take some thousand impressions to bring an untrained model from the prior that it begins with to the click
-rate of a shop, and until then everything that is served is too low or too high. One number needs no more than a few
-clicks.
+Gradient steps take some thousand impressions to bring an untrained model from the prior that it begins with to the
+click rate of a shop, and until then everything that is served is too low or too high. One number needs no more than a
+few clicks.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ learns as much as the measurement gives it time for. About a minute a turn.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -127,7 +128,9 @@ def _figures(by_name: Mapping[str, Sequence[Measured]]) -> dict[str, object]:
         this, base = by_name.values()
         pairs = list(zip(this, base, strict=True))
         figures["times_as_many"] = statistics.median(ours.per_second / theirs.per_second for ours, theirs in pairs)
-        figures["cpu_over_base"] = statistics.median(ours.cpu_us / theirs.cpu_us for ours, theirs in pairs)
+        figures["cpu_over_base"] = statistics.median(
+            ours.cpu_us / theirs.cpu_us if theirs.cpu_us else math.nan for ours, theirs in pairs
+        )
     return figures
 
 

@@ -306,8 +306,8 @@ def test_a_source_that_is_left_out_leaves_training_as_it_was() -> None:
         with Engine(None, Settings(retrieve=retrieve)) as engine:
             engine.ingest(
                 [
-                    Action(user_id=n % 9, item_id=n * 7 % 40, action="click", timestamp=1_507_000_000_000 + n * 1000)
-                    for n in range(200)
+                    Action(user_id=n % 9, item_id=n * 7 % 150, action="click", timestamp=1_507_000_000_000 + n * 1000)
+                    for n in range(300)  # of more items than are ranked in any case
                 ]
             )
             engine.sync()

@@ -24,7 +24,7 @@ from stream_reco.experiments.shop.feature_arms import SIZE, LinUcb, RidgeOnTaste
 from stream_reco.experiments.shop.item_arms import ItemNeighbours, MostPopular, ThompsonPerItem
 from stream_reco.experiments.shop.outcome import PARTS
 from stream_reco.experiments.shop.page import shop_page
-from stream_reco.experiments.shop.plan import OURS, TITLES, VARIANTS, WorldStore, shop_runs, world_arms
+from stream_reco.experiments.shop.plan import OURS, TITLES, VARIANTS, WORLD_NAMES, WorldStore, shop_runs, world_arms
 from stream_reco.experiments.shop.plot import shop_plot
 from stream_reco.experiments.shop.results import ShopResults, interval, shop_figures
 from stream_reco.simulate.closed_loop import ClosedLoopWorld
@@ -226,6 +226,7 @@ def made_up(seeds: int) -> ShopResults:
 def test_every_world_has_every_arm_and_the_shop_the_variants() -> None:
     runs = list(shop_runs(2))
     assert len(set(runs)) == len({run.title for run in runs}) == len(runs)
+    assert tuple(WORLD_PLANS) == WORLD_NAMES
     assert len(runs) == 2 * (len(WORLD_PLANS) * len(TITLES) + len(VARIANTS))
     assert [row.arm for row in world_arms("news")] == list(TITLES)
 

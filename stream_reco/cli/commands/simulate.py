@@ -12,15 +12,14 @@ from typing import Annotated
 import typer
 
 from stream_reco.experiments.shop.experiment import simulate_arm
-from stream_reco.experiments.shop.plan import OURS, TITLES
-from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
+from stream_reco.experiments.shop.plan import OURS, TITLES, WORLD_NAMES
 from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 from stream_reco.terminal.log_options import ConfigOption
 from stream_reco.terminal.printing import say
 from stream_reco.terminal.settings import settings_of
 from stream_reco.terminal.signals import INTERRUPTED, stopping
 
-WorldName = StrEnum("WorldName", list(WORLD_PLANS))  # type: ignore[misc] # members are those of WORLD_PLANS
+WorldName = StrEnum("WorldName", list(WORLD_NAMES))  # type: ignore[misc] # members are those of WORLD_NAMES
 ArmName = StrEnum("ArmName", list(TITLES))  # type: ignore[misc] # members are those of TITLES
 _OURS = ArmName(OURS)
 _LINE_SECONDS = 5.0
@@ -37,6 +36,8 @@ def simulate(
     config: ConfigOption = None,
 ) -> None:
     """Let people who see only what is recommended respond to it, and measure that by what is true of their world."""
+    from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
+
     if json is not None:
         check_writable(json)
     total = requests or WORLD_PLANS[world.value].requests

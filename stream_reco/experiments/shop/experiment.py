@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from stream_reco.experiments.pages.write import write_page
 from stream_reco.experiments.shop.plan import OURS, WorldStore, shop_runs
-from stream_reco.simulate.closed_loop import ClosedLoopWorld
-from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
 
 if TYPE_CHECKING:
     from stream_reco.config import Settings
@@ -24,6 +22,8 @@ def simulate_arm(
     from stream_reco.experiments.replay.report import PACKAGE, as_json, commit_of, peak_rss_bytes
     from stream_reco.experiments.shop.arms import make_arm
     from stream_reco.experiments.shop.closed_loop import ClosedLoop
+    from stream_reco.simulate.closed_loop import ClosedLoopWorld
+    from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
 
     plan = WORLD_PLANS[world]
     lived = ClosedLoopWorld(plan, seed)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from stream_reco.experiments.runs.plan import Run, Size, config_name, config_text
 from stream_reco.experiments.runs.result_store import RunStore
-from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
 
 SEED_COUNT = 5
+WORLD_NAMES = ("shop", "news", "jobs")
+"""Those of `WORLD_PLANS`, which takes NumPy to import: commands are listed without it."""
 OURS = "ours"
 TITLES: Mapping[str, str] = {
     "random": "random",
@@ -35,7 +36,8 @@ class EngineVariant:
 
 
 VARIANTS = (
-    EngineVariant("no exploration", ("slate.exploration = 0.0",)),
+    EngineVariant("no exploration", ("slate.explore = 0.0",)),
+    EngineVariant("no fatigue", ("slate.fatigue = 0.0",)),
     EngineVariant("labels conclusive", ('labels.policy = "conclusive"',)),
     EngineVariant("labels immediate", ('labels.policy = "immediate"',)),
     EngineVariant("without source fresh", ('retrieve.without = ["fresh"]',)),
@@ -74,7 +76,7 @@ def variant_arms() -> tuple[WorldArm, ...]:
 def shop_runs(seeds: int) -> Iterator[Run]:
     """All runs: whole worlds seed by seed, so that what is finished early covers everything."""
     for seed in range(seeds):
-        for world in WORLD_PLANS:
+        for world in WORLD_NAMES:
             yield from (one.run(seed) for one in world_arms(world))
 
 
@@ -83,6 +85,8 @@ class WorldStore(RunStore):
 
     def __init__(self, folder: Path, requests: int | None) -> None:
         """Raises `Failure` where the folder cannot be created."""
+        from stream_reco.simulate.closed_loop_worlds import WORLD_PLANS
+
         super().__init__(folder, Size(requests, None), hashlib.sha256(repr(WORLD_PLANS).encode()).hexdigest())
 
     def command_line(self, run: Run, *, shown: bool) -> list[str]:

@@ -27,6 +27,7 @@ from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.settings import ServeSettings, SlateSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.signals.shown_items import ShownItems
 from stream_reco.simulate import generate
 from stream_reco.sync import ChannelRefused, ChannelUnreachable, Precision
 from stream_reco.sync.redis.channel import RedisChannel
@@ -68,9 +69,12 @@ class Trainer:
         for user in state.histories.users():
             slots, times = state.histories.whole(state.histories.row_of(user), state.stream_time)
             keys = state.signals.catalogue.keys[slots]
-            states[user] = UserState(
-                keys, times, learner.interests.medoids(user, state.stream_time), state.stream_time
-            ).to_bytes()
+            medoids = learner.interests.medoids(user, state.stream_time)
+            shown, passed_over = ShownItems(), state.exposures.of(user)
+            shown.items.extend(state.signals.catalogue.keys[passed_over.slots].tolist())
+            shown.counts.extend(passed_over.counts.tolist())
+            shown.times.extend(passed_over.times.tolist())
+            states[user] = UserState(keys, times, medoids, state.stream_time, shown=shown).to_bytes()
         self.users.put_many(states)
         self.users.put_numbered({}, "0", self.users.ages("0"), 1)
 

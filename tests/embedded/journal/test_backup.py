@@ -224,6 +224,7 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
         "history": [],
         "disliked": [],
         "interests": [],
+        "passed_over": [],
         "impressions": [],
         "row": [],
     }
