@@ -60,7 +60,7 @@ def test_each_policy_is_measured_on_the_same_impressions(tmp_path: Path, monkeyp
     losses = {policy: one["logloss"] for policy, one in found.items()}  # type: ignore[index]
     assert losses["early"] == losses["conclusive"], "what comes early is learned from with the rest of the slate"
     assert len(set(losses.values())) == 4, "each other policy learns something else"
-    # Which is lower says nothing here: of seven clicks there is little to learn but their rate, and it begins near that.
+    # Which is lower says nothing here: of seven clicks there is little to learn but their rate, and it begins near it.
     assert len(known) == len(shown)
 
 
