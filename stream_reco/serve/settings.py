@@ -87,6 +87,7 @@ class SlateSettings:
     first_impressions: Positive = 20
     """Impressions that exploration gives every new item before it counts as known."""
     fatigue: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
-    """How far items go down that the user was shown and passed over: the odds are divided by (1 + times) to this power.
+    """How far items go down that the user was shown again and again: from the fourth time on odds are divided by
+    (times − 2) to this power.
 
     Times of a day ago count half. Only the order of a slate changes by it, never a score; 0: not at all."""

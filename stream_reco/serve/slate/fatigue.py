@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS
 
+FREE_TIMES = 3.0
+"""So often an item is shown at no cost: people overlook things, and come back. In a simulated shop whose people do not
+tire, the loop had a quarter fewer clicks where the first time already counted."""
 _HALF_LIFE_MS = DAY_MS
 """What was passed over yesterday counts half: tomorrow people look again."""
 
@@ -19,14 +22,15 @@ _HALF_LIFE_MS = DAY_MS
 def fatigue_shift(slots: NDArray[np.int32], shown: Exposure, now: int, weight: float) -> NDArray[np.float32] | None:
     """float32[n], on the log-odds by which candidates `slots` int32[n] are ordered at `now` (ms); None: no shift.
 
-    An item that was shown m times, decayed by age, goes down by `weight` · log(1 + m).
+    An item that was shown m times, decayed by age, goes down by `weight` · log(1 + m − `FREE_TIMES`), if that is more.
     """
     places, found = _matches(slots, shown.slots)
     if not len(places) or weight == 0.0:
         return None
     ages = np.maximum(now - shown.times[found], 0)
     shift = np.zeros(len(slots), dtype=np.float32)
-    shift[places] = -weight * np.log1p(shown.counts[found] * np.exp2(-ages / _HALF_LIFE_MS))
+    times = shown.counts[found] * np.exp2(-ages / _HALF_LIFE_MS)
+    shift[places] = -weight * np.log1p(np.maximum(times - FREE_TIMES, 0.0))
     return shift
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Id
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.fatigue import fatigue_shift
+from stream_reco.serve.slate.fatigue import FREE_TIMES, fatigue_shift
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.request import Request
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
@@ -39,7 +39,7 @@ def test_log_odds_go_down_by_the_logarithm_of_the_times(
     found = ordering_values(given_scores, [] if shift is None else [shift])
     for (slot, score), value in zip(scores.items(), found.tolist(), strict=True):
         count, age = shown.get(slot, (0, 0))
-        times = count * 2 ** (-max(age, 0) / DAY_MS)
+        times = max(count * 2 ** (-max(age, 0) / DAY_MS) - FREE_TIMES, 0.0)
         chance = min(max(score, 1e-7), 1.0 - 1e-7)
         log_odds = math.log(chance) - math.log1p(-chance) - weight * math.log1p(times)
         assert value == pytest.approx(1 / (1 + math.exp(-log_odds)), rel=1e-5, abs=2e-7)
@@ -63,7 +63,7 @@ def test_what_is_shown_again_and_again_makes_room_and_keeps_its_score() -> None:
     items: list[Id] = [f"i{number}" for number in range(12)]
     shop, seen = shop_of(items, 1.0), set[Id]()
     first = shop.scorer.recommend_many([Request("u", 3)], NOW)[0].items
-    for step in range(12):
+    for step in range(40):
         slate = shop.scorer.recommend_many([Request("u", 3)], NOW + step)[0].items
         scores = shop.scorer.score(Request("u"), [one.item_id for one in slate], NOW + step)
         assert [one.score for one in slate] == pytest.approx(scores.tolist(), rel=1e-5)
