@@ -188,4 +188,4 @@ def reset_counters() -> None:
 
 def _labels_of(family: Metric) -> list[dict[str, str]]:
     """The labels of each counter of a family; of one without labels, none at all."""
-    return [sample.labels for sample in family.samples if sample.name.endswith("_total")]
+    return [sample.labels for sample in family.samples if sample.name.rpartition("_")[2] == "total"]

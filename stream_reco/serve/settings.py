@@ -86,7 +86,7 @@ class SlateSettings:
     """
     first_impressions: Positive = 20
     """Impressions that exploration gives every new item before it counts as known."""
-    fatigue: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
+    fatigue: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.3
     """How far items go down that the user was shown again and again: from the fourth time on odds are divided by
     (times − 2) to this power.
 

@@ -75,7 +75,8 @@ class World:
             nonlocal batches
             batches += 1
             if self.served.replica.version and batches % every == 0:
-                predicted = predictions(self.served.model, batch, self.served.replica.tables)
+                tables, shift = self.served.replica.tables, self.served.shift
+                predicted = predictions(self.served.model, batch, tables, shift)
                 told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
 
         return watch

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from stream_reco.events import Action, Event, Impression, ItemEvent, validate
 from stream_reco.simulate import Delay, World
@@ -237,7 +238,7 @@ def test_announcements_are_valid_and_tell_topics_but_no_secrets() -> None:
     plain, full = world.item_events(None, START), world.item_events(None, START, vectors=True)
     for event in [*plain, *full]:
         validate(event)
-    assert all(event.vector is None and set(event.features) == {"topic"} for event in announced(plain))
+    assert all(event.vector is UNSET and set(event.features) == {"topic"} for event in announced(plain))
     assert [np.linalg.norm(event.vector or []) for event in announced(full)] == pytest.approx([1.0] * 6)
 
 

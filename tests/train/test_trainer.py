@@ -180,8 +180,10 @@ def test_a_retracted_sample_speaks_of_its_first_candidate_alone() -> None:
     whole.step(training_batch([example(3, [1, 6, 7, 8], 0, rates=[0.5] * 4)]))
     alone.step(training_batch([example(3, [1], 0, rates=[0.5])]))
     assert fingerprint(whole) == fingerprint(alone)
-    before, after = (chances(trainer, [example(3, [1])])[0] for trainer in (start, whole))
-    assert after < before
+    liked = restored(start)
+    liked.step(training_batch([example(3, [1], 1, rates=[0.5])]))
+    passed_over, acted_on = (chances(trainer, [example(3, [1])])[0] for trainer in (whole, liked))
+    assert passed_over < acted_on
 
 
 def learn_some(seed: int = 5) -> Trainer:

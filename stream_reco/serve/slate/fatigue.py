@@ -13,8 +13,7 @@ from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS
 
 FREE_TIMES = 3.0
-"""So often an item is shown at no cost: people overlook things, and come back. In a simulated shop whose people do not
-tire, the loop had a quarter fewer clicks where the first time already counted."""
+"""So often an item is shown at no cost: people overlook things, and come back to them."""
 _HALF_LIFE_MS = DAY_MS
 """What was passed over yesterday counts half: tomorrow people look again."""
 

@@ -67,7 +67,7 @@ def test_who_never_clicks_is_shown_more_than_ten_items(tmp_path: Path, learned: 
         slates = shown_to(client, "visitor")
         again = client.post("/v1/recommend", json={"user_id": "someone else", "k": K}).json()["items"]
     distinct = {item for slate in slates for item in slate}
-    assert len(distinct) >= 45, len(distinct)
+    assert len(distinct) >= 30, len(distinct)
     if learned:
         # What goes down for one stays up for another: it was passed over by one person only.
         assert len({item["item_id"] for item in again} & set(slates[0])) >= 5
