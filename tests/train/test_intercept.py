@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from stream_reco.model.registry import MODELS
+from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import PRIOR_LOG_ODDS
+from stream_reco.train.batch import training_batch
 from stream_reco.train.intercept import Intercept
-from stream_reco.train.trainer import Trainer
-from tests.train.toy_examples import MODEL, SETTINGS
+from stream_reco.train.trainer import Trainer, predictions
+from tests.train.toy_examples import MODEL, SETTINGS, example
 
 
 def taught(chance: float, batches: int, offsets: float = 0.0, seed: int = 0) -> Intercept:
@@ -36,6 +39,16 @@ def test_it_is_there_after_some_sixty_clicks(chance: float) -> None:
 def test_it_is_what_is_left_of_a_model_that_knows_more() -> None:
     found = [taught(0.1, 1_000, offsets=1.5, seed=seed).value for seed in range(5)]
     assert PRIOR_LOG_ODDS + np.mean(found) == pytest.approx(math.log(1 / 9), abs=0.1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_any_model_an_impression_begins_at_the_prior(name: str) -> None:
+    """Not at twice the prior, where thousands of impressions would be needed to come back."""
+    trainer = Trainer(ModelSettings(name), SETTINGS)
+    trainer.intercept.begin()
+    batch = training_batch([example(0, [1])])
+    (chance,) = predictions(trainer.averaged, batch, trainer.tables, trainer.intercept.published)
+    assert math.log(chance / (1.0 - chance)) == pytest.approx(PRIOR_LOG_ODDS, abs=1.0)
 
 
 def test_before_an_impression_it_adds_nothing() -> None:
