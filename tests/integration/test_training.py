@@ -387,7 +387,7 @@ def test_who_has_other_settings_than_the_checkpoints_stops_and_says_so(
 def test_redis_may_be_away_and_may_be_emptied(
     one_partition: KafkaSettings, start: Start, start_redis: Callable[..., RedisServer], checkpoints: Checkpoints
 ) -> None:
-    log = shown_and_clicked(300)
+    log = shown_and_clicked(1500)
     examples = labelled(log)
     redis = start_redis()
     redis.kill()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Id, Impression, Retraction
@@ -15,7 +15,7 @@ from stream_reco.labels import Example, KindSettings, LabelJoiner
 from stream_reco.labels.label.delays import AdaptiveWait
 from stream_reco.labels.memory.in_memory import InMemory
 from stream_reco.labels.settings import DAY_MS
-from tests.labels.reference_join import Row, distinct, reference_join, row, rows
+from tests.labels.reference_join import NEGATIVE, Row, distinct, reference_join, row, rows
 
 WINDOW = 50
 END = 10_000
@@ -102,16 +102,40 @@ ticks = st.lists(st.booleans(), max_size=60).map(lambda some: some + [True] * (6
 shifts = st.lists(st.integers(0, 20), max_size=60).map(lambda some: some + [0] * (60 - len(some)))
 
 
+def one_at_a_time(log: list[Event]) -> bool:
+    """Whether nothing happens at the very time of something else to an item that somebody disliked.
+
+    Such have no order, so how often the label changes at that time is a matter of which is taken first; where it ends
+    is not.
+    """
+    actions = [event for event in log if isinstance(event, Action)]
+    items = {event.event_id: event.item_id for event in actions}
+    disliked = {event.item_id for event in actions if event.action in NEGATIVE}
+    moments = [(event.item_id, event.timestamp) for event in actions]
+    moments += [(items[event.retracts], event.timestamp) for event in log if isinstance(event, Retraction)]
+    critical = [one for one in moments if one[0] in disliked]
+    return len(set(critical)) == len(critical)
+
+
+def takes_dislikes_back(log: list[Event]) -> bool:
+    """Whether a negative action is retracted."""
+    taken = {event.retracts for event in log if isinstance(event, Retraction)}
+    return any(event.event_id in taken and event.action in NEGATIVE for event in log if isinstance(event, Action))
+
+
 @settings(max_examples=300, deadline=None)
-@given(log=logs(), ticks=ticks, lateness=st.sampled_from([0, 20]))
+@given(log=logs().filter(one_at_a_time), ticks=ticks, lateness=st.sampled_from([0, 20]))
 def test_examples_in_order_are_those_of_the_reference(log: list[Event], ticks: list[bool], lateness: int) -> None:
+    # Where a deadline passes late, an action after it is held for longer: if a dislike was taken back by then, the
+    # label turns at that time instead of at the action's.
+    assume((all(ticks) and lateness == 0) or not takes_dislikes_back(log))
     joiner = LabelJoiner(WINDOW, None, lateness, WEIGHTS)
     assert rows(join(log, joiner, ticks)) == Counter(reference_join(log, WINDOW, None, WEIGHTS))
     assert joiner.pending == 0
 
 
 @settings(max_examples=200, deadline=None)
-@given(log=logs(loose=False))
+@given(log=logs(loose=False).filter(one_at_a_time))
 def test_earlier_negatives_are_those_of_the_reference(log: list[Event]) -> None:
     orders: tuple[Order, ...] = ("group", "slate")
     for order in orders:
