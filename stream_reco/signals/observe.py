@@ -119,6 +119,24 @@ class Marks(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def _change_counters(counters: Counters, slot: int, now: int, sign: float) -> None:
+    """Count an action; with `sign` −1 take it out again."""
+    if sign > 0.0:
+        count_action(counters, slot, now)
+    else:
+        uncount_action(counters, slot, now)
+
+
+@njit(cache=True, nogil=True)
+def _change_tally(tally: DecayedTotals, place: int, now: int, sign: float) -> None:
+    """Count one; with `sign` −1 take it out again."""
+    if sign > 0.0:
+        add_to_tally(tally, place, now)
+    else:
+        take_from_tally(tally, place, now)
+
+
+@njit(cache=True, nogil=True)
 def _change_weight(lists: Lists, row: int, key: int, amount: float, now: int) -> None:
     """Add an amount above 0; take one below 0 out again."""
     if amount > 0.0:
@@ -161,50 +179,27 @@ def count(
     values: NDArray[np.int32],
     now: int,
     plain_marks: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
+    sign: float,
 ) -> None:
     """Count an action on `slot` at `now` (ms) by a user whose newest earlier actions are `recent`.
 
     `plain_counts`, `recent` and `plain_marks` are `Counts`, `RecentActions` and `Marks` as plain tuples. `values` are
     the context's value numbers by field, −1 where absent. Of `recent` only live slots count. The item slots and the
-    values whose counts change are marked.
+    values whose counts change are marked. `sign` is 1; with −1 it takes out what 1 with the same arguments has counted,
+    as far as that has neither decayed nor made room.
     """
     counts, marks = named(plain_counts), Marks(*plain_marks)
-    count_action(counts.items, slot, now)
-    count_action(counts.everything, 0, now)
+    _change_counters(counts.items, slot, now, sign)
+    _change_counters(counts.everything, 0, now, sign)
     marks.slots[slot] = True
-    _pair(counts, slot, RecentActions(*recent), now, marks, 1.0)
+    _pair(counts, slot, RecentActions(*recent), now, marks, sign)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:
-            add_weight(counts.contexts, slot, value, 1.0, now)
-            add_weight(counts.popular, value, slot, 1.0, now)
-            add_to_tally(counts.values, value, now)
-            add_to_tally(counts.fields, field, now)
-            marks.values[value] = True
-
-
-@njit(cache=True, nogil=True)
-def uncount(
-    plain_counts: PlainCounts,
-    slot: int,
-    recent: tuple[NDArray[np.int32], NDArray[np.int64]],
-    values: NDArray[np.int32],
-    now: int,
-    plain_marks: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
-) -> None:
-    """Take out what `count` with the same arguments has counted, as far as it has neither decayed nor made room."""
-    counts, marks = named(plain_counts), Marks(*plain_marks)
-    uncount_action(counts.items, slot, now)
-    uncount_action(counts.everything, 0, now)
-    marks.slots[slot] = True
-    _pair(counts, slot, RecentActions(*recent), now, marks, -1.0)
-    for field in range(values.shape[0]):
-        value = values[field]
-        if value >= 0:
-            take_weight(counts.contexts, slot, value, 1.0, now)
-            take_weight(counts.popular, value, slot, 1.0, now)
-            take_from_tally(counts.values, value, now)
-            take_from_tally(counts.fields, field, now)
+            _change_weight(counts.contexts, slot, value, sign, now)
+            _change_weight(counts.popular, value, slot, sign, now)
+            _change_tally(counts.values, value, now, sign)
+            _change_tally(counts.fields, field, now, sign)
             marks.values[value] = True
 
 

@@ -23,7 +23,7 @@ from stream_reco.signals.counts import (
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
-from stream_reco.signals.observe import count, pair_again, plain, uncount
+from stream_reco.signals.observe import count, pair_again, plain
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import Trends, find_trends, no_trends
 
@@ -72,13 +72,13 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks)
+        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, 1.0)
 
     def take_back(
         self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int
     ) -> None:
         """Undo `act` with the same arguments, as far as what it counted has neither decayed nor made room."""
-        uncount(plain(self.counts), slot, (recent, times), context.values, now, self._marks)
+        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, -1.0)
 
     def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
         """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
