@@ -22,6 +22,8 @@ _OVER_FETCH, _OVER_FETCH_MORE = 1.3, 20
 """How many times k, over the share that is allowed, a graph is asked for, and how many more than that."""
 _EXACT_SHARE = 0.1
 """Share of allowed keys below which they are searched exactly: a product with a tenth of the rows is as quick."""
+_SMALLEST_NORM = np.float32(1e-12)
+"""Vectors shorter than this are zeros but for rounding."""
 
 
 class VectorIndex:
@@ -121,13 +123,19 @@ class VectorIndex:
             self._note(keys)
         self._tell()
 
-    def vectors_of(self, keys: Keys) -> Vectors:
-        """Vectors float32[n, dim] of keys int64[n]; zeros for unknown ones."""
+    def vectors_of(self, keys: npt.NDArray[np.integer]) -> Vectors:
+        """Vectors float32[n, dim] of keys int[n]; zeros for unknown ones."""
         with self._lock:
             rows = self._all.rows(np.asarray(keys, np.int64))
             found = np.zeros((len(rows), self.dim), np.float32)
             found[rows >= 0] = self._all.vectors[rows[rows >= 0]]
         return found
+
+    def directions_of(self, keys: npt.NDArray[np.integer]) -> Vectors:
+        """The same with length 1; zeros stay zeros."""
+        vectors = self.vectors_of(keys)
+        directions: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST_NORM)
+        return directions
 
     def search(self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[Keys, Vectors]:
         """The k keys with the largest inner products, the best first: keys int64[q, k] and scores float32[q, k].

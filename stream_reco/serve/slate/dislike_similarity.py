@@ -20,7 +20,7 @@ _WEEK_OF_ACTIONS = ACTION_HALF_LIVES_MS.index(PAIR_HALF_LIVES_MS[_WEEK]) + 1
 _LEAST_LEFT = 1e-6
 """Of the odds of an item that is just like a disliked one: the logarithm of nothing is no number."""
 _LEAST_DIVISOR = 1e-12
-"""What a length of 0 is divided by in its place."""
+"""What a number of actions of 0 is divided by in its place."""
 
 
 def dislike_similarity(
@@ -36,7 +36,7 @@ def dislike_similarity(
     disliked = disliked[disliked < served.signals.catalogue.size][:COMPARED]
     if not len(slots) or not len(disliked):
         return alike
-    mine, theirs = (_unit(served.index.vectors_of(some.astype(np.int64))) for some in (slots, disliked))
+    mine, theirs = (served.index.directions_of(some) for some in (slots, disliked))
     known, known_theirs = mine.any(axis=1), theirs.any(axis=1)
     if known.any() and known_theirs.any():
         alike[known] = (mine[known] @ theirs[known_theirs].T).max(axis=1)
@@ -94,8 +94,3 @@ def _users(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int3
         together = np.array([weights.get(one, 0.0) for one in slots.tolist()]) * faded
         alike = np.maximum(alike, together / np.maximum(np.sqrt(acted * actions), _LEAST_DIVISOR))
     return np.minimum(alike, 1.0).astype(np.float32)
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _LEAST_DIVISOR)
-    return unit

@@ -18,7 +18,7 @@ from stream_reco.signals.catalogue import Catalogue
 _POOL = 4
 """Diversity looks at 4 k candidates at once, and at the next 4 k where hard limits left too few."""
 _LEAST_DIVISOR = 1e-12
-"""What a best score or a vector's length of 0 is divided by in its place."""
+"""What a best score of 0 is divided by in its place."""
 
 _EXPLORED_UNDER_LIMITS = 1
 """Places of a slate that explore where hard limits are set: two explored items might exceed one together, and to leave
@@ -117,7 +117,7 @@ class Reranker:
         return settings.diversity == 0.0 and settings.near_duplicate >= 1.0 and settings.cap_feature is None
 
     def _limited(self, slots: NDArray[np.int32], index: VectorIndex, catalogue: Catalogue) -> _Slate:
-        return _Slate(self._settings, slots, _unit(index.vectors_of(slots.astype(np.int64))), catalogue)
+        return _Slate(self._settings, slots, index.directions_of(slots), catalogue)
 
     def _ordered(self, values: NDArray[np.float32], k: int, slate: _Slate | None) -> list[int]:
         """The k candidates that the slate would have if nothing else counted, best first."""
@@ -232,9 +232,3 @@ def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     else:
         pool = np.arange(len(scores))
     return pool[np.argsort(-scores[pool], kind="stable")][:k]
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(_LEAST_DIVISOR))
-    return unit

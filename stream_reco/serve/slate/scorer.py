@@ -200,9 +200,8 @@ class Scorer:
         if served.retrieves is None:
             return [(_NO_SLOTS, _NO_SLOTS)] * len(asked)
         slots_of = served.signals.catalogue.slots_of_keys
-        medoids = [
-            _unit(served.index.vectors_of(slots_of(one.user.medoids.tolist()).astype(np.int64))) for one in asked
-        ]
+        directions = [served.index.directions_of(slots_of(one.user.medoids.tolist())) for one in asked]
+        medoids = [found[found.any(axis=1)] for found in directions]
         with torch.no_grad():
             users = served.retrieves.user_vectors(batch, rows)
         catalogue = served.signals.catalogue
@@ -309,9 +308,3 @@ def _packed(array: NDArray[Integer], fill: int, keep: NDArray[np.bool_]) -> NDAr
     kept = array[keep]
     packed[: len(kept)] = kept
     return packed
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors[norms[:, 0] > 0] / norms[norms[:, 0] > 0]
-    return unit
