@@ -105,8 +105,8 @@ def restore(
     state.connect(
         Signals.from_state(settings, arrays(parts["signals"])),
         Histories.from_state(settings, arrays(parts["histories"])),
-        _dislikes_from(settings, parts),
-        # Checkpoints up to version 0.2.0 do not have them.
+        # Checkpoints up to version 0.2.0 have neither.
+        Dislikes.from_state(settings, arrays(parts["dislikes"])) if "dislikes" in parts else Dislikes(settings),
         Exposures.from_state(settings, arrays(parts["exposures"])) if "exposures" in parts else Exposures(settings),
     )
     folder = parts["tables"]
@@ -114,12 +114,6 @@ def restore(
     # Not mapped: a checkpoint may lie on a disk of the network, where the leader may remove it.
     tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in queue.trainer.tables}
     queue.trainer.restore(arrays(parts["trainer"]), tables)
-
-
-def _dislikes_from(settings: SignalSettings, parts: Mapping[str, RestoredPart]) -> Dislikes:
-    """The dislikes of a checkpoint; those up to version 0.2.0 have none."""
-    length = settings.disliked_length
-    return Dislikes.from_state(length, arrays(parts["dislikes"])) if "dislikes" in parts else Dislikes(length)
 
 
 def _table_file(folder: Path, name: str) -> Path:

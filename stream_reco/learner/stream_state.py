@@ -37,7 +37,7 @@ class StreamState:
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs, self._settings = training, needs, signals
-        self.connect(Signals(signals), Histories(signals), Dislikes(signals.disliked_length), Exposures(signals))
+        self.connect(Signals(signals), Histories(signals), Dislikes(signals), Exposures(signals))
 
     def connect(self, signals: Signals, histories: Histories, dislikes: Dislikes, exposures: Exposures) -> None:
         """Take signals and what is known of users over from a checkpoint."""
@@ -58,8 +58,7 @@ class StreamState:
         self.day = self.stream_time // DAY_MS
         with self.lock:
             self.histories.evict(self.stream_time, self.active_time)
-            idle_since = self.active_time.earliest(self.stream_time, int(self._settings.user_idle_days * DAY_MS))
-            self.dislikes.evict(idle_since, lambda user_id: self.histories.row_of(user_id) >= 0)
+            self.dislikes.evict(self.stream_time, self.active_time, lambda one: self.histories.row_of(one) >= 0)
             self.exposures.evict(self.stream_time, self.active_time)
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
             freed = self.signals.evict(self.stream_time, self.active_time)

@@ -9,19 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
+from stream_reco.signals.settings import DAY_MS, SignalSettings
 
 _NONE = np.empty(0, dtype=np.int32)
-_NO_TIMES = np.empty(0, dtype=np.int64)
 Disliked = list[tuple[int, int]]
 """(time in ms, item slot) of each negative action, oldest first."""
 
 
 class Dislikes:
-    """The newest `limit` negative actions of each user who took any."""
+    """The newest negative actions of each user who took any, at most `disliked_length` of each."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, settings: SignalSettings) -> None:
+        self._settings = settings
         self._of: dict[Id, Disliked] = {}
 
     def __len__(self) -> int:
@@ -38,7 +39,8 @@ class Dislikes:
         actions.append((now, slot))
         # Nearly always it is the newest already; of equal times the slot decides, so that no order of arrival shows.
         actions.sort()
-        self._set(user_id, actions[-self._limit :] if self._limit else [])
+        limit = self._settings.disliked_length
+        self._set(user_id, actions[-limit:] if limit else [])
 
     def take_back(self, user_id: Id, slot: int, time: int) -> bool:
         """Forget one negative action on an item slot at exactly `time` (ms); False where there is none."""
@@ -62,8 +64,12 @@ class Dislikes:
         """Remove a user; False where there is nothing to remove."""
         return self._of.pop(user_id, None) is not None
 
-    def evict(self, idle_since: int, is_known: Callable[[Id], bool]) -> None:
-        """Forget users without a negative action since `idle_since` (ms), but for those who are known to act still."""
+    def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> None:
+        """Forget users without a negative action for as long as makes a user idle, but for those who are still known.
+
+        `active` as in `Histories.evict`.
+        """
+        idle_since = active.earliest(now, int(self._settings.user_idle_days * DAY_MS))
         for user_id in [one for one, actions in self._of.items() if actions[-1][0] < idle_since]:
             if not is_known(user_id):
                 del self._of[user_id]
@@ -97,9 +103,9 @@ class Dislikes:
         }
 
     @classmethod
-    def from_state(cls, limit: int, parts: Parts) -> Dislikes:
+    def from_state(cls, settings: SignalSettings, parts: Parts) -> Dislikes:
         """The dislikes that `state` was taken from."""
-        restored, at = cls(limit), 0
+        restored, at = cls(settings), 0
         users = msgspec.msgpack.decode(parts["users"].tobytes(), type=list[Id])
         flat = list(zip(parts["times"].tolist(), parts["slots"].tolist(), strict=True))
         for user_id, length in zip(users, parts["lengths"].tolist(), strict=True):
