@@ -102,11 +102,10 @@ class ExampleQueue:
             self._predict()
 
     def flush(self) -> None:
-        """Take a step with whatever waits."""
+        """Predict for what was shown, and take a step with whatever waits."""
+        self._predict()
         if self.waiting:
             self._step()
-        else:
-            self._predict()
 
     def forget_user(self, user_id: Id) -> None:
         """Drop what is held of a user, or waits for a step, and the user's rows."""

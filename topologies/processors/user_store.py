@@ -47,19 +47,14 @@ class UserRecord(msgspec.Struct):
     disliked_times: NDArray[np.int64] = _NOTHING
 
     @property
-    def acted(self) -> int:
-        """Time of the newest action, ms; 0 where there is none."""
-        return max(self.last_positive, int(self.disliked_times[0]) if len(self.disliked_times) else 0)
-
-    @property
     def last_positive(self) -> int:
         """Time of the newest positive action, ms; 0 where there is none."""
-        return int(self.times[0]) if len(self.times) else 0
+        return int(self.times.max(initial=0))
 
     @property
     def last(self) -> int:
         """Time of the newest action, or of the newest impression that counts, ms; 0 where there is none."""
-        return max(self.acted, self.shown.newest)
+        return max(self.last_positive, int(self.disliked_times.max(initial=0)), self.shown.newest)
 
     def add(self, item: int, time: int, length: int, since: int) -> None:
         """Remember an action, of equal times before the others; at most `length` of them, none before `since`.
