@@ -13,6 +13,8 @@ class RetrieveSettings:
     """From each of the trending lists, one for each half-life."""
     covisits: int = 40
     """From each of the newest items of the user."""
+    neighbours: int = 10
+    """From each of the newest items of the user: those that share most users with it, however long ago."""
     context: int = 40
     """From each value of the request's context."""
     fresh: int = 50
@@ -26,4 +28,4 @@ class RetrieveSettings:
     limit: int = 600
     """Candidates of one request at most."""
     without: tuple[str, ...] = ()
-    """Sources to leave out: trending, covisits, context, fresh, tower, interests."""
+    """Sources to leave out: trending, covisits, neighbours, context, fresh, tower, interests."""

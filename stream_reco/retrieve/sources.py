@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from stream_reco import metrics
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.vector_index import VectorIndex
-from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING, Asked, Gatherer, ProposalLists
+from stream_reco.signals.candidates import (
+    CONTEXTUAL,
+    COVISIT,
+    FRESH,
+    NEIGHBOUR,
+    TRENDING,
+    Asked,
+    Gatherer,
+    ProposalLists,
+)
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
 
-TOWER, INTERESTS = 16, 32
+TOWER, INTERESTS = 32, 64
 SOURCES = {
     "covisits": COVISIT,
+    "neighbours": NEIGHBOUR,
     "interests": INTERESTS,
     "tower": TOWER,
     "trending": TRENDING,
@@ -59,6 +69,7 @@ class Retriever:
                 self._quota("covisits"),
                 self._quota("context"),
                 self._quota("fresh"),
+                self._quota("neighbours"),
             ),
         )
 
@@ -156,7 +167,7 @@ class Retriever:
         if passing is not None:
             active = self.active(signals, passing)
             near = np.concatenate([near[0], active[0]]), np.concatenate([near[1], active[1]])
-        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, available)
+        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, counts.together, available)
         slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near, turn))
         # One pass over the candidates, and no look-up of a counter by its label: a request waits for this.
         counts_of = np.bincount(bits, minlength=len(_BROUGHT)) @ _BROUGHT

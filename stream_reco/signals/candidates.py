@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream_reco.signals.decayed_lists import EMPTY, Lists
 from stream_reco.signals.trends import Trends
 
-TRENDING, COVISIT, CONTEXTUAL, FRESH = 1, 2, 4, 8
+TRENDING, COVISIT, CONTEXTUAL, FRESH, NEIGHBOUR = 1, 2, 4, 8, 16
 """Bits of a candidate's sources; later bits are given to the sources over vectors."""
 PAIR_SEEDS = 8
 """Newest items of the user whose co-visits are proposed."""
@@ -44,11 +44,14 @@ class ProposalLists(NamedTuple):
     """Co-visits by item slot."""
     popular: Lists
     """Popular items by context value."""
+    together: Lists
+    """How many users items share, by item slot."""
     available: NDArray[np.bool_]
     """bool[slots]: items that may be proposed: available ones, and where there are filters those that pass them."""
 
 
-_PlainLists = tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...], tuple[NDArray[Any], ...], NDArray[np.bool_]]
+_PlainArrays = tuple[NDArray[Any], ...]
+_PlainLists = tuple[_PlainArrays, _PlainArrays, _PlainArrays, _PlainArrays, NDArray[np.bool_]]
 """`ProposalLists` without its names, which take numba three times as long to read."""
 
 
@@ -119,6 +122,30 @@ def _propose_lists(
     for row in rows:
         if 0 <= row < lists.keys.shape[0]:
             count = _propose_first(lists.keys[row, : quota[1]], quota[0], source, available, scratch, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _propose_heaviest(
+    lists: Lists, rows: NDArray[np.int32], quota: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
+) -> int:
+    """Propose the `quota` allowed keys of each of the rows that weigh most; skips negative rows."""
+    for row in rows:
+        if not 0 <= row < lists.keys.shape[0]:
+            continue
+        left = lists.weights[row, :, 0].copy()
+        for _ in range(quota):
+            best = -1
+            for place in range(left.shape[0]):
+                if lists.keys[row, place] == EMPTY:
+                    break
+                heavier = left[place] > (left[best] if best >= 0 else 0.0)
+                if heavier and _allows(lists.keys[row, place], available, scratch):
+                    best = place
+            if best < 0:
+                break
+            left[best] = 0.0
+            count = _propose(lists.keys[row, best], NEIGHBOUR, scratch, count)
     return count
 
 
@@ -203,11 +230,12 @@ def gather(
     """Fill the scratch space with distinct slots and the bits of their sources; returns their number.
 
     `plain_lists`, `plain_asked` and `plain_scratch` are `ProposalLists`, `Asked` and `_Scratch` as plain tuples.
-    `quotas` int32[4]: how many each trending list, co-visit list, context list and the queue of the least shown may
-    propose. The latter has its places, up to a quarter of all, even where the others could fill them.
+    `quotas` int32[5]: how many each trending list, co-visit list, context list, the queue of the least shown and each
+    list of neighbours may propose. The queue has its places, up to a quarter of all, even where the others could fill
+    them.
     """
-    trends, available = Trends(*plain_lists[0]), plain_lists[3]
-    lists = ProposalLists(trends, Lists(*plain_lists[1]), Lists(*plain_lists[2]), available)
+    trends, available = Trends(*plain_lists[0]), plain_lists[4]
+    lists = ProposalLists(trends, Lists(*plain_lists[1]), Lists(*plain_lists[2]), Lists(*plain_lists[3]), available)
     asked, whole = Asked(*plain_asked), _Scratch(*plain_scratch)
     _mark(asked.blocked, _BLOCKED, whole.places)
     count = 0
@@ -224,6 +252,7 @@ def gather(
     for kind in range(trends.trending.shape[0]):
         count = _propose_first(trends.trending[kind], quotas[0], TRENDING, available, scratch, count)
     count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], pairs, COVISIT, available, scratch, count)
+    count = _propose_heaviest(lists.together, asked.recent[:PAIR_SEEDS], quotas[4], available, scratch, count)
     count = _propose_lists(lists.popular, asked.values, popular, CONTEXTUAL, available, scratch, count)
     count = _propose_fresh(trends.fresh, asked.turn, quotas[3], available, whole, count)
     _mark(whole.found[:count], EMPTY, whole.places)
@@ -234,7 +263,7 @@ def gather(
 class Gatherer:
     """`gather` with scratch space that is used again; any number of threads may call it."""
 
-    def __init__(self, limit: int, quotas: tuple[int, int, int, int]) -> None:
+    def __init__(self, limit: int, quotas: tuple[int, int, int, int, int]) -> None:
         """At most `limit` candidates; `quotas` as `gather` takes them. Raises ValueError where one is negative."""
         if limit < 0 or min(quotas) < 0:
             raise ValueError(f"limit {limit} and quotas {quotas} must not be negative; 0 leaves a source out")
@@ -246,7 +275,7 @@ class Gatherer:
     def __call__(self, lists: ProposalLists, asked: Asked) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Slots int32[n] and source bits int32[n] of the candidates; more than the limit where more are wanted."""
         scratch = self._take(len(lists.available), max(self._limit, int(asked.turn[2])))
-        plain = (tuple(lists.trends), tuple(lists.pairs), tuple(lists.popular), lists.available)
+        plain = (tuple(lists.trends), tuple(lists.pairs), tuple(lists.popular), tuple(lists.together), lists.available)
         count = gather(plain, tuple(asked), self._quotas, tuple(scratch))
         result = scratch.found[:count].copy(), scratch.sources[:count].copy()
         self._spare.append(scratch)

@@ -24,6 +24,7 @@ from stream_reco.signals.settings import (
     CONTEXT_HALF_LIVES_MS,
     NEXT_HALF_LIVES_MS,
     PAIR_HALF_LIVES_MS,
+    TOGETHER_HALF_LIVES_MS,
     SignalSettings,
 )
 
@@ -43,6 +44,7 @@ def empty_counts(settings: SignalSettings) -> Counts:
         everything=empty_counters(1),
         pairs=empty_lists(rows, settings.pair_width, PAIR_HALF_LIVES_MS),
         following=empty_lists(rows, settings.pair_width, NEXT_HALF_LIVES_MS),
+        together=empty_lists(rows, settings.pair_width, TOGETHER_HALF_LIVES_MS),
         contexts=empty_lists(rows, _CONTEXT_WIDTH, CONTEXT_HALF_LIVES_MS),
         popular=empty_lists(rows, _POPULAR_WIDTH, CONTEXT_HALF_LIVES_MS),
         values=DecayedTotals(np.zeros(rows, dtype=np.float64), np.zeros(rows, dtype=np.int64)),
@@ -58,6 +60,7 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
             items=grown_counters(counts.items, room),
             pairs=grown_lists(counts.pairs, room),
             following=grown_lists(counts.following, room),
+            together=grown_lists(counts.together, room),
             contexts=grown_lists(counts.contexts, room),
         )
     if values > len(counts.values.stamps):
@@ -77,9 +80,11 @@ def forget_items(
     gone[slots] = True
     drop_keys(counts.pairs, gone, touched)
     drop_keys(counts.following, gone, touched)
+    drop_keys(counts.together, gone, touched)
     drop_keys(counts.popular, gone, touched_values)
     clear_rows(counts.pairs, slots)
     clear_rows(counts.following, slots)
+    clear_rows(counts.together, slots)
     clear_rows(counts.contexts, slots)
     clear_counters(counts.items, slots)
     touched[slots] = True
@@ -104,7 +109,7 @@ def turn_counts_back(counts: Counts, time: int, touched_values: NDArray[np.bool_
     Context values that it changed are marked in `touched_values`.
     """
     changed: NDArray[np.bool_] = np.zeros(len(counts.items.stamps), dtype=np.bool_)
-    for family in (counts.items, counts.pairs, counts.following, counts.contexts):
+    for family in (counts.items, counts.pairs, counts.following, counts.together, counts.contexts):
         changed |= family.stamps > time
     for by_value in (counts.popular, counts.values):
         touched_values |= by_value.stamps > time
@@ -122,6 +127,7 @@ def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int3
     parts |= take(counts.items, Counters._fields, rows, "items.")
     parts |= take(counts.pairs, ROW_ARRAYS, rows, "pairs.")
     parts |= take(counts.following, ROW_ARRAYS, rows, "following.")
+    parts |= take(counts.together, ROW_ARRAYS, rows, "together.")
     parts |= take(counts.contexts, ROW_ARRAYS, rows, "contexts.")
     parts |= take(counts.popular, ROW_ARRAYS, values, "popular.")
     parts |= take(counts.values, DecayedTotals._fields, values, "tally.")
@@ -136,6 +142,8 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
     put(counts.items, Counters._fields, rows, parts, "items.")
     put(counts.pairs, ROW_ARRAYS, rows, parts, "pairs.")
     put(counts.following, ROW_ARRAYS, rows, parts, "following.")
+    if "together.keys" in parts:
+        put(counts.together, ROW_ARRAYS, rows, parts, "together.")
     put(counts.contexts, ROW_ARRAYS, rows, parts, "contexts.")
     put(counts.popular, ROW_ARRAYS, values, parts, "popular.")
     put(counts.values, DecayedTotals._fields, values, parts, "tally.")

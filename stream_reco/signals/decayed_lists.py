@@ -36,6 +36,13 @@ class Lists(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def decay_of(lists: Lists, row: int, kind: int, now: int) -> float:
+    """What the weights of a row under a half-life are multiplied by as of `now` (ms)."""
+    factor: float = np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
+    return factor
+
+
+@njit(cache=True, nogil=True)
 def _move_stamp(lists: Lists, row: int, used: int, now: int) -> None:
     """Bring the `used` weights of a row to `now` (ms)."""
     elapsed = now - lists.stamps[row]

@@ -41,6 +41,8 @@ class Counts(NamedTuple):
     """Row and key are item slots: what users did after, and at half weight before, the row's item."""
     following: Lists
     """Row and key are item slots: what users did directly after the row's item (first-order transitions)."""
+    together: Lists
+    """Row and key are item slots: how many users acted on both, however long apart."""
     contexts: Lists
     """Row is an item slot, key a context value: the contexts that the item is acted on in."""
     popular: Lists
@@ -68,8 +70,9 @@ def named(counts: PlainCounts) -> Counts:
         Lists(*counts[3]),
         Lists(*counts[4]),
         Lists(*counts[5]),
-        DecayedTotals(*counts[6]),
+        Lists(*counts[6]),
         DecayedTotals(*counts[7]),
+        DecayedTotals(*counts[8]),
     )
 
 
@@ -172,6 +175,33 @@ def _pair(counts: Counts, slot: int, recent: RecentActions, now: int, marks: Mar
 
 
 @njit(cache=True, nogil=True)
+def stands_before(slots: NDArray[np.int32], place: int) -> bool:
+    """Whether the slot at a place of `slots` int32[n] stands at an earlier one as well."""
+    return bool((slots[:place] == slots[place]).any())
+
+
+@njit(cache=True, nogil=True)
+def _join(counts: Counts, slot: int, recent: RecentActions, now: int, marks: Marks, sign: float) -> None:
+    """Count the user of an action on `slot` as one that it shares with each of the user's recent items.
+
+    Nothing is counted where the slot is one of them: this user is counted already.
+    """
+    slots = recent.slots
+    for place in range(slots.shape[0]):
+        if slots[place] == slot:
+            return
+    for place in range(slots.shape[0]):
+        other = slots[place]
+        if other < 0:
+            break
+        if marks.live[other] and not stands_before(slots, place):
+            time = max(now, recent.times[place])
+            _change_weight(counts.together, other, slot, sign, time)
+            _change_weight(counts.together, slot, other, sign, time)
+            marks.slots[other] = True
+
+
+@njit(cache=True, nogil=True)
 def count(
     plain_counts: PlainCounts,
     slot: int,
@@ -193,6 +223,7 @@ def count(
     _change_counters(counts.everything, 0, now, sign)
     marks.slots[slot] = True
     _pair(counts, slot, RecentActions(*recent), now, marks, sign)
+    _join(counts, slot, RecentActions(*recent), now, marks, sign)
     for field in range(values.shape[0]):
         value = values[field]
         if value >= 0:
@@ -216,4 +247,6 @@ def pair_again(
     counts, marks = named(plain_counts), Marks(*plain_marks)
     marks.slots[slot] = True
     _pair(counts, slot, RecentActions(*before), now, marks, -1.0)
+    _join(counts, slot, RecentActions(*before), now, marks, -1.0)
     _pair(counts, slot, RecentActions(*after), now, marks, 1.0)
+    _join(counts, slot, RecentActions(*after), now, marks, 1.0)

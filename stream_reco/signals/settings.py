@@ -19,6 +19,8 @@ WINDOWS_MS = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 """Spans of the sliding-window counters of an item."""
 PAIR_HALF_LIVES_MS = (2 * HOUR_MS, 7 * DAY_MS)
 """Half-lives of co-visits."""
+TOGETHER_HALF_LIVES_MS = (90 * DAY_MS,)
+"""Half-life of what items share users by: people come back to a job board after days, and like what they liked."""
 NEXT_HALF_LIVES_MS = (20 * MINUTE_MS, 2 * HOUR_MS, 7 * DAY_MS)
 """Half-lives of direct successions."""
 CONTEXT_HALF_LIVES_MS = (HOUR_MS, DAY_MS)

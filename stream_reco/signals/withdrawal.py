@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from stream_reco.events import Id
 from stream_reco.signals.context import Context
 from stream_reco.signals.history import Histories, RememberedActions
-from stream_reco.signals.observe import PAIRED_WITHIN_MS
 from stream_reco.signals.settings import RECENT
 from stream_reco.signals.signals import RecentArrays, Signals
 from stream_reco.signals.voices import arrivals, kinds, once, silent
@@ -124,8 +123,7 @@ class _Recount:
         for place in np.flatnonzero(spoke & ~speaks).tolist():
             slots, times = self._recent(place, everyone)
             self._signals.take_back(int(past.slots[place]), slots, times, self._context, int(past.times[place]))
-        near = np.abs(past.times - past.times[gone]) <= PAIRED_WITHIN_MS
-        later = near & (self._order > self._order[gone])
+        later = self._order > self._order[gone]
         for place in np.flatnonzero(spoke & speaks & later).tolist():
             old, new = self._recent(place, everyone), self._recent(place, left)
             if not (np.array_equal(old[0], new[0]) and np.array_equal(old[1], new[1])):

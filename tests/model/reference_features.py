@@ -52,6 +52,7 @@ class Reference:
         self.everything = Record()
         self.pairs: defaultdict[int, Record] = defaultdict(Record)
         self.following: defaultdict[int, Record] = defaultdict(Record)
+        self.together: defaultdict[int, Record] = defaultdict(Record)
         self.inside: defaultdict[int, Record] = defaultdict(Record)
         self.values: defaultdict[tuple[str, ContextValue], Record] = defaultdict(Record)
         self.fields: defaultdict[str, Record] = defaultdict(Record)
@@ -91,6 +92,11 @@ class Reference:
                 self.pairs[one.item].add(other, 0.5 if after else 1.0, latest)
                 if place == 0 and after:
                     self.following[other].add(one.item, 1.0, one.time)
+        recent = self.history[one.user]
+        if all(other != one.item for _, other in recent):
+            for other, time in {other: time for time, other in reversed(recent)}.items():
+                self.together[other].add(one.item, 1.0, max(one.time, time))
+                self.together[one.item].add(other, 1.0, max(one.time, time))
         for field, value in one.context.items():
             if is_time(value):
                 self.times += [field] if field not in self.times else []
@@ -113,6 +119,7 @@ class Reference:
             **self._context(item, context, now),
             **self._recency(user, context, now),
             **self._fatigue(item, user, now),
+            **self._neighbours(item, user, now),
         }
 
     def _item(self, item: int, now: int) -> dict[str, float]:
@@ -202,6 +209,22 @@ class Reference:
             if isinstance(value, int) and is_time(value):
                 row[f"age_{place}"] = math.log1p(max(0, now - value) / 1000)
         return row
+
+    def _neighbours(self, item: int, user: int, now: int) -> dict[str, float]:
+        seeds = {other for _, other in self.history[user]}
+        users = [self.together[other].decayed(90 * DAY, now, item) for other in seeds]
+        sizes = [max(1, self._total(item)) * max(1, self._total(other)) for other in seeds]
+        cosines = [min(1.0, shared / math.sqrt(size)) for shared, size in zip(users, sizes, strict=True)]
+        if not sum(users):
+            return dict.fromkeys(("neighbours_all", "neighbours_best", "neighbours_users"), 0.0)
+        return {
+            "neighbours_all": math.log(sum(cosines) + 0.01) + 4.6,
+            "neighbours_best": math.log(max(cosines) + 0.01) + 4.6,
+            "neighbours_users": math.log1p(sum(users)),
+        }
+
+    def _total(self, item: int) -> int:
+        return sum(key == "act" for _, key, _ in self.counts[item].entries)
 
     def _fatigue(self, item: int, user: int, now: int) -> dict[str, float]:
         times = [one.time for one in self.shown[user] if one.item == item]

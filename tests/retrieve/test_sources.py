@@ -15,7 +15,7 @@ from stream_reco import metrics
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import INTERESTS, SOURCES, TOWER, Retriever, source_name
 from stream_reco.retrieve.vector_index import VectorIndex
-from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, TRENDING
+from stream_reco.signals.candidates import CONTEXTUAL, COVISIT, FRESH, NEIGHBOUR, TRENDING
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import SignalSettings
@@ -125,7 +125,7 @@ def asked(retrieve: RetrieveSettings, blocked: NDArray[np.int32] = NOTHING) -> d
 
 def test_every_available_item_is_found_by_its_own_id() -> None:
     found = asked(RetrieveSettings())
-    acted = TRENDING | COVISIT | CONTEXTUAL | FRESH
+    acted = TRENDING | COVISIT | CONTEXTUAL | FRESH | NEIGHBOUR
     assert found == {item: FRESH if item == "fresh" else acted for item in IDS if item not in ("gone", "away")}
     assert {type(item) for item in found} == {int, str}
 
@@ -165,7 +165,7 @@ def test_a_source_is_left_out_by_name_or_by_a_quota_of_none(name: str, bit: int)
 
 
 def test_quotas_and_limit_bound_what_is_found() -> None:
-    only_fresh = RetrieveSettings(fresh=2, without=("trending", "covisits", "context", "tower", "interests"))
+    only_fresh = RetrieveSettings(fresh=2, without=tuple(one for one in SOURCES if one != "fresh"))
     assert list(asked(only_fresh)) == ["fresh", -(2**63)], "one that was shown least, one whose turn it is"
     assert len(asked(RetrieveSettings(limit=3))) == 3
     assert not asked(RetrieveSettings(limit=0))

@@ -11,6 +11,7 @@ ACTIONS = (5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
 SHOWN = (6 * HOUR, 7 * DAY)
 WINDOWS = (5 * MINUTE, HOUR, DAY)
 PAIRS = (2 * HOUR, 7 * DAY)
+TOGETHER = (90 * DAY,)
 NEXT = (20 * MINUTE, 2 * HOUR, 7 * DAY)
 CONTEXTS = (HOUR, DAY)
 PAIRED, NEWEST, FIELDS = 5, 20, 8
@@ -42,6 +43,7 @@ class ItemRecord:
     """What the shop said of it and when, in the order in which it came."""
     pairs: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
     following: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
+    together: dict[Item, list[tuple[int, float]]] = field(default_factory=dict)
     contexts: dict[Value, list[tuple[int, float]]] = field(default_factory=dict)
 
     @property
@@ -113,12 +115,20 @@ class ReferenceSignals:
                 record.pairs.setdefault(other, []).append((later, 0.5 if ahead else 1.0))
                 if place == 0 and ahead:
                     self.items[other].following.setdefault(item, []).append((now, 1.0))
+        self._share(item, dict(reversed(recent[:NEWEST])), now)
         for value in context.items():
             if value in self.values and value[0] not in self.dropped:
                 record.contexts.setdefault(value, []).append((now, 1.0))
                 self.popular.setdefault(value, {}).setdefault(item, []).append((now, 1.0))
                 self.values[value].append((now, 1.0))
                 self.fields[value[0]].append((now, 1.0))
+
+    def _share(self, item: Item, recent: dict[Item, int], now: int) -> None:
+        """The user of an action is one more that the item shares with each of the recent ones."""
+        for other, time in recent.items():
+            if item not in recent and other in self.items:
+                self.items[other].together.setdefault(item, []).append((max(now, time), 1.0))
+                self.items[item].together.setdefault(other, []).append((max(now, time), 1.0))
 
     def show(self, item: Item, now: int) -> None:
         record = self.admit(item)
@@ -141,8 +151,8 @@ class ReferenceSignals:
         for item in gone:
             del self.items[item]
         kept = self.items.values()
-        lists = [*(record.pairs for record in kept), *(record.following for record in kept), *self.popular.values()]
-        for rows in lists:
+        lists = [rows for record in kept for rows in (record.pairs, record.following, record.together)]
+        for rows in [*lists, *self.popular.values()]:
             for item in gone & set(rows):
                 del rows[item]
         self._forget_values(now - self.idle_ms)

@@ -16,6 +16,7 @@ from stream_reco.signals.candidates import (
     CONTEXTUAL,
     COVISIT,
     FRESH,
+    NEIGHBOUR,
     PAIR_SEEDS,
     TRENDING,
     WINDOW,
@@ -27,8 +28,9 @@ from stream_reco.signals.settings import RECENT
 from stream_reco.signals.trends import no_trends
 
 SLOTS, VALUES = 14, 5
-TOWER = 16
+TOWER = 32
 Ints = NDArray[np.int32]
+Quotas = tuple[int, int, int, int, int]
 
 
 class Asked(NamedTuple):
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     fresh: list[int]
     pairs: list[list[int]]
     popular: list[list[int]]
+    together: list[list[int]]
     available: list[bool]
     recent: list[int]
     values: list[int]
@@ -53,7 +56,11 @@ class Asked(NamedTuple):
         recent = np.full(RECENT, -1, dtype=np.int32)
         recent[: len(self.recent)] = self.recent
         bits = np.full(len(self.extra), TOWER, dtype=np.int32)
-        lists = ProposalLists(trends, lists_of(self.pairs), lists_of(self.popular), np.array(self.available))
+        together = lists_of(self.together)
+        for row, keys in enumerate(self.together):
+            together.weights[row, : len(keys), 0] = [weight_of(slot) for slot in keys]
+        available = np.array(self.available)
+        lists = ProposalLists(trends, lists_of(self.pairs), lists_of(self.popular), together, available)
         turn = np.array(self.turn, dtype=np.int32)
         return lists, candidates.Asked(recent, ints(self.values), ints(self.blocked), ints(self.extra), bits, turn)
 
@@ -80,7 +87,7 @@ class Asked(NamedTuple):
     def all_slots(self) -> list[int]:
         return [(self.turn[1] + place) % SLOTS for place in range(SLOTS)]
 
-    def candidates(self, limit: int, quotas: tuple[int, int, int, int]) -> dict[int, int]:
+    def candidates(self, limit: int, quotas: Quotas) -> dict[int, int]:
         """Slot → source bits, in the order in which they are found."""
         limit = max(limit, self.turn[2])
         reserved = min(quotas[3], limit // 4) if self.turn[0] >= 0 else 0
@@ -88,6 +95,9 @@ class Asked(NamedTuple):
         proposals += [(slot, TRENDING) for listed in self.trending for slot in self.first(listed, quotas[0])]
         for row in self.recent[:PAIR_SEEDS]:
             proposals += [(slot, COVISIT) for slot in self.head(self.pairs[row], quotas[1])]
+        for row in self.recent[:PAIR_SEEDS]:
+            heaviest = sorted(self.together[row], key=weight_of, reverse=True)
+            proposals += [(slot, NEIGHBOUR) for slot in self.first(heaviest, quotas[4])]
         for value in self.values:
             listed = self.popular[value] if value >= 0 else []
             proposals += [(slot, CONTEXTUAL) for slot in self.head(listed, quotas[2])]
@@ -109,6 +119,11 @@ class Asked(NamedTuple):
                 found[slot] = bit
 
 
+def weight_of(slot: int) -> float:
+    """Of a slot in any list; all differ, and their order is not that of the slots."""
+    return float(slot * 5 % SLOTS + 1)
+
+
 def ints(values: list[int]) -> Ints:
     return np.array(values, dtype=np.int32)
 
@@ -128,6 +143,7 @@ ASKED = st.builds(
     fresh=LISTED,
     pairs=st.lists(LISTED, min_size=SLOTS, max_size=SLOTS),
     popular=st.lists(LISTED, min_size=VALUES, max_size=VALUES),
+    together=st.lists(LISTED, min_size=SLOTS, max_size=SLOTS),
     available=st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS),
     recent=st.lists(SLOT, max_size=RECENT),
     values=st.lists(st.integers(-1, VALUES - 1), max_size=8),
@@ -139,10 +155,8 @@ QUOTA = st.integers(0, 7)
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(ASKED, min_size=1, max_size=4), st.integers(0, 16), st.tuples(QUOTA, QUOTA, QUOTA, QUOTA))
-def test_candidates_are_what_sets_give_call_after_call(
-    calls: list[Asked], limit: int, quotas: tuple[int, int, int, int]
-) -> None:
+@given(st.lists(ASKED, min_size=1, max_size=4), st.integers(0, 16), st.tuples(QUOTA, QUOTA, QUOTA, QUOTA, QUOTA))
+def test_candidates_are_what_sets_give_call_after_call(calls: list[Asked], limit: int, quotas: Quotas) -> None:
     gatherer = Gatherer(limit, quotas)
     for asked in calls:
         slots, sources = gatherer(*asked.arrays())
@@ -152,16 +166,16 @@ def test_candidates_are_what_sets_give_call_after_call(
 
 
 def test_rows_and_slots_that_are_not_there_are_skipped() -> None:
-    asked = Asked([[]] * 6, [], [[1]], [[2]], [True] * 3, [0], [0], [], [])
+    asked = Asked([[]] * 6, [], [[1]], [[2]], [[]], [True] * 3, [0], [0], [], [])
     lists, arrays = asked.arrays()
     arrays.recent[1] = 9
-    slots, _ = Gatherer(9, (9, 9, 9, 9))(lists, arrays._replace(values=ints([7])))
+    slots, _ = Gatherer(9, (9, 9, 9, 9, 9))(lists, arrays._replace(values=ints([7])))
     assert slots.tolist() == [1]
 
 
 def test_a_catalogue_that_shrank_is_not_read_beyond_its_end() -> None:
-    gatherer = Gatherer(9, (9, 9, 9, 9))
-    large = Asked([[3]] + [[]] * 5, [], [[]], [[]], [True] * 4, [], [], [], [3])
+    gatherer = Gatherer(9, (9, 9, 9, 9, 9))
+    large = Asked([[3]] + [[]] * 5, [], [[]], [[]], [[]], [True] * 4, [], [], [], [3])
     assert gatherer(*large.arrays())[0].tolist() == [3]
     small = large._replace(available=[True] * 2)
     assert not len(gatherer(*small.arrays())[0])
@@ -170,14 +184,14 @@ def test_a_catalogue_that_shrank_is_not_read_beyond_its_end() -> None:
 def test_threads_share_one_gatherer() -> None:
     rng = np.random.default_rng(0)
     slots = 30_000
-    gatherer = Gatherer(600, (100, 40, 40, 50))
+    gatherer = Gatherer(600, (100, 40, 40, 50, 0))
     pairs, popular = empty_lists(slots, 40, (1000,)), empty_lists(4, 40, (1000,))
     pairs.keys[:] = rng.integers(0, slots, pairs.keys.shape)
     trends = no_trends(100, 50)
     trends.trending[:] = rng.permutation(slots)[: trends.trending.size].reshape(trends.trending.shape)
     available, nothing = np.ones(slots, dtype=np.bool_), ints([])
     recents = rng.integers(0, slots, (64, RECENT)).astype(np.int32)
-    lists = ProposalLists(trends, pairs, popular, available)
+    lists = ProposalLists(trends, pairs, popular, empty_lists(slots, 1, (1000,)), available)
 
     def ask(number: int) -> tuple[list[int], list[int]]:
         turn = np.array([number % 64, 0, 0], dtype=np.int32)
@@ -192,15 +206,15 @@ def test_threads_share_one_gatherer() -> None:
 
 
 def test_what_was_given_out_is_not_written_again() -> None:
-    gatherer = Gatherer(9, (9, 9, 9, 9))
-    asked = Asked([[1, 2]] + [[]] * 5, [], [[]], [[]], [True] * 4, [], [], [], [])
+    gatherer = Gatherer(9, (9, 9, 9, 9, 9))
+    asked = Asked([[1, 2]] + [[]] * 5, [], [[]], [[]], [[]], [True] * 4, [], [], [], [])
     slots, sources = gatherer(*asked.arrays())
     gatherer(*asked._replace(trending=[[3]] + [[]] * 5).arrays())
     assert (slots.tolist(), sources.tolist()) == ([1, 2], [TRENDING, TRENDING])
 
 
-@pytest.mark.parametrize(("limit", "quotas"), [(-1, (1, 1, 1, 1)), (5, (1, -1, 1, 1))])
-def test_negative_limits_are_refused(limit: int, quotas: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize(("limit", "quotas"), [(-1, (1, 1, 1, 1, 1)), (5, (1, -1, 1, 1, 1))])
+def test_negative_limits_are_refused(limit: int, quotas: Quotas) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         Gatherer(limit, quotas)
 
@@ -212,12 +226,12 @@ def test_all_that_is_available_has_its_turn_within_a_round() -> None:
     trends = no_trends(6, 10)
     trends.fresh[:] = range(1, 31, 3)
     empty = empty_lists(slots, 1, (1000,))
-    gatherer = Gatherer(600, (0, 0, 0, quota))
+    gatherer = Gatherer(600, (0, 0, 0, quota, 0))
     found: set[int] = set()
     for number in range(slots // (quota // 2)):
         turn = np.array([number, number * (quota // 2), 0], dtype=np.int32)
         asked = candidates.Asked(ints([]), ints([]), ints([]), ints([]), ints([]), turn)
-        mine, sources = gatherer(ProposalLists(trends, empty, empty, available), asked)
+        mine, sources = gatherer(ProposalLists(trends, empty, empty, empty, available), asked)
         assert quota // 2 < len(mine) <= quota
         assert set(sources.tolist()) == {FRESH}
         found |= set(mine.tolist())
@@ -230,5 +244,5 @@ def test_the_least_shown_have_their_places_where_others_could_fill_all() -> None
     trends.fresh[:2] = [30, 31]
     empty, available = empty_lists(40, 1, (1000,)), np.ones(40, dtype=np.bool_)
     asked = candidates.Asked(ints([]), ints([]), ints([]), ints([]), ints([]), np.array([0, 35, 0], dtype=np.int32))
-    slots, _ = Gatherer(16, (20, 0, 0, 4))(ProposalLists(trends, empty, empty, available), asked)
+    slots, _ = Gatherer(16, (20, 0, 0, 4, 0))(ProposalLists(trends, empty, empty, empty, available), asked)
     assert slots.tolist() == [*range(12), 30, 31, 35, 36]

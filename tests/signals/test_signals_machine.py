@@ -28,6 +28,7 @@ from tests.signals.reference_signals import (
     NEXT,
     PAIRS,
     SHOWN,
+    TOGETHER,
     WINDOWS,
     Item,
     ReferenceHistory,
@@ -234,6 +235,8 @@ class SignalsMachine(RuleBasedStateMachine):
             self.list_agrees(counts.pairs, slot, pairs, PAIRS)
             following = {catalogue.slot_of(other): times for other, times in record.following.items()}
             self.list_agrees(counts.following, slot, following, NEXT)
+            together = {catalogue.slot_of(other): times for other, times in record.together.items()}
+            self.list_agrees(counts.together, slot, together, TOGETHER)
             inside = {numbers[value]: times for value, times in record.contexts.items() if value in numbers}
             # The numbers of a dropped field stay in the lists until the next eviction; nobody can ask for them.
             hidden = [number for number in counts.contexts.keys[slot].tolist() if number not in inside]

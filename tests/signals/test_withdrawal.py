@@ -25,6 +25,7 @@ from tests.signals.reference_signals import (
     MINUTE,
     NEXT,
     PAIRS,
+    TOGETHER,
     WINDOWS,
     Item,
     ReferenceSignals,
@@ -80,9 +81,11 @@ def agrees(state: StreamState, model: ReferenceSignals, now: int) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
         for window, span in enumerate(WINDOWS):
             assert windowed(counts.items, slot, window, now) == pytest.approx(expected_window(record.acted, span, now))
-        in_slots = [{slots[other]: times for other, times in rows.items()} for rows in (record.pairs, record.following)]
+        listed = (record.pairs, record.following, record.together)
+        in_slots = [{slots[other]: times for other, times in rows.items()} for rows in listed]
         list_agrees(counts.pairs, slot, in_slots[0], PAIRS, now)
         list_agrees(counts.following, slot, in_slots[1], NEXT, now)
+        list_agrees(counts.together, slot, in_slots[2], TOGETHER, now)
         inside = {numbers[value]: times for value, times in record.contexts.items()}
         list_agrees(counts.contexts, slot, inside, CONTEXTS, now)
     for value, number in numbers.items():

@@ -13,9 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.model.features.names import FEATURES, start_of
+from stream_reco.model.features.neighbours import neighbour_columns
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
-from stream_reco.signals.decayed_lists import EMPTY, Lists
+from stream_reco.signals.decayed_lists import EMPTY, Lists, decay_of
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 from stream_reco.signals.observe import Counts, PlainCounts, named, plain, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
@@ -61,12 +62,6 @@ _SINGLE_SEEDS = 3
 def _log1p(x: float) -> float:
     # math.log1p takes thrice as long, for digits beyond those of a float32 feature.
     return math.log(1.0 + x)
-
-
-@njit(cache=True, nogil=True)
-def _decay(lists: Lists, row: int, kind: int, now: int) -> float:
-    factor: float = np.exp2(-max(0, now - lists.stamps[row]) * lists.rates[kind])
-    return factor
 
 
 @njit(cache=True, nogil=True)
@@ -122,7 +117,7 @@ def _found(
         if row < 0:
             break
         for kind in range(kinds):
-            fades[kind] = _decay(lists, row, kind, now)
+            fades[kind] = decay_of(lists, row, kind, now)
         for place in range(lists.keys.shape[1]):
             key = lists.keys[row, place]
             if key == EMPTY:
@@ -207,7 +202,7 @@ def _context_columns(
     contexts: Lists, slot: int, request: _RequestValues, clicks: float, now: int, out: NDArray[np.float32]
 ) -> None:
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
-    fade = _decay(contexts, slot, 1, now)
+    fade = decay_of(contexts, slot, 1, now)
     values, field_of, priors = request
     inside = np.zeros(values.shape[0], dtype=np.float32)
     for place in range(contexts.keys.shape[1]):
@@ -314,6 +309,7 @@ def fill(
         _next_columns(steps[place], stepped, known, fading, row)
         _context_columns(counts.contexts, slots[place], request, clicks, now, row)
         _recency_columns(recent, times, ages, now, row)
+    neighbour_columns(counts, recent, slots, now, out)
     if shown[0].shape[0]:
         _fatigue_columns(shown, slots, now, out)
 

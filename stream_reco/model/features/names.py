@@ -37,6 +37,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "recency": ("since_action", "actions", "actions_1h", *(f"age_{field}" for field in range(TIME_FIELDS))),
     # What joins later stands behind, and is 0 where nothing is known: features on disk are filled up with zeros.
     "fatigue": ("passed_over", "was_shown", "since_shown"),
+    "neighbours": ("neighbours_all", "neighbours_best", "neighbours_users"),
 }
 """Family → the names of its features."""
 LEARNED_FAMILIES = ("item", "user", "context_rows", "history")
