@@ -26,7 +26,7 @@ _PROPOSED, _TAKEN = 1, 2
 """Bits of a mark: in the pool of hard negatives; in the sample already, or not to be."""
 _POOL = 400
 """Items in the pool of hard negatives at most."""
-_QUOTAS = (100, 40, 40, 30)
+_QUOTAS = (100, 40, 40, 30, 0)
 """Of each trending list, co-visit list, context list and the list of the least shown. The first three are what
 `RetrieveSettings` proposes by default when serving.
 """
@@ -138,7 +138,7 @@ class NegativeSampler:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Slots int32[1 + n], the positive first, and their rates float32[1 + n]; all slots are distinct."""
         counts, available = signals.counts, signals.catalogue.available
-        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, available)
+        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, counts.together, available)
         pool, _ = self._gather(lists, Asked(recent, context.values, seen, _NONE, _NONE, NO_TURN))
         if len(self._sample.marks) < len(available):
             self._sample = self._sample._replace(marks=np.zeros(len(available), dtype=np.uint8))

@@ -37,6 +37,10 @@ _IDLE_A_STEP = 1000
 """Idle rows that leave a table in one step, so that no step waits for many."""
 
 
+_LEAST_SAID = 1e-4
+"""Of a full batch: what is never clicked says nothing by itself, but that is learned as well."""
+
+
 class Trainer:
     """The model that learns: its tables, its dense weights and their optimizer.
 
@@ -62,6 +66,8 @@ class Trainer:
         self._late = LateShare()
         self.intercept = Intercept()
         """What impressions have in common."""
+        self._log_odds: Tensor | None = None
+        """float32[g]: what the model gives the examples of the present step, where it has said it."""
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -89,12 +95,25 @@ class Trainer:
         # A step that did not wait for a full batch must not weigh each of its examples more.
         (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
         if self._optimizer is not None:
+            self._optimizer.param_groups[0]["lr"] = self.settings.learning_rate * self._share_of_step(batch)
             self._optimizer.step()
         self._average()
         for gathered in rows.gathered():
             if gathered.rows.grad is not None:
                 self.tables[gathered.table].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
         return self._count(batch, float(loss.detach()))
+
+    def _share_of_step(self, batch: TrainingBatch) -> float:
+        """How far the dense weights go, in (0, 1]: the root of what the batch says, over a full batch of choices.
+
+        Adam's steps are as long whatever a batch says, so that a shop whose slates are seldom clicked would fit noise.
+        Their noise falls with the root of what is said (Malladi et al., NeurIPS 2022, §5.3: the rate goes with the root
+        of the batch size). A choice among sampled candidates says 1, an impression 4 p (1 − p), the information of a
+        Bernoulli variable over that of an even one.
+        """
+        chances = torch.sigmoid(self._log_odds) if self._log_odds is not None else torch.full_like(batch.weights, 0.5)
+        said = torch.where(batch.sampled, 1.0, 4.0 * chances * (1.0 - chances))
+        return math.sqrt(min(1.0, max(_LEAST_SAID, float(said.sum()) / self.settings.batch)))
 
     def _count(self, batch: TrainingBatch, loss: float) -> float:
         count = len(batch.weights)
@@ -108,12 +127,13 @@ class Trainer:
     def _correct(self, batch: TrainingBatch, log_odds: Tensor) -> tuple[Tensor, Tensor]:
         """The weights that delayed feedback gives a batch."""
         shown = torch.from_numpy(batch.shown)
+        self._log_odds = (log_odds + shown * self.intercept.value).detach()
         weights, undone = corrected(
             self.settings.correction,
             batch.feedback,
             batch.weights,
             batch.undone,
-            log_odds + shown * self.intercept.value,
+            self._log_odds,
             self._late.value,
         )
         if bool(shown.any()):

@@ -20,9 +20,9 @@ from stream_reco.simulate.closed_loop_worlds import SHOP
 REQUESTS = 300
 SEEDS = (0, 1, 3)
 """In so short a shop one seed alone differs from random slates by a sixth, by chance."""
-LEAST_OF_RANDOM = 0.9
+LEAST_OF_RANDOM = 1.0
 """Click-through over the whole runs, times random's."""
-LEAST_COVERAGE = 0.15
+LEAST_COVERAGE = 0.3
 """Share of all items that were shown at least once."""
 MOST_CALIBRATION: float | None = None
 """Σ of served scores over Σ of true chances in the last fifth, and its inverse; None: not claimed."""
@@ -61,7 +61,7 @@ def test_what_was_disliked_is_not_shown_again(figures: Figures) -> None:
         assert ours["shown_after_dislike"] <= MOST_SHOWN_AFTER_DISLIKE
 
 
-def test_it_is_no_worse_than_chance(figures: Figures) -> None:
+def test_it_is_better_than_chance(figures: Figures) -> None:
     by_chance = mean(figures["random"], "click_through")
     assert mean(figures[OURS], "click_through") >= LEAST_OF_RANDOM * by_chance
 

@@ -80,10 +80,12 @@ def dense(times: float) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return row
 
 
-def test_a_new_model_begins_as_one_that_does_not_know_the_features() -> None:
+def test_a_new_model_begins_as_one_that_knows_of_the_later_features_only_that_neighbours_are_liked() -> None:
     network = build_model("two_tower_dcn", SMALL).network
     assert network is not None
     weights, later = weights_of(network), range(len(FIRST_FEATURES), len(FEATURES))
+    assert weights["top.weight"][0, FEATURES.index("neighbours_all")] > 0.0
+    weights["top.weight"][0, FEATURES.index("neighbours_all")] = 0.0
     for name, (axis, neutral) in Ranker(SMALL).feature_axes.items():
         assert (np.take(weights[name], later, axis) == neutral).all(), name
 

@@ -18,6 +18,7 @@ from stream_reco import metrics
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
+from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.weights import weights_of
 from stream_reco.model.zoo.two_tower_dcn import POSITIONS, Ranker
 from stream_reco.train.batch import Labelled, training_batch
@@ -54,6 +55,27 @@ def restored(trainer: Trainer) -> Trainer:
         saved(trainer, Path(folder))
         other.restore(parts, {name: EmbeddingTable.load(Path(folder) / name) for name in trainer.tables})
     return other
+
+
+def first_step(batch: Sequence[Labelled]) -> float:
+    """How far the first step of a new trainer takes the weights that it moves most."""
+    trainer = Trainer(MODEL, SETTINGS)
+    before = {name: array.copy() for name, array in weights_of(trainer.model.network).items()}
+    trainer.step(training_batch(batch))
+    after = weights_of(trainer.model.network)
+    return max(float(np.abs(after[name] - before[name]).max()) for name in ("top.weight", "deep.4.weight"))
+
+
+def test_a_step_is_as_long_as_the_root_of_what_its_batch_says() -> None:
+    """Adam's first step is the rate for every weight."""
+    rng, full = np.random.default_rng(3), SETTINGS.batch
+    choice = [example(user, [0, 1, 2], dense=np.repeat(noise(rng), 3, axis=0)) for user in range(full)]
+    shown = [example(user, [0], label=0, dense=noise(rng)) for user in range(full)]
+    chance = 1.0 / (1.0 + math.exp(-PRIOR_LOG_ODDS))
+    assert first_step(choice) == pytest.approx(SETTINGS.learning_rate, rel=1e-2)
+    assert first_step(choice[: full // 4]) == pytest.approx(SETTINGS.learning_rate / 2, rel=1e-2)
+    # The model begins near the odds of most impressions, whatever the features are.
+    assert first_step(shown) == pytest.approx(SETTINGS.learning_rate * math.sqrt(4 * chance * (1 - chance)), rel=0.3)
 
 
 def noise(rng: np.random.Generator) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def learn(trainer: Trainer, examples: Sequence[Labelled], batch: int = 64, seed:
 
 def chances(trainer: Trainer, examples: Sequence[Labelled]) -> NDArray[np.float32]:
     """float32[candidates] of all examples, as they would be served."""
-    return predictions(trainer.model, training_batch(examples), trainer.tables)
+    return predictions(trainer.averaged, training_batch(examples), trainer.tables)
 
 
 def two_groups(count: int, rng: np.random.Generator) -> list[Labelled]:

@@ -1,9 +1,9 @@
 """The ranking model: a deep & cross network over counters, rows and the match of the two towers.
 
-Cross layers with a low-rank matrix are DCN-v2 (Wang et al. 2021, §3.3 and §5): x ← x + x₀ ⊙ (V U x + b). The towers
-are a dot product of a user vector, made of the history, the context and the user's row, with an item's row (Covington
-et al. 2016, §3.2; Yi et al. 2019). What the average of a history hides, the ranker reads from the matches of a
-candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, weigh a history by them).
+Cross layers with a low-rank matrix are DCN-v2 (Wang et al. 2021, §3.3, §3.5): x ← x + x₀ ⊙ (V tanh(U x) + b). The
+towers are a dot product of a user vector, made of the history, the context and the user's row, with an item's row
+(Covington et al. 2016, §3.2; Yi et al. 2019). What the average of a history hides, the ranker reads from the matches of
+a candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, weigh a history by them).
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ shown most above all, and thousands of examples later the order of a list would 
 _SHOWN = [FIRST_FEATURES.index(name) for name in FAMILIES["shown"]]
 """Features that say nothing until the first impressions come. Standardised, their first values stand far outside, and
 weights that were still random would make anything of them; so these begin at zero as well."""
+_NEIGHBOUR_WEIGHT = 0.5
+"""Log-odds that a new model gives a deviation of `neighbours_all`. People like what those liked who liked the same:
+where slates are all that anybody sees, a model that must find that out first shows nothing that would teach it."""
 _MATCHES = 3
 """Newest, best, all together."""
 
@@ -74,16 +77,22 @@ class TwoTowerDcnSettings:
 
 
 class Cross(nn.Module):
-    """One cross layer of DCN-v2 with a matrix of low rank."""
+    """One cross layer of DCN-v2 with a matrix of low rank, and a bounded function between its halves (their §3.5).
+
+    Without it two layers are a polynomial of third degree, which is anything far from where it was fitted.
+    """
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
         self.narrow = nn.Linear(width, rank, bias=False)
         self.widen = nn.Linear(rank, width)
+        # It begins without any cross: random ones of features far from their means would outweigh what is known.
+        nn.init.zeros_(self.widen.weight)
+        nn.init.zeros_(self.widen.bias)
 
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
-        result: Tensor = x + first * self.widen(self.narrow(x))
+        result: Tensor = x + first * self.widen(torch.tanh(self.narrow(x)))
         return result
 
 
@@ -222,6 +231,8 @@ class TwoTowerDcn:
         first[_INTERCEPT] = np.full(1, PRIOR_LOG_ODDS, dtype=np.float32)
         self.network = Ranker(settings)
         load_weights(self.network, first)
+        with torch.no_grad():
+            self.network.top.weight[0, FEATURES.index("neighbours_all")] = _NEIGHBOUR_WEIGHT
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate, its position unknown."""
