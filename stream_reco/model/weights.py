@@ -39,9 +39,10 @@ class FollowedWeights:
 def load_weights(network: nn.Module | None, weights: Parts) -> None:
     """Copy weights by name into a network; those of a release with fewer features are widened.
 
-    Raises ValueError if one is missing or has another shape.
+    Buffers that joined later, which modules name as `JOINED_LATER`, are 0 where weights do not have them. Raises
+    ValueError if another one is missing or has another shape.
     """
-    weights = widened(network, weights)
+    weights = _joined_later(network) | widened(network, weights)
     wanted = {} if network is None else {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: value.shape for name, value in weights.items()}
     differ = [name for name in [*wanted, *(given.keys() - wanted.keys())] if given.get(name) != wanted.get(name)]
@@ -54,3 +55,13 @@ def load_weights(network: nn.Module | None, weights: Parts) -> None:
         )
     if network is not None:
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+
+def _joined_later(network: nn.Module | None) -> Parts:
+    """Zeros for buffers that earlier releases did not have, by name."""
+    modules = [] if network is None else list(network.named_modules())
+    return {
+        f"{prefix}.{name}".lstrip("."): np.zeros_like(getattr(module, name).numpy())
+        for prefix, module in modules
+        for name in getattr(module, "JOINED_LATER", ())
+    }

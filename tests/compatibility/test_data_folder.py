@@ -20,6 +20,7 @@ from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import Trainer
 from tests.compatibility.folder_answers import NOW, answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
 from tests.compatibility.shop import USERS
@@ -51,18 +52,20 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
 @pytest.fixture
 def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """What 0.1.0 did: dislikes spoke for an item, each click counted, retractions changed labels alone, negatives came
-    at the end of windows, nothing shifted scores or was left to chance, and nobody knew what users passed over."""
+    at the end of windows, nothing shifted scores or was left to chance, nobody knew what users passed over or which users
+    items share, and every step was as long."""
 
     def change_the_label(learner: Learner, event: Retraction) -> None:
         learner._label(learner.joiner.process([event]))
 
     monkeypatch.setattr(Learner, "_retract", change_the_label)
+    monkeypatch.setattr(Trainer, "_share_of_step", lambda *_: 1.0)
     return Settings(
         labels=LabelSettings(policy="conclusive", kinds={"dislike": KindSettings(sign="positive")}),
         signals=SignalSettings(once_seconds=0.0),
         training=TrainSettings(correction="undo"),
         slate=SlateSettings(fatigue=0.0, explore=0.0),
-        model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue",))),
+        model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue", "neighbours"))),
     )
 
 

@@ -51,8 +51,13 @@ def lived(engine: Engine, user: Id, *, numbers: bool) -> None:
 
 def slates(engine: Engine) -> list[list[tuple[Id, float, str]]]:
     answers = [engine.recommend(user, 12, context={"device": "phone", "city": "c1"}) for user in [*range(20), "new"]]
-    # Candidates take turns, and sums over batches in another order differ in the last bits.
-    return [[(one.item_id, round(one.score, 6), one.source) for one in answer.items] for answer in answers]
+    # Candidates take turns, also where they are level, and sums over batches in another order differ in the last bits.
+    return [
+        sorted(
+            ((one.item_id, round(one.score, 6), one.source) for one in answer.items), key=lambda one: (-one[1], one[0])
+        )
+        for answer in answers
+    ]
 
 
 @pytest.mark.parametrize("labels", POLICIES, ids=lambda one: f"{one.policy}-{one.order}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,8 @@ MOST_DEVIATIONS = 5.0
 """Models cut standardised features beyond, so that one outlier cannot move all weights."""
 _SLOWEST = 0.01
 """Least weight of a batch in the running averages: they forget over about a hundred batches."""
+_EPSILON = 1e-5
+"""Added to variances, so that a constant feature is not divided by zero (the default of batch normalisation)."""
 _LEAST_VARIANCE = 0.05
 """Features are logarithms, so of a deviation of 0.2 and less: what hardly ever differs from 0, such as a neighbour in a
 young shop, would otherwise stand as far outside as anything can once it does."""
@@ -21,21 +25,26 @@ class Standardise(nn.Module):
     batches of a few requests those differ a lot, in the features that all candidates of a request share most of all.
     """
 
+    JOINED_LATER: ClassVar[tuple[str, ...]] = ("least_variance",)
+
     mean: Tensor
     variance: Tensor
     batches: Tensor
+    least_variance: Tensor
+    """Below which a variance is not taken to be; 0 in networks of releases up to 0.2.0."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("variance", torch.ones(features))
         self.register_buffer("batches", torch.zeros(()))
+        self.register_buffer("least_variance", torch.tensor(_LEAST_VARIANCE))
 
     def forward(self, x: Tensor) -> Tensor:
         """float32[n, features] of the same shape; while training, the averages take the batch in first."""
         if self.training:
             self._learn(x)
-        return (x - self.mean) * torch.rsqrt(self.variance.clamp(min=_LEAST_VARIANCE))
+        return (x - self.mean) * torch.rsqrt(self.variance.clamp(min=self.least_variance) + _EPSILON)
 
     def _learn(self, x: Tensor) -> None:
         with torch.no_grad():

@@ -82,8 +82,14 @@ class Cross(nn.Module):
     Without it two layers are a polynomial of third degree, which is anything far from where it was fitted.
     """
 
+    JOINED_LATER: ClassVar[tuple[str, ...]] = ("bounded",)
+
+    bounded: Tensor
+    """1, or 0 in networks of releases up to 0.2.0, which had no such function."""
+
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
+        self.register_buffer("bounded", torch.ones(()))
         self.narrow = nn.Linear(width, rank, bias=False)
         self.widen = nn.Linear(rank, width)
         # It begins without any cross: random ones of features far from their means would outweigh what is known.
@@ -92,7 +98,8 @@ class Cross(nn.Module):
 
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
-        result: Tensor = x + first * self.widen(torch.tanh(self.narrow(x)))
+        narrow = self.narrow(x)
+        result: Tensor = x + first * self.widen(torch.where(self.bounded > 0.0, torch.tanh(narrow), narrow))
         return result
 
 

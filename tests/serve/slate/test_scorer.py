@@ -15,6 +15,7 @@ from stream_reco.model.features.names import start_of
 from stream_reco.model.inputs import Inputs, history_inputs
 from stream_reco.model.item_directions import ItemDirections
 from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.retrieve.sources import SOURCES
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.scorer import Scorer
@@ -276,7 +277,7 @@ def test_request_ids_never_repeat_across_threads() -> None:
 
 def test_each_source_brings_its_own() -> None:
     """With every other source left out a source still brings candidates, and its name."""
-    every = {"trending", "covisits", "context", "fresh", "tower", "interests"}
+    every = set(SOURCES)
     for source in sorted(every):
         shop = open_shop(retrieve=RetrieveSettings(without=tuple(sorted(every - {source}))))
         shop.medoids[1] = [key_of("i4", "item"), key_of("unheard", "item")]
