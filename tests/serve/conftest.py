@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+import numpy as np
 import pytest
 
 from stream_reco.clock import ManualClock
@@ -18,7 +19,7 @@ from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate, SlateItem
 from stream_reco.serve.status import Status, starting_status
 
 NOW = 1_507_000_000_000
@@ -84,9 +85,10 @@ class ToyService:
         slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0) for i, item in enumerate(items)]
         return Slate("r-1", 7, slots)
 
-    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         self.asked.append((request.user_id, item_ids, request.context))
-        return [1 / (2 + index) for index in range(len(item_ids))]
+        scores = np.array([1 / (2 + index) for index in range(len(item_ids))], dtype=np.float32)
+        return ScoredItems(scores, {}, {})
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         self.asked.append((item_id, k))

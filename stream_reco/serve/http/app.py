@@ -35,7 +35,8 @@ from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.http.request_body import read_body
 from stream_reco.serve.http.request_queue import RequestQueue
 from stream_reco.serve.http.routes import Handler, Routes
-from stream_reco.serve.service import STOPPING, NotSetUpError, RefusedError, Service, UnavailableError
+from stream_reco.serve.refused import RefusedError
+from stream_reco.serve.service import STOPPING, NotSetUpError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
