@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -18,17 +17,15 @@ from stream_reco.events.schema import Context, Name
 from stream_reco.events.whole_numbers import whole_number, with_whole_numbers
 from stream_reco.retrieve.filters import BadFilterError, parse_filters
 from stream_reco.serve.refused import RefusedError
-from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.settings import MOST_WEIGHT, ServeSettings
 
-MOST_OBJECTIVES = 16
-"""In one request: as many as there are heads."""
-Objectives = Annotated[dict[Name, Annotated[float, Meta(ge=0)]], Meta(min_length=1, max_length=MOST_OBJECTIVES)]
+Objectives = dict[Name, Annotated[float, Meta(ge=0, le=MOST_WEIGHT)]]
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request for a slate: `k` items for the user, none of `exclude`, only those whose features match `filters`.
 
-    `objectives` are weights by kind of action, or `kind.value`, of which at least one is above 0.
+    `objectives` are weights by kind of action, or `kind.value`.
     """
 
     user_id: Id
@@ -113,7 +110,6 @@ def checked(wanted: T, limits: ServeSettings) -> T:
     """What the types cannot say: limits of the server, and of ids in bytes. Raises RefusedError."""
     try:
         check_id(wanted.user_id, "user_id")
-        _check_weights(wanted.objectives)
         if isinstance(wanted, RecommendRequest):
             check_k(wanted.k, limits)
             _check_ids(wanted.exclude, "exclude", limits)
@@ -131,16 +127,6 @@ def check_k(k: int, limits: ServeSettings) -> None:
     """Raise RefusedError unless this many items may be asked for."""
     if not 1 <= k <= limits.max_k:
         raise RefusedError("k", f"k is {k}: it must be between 1 and {limits.max_k}")
-
-
-def _check_weights(objectives: Mapping[str, float] | None) -> None:
-    if objectives is None:
-        return
-    for name, weight in objectives.items():
-        if not math.isfinite(weight):
-            raise RefusedError("objectives", f"the weight of {shortened(name)!r} is {weight}: it must be finite")
-    if not any(objectives.values()):
-        raise RefusedError("objectives", "the weights of all objectives are 0: give one above 0, or no objectives")
 
 
 def _check_ids(ids: Sequence[Id], what: str, limits: ServeSettings) -> None:

@@ -88,6 +88,10 @@ class Service(Protocol):
     def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request, all of one version; fails as a whole where one of them fails."""
 
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to, as of the version served: kinds of actions and `kind.value`."""
+
     def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         """Scores and probabilities by kind of action of `item_ids`, in their order."""
 

@@ -58,7 +58,9 @@ class ServeSettings:
 
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Weight = Annotated[float, Meta(ge=0.0)]
+MOST_WEIGHT = 1e12
+"""Largest weight of an objective: with any value a score stays a number of 32 bits."""
+Weight = Annotated[float, Meta(ge=0.0, le=MOST_WEIGHT)]
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ class ToyService:
     events: list[Event] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
     backlog: int = 0
+    by_kind: dict[str, float] = field(default_factory=dict)
+    by_value: dict[str, float] = field(default_factory=dict)
     is_ready: bool = True
     refuses: str | None = None
     fails: Exception | None = None
@@ -82,13 +84,20 @@ class ToyService:
         if self.fails:
             raise self.fails
         items = [item for item in self._items() if item not in request.exclude][: request.k]
-        slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0) for i, item in enumerate(items)]
+        slots = [
+            SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0, self.by_kind, self.by_value)
+            for i, item in enumerate(items)
+        ]
         return Slate("r-1", 7, slots)
+
+    @property
+    def objectives(self) -> Sequence[str]:
+        return list(self.by_kind)
 
     def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         self.asked.append((request.user_id, item_ids, request.context))
         scores = np.array([1 / (2 + index) for index in range(len(item_ids))], dtype=np.float32)
-        return ScoredItems(scores, {}, {})
+        return ScoredItems(scores, dict.fromkeys(self.by_kind, scores), dict.fromkeys(self.by_value, 2 * scores))
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         self.asked.append((item_id, k))

@@ -152,6 +152,11 @@ class EngineService:
         with self._priority.serving():
             return engine.scorer.recommend_many(requests, engine.stream_time)
 
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to; nothing before the engine is open."""
+        return () if self._engine is None else self._engine.scorer.objectives
+
     def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         """Scores and probabilities by kind of `item_ids`; the request is valid but for unknown objectives."""
         engine, _, _ = self._running()

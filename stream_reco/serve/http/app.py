@@ -74,6 +74,8 @@ class Api:
         self._memory = BodyMemory(settings.body_memory_megabytes * 1_000_000)
         self._page = Page.load()
         self._schema = openapi(settings)
+        self._described: tuple[str, ...] = ()
+        """The objectives that the description names."""
         self._queue = RequestQueue(service.slates, settings)
         self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
         for route in self._routes(Routes(service, clock, settings, self._queue)):
@@ -186,6 +188,9 @@ class Api:
         return HttpResponse(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)
 
     async def _openapi(self, _: HttpRequest) -> HttpResponse:
+        known = tuple(self._service.objectives)
+        if known != self._described:
+            self._schema, self._described = openapi(self._settings, known), known
         return HttpResponse(self._schema)
 
     async def _home(self, _: HttpRequest) -> HttpResponse:

@@ -187,6 +187,11 @@ class ReplicaService:
         self._check_ready()
         return self._scorer.recommend_many(requests, self.stream_time)
 
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to."""
+        return self._scorer.objectives
+
     def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         """Scores and probabilities by kind of `item_ids`; the request is valid but for unknown objectives."""
         self._check_ready()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from stream_reco.model.heads import Heads, KindPredictions
 from stream_reco.serve.refused import RefusedError
 
 
-def check_objectives(given: Mapping[str, float], heads: Heads, declared: Mapping[str, float]) -> None:
-    """Raise RefusedError for a name that is neither a kind seen so far, nor `kind.value`, nor among the `declared`."""
-    known = [*heads.names, *(name for name in declared if name not in heads.names)]
+def known_objectives(heads: Heads, declared: Mapping[str, float]) -> list[str]:
+    """What requests may weigh: kinds seen so far, `kind.value` of those with values, and what the settings weigh."""
+    return [*heads.names, *(name for name in declared if name not in heads.names)]
+
+
+def check_objectives(given: Mapping[str, float], known: Sequence[str]) -> None:
+    """Raise RefusedError for a name that is not `known`."""
     for name in given:
         if name not in known:
             near = nearest(name, known)

@@ -28,7 +28,7 @@ from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
-from stream_reco.serve.slate.objectives import check_objectives
+from stream_reco.serve.slate.objectives import check_objectives, known_objectives
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request, UserContext
@@ -109,6 +109,11 @@ class Scorer:
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
 
+    @property
+    def objectives(self) -> list[str]:
+        """What requests may give weights to."""
+        return known_objectives(self._served.heads, self._settings.objectives)
+
     def recommend_many(self, requests: Sequence[Request], now: int) -> list[Slate]:
         """One slate for each request, all of one version; `now` (ms) is used where a request has no time of its own."""
         with self._served.replica.reading():
@@ -168,7 +173,7 @@ class Scorer:
     def _understand(self, request: Request, now: int) -> _Asked:
         signals = self._served.signals
         if request.objectives:
-            check_objectives(request.objectives, self._served.heads, self._settings.objectives)
+            check_objectives(request.objectives, self.objectives)
         now = now if request.now is None else request.now
         context = signals.coder.encode(request.context, now)
         user = self._context_of(request.user_id, now)
