@@ -19,6 +19,10 @@ from stream_reco.train.kind_slots import NO_SLOT, KindSlots
 MOST_IMPRESSIONS = 20_000
 """Impressions that are remembered, those acted on first last: some 15 MB. Kinds that come later than that are lost."""
 
+_MOST_EARLY = 10_000
+_EARLY_MS = 600_000
+"""So many actions that have no such impression yet are held, and for so long: labels may be behind the events."""
+
 
 class KnownAction(NamedTuple):
     """An action on an impression."""
@@ -39,6 +43,17 @@ class ActedImpression(Struct, array_like=True):
     counts: bool = True
 
 
+class EarlyAction(NamedTuple):
+    """An action of which no label has come yet."""
+
+    request_id: Id | None
+    action: KnownAction
+
+
+Acted = list[tuple[Id, Id, ActedImpression]]
+Early = list[tuple[Id, Id, list[EarlyAction]]]
+
+
 class ActedImpressions:
     """Turns labels and actions into `KindExample`s, in whatever order the two come.
 
@@ -49,6 +64,7 @@ class ActedImpressions:
         """`slots` numbers kinds; an action more than `window_ms` after its impression is not about it."""
         self._slots, self._kinds, self._window_ms = slots, kinds, window_ms
         self._acted: dict[tuple[Id, Id], ActedImpression] = {}
+        self._early: dict[tuple[Id, Id], list[EarlyAction]] = {}
 
     def __len__(self) -> int:
         return len(self._acted)
@@ -79,14 +95,19 @@ class ActedImpressions:
 
     def acted(self, event: Action) -> list[KindExample]:
         """What a positive action tells, once its impression is known to be acted on."""
-        acted = self._found(event)
-        return [] if acted is None else self._added(acted, _known(event.action, event.timestamp, event.value))
+        acted, known = self._found(event), _known(event.action, event.timestamp, event.value)
+        if acted is None:
+            self._hold((event.user_id, event.item_id), EarlyAction(event.request_id, known))
+            return []
+        return self._added(acted, known)
 
     def withdrawn(self, event: Action) -> list[KindExample]:
         """What it tells that a positive action is taken back; where it was the last, the label says it."""
         acted = self._found(event)
         known = _known(event.action, event.timestamp, event.value)
         if acted is None or known not in acted.actions:
+            early = self._early.get((event.user_id, event.item_id), [])
+            early[:] = [one for one in early if one.action != known]
             return []
         acted.actions.remove(known)
         if not acted.counts:
@@ -97,37 +118,58 @@ class ActedImpressions:
     def forget_user(self, user_id: Id) -> None:
         """Delete what is known of a user."""
         self._acted = {key: acted for key, acted in self._acted.items() if key[0] != user_id}
+        self._early = {key: early for key, early in self._early.items() if key[0] != user_id}
 
     def turn_back(self, time: int) -> None:
         """The clock was wrong: what was shown later than `time` was shown then."""
         for acted in self._acted.values():
             acted.shown_at = min(acted.shown_at, time)
 
-    def state(self) -> list[tuple[Id, Id, ActedImpression]]:
+    def state(self) -> tuple[Acted, Early]:
         """For a checkpoint."""
-        return [(*key, acted) for key, acted in self._acted.items()]
+        acted = [(*key, one) for key, one in self._acted.items()]
+        return acted, [(*key, some) for key, some in self._early.items()]
 
-    def recall(self, state: list[tuple[Id, Id, ActedImpression]]) -> None:
+    def recall(self, acted: Acted, early: Early) -> None:
         """The inverse of `state`."""
-        self._acted = {(user_id, item_id): acted for user_id, item_id, acted in state}
+        self._acted = {(user_id, item_id): one for user_id, item_id, one in acted}
+        self._early = {(user_id, item_id): some for user_id, item_id, some in early}
 
     def _positive(self, example: Example, acted: ActedImpression | None) -> list[KindExample]:
         known = _action_of(example)
         if self._kinds.sign(_event_of(example)) <= 0:
             return []  # a weaker negative action is about to be given in place of a stronger one
         if acted is None:
-            acted = ActedImpression(example.request_id, example.event_time, example.features or b"", [known])
-            key = example.user_id, example.item_id
-            self._acted.pop(key, None)
-            self._acted[key] = acted
-            if len(self._acted) > MOST_IMPRESSIONS:
-                del self._acted[next(iter(self._acted))]
-            return [self._whole(acted, 1, example.label_time)]
+            return [self._whole(self._remember(example, known), 1, example.label_time)]
         if acted.counts:
             return self._added(acted, known)
         self._added(acted, known)
         acted.counts = True
         return [self._whole(acted, 1, example.label_time)]
+
+    def _remember(self, example: Example, known: KnownAction) -> ActedImpression:
+        """A new impression that was acted on, with what of it came before its label."""
+        acted = ActedImpression(example.request_id, example.event_time, example.features or b"", [known])
+        key = example.user_id, example.item_id
+        for request_id, early in self._early.pop(key, ()):
+            differs = None not in (request_id, acted.request_id) and request_id != acted.request_id
+            if not differs and acted.shown_at <= early.time and early not in acted.actions:
+                acted.actions.append(early)
+        self._acted.pop(key, None)
+        self._acted[key] = acted
+        if len(self._acted) > MOST_IMPRESSIONS:
+            del self._acted[next(iter(self._acted))]
+        return acted
+
+    def _hold(self, key: tuple[Id, Id], early: EarlyAction) -> None:
+        held = self._early.pop(key, [])
+        self._early[key] = [*held, early]  # last again, so that the first are the oldest
+        while len(self._early) > _MOST_EARLY or self._is_over(early.action.time):
+            del self._early[next(iter(self._early))]
+
+    def _is_over(self, now: int) -> bool:
+        first = next(iter(self._early.values()))
+        return not first or first[-1].action.time < now - _EARLY_MS
 
     def _found(self, event: Action) -> ActedImpression | None:
         acted = self._acted.get((event.user_id, event.item_id))

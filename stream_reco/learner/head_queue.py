@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from stream_reco.events import Action, Id, key_of
 from stream_reco.labels import Example, LabelSettings
-from stream_reco.learner.acted_impressions import ActedImpression, ActedImpressions
+from stream_reco.learner.acted_impressions import Acted, ActedImpressions, Early
 from stream_reco.model.inputs import Inputs
 from stream_reco.train.head_trainer import HeadTrainer, KindExample
 from stream_reco.train.settings import TrainSettings
@@ -17,7 +17,8 @@ from stream_reco.train.trainer import Trainer
 class HeadQueueState(Struct, frozen=True, array_like=True):
     """What a `HeadQueue` holds, for a checkpoint."""
 
-    acted: list[tuple[Id, Id, ActedImpression]]
+    acted: Acted
+    early: Early
     waiting: list[KindExample]
     waiting_since: int
 
@@ -71,11 +72,11 @@ class HeadQueue:
 
     def state(self) -> HeadQueueState:
         """For a checkpoint; the heads themselves are in `trainer.state()`."""
-        return HeadQueueState(self.acted.state(), self.waiting, self.waiting_since)
+        return HeadQueueState(*self.acted.state(), self.waiting, self.waiting_since)
 
     def recall(self, state: HeadQueueState) -> None:
         """The inverse of `state`."""
-        self.acted.recall(state.acted)
+        self.acted.recall(state.acted, state.early)
         self.waiting, self.waiting_since = list(state.waiting), state.waiting_since
 
     def _take(self, examples: list[KindExample], now: int) -> None:

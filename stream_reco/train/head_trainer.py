@@ -41,6 +41,8 @@ _LARGEST_VALUE = 100.0
 """Times the mean value of its kind that one value counts at most: a misplaced decimal point must not teach prices."""
 _VALUES = 1_000.0
 """Of the values, about so many of the newest say what their mean is."""
+_AVERAGED_STEPS = 20
+"""Steps over which heads are averaged at most. They take a step where the model takes a hundred, and would lag."""
 _HALF = 0.5
 """Actions that a head begins with, of a kind and of all others: the estimate of Krichevsky and Trofimov (1981)."""
 
@@ -194,7 +196,7 @@ class HeadTrainer:
 
     def _average(self) -> None:
         # The first steps are averaged over as many as there were.
-        share = max(1.0 / self.steps, 1.0 / self._settings.average_steps)
+        share = max(1.0 / self.steps, 1.0 / min(_AVERAGED_STEPS, self._settings.average_steps))
         for intercept in self._intercepts:
             intercept.average(share)
         with torch.no_grad():
