@@ -55,7 +55,7 @@ def log_of(steps: Sequence[Step]) -> list[Event]:
 
 
 def join(log: Sequence[Event], labels: dict[int, int]) -> Counter[tuple[int, str]]:
-    """Of each item whose last label is 1: that it was acted on, kinds of positive actions that hold, and their value."""
+    """Of each item whose last label is 1: that it was acted on, kinds of positive actions that hold, their value."""
     gone = {event.retracts for event in log if isinstance(event, Retraction)}
     found: Counter[tuple[int, str]] = Counter()
     for item in (item for item, label in labels.items() if label == 1):

@@ -31,7 +31,9 @@ CHANCES = st.lists(st.tuples(st.floats(1e-6, 1.0), st.floats(0.0, 1e6)), min_siz
         ({"unheard-of": 5.0}, None),
     ],
 )
-def test_worth_is_the_sum_of_weight_times_probability(objectives: dict[str, float], expected: list[float] | None) -> None:
+def test_worth_is_the_sum_of_weight_times_probability(
+    objectives: dict[str, float], expected: list[float] | None
+) -> None:
     found = worth(objectives, SAID)
     assert (found is None) == (expected is None)
     if found is not None:
