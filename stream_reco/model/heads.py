@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stream_reco.embedding import Adagrad
 from stream_reco.model.fields import TableSpec
@@ -57,10 +58,12 @@ class Towers(nn.Module):
         self.narrow = nn.Linear(bottom_dim, HEADS * _TOWER)
         self.out = nn.Parameter(torch.zeros(HEADS, _TOWER))
 
-    def forward(self, bottom: Tensor) -> Tensor:
-        """float32[n, HEADS] from float32[n, bottom_dim]."""
-        hidden = torch.relu(self.narrow(bottom)).view(len(bottom), HEADS, _TOWER)
-        result: Tensor = (hidden * self.out).sum(dim=2)
+    def forward(self, bottom: Tensor, used: Tensor) -> Tensor:
+        """float32[n, u] of the heads `used` int64[u], from float32[n, bottom_dim]."""
+        weight = self.narrow.weight.view(HEADS, _TOWER, -1)[used].flatten(end_dim=1)
+        bias = self.narrow.bias.view(HEADS, _TOWER)[used].flatten()
+        hidden = torch.relu(functional.linear(bottom, weight, bias)).view(len(bottom), len(used), _TOWER)
+        result: Tensor = (hidden * self.out[used]).sum(dim=2)
         return result
 
 
@@ -115,18 +118,25 @@ class Heads:
         """What can be asked for: kinds, and `kind.value` of those with values."""
         return [*self.kinds, *(f"{self.kinds[place]}{VALUE}" for place in np.flatnonzero(self.valued))]
 
+    @property
+    def used(self) -> NDArray[np.int64]:
+        """int64[u]: the heads of kinds, then those of values."""
+        return np.concatenate([np.arange(len(self.kinds)), MOST_KINDS + np.flatnonzero(self.valued)])
+
     def log_odds(self, bottom: Tensor, rows: Tensor) -> Tensor:
-        """float32[n, HEADS] from float32[n, bottom_dim] and the items' rows float32[n, HEADS]."""
-        odds: Tensor = self.towers(bottom) + rows + torch.from_numpy(self.intercepts.astype(np.float32))
+        """float32[n, u] of the heads `used`, from float32[n, bottom_dim] and the items' rows float32[n, HEADS]."""
+        used = self.used
+        at, intercepts = torch.from_numpy(used), torch.from_numpy(self.intercepts[used].astype(np.float32))
+        odds: Tensor = self.towers(bottom, at) + rows[:, at] + intercepts
         return odds.clamp(-_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
 
     def given_acted(self, log_odds: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """P(kind | acted) float32[n, kinds], and expected values given an action float32[n, valued]."""
-        chances = torch.sigmoid(log_odds[:, : len(self.kinds)]).numpy()
-        if len(self.kinds) == 1:
+        kinds = len(self.kinds)
+        chances = torch.sigmoid(log_odds[:, :kinds]).numpy()
+        if kinds == 1:
             chances = np.ones_like(chances)
-        valued = np.flatnonzero(self.valued)
-        values = torch.exp(log_odds[:, MOST_KINDS + valued]).numpy() * self.scales[valued].astype(np.float32)
+        values = torch.exp(log_odds[:, kinds:]).numpy() * self.scales[self.valued].astype(np.float32)
         return chances, values
 
     def predict(self, acted: NDArray[np.float32], log_odds: Tensor | None) -> KindPredictions:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco import metrics
-from stream_reco.model.heads import HEADS
+from stream_reco.model.heads import HEADS, MOST_KINDS
 
 _MEMORY = 1_000.0
 """About so much of the newest that was acted on counts."""
@@ -20,14 +20,20 @@ class HeadQuality:
         self.sums = np.zeros((4, HEADS))
         """float64[4, HEADS]: predicted, observed, loss, and how much was acted on."""
 
-    def add(self, log_odds: NDArray[np.float64], positives: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
-        """Count float64[g, HEADS] predicted log-odds and positives, of `mass` float64[g] that was acted on."""
+    def add(
+        self,
+        heads: NDArray[np.int64],
+        log_odds: NDArray[np.float64],
+        positives: NDArray[np.float64],
+        mass: NDArray[np.float64],
+    ) -> None:
+        """Count float64[g, u] predicted log-odds and positives of `heads` int64[u]; `mass` float64[g] was acted on."""
         new = mass[:, None]
-        half = HEADS // 2
-        said = np.concatenate([1.0 / (1.0 + np.exp(-log_odds[:, :half])), np.exp(log_odds[:, half:])], axis=1)
+        said = np.where(heads < MOST_KINDS, 1.0 / (1.0 + np.exp(-log_odds)), np.exp(log_odds))
         losses = new * np.logaddexp(0.0, log_odds) - positives * log_odds
         self.sums *= (1.0 - 1.0 / _MEMORY) ** max(float(mass.sum()), 0.0)
-        self.sums += np.stack([(new * said).sum(0), positives.sum(0), losses.sum(0), np.full(HEADS, mass.sum())])
+        sums = (new * said).sum(0), positives.sum(0), losses.sum(0), np.full(len(heads), mass.sum())
+        self.sums[:, heads] += np.stack(sums)
 
     def calibration(self, head: int) -> float | None:
         """Predicted over observed; None where nothing was observed."""

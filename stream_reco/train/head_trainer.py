@@ -161,7 +161,8 @@ class HeadTrainer:
                 intercept.averaged += smaller
 
     def _step(self, batch: Batch, masses: Tensor, positives: Tensor, mass: NDArray[np.float64], now: int) -> None:
-        trainer, used = self._trainer, self._used()
+        trainer, used = self._trainer, self.heads.used
+        masses, positives = masses[:, used], positives[:, used]
         if HEADS_TABLE.name not in trainer.tables:
             trainer.add_table(HEADS_TABLE)
         table = trainer.tables[HEADS_TABLE.name]
@@ -170,29 +171,23 @@ class HeadTrainer:
         rows = torch.from_numpy(table.lookup(batch.item_keys)).requires_grad_()
         self.heads.intercepts = np.array([one.value for one in self._intercepts])
         self._share_names()
-        self._measure(bottom, rows.detach(), positives, mass)
+        self._measure(bottom, rows.detach(), positives.double().numpy(), mass)
         odds = self.heads.log_odds(bottom, rows)
-        losses = (masses * functional.softplus(odds) - positives * odds)[:, used]
+        losses = masses * functional.softplus(odds) - positives * odds
         self._optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         assert rows.grad is not None
         table.apply_gradients(batch.item_keys, rows.grad.numpy())
-        self._learn_intercepts(torch.sigmoid(odds.detach()).double().numpy(), masses, positives, used)
+        self._learn_intercepts(torch.sigmoid(odds.detach()).double().numpy(), masses, positives)
         self.steps += 1
         self._average()
         metrics.TRAIN_LOSS.labels("heads").set(float(losses.detach().sum()) / len(masses))
 
-    def _used(self) -> NDArray[np.int64]:
-        return np.concatenate([np.arange(len(self.heads.kinds)), MOST_KINDS + np.flatnonzero(self.heads.valued)])
-
-    def _learn_intercepts(
-        self, chances: NDArray[np.float64], masses: Tensor, positives: Tensor, used: NDArray[np.int64]
-    ) -> None:
-        for head in used.tolist():
-            self._intercepts[head].learn(
-                chances[:, head], positives[:, head].double().numpy(), masses[:, head].double().numpy()
-            )
+    def _learn_intercepts(self, chances: NDArray[np.float64], masses: Tensor, positives: Tensor) -> None:
+        columns = zip(chances.T, positives.double().numpy().T, masses.double().numpy().T, strict=True)
+        for head, (chance, positive, mass) in zip(self.heads.used.tolist(), columns, strict=True):
+            self._intercepts[head].learn(chance, positive, mass)
 
     def _average(self) -> None:
         # The first steps are averaged over as many as there were.
@@ -212,11 +207,11 @@ class HeadTrainer:
         published.scales = self.heads.scales.copy()
         published.intercepts = np.array([one.published for one in self._intercepts])
 
-    def _measure(self, bottom: Tensor, rows: Tensor, positives: Tensor, mass: NDArray[np.float64]) -> None:
+    def _measure(self, bottom: Tensor, rows: Tensor, positives: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
         """Compare what is about to be learned with what the heads to publish say of it."""
         with torch.no_grad():
             odds = self.published.log_odds(bottom, rows).double().numpy()
-        self.quality.add(odds, positives.double().numpy(), mass)
+        self.quality.add(self.heads.used, odds, positives, mass)
 
     def observe(self) -> None:
         """Update the metrics."""

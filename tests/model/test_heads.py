@@ -55,9 +55,7 @@ def test_probabilities_are_products_and_values_are_odds_of_the_scale() -> None:
         for slot in range(2):
             expected = ACTED[at] / (1.0 + math.exp(-float(odds[at, slot])))
             assert said.probabilities[at, slot] == pytest.approx(expected, rel=1e-5)
-        assert said.values[at, 0] == pytest.approx(
-            ACTED[at] * heads.scales[1] * math.exp(float(odds[at, MOST_KINDS + 1])), rel=1e-5
-        )
+        assert said.values[at, 0] == pytest.approx(ACTED[at] * heads.scales[1] * math.exp(float(odds[at, 2])), rel=1e-5)
     assert said.valued == ("buy",)
     assert set(said.columns()) == {"click", "buy", "buy.value"}
 
