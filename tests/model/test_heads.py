@@ -78,7 +78,7 @@ def test_publications_of_earlier_releases_have_no_kinds() -> None:
     heads.load(Heads(bottom_dim_of(model)).parts())
     heads.kinds = ("left over",)
     FollowedModel(model.network, heads).reset(weights_of(model.network))
-    assert heads.kinds == ()
+    assert heads.names == []
     assert heads.predict(ACTED, None).probabilities.shape == (2, 0)
 
 

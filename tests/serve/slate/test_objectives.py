@@ -35,8 +35,10 @@ def test_worth_is_the_sum_of_weight_times_probability(
     objectives: dict[str, float], expected: list[float] | None
 ) -> None:
     found = worth(objectives, SAID)
-    assert (found is None) == (expected is None)
-    if found is not None:
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
