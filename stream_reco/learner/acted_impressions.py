@@ -17,7 +17,9 @@ from stream_reco.train.head_trainer import KindExample
 from stream_reco.train.kind_slots import NO_SLOT, KindSlots
 
 MOST_IMPRESSIONS = 20_000
-"""Impressions that are remembered, those acted on first last: some 15 MB. Kinds that come later than that are lost."""
+"""Impressions that are remembered, those acted on last: some 15 MB. Kinds that come later than that are lost."""
+MOST_OF_ONE_KIND = 1_000
+"""While there is one kind: enough to see the second one come."""
 
 _MOST_EARLY = 10_000
 _EARLY_MS = 600_000
@@ -141,23 +143,27 @@ class ActedImpressions:
             return []  # a weaker negative action is about to be given in place of a stronger one
         if acted is None:
             return [self._whole(self._remember(example, known), 1, example.label_time)]
+        # Of a kind that is known the example may be given again, at another time than the action's.
+        added = [] if any(one.kind == known.kind for one in acted.actions) else self._added(acted, known)
         if acted.counts:
-            return self._added(acted, known)
-        self._added(acted, known)
+            return added
         acted.counts = True
         return [self._whole(acted, 1, example.label_time)]
 
     def _remember(self, example: Example, known: KnownAction) -> ActedImpression:
         """A new impression that was acted on, with what of it came before its label."""
-        acted = ActedImpression(example.request_id, example.event_time, example.features or b"", [known])
+        acted = ActedImpression(example.request_id, example.event_time, example.features or b"", [])
         key = example.user_id, example.item_id
         for request_id, early in self._early.pop(key, ()):
             differs = None not in (request_id, acted.request_id) and request_id != acted.request_id
-            if not differs and acted.shown_at <= early.time and early not in acted.actions:
+            if not differs and acted.shown_at <= early.time:
                 acted.actions.append(early)
+        if all(one.kind != known.kind for one in acted.actions):
+            acted.actions.append(known)
         self._acted.pop(key, None)
         self._acted[key] = acted
-        if len(self._acted) > MOST_IMPRESSIONS:
+        most = MOST_IMPRESSIONS if len(self._slots.kinds) > 1 else MOST_OF_ONE_KIND
+        if len(self._acted) > most:
             del self._acted[next(iter(self._acted))]
         return acted
 

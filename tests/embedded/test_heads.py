@@ -120,6 +120,19 @@ def test_objectives_of_the_settings_hold_where_a_request_has_none() -> None:
         assert other.recommend(1, 3, objectives={"save": 1}).items[0].score > 0
 
 
+def test_exploration_goes_on_by_what_items_are_worth() -> None:
+    exploring = replace(PLAIN, slate=replace(PLAIN.slate, explore=0.4))
+    with Engine(settings=exploring) as engine:
+        engine.ingest(log()[:1500])
+        engine.sync()
+        slates = [engine.recommend("new", 5, objectives={"buy": 20}) for _ in range(60)]
+    items = [one for slate in slates for one in slate.items]
+    assert 0.25 < sum(one.source == "exploration" for one in items) / len(items) < 0.55
+    assert all(0 < one.propensity <= 1 for one in items)
+    assert all(one.score == pytest.approx(20 * one.probabilities["buy"], rel=1e-5) for one in items)
+    assert any(one.propensity < 1 for one in items)
+
+
 def test_an_unknown_objective_is_refused_with_those_there_are(engine: Engine) -> None:
     with pytest.raises(
         RefusedError, match=r"unknown objective 'by': did you mean 'buy'\? known are click, buy, buy\.v"

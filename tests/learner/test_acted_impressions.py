@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.labels import ActionKinds, Example, LabelJoiner
-from stream_reco.learner.acted_impressions import ActedImpressions
+from stream_reco.learner.acted_impressions import MOST_IMPRESSIONS, MOST_OF_ONE_KIND, ActedImpressions
 from stream_reco.train.head_trainer import KindExample
 from stream_reco.train.kind_slots import KindSlots
 
@@ -68,6 +68,11 @@ def join(log: Sequence[Event], labels: dict[int, int]) -> Counter[tuple[int, str
     return +found
 
 
+def positives(steps: Sequence[Step]) -> list[Step]:
+    """Only these, and all within two minutes: labels are not further behind."""
+    return [(item, what, 1 + delay % 120, size) for item, what, delay, size in steps if what not in ("back", "dislike")]
+
+
 class Loop:
     """A joiner, and beside it what heads are told; `lag`: so many events later than these their labels come."""
 
@@ -114,6 +119,39 @@ class Loop:
                 self.told[item, "value"] += round(value)
 
 
+def test_memory_is_bounded_and_less_while_there_is_one_kind() -> None:
+    slots = KindSlots()
+    acted = ActedImpressions(slots, ActionKinds(), WINDOW_MS)
+
+    def click(item: int) -> None:
+        example = Example(
+            user_id=1,
+            item_id=item,
+            label=1,
+            weight=1.0,
+            reason="action",
+            event_time=START + item,
+            label_time=START + item,
+            features=b"",
+            action="click",
+        )
+        assert acted.labelled(example)[0].mass == 1
+
+    for item in range(MOST_OF_ONE_KIND + 10):
+        click(item)
+    assert len(acted) == MOST_OF_ONE_KIND
+    slots.slot_of("buy")
+    others = range(10_000, 10_000 + MOST_IMPRESSIONS + 10)
+    for item in others:
+        click(item)
+    assert len(acted) == MOST_IMPRESSIONS
+    lost, kept = (
+        Action(user_id=1, item_id=item, action="buy", timestamp=START + item + 1) for item in (others[9], others[10])
+    )
+    assert acted.acted(lost) == []
+    assert acted.acted(kept)[0].kinds == [(1, 1.0)]
+
+
 @settings(max_examples=200)
 @given(STEPS)
 def test_what_is_told_sums_up_to_the_join(steps: list[Step]) -> None:
@@ -123,7 +161,7 @@ def test_what_is_told_sums_up_to_the_join(steps: list[Step]) -> None:
 
 
 @settings(max_examples=200)
-@given(STEPS.map(lambda steps: [one for one in steps if one[1] not in ("back", "dislike")]), st.integers(0, 6))
+@given(STEPS.map(positives), st.integers(0, 6))
 def test_labels_may_be_behind_the_events(steps: list[Step], lag: int) -> None:
     loop, log = Loop(lag), log_of(steps)
     loop.run(log)
