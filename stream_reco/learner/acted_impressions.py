@@ -6,6 +6,7 @@ later there is no example, so they are taken from the events themselves, of whic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -116,6 +117,10 @@ class ActedImpressions:
             return []
         gone = [] if any(one.kind == known.kind for one in acted.actions) else [known]
         return self._unless_empty(self._example(acted.inputs, 0, gone, [known], event.timestamp, -1))
+
+    def of_user(self, user_id: Id) -> Iterator[tuple[Id, ActedImpression]]:
+        """What of a user is remembered, by item."""
+        return ((key[1], one) for key, one in self._acted.items() if key[0] == user_id)
 
     def forget_user(self, user_id: Id) -> None:
         """Delete what is known of a user."""

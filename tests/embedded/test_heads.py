@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
+from stream_reco.embedded.export import KnownUser, users_of
 from stream_reco.events import Action, Event, Impression, Retraction
 from stream_reco.learner.head_queue import HeadQueue
 from stream_reco.metrics import REGISTRY
@@ -193,7 +195,10 @@ def test_of_a_deleted_user_no_action_is_remembered() -> None:
     with Engine(settings=PLAIN) as engine:
         engine.ingest(log()[:600])
         acted = engine.learner.queue.heads.acted
-        some = acted.state()[0][0][0]
+        some, item, impression = acted.state()[0][0]
+        exported = msgspec.json.decode(next(users_of(engine.learner, some)), type=KnownUser)
+        assert {(one.item_id, one.timestamp) for one in exported.acted_on} >= {(item, impression.shown_at)}
+        assert {one.action for some in exported.acted_on for one in some.actions} <= {"click", "buy"}
         engine.forget(some)
         assert all(user != some for part in acted.state() for user, *_ in part)
         assert len(acted)
