@@ -1,4 +1,4 @@
-"""A shop in which people click, and some of those who clicked buy for a price, minutes later."""
+"""A shop in which people click, and some of those who clicked buy for a price, soon after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream_reco.events import Action, Event, Impression
 START = 1_700_000_000_000
 ITEMS, USERS = 16, 40
 _SPACING_MS = 200
-_CLICK_MS, _BUY_MS = 2_000.0, 30_000.0
+_CLICK_MS, _BUY_MS = 2_000.0, 10_000.0
 """Mean delays, exponential: of a click after its impression, of a purchase after its click."""
 
 
@@ -36,7 +36,7 @@ class ShopOfKinds:
         return self.buy * self.price
 
     def log(self, impressions: int, seed: int = 0) -> list[Event]:
-        """Events by time; every action names the request."""
+        """Events by time up to the last impression; every action names the request."""
         rng = np.random.default_rng(seed)
         events: list[Event] = []
         for number in range(impressions):
@@ -52,7 +52,8 @@ class ShopOfKinds:
                     time += 1 + int(rng.exponential(_BUY_MS))
                     price = float(self.price[item] * rng.uniform(0.5, 1.5))
                     events.append(_action(user, item, "buy", time, request, price))
-        return sorted(events, key=lambda event: event.timestamp)
+        end = START + impressions * _SPACING_MS
+        return sorted((one for one in events if one.timestamp < end), key=lambda event: event.timestamp)
 
 
 def _action(user: int, item: int, kind: str, time: int, request: str, value: float | None = None) -> Action:

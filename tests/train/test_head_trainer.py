@@ -42,7 +42,10 @@ class Alone:
 
     def said(self, items: Iterable[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """P(kind | acted) float32[n, kinds], and values float32[n, valued]."""
-        batch = collate([Inputs.from_bytes(example(1, [item]).inputs) for item in items])
+        return self.said_of([example(1, [item]).inputs for item in items])
+
+    def said_of(self, inputs: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        batch = collate([Inputs.from_bytes(one) for one in inputs])
         rows = torch.from_numpy(self.trainer.tables[HEADS_TABLE.name].lookup(batch.item_keys))
         with torch.no_grad():
             odds = self.heads.published.log_odds(self.trainer.bottom(batch), rows)
@@ -75,6 +78,26 @@ def test_a_kind_that_comes_later_is_learned_as_if_it_had_come_at_once() -> None:
         np.testing.assert_allclose(chances[:, CLICK], 1.0, atol=0.03)
         np.testing.assert_allclose(chances[:, BUY], [0.8, 0.2], atol=0.08)
         np.testing.assert_allclose(values[:, 0], [8.0, 10.0], rtol=0.2)
+
+
+def test_what_the_bottom_says_tells_kinds_apart() -> None:
+    """Of each item half is bought: a feature of the moment says which half."""
+    alone, rng = Alone("click", "buy"), np.random.default_rng(5)
+
+    def moment(sign: int, item: int) -> bytes:
+        dense = rng.normal(size=(1, len(FEATURES))).astype(np.float32)
+        dense[0, 0] = sign
+        return example(1, [item], dense=dense).inputs
+
+    log = []
+    for _ in range(2_500):
+        sign, item = int(rng.choice([-1, 1])), int(rng.integers(1, 60))
+        bought = [(BUY, 1.0)] if rng.random() < (0.8 if sign > 0 else 0.2) else []
+        log.append(KindExample(moment(sign, item), 1.0, [(CLICK, 1.0), *bought], [], NOW))
+    alone.learn(log)
+    for sign, truth in ((1, 0.8), (-1, 0.2)):
+        chances, _ = alone.said_of([moment(sign, item) for item in range(1, 60)])
+        assert float(chances[:, BUY].mean()) == pytest.approx(truth, abs=0.12)
 
 
 def test_a_kind_begins_at_how_rare_it_was() -> None:
