@@ -427,11 +427,10 @@ def test_of_actions_that_can_be_taken_back_the_newest_are_kept_for_the_window() 
 # --- heads by kind of action
 
 
-@pytest.mark.parametrize("lag", [0, 3])
-def test_kinds_are_calibrated_whichever_of_label_and_event_comes_first(lag: int) -> None:
+def test_kinds_are_calibrated_where_labels_are_behind_the_events() -> None:
     shop, settings = ShopOfKinds(), Settings()
     learner = learner_of(settings)
-    feed(learner, woven(shop.log(4_000), settings, lag))
+    feed(learner, woven(shop.log(4_000), settings, 3))
     heads, trainer = learner.queue.heads.trainer, learner.queue.trainer
     slots = learner.state.signals.catalogue.slots_of_keys(list(range(ITEMS)))
     context = learner.state.signals.coder.encode(None, learner.now)
