@@ -26,6 +26,8 @@ _READY_SECONDS = 240
 _END_SECONDS = 60
 _TIMEOUT_SECONDS = 30
 _VARIES = frozenset({"request_id", "version", "score", "scores", "importance", "source"})
+_VARY_BY_NAME = frozenset({"probabilities", "values"})
+"""Of these the names count."""
 
 
 class PageShell:
@@ -138,6 +140,8 @@ def essence(answer: str) -> object:
 
 
 def _essence(value: Any, key: str) -> object:
+    if key in _VARY_BY_NAME:
+        return sorted(value)
     if isinstance(value, dict):
         return {name: _essence(part, name) for name, part in value.items()}
     if isinstance(value, list):

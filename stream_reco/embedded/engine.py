@@ -35,7 +35,7 @@ from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
 
 Ingested = Accepted
@@ -139,13 +139,15 @@ class Engine:
         context: Mapping[str, object] | None = None,
         exclude: Iterable[AnyId] = (),
         filters: Mapping[str, object] | None = None,
+        objectives: Mapping[str, float] | None = None,
     ) -> Slate:
         """At most `k` items for a user, best first; `now` (ms or a datetime) defaults to stream time.
 
         `filters` are conditions on item features, as over HTTP: {"kind": ["tea", "mug"], "price": {"lt": 20}}.
+        `objectives` are weights of kinds of actions in place of those of the settings: {"click": 1, "buy": 20}.
         Raises RefusedError, a ValueError, for what HTTP would refuse with 400.
         """
-        request = recommend_request(self.settings.serve, user_id, k, now, context, exclude, filters)
+        request = recommend_request(self.settings.serve, user_id, k, now, context, exclude, filters, objectives)
         return self._scorer.recommend_many([request], self.stream_time)[0]
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Slate]:
@@ -168,13 +170,27 @@ class Engine:
         *,
         now: int | date | None = None,
         context: Mapping[str, object] | None = None,
+        objectives: Mapping[str, float] | None = None,
     ) -> NDArray[np.float32]:
         """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet.
 
+        With `objectives`, or where the settings have some, it is the sum of weight × probability.
         Raises RefusedError, a ValueError, for what HTTP would refuse with 400.
         """
-        request, items = score_request(self.settings.serve, user_id, item_ids, now, context)
-        return self._scorer.score(request, items, self.stream_time)
+        return self.predict(user_id, item_ids, now=now, context=context, objectives=objectives).scores
+
+    def predict(
+        self,
+        user_id: AnyId,
+        item_ids: Iterable[AnyId],
+        *,
+        now: int | date | None = None,
+        context: Mapping[str, object] | None = None,
+        objectives: Mapping[str, float] | None = None,
+    ) -> ScoredItems:
+        """What `score` says, with the probability of each kind of action and the values that are expected of it."""
+        request, items = score_request(self.settings.serve, user_id, item_ids, now, context, objectives)
+        return self._scorer.predict(request, items, self.stream_time)
 
     def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
         """The items nearest to an item by the towers' vectors; None if it is not served."""

@@ -32,6 +32,14 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     timestamp: int
 
 
+class KindOfAction(msgspec.Struct, frozen=True):
+    """An action of a kind; the value is 0 where it had none."""
+
+    action: str
+    timestamp: int
+    value: float
+
+
 class PassedOver(msgspec.Struct, frozen=True):
     """An item that was shown to a user, who has not acted on it since."""
 
@@ -51,6 +59,14 @@ class AwaitedLabel(msgspec.Struct, frozen=True):
     context: Context | None = None
 
 
+class ActedOn(msgspec.Struct, frozen=True):
+    """An impression of which heads may still learn what more was done with it."""
+
+    item_id: Id
+    timestamp: int
+    actions: list[KindOfAction]
+
+
 class KnownUser(msgspec.Struct, frozen=True):
     """All that is kept of a user, but for the events in the log."""
 
@@ -65,6 +81,8 @@ class KnownUser(msgspec.Struct, frozen=True):
     """The user's row in the model, empty where there is none."""
     passed_over: list[PassedOver]
     """That shown longest ago first."""
+    acted_on: list[ActedOn]
+    """Impressions by the first action on them, the newest last."""
 
 
 @contextmanager
@@ -123,6 +141,10 @@ def _user(learner: Learner, user_id: Id) -> KnownUser:
         ],
         _row(learner, user_id),
         list(_passed_over(learner, user_id)),
+        [
+            ActedOn(item_id, one.shown_at, [KindOfAction(*action) for action in one.actions])
+            for item_id, one in learner.queue.heads.acted.of_user(user_id)
+        ],
     )
 
 

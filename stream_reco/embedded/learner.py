@@ -167,6 +167,7 @@ class Learner:
             with self.state.lock:
                 self.state.dislike(event, slot)
             return
+        self.queue.heads.act(event, self.state.stream_time)
         counted = self.state.count(event, slot, context)
         with self.state.lock:
             row, whole = self.state.remember(event, slot, counted=counted)
@@ -181,6 +182,7 @@ class Learner:
             if self.joiner.sign(action) < 0:
                 self.state.withdraw_dislike(action)
             elif self.joiner.sign(action) > 0:
+                self.queue.heads.withdraw(action, self.state.stream_time)
                 self.state.withdraw(action)
                 row = self.state.histories.row_of(action.user_id)
                 self._cluster_all(action.user_id, row, self.state.stream_time)

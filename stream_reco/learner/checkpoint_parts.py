@@ -11,7 +11,9 @@ import numpy as np
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
 from stream_reco.learner.example_queue import ExampleQueue, ShownItem
+from stream_reco.learner.head_queue import HeadQueueState
 from stream_reco.learner.stream_state import StreamState
+from stream_reco.model.heads import HEADS_TABLE
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
 from stream_reco.signals.dislikes import Dislikes
@@ -41,6 +43,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     """Checkpoints up to version 0.2.0 do not have it."""
     shown: list[ShownItem] = []
     """Likewise."""
+    heads: HeadQueueState | None = None
+    """Likewise."""
 
 
 def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
@@ -56,6 +60,7 @@ def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
         queue.trainer.model.name,
         state.active_time.state(),
         queue.shown,
+        queue.heads.state(),
     )
 
 
@@ -75,6 +80,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
         "exposures": state.exposures.state(),
         "trainer": queue.trainer.state(),
         "calibration": queue.calibration.state(),
+        "heads": queue.heads.trainer.state(),
         "tables": tables,
     }
 
@@ -112,8 +118,15 @@ def restore(
     folder = parts["tables"]
     assert isinstance(folder, Path)
     # Not mapped: a checkpoint may lie on a disk of the network, where the leader may remove it.
-    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in queue.trainer.tables}
+    names = [*queue.trainer.tables]
+    if _table_file(folder, HEADS_TABLE.name).exists():  # not before there is anything to learn by kind
+        names.append(HEADS_TABLE.name)
+    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in names}
     queue.trainer.restore(arrays(parts["trainer"]), tables)
+    if "heads" in parts:  # not up to version 0.2.0
+        queue.heads.trainer.restore(arrays(parts["heads"]))
+    if progress.heads is not None:
+        queue.heads.recall(progress.heads)
 
 
 def _table_file(folder: Path, name: str) -> Path:

@@ -146,6 +146,7 @@ class DistributedLearner:
             self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
         self._snapshots.came(event)
         if is_live:
+            self.queue.heads.act(event, self.now)
             counted = self.state.count(event, slot, context)
             with self.state.lock:
                 self.state.remember(event, slot, counted=counted)
@@ -158,6 +159,7 @@ class DistributedLearner:
             if self._kinds.sign(action) < 0:
                 self.state.withdraw_dislike(action)
             else:
+                self.queue.heads.withdraw(action, self.now)
                 self.state.withdraw(action)
 
     def _may_be_unprompted(self, event: Action) -> bool:

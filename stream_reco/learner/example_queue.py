@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from stream_reco.events import Id, key_of
 from stream_reco.labels import Example, LabelSettings, observe_example
 from stream_reco.learner.example_weight import ExampleWeight, weigh
+from stream_reco.learner.head_queue import HeadQueue
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.window_buffer import WindowBuffer
 from stream_reco.model.inputs import Inputs, collate
@@ -68,6 +69,8 @@ class ExampleQueue:
         """Impressions that nothing was predicted of yet."""
         self.calibration = LiveCalibration(labels.lateness_ms, corrects=training.correction == "auto")
         """Whether what the model says of impressions comes true; a publication takes its shift along."""
+        self.heads = HeadQueue(self.trainer, labels, training)
+        """What is learned by kind of action."""
         self.examples = 0
         self.steps = 0
         self.watch: Watcher | None = None
@@ -80,7 +83,12 @@ class ExampleQueue:
             self.examples += 1
             observe_example(example, now)
             self._calibrate(example)
-            if self.window_buffer is None or not self.window_buffer.holds(example):
+            held = self.window_buffer is not None and self.window_buffer.holds(example)
+            if self.heads.acted.concerns(example):
+                # Heads tell apart what was acted on, of whatever day: there is nothing to wait for.
+                example = self._with_features(example, now)
+                self.heads.label(example, now)
+            if not held:
                 self._enqueue(example, now)
 
     def show(self, time: int, inputs: bytes) -> None:
@@ -96,6 +104,7 @@ class ExampleQueue:
 
     def train(self, now: int) -> None:
         """Take a step with fewer examples than a batch where the first of them has waited until `now` (ms)."""
+        self.heads.train(now)
         if self.waiting and now - self.waiting_since >= self._training.wait_seconds * 1000:
             self._step()
         elif self.shown and now - self.shown[0].time >= _SHOWN_TOGETHER_MS:
@@ -106,6 +115,7 @@ class ExampleQueue:
         self._predict()
         if self.waiting:
             self._step()
+        self.heads.flush()
 
     def forget_user(self, user_id: Id) -> None:
         """Drop what is held of a user, or waits for a step, and the user's rows."""
@@ -114,6 +124,7 @@ class ExampleQueue:
         self.shown = [one for one in self.shown if Inputs.from_bytes(one.inputs).user_key != key]
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
+        self.heads.forget_user(user_id)
         self.trainer.forget_user(user_id)
 
     def turn_back(self, time: int, watermark: int) -> None:
@@ -122,6 +133,7 @@ class ExampleQueue:
         self.waiting_since = min(self.waiting_since, time)
         self.shown = [replace(one, time=min(one.time, time)) for one in self.shown]
         self.calibration.turn_back(time)
+        self.heads.turn_back(time)
         if self.window_buffer is not None:
             self.window_buffer.turn_back(time, watermark)
 
@@ -134,6 +146,9 @@ class ExampleQueue:
         self.waiting.append(self._labelled(example, share, now))
         if len(self.waiting) == self._training.batch:
             self._step()
+
+    def _with_features(self, example: Example, now: int) -> Example:
+        return example if example.features is not None else replace(example, features=self._features(example, now))
 
     def _labelled(self, example: Example, share: ExampleWeight, now: int) -> Labelled:
         features = example.features

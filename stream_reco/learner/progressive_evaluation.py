@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.example_queue import Watcher
+from stream_reco.model.heads import without_heads
 from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model
@@ -76,7 +77,7 @@ class PublishedModel:
                 self._tables[delta.name] = ReplicaTable(delta.dim, name=delta.name, precision=self._precision)
             self._tables[delta.name].apply_delta(delta)
         if publication.dense:
-            load_weights(self._model.network, publication.dense)
+            load_weights(self._model.network, without_heads(publication.dense)[0])
         self._version, self._shift = publication.version, publication.shift
 
     @property

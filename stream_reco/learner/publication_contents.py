@@ -17,7 +17,7 @@ class PublicationContents:
     def __init__(self, state: StreamState, queue: ExampleQueue, lateness_ms: int) -> None:
         """A publication's watermark is the stream time less `lateness_ms`."""
         self._state, self._queue, self._lateness_ms = state, queue, lateness_ms
-        self._collected_steps = -1
+        self._collected_steps = -1, -1
         tables = queue.trainer.tables
         # Counts of earlier processes, which the tables still hold, are not reported again.
         self._counted = {name: (table.evicted_for_budget, table.rejected_gradients) for name, table in tables.items()}
@@ -35,8 +35,11 @@ class PublicationContents:
         drained, steps = parts, self._collected_steps
         if snapshot:
             parts, catalogue = signals.snapshot()
-        dense = weights_of(queue.trainer.averaged.network) if snapshot or queue.steps != steps else {}
-        self._collected_steps = queue.steps
+        present = queue.steps, queue.heads.trainer.learned
+        dense = {}
+        if snapshot or present != steps:
+            dense = weights_of(queue.trainer.averaged.network) | queue.heads.trainer.published.parts()
+        self._collected_steps = present
 
         def restore() -> None:
             restore_tables()
@@ -49,11 +52,12 @@ class PublicationContents:
 
     def observe(self) -> None:
         """Update the metrics of the tables (sizes, rows evicted for the budget, rejected gradients) and calibration."""
+        self._queue.heads.trainer.observe()
         for age, value in self._queue.calibration.by_age().items():
             if age in REPORTED:
                 metrics.CALIBRATION_BY_AGE.labels(REPORTED[age]).set(value)
         for name, table in self._queue.trainer.tables.items():
-            evicted_for_budget, rejected_gradients = self._counted[name]
+            evicted_for_budget, rejected_gradients = self._counted.get(name, (0, 0))
             metrics.TABLE_EVICTED.labels(name, "budget").inc(table.evicted_for_budget - evicted_for_budget)
             metrics.TABLE_REFUSED.labels(name).inc(table.rejected_gradients - rejected_gradients)
             self._counted[name] = table.evicted_for_budget, table.rejected_gradients

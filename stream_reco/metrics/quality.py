@@ -22,3 +22,17 @@ CALIBRATION_BY_AGE: Final = Gauge(
     ["age"],
     registry=REGISTRY,
 )
+HEAD_CALIBRATION: Final = Gauge(
+    "stream_reco_head_calibration",
+    "What was predicted of the newest that was acted on, before it was learned from, over what was observed, by kind of"
+    " action, or kind.value of what it is worth; 1 is calibrated.",
+    ["kind"],
+    registry=REGISTRY,
+)
+HEAD_LOGLOSS: Final = Gauge(
+    "stream_reco_head_logloss",
+    "Logistic loss (nats) of the probability of a kind given an action, over the newest that was acted on, before it"
+    " was learned from.",
+    ["kind"],
+    registry=REGISTRY,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from stream_reco.model.fields import Field
 from stream_reco.model.inputs import Batch
+
+T = TypeVar("T")
 
 
 class Lookup(Protocol):
@@ -41,7 +43,7 @@ class Rows(Mapping[str, Tensor]):
     def __init__(self, used: Mapping[str, tuple[Gathered, Tensor]]) -> None:
         """`used`: for each field the rows of its table and where it uses them, int64[*keys.shape]."""
         self._used = dict(used)
-        self._computed: dict[str, Tensor] = {}
+        self._computed: dict[str, Any] = {}
 
     def __getitem__(self, field: str) -> Tensor:
         # Selected at each use: gradients of several uses then add up row by row, not place by place, and index_select
@@ -61,11 +63,12 @@ class Rows(Mapping[str, Tensor]):
         both._computed = {**self._computed, **other._computed}
         return both
 
-    def once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def once(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed at the first call only: user vectors serve retrieval and ranking."""
         if name not in self._computed:
             self._computed[name] = compute()
-        return self._computed[name]
+        found: T = self._computed[name]
+        return found
 
     def gathered(self) -> list[Gathered]:
         """The distinct rows of each table."""

@@ -72,6 +72,17 @@ class Retrieves(Protocol):
         ...
 
 
+@runtime_checkable
+class HasBottom(Protocol):
+    """A model with a layer that heads of kinds and values share (`stream_reco.model.heads`)."""
+
+    bottom_dim: int
+
+    def bottom(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[n, bottom_dim]: what it has computed of each candidate below its output."""
+        ...
+
+
 def settings_digest(model: Model) -> str:
     """Sixteen hexadecimal digits of the name and of all settings that shape the model's rows and weights."""
     shaping = {

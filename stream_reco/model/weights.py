@@ -21,21 +21,6 @@ def weights_of(network: nn.Module | None) -> Parts:
     return weights | names_of(network)
 
 
-class FollowedWeights:
-    """A network whose weights are those of the publication applied last; a `sync` replica calls it for each."""
-
-    def __init__(self, network: nn.Module | None) -> None:
-        self._network = network
-
-    def reset(self, parts: Parts) -> None:
-        """Take the weights of a snapshot. Raises ValueError as `load_weights` does."""
-        load_weights(self._network, parts)
-
-    def apply(self, parts: Parts) -> None:
-        """Take those of a delta, which are whole too."""
-        load_weights(self._network, parts)
-
-
 def load_weights(network: nn.Module | None, weights: Parts) -> None:
     """Copy weights by name into a network; those of a release with fewer features are widened.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from stream_reco.model.heads import FollowedModel, Heads, bottom_dim_of
 from stream_reco.model.registry import FORMER_NAMES
 from stream_reco.model.spec import Model, settings_digest
-from stream_reco.model.weights import FollowedWeights
 from stream_reco.sync import Follower, Precision, Publication, Replica
 
 
@@ -15,14 +15,17 @@ def model_replica(
     followers: Mapping[str, Follower] | None = None,
     applied: Callable[[Publication], None] = lambda _: None,
     precision: Precision = "float32",
+    heads: Heads | None = None,
 ) -> Replica:
     """Follows publications of `model`; those of another one, or of other sizes, are refused and the reason logged.
 
-    followers, applied, precision: as `Replica` takes them; "dense" is the model's own.
+    followers, applied, precision: as `Replica` takes them; "dense" is the model's and its `heads`', which the
+    caller has where it reads them.
     """
+    heads = Heads(bottom_dim_of(model)) if heads is None else heads
     return Replica(
         model.name,
-        {"dense": FollowedWeights(model.network), **(followers or {})},
+        {"dense": FollowedModel(model.network, heads), **(followers or {})},
         applied=applied,
         precision=precision,
         settings=settings_digest(model),

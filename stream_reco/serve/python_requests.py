@@ -13,8 +13,8 @@ from stream_reco.events.bad import shown
 from stream_reco.events.python_values import AnyId, plain
 from stream_reco.events.whole_numbers import whole_number
 from stream_reco.retrieve.filters import DEEPEST
+from stream_reco.serve.refused import RefusedError
 from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest, T, request_of
-from stream_reco.serve.service import RefusedError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 
@@ -29,17 +29,29 @@ def recommend_request(
     context: Mapping[str, object] | None,
     exclude: Iterable[AnyId],
     filters: Mapping[str, object] | None,
+    objectives: Mapping[str, float] | None = None,
 ) -> Request:
     """A request for a slate, NumPy's values and times as plain numbers. Raises RefusedError."""
     plain_filters = filters and plain(filters, DEEPEST + 1)
-    fields = {"user_id": user_id, "k": k, "context": context, "exclude": _listed(exclude), "filters": plain_filters}
+    fields = {
+        "user_id": user_id,
+        "k": k,
+        "context": context,
+        "exclude": _listed(exclude),
+        "filters": plain_filters,
+        "objectives": objectives,
+    }
     wanted = _request_of(RecommendRequest, fields, limits)
-    return Request(wanted.user_id, wanted.k, _time(now), wanted.context, wanted.exclude, wanted.filters)
+    return Request(
+        wanted.user_id, wanted.k, _time(now), wanted.context, wanted.exclude, wanted.filters, wanted.objectives
+    )
 
 
 def checked_request(asked: Request, limits: ServeSettings) -> Request:
     """The same of a request that was built in Python."""
-    return recommend_request(limits, asked.user_id, asked.k, asked.now, asked.context, asked.exclude, asked.filters)
+    return recommend_request(
+        limits, asked.user_id, asked.k, asked.now, asked.context, asked.exclude, asked.filters, asked.objectives
+    )
 
 
 def score_request(
@@ -48,11 +60,13 @@ def score_request(
     item_ids: Iterable[AnyId],
     now: int | date | None,
     context: Mapping[str, object] | None,
+    objectives: Mapping[str, float] | None = None,
 ) -> tuple[Request, list[Id]]:
     """A request for the scores of items. Raises RefusedError."""
-    fields = {"user_id": user_id, "item_ids": _listed(item_ids), "context": context}
+    fields = {"user_id": user_id, "item_ids": _listed(item_ids), "context": context, "objectives": objectives}
     wanted = _request_of(ScoreRequest, fields, limits)
-    return Request(wanted.user_id, now=_time(now), context=wanted.context), wanted.item_ids
+    asked = Request(wanted.user_id, now=_time(now), context=wanted.context, objectives=wanted.objectives)
+    return asked, wanted.item_ids
 
 
 def _request_of(kind: type[T], fields: Mapping[str, object], limits: ServeSettings) -> T:

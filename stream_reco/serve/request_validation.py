@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from stream_reco.events import BadEvent, Id, check_id
 from stream_reco.events.field_names import nearest, shortened
@@ -15,18 +16,24 @@ from stream_reco.events.ids import too_long
 from stream_reco.events.schema import Context, Name
 from stream_reco.events.whole_numbers import whole_number, with_whole_numbers
 from stream_reco.retrieve.filters import BadFilterError, parse_filters
-from stream_reco.serve.service import RefusedError
-from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.refused import RefusedError
+from stream_reco.serve.settings import MOST_WEIGHT, ServeSettings
+
+Objectives = dict[Name, Annotated[float, Meta(ge=0, le=MOST_WEIGHT)]]
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request for a slate: `k` items for the user, none of `exclude`, only those whose features match `filters`."""
+    """A request for a slate: `k` items for the user, none of `exclude`, only those whose features match `filters`.
+
+    `objectives` are weights by kind of action, or `kind.value`.
+    """
 
     user_id: Id
     k: int
     context: Context | None = None
     exclude: list[Id] = []
     filters: dict[Name, Any] | None = None
+    objectives: Objectives | None = None
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +42,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_id: Id
     item_ids: list[Id]
     context: Context | None = None
+    objectives: Objectives | None = None
 
 
 T = TypeVar("T", RecommendRequest, ScoreRequest)

@@ -12,7 +12,7 @@ import msgspec
 from stream_reco.events import Event, Id
 from stream_reco.events.field_names import FieldWarning
 from stream_reco.serve.slate.request import Request
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status
 
 STOPPING = "the server is stopping: send it again when it is back"
@@ -46,14 +46,6 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     def rejections(self) -> dict[str, int]:
         """How many events were rejected, by reason; described or not."""
         return dict(Counter(one.reason for one in self.rejected) + Counter(self.rejected_more))
-
-
-class RefusedError(ValueError):
-    """The request cannot be fulfilled, and repeating it will not help (HTTP 400)."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class UnavailableError(RuntimeError):
@@ -96,8 +88,12 @@ class Service(Protocol):
     def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request, all of one version; fails as a whole where one of them fails."""
 
-    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
-        """Calibrated probabilities, one for each of `item_ids`, in their order."""
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to, as of the version served: kinds of actions and `kind.value`."""
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
+        """Scores and probabilities by kind of action of `item_ids`, in their order."""
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one, nearest first; None if the item is unknown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -57,6 +58,9 @@ class ServeSettings:
 
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+MOST_WEIGHT = 1e12
+"""Largest weight of an objective: with any value a score stays a number of 32 bits."""
+Weight = Annotated[float, Meta(ge=0.0, le=MOST_WEIGHT)]
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,8 @@ class SlateSettings:
     (times − 2) to this power.
 
     Times of a day ago count half. Only the order of a slate changes by it, never a score; 0: not at all."""
+    objectives: Mapping[str, Weight] = field(default_factory=dict)
+    """Kind of action, or `kind.value` → its weight: scores are the sum of weight × probability, and order slates.
+
+    Empty: the score is the probability that the user acts on the item, whatever the kind. A request may bring its
+    own."""

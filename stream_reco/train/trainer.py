@@ -18,6 +18,7 @@ from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.events import Id, key_of
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
+from stream_reco.model.heads import bottom_of
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
@@ -156,6 +157,18 @@ class Trainer:
         odds = _log_odds(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
         result: NDArray[np.float64] = odds
         return result
+
+    def bottom(self, batch: Batch) -> Tensor:
+        """float32[n, bottom_dim]: what heads read of each candidate, of the model to publish; a constant."""
+        if self.averaged.network is not None:
+            self.averaged.network.eval()
+        with torch.no_grad():
+            return bottom_of(self.averaged, batch, gather(self.model.fields, batch, self.tables, training=False))
+
+    def add_table(self, spec: TableSpec) -> None:
+        """Keep one more table: it is saved, published and evicted as the model's own are."""
+        # Other threads may be going through the tables there are.
+        self.tables = {**self.tables, spec.name: _table(spec, self.settings)}
 
     def _average(self) -> None:
         self._steps += 1

@@ -137,7 +137,8 @@ def forget_the_log_behind(data: Path, position: int) -> None:
 def assert_same_state(found: Any, wanted: Any) -> None:
     """Facts and keys are equal, and rows nearly so, as they were trained since the checkpoint."""
     assert found["facts"] == wanted["facts"]
-    assert found["tables"].keys() == wanted["tables"].keys()
+    # It has actions of several kinds, of which that release learned nothing.
+    assert found["tables"].keys() == {*wanted["tables"], "heads"}
     for name, rows in wanted["tables"].items():
         assert found["tables"][name].keys() == rows.keys()
         for key, row in rows.items():

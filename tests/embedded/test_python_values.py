@@ -32,7 +32,8 @@ from stream_reco.events.field_names import FieldWarning
 from stream_reco.serve import request_validation
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
-from stream_reco.serve.service import Accepted, RefusedError
+from stream_reco.serve.refused import RefusedError
+from stream_reco.serve.service import Accepted
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.train.settings import TrainSettings

@@ -137,9 +137,27 @@ def test_what_is_clicked_is_learned_from_as_it_was_served_and_served_otherwise(l
     loop.post([{"type": "action", "action": "click", "user_id": user, "item_id": "hit"} for user in slates])
     until(lambda: "hit" in loop.items("stranger", PEOPLE))
     what_is_disliked_leaves_and_comes_back(loop)
+    what_is_bought_after_its_click_has_a_probability(loop, clicks)
     for stage, owner in OWNERS.items():
         for process in {*OWNERS.values(), "interests"}:
             assert (loop.counted(stage, process) > 0) == (process == owner), (stage, process)
+
+
+def what_is_bought_after_its_click_has_a_probability(loop: Loop, clicks: Sequence[Mapping[str, Any]]) -> None:
+    """No label says it: the trainer takes it from the events, and scorers weigh it."""
+    status, answer = loop.scorer.ask("POST", "/v1/recommend", {"user_id": "stranger", "k": 5, "objectives": {"buy": 1}})
+    assert status == 400, answer
+    loop.post([{**click, "action": "buy", "value": 8.0} for click in clicks])
+    until(lambda: set(loop.scorer.slate("stranger")["items"][0]["probabilities"]) == {"click", "buy"})
+    asked = {"user_id": "stranger", "k": 5, "objectives": {"click": 1, "buy": 20, "buy.value": 2}}
+    status, answer = loop.scorer.ask("POST", "/v1/recommend", asked)
+    assert status == 200, answer
+    assert isinstance(answer, dict)
+    for item in answer["items"]:
+        by_kind, worth = item["probabilities"], item["values"]["buy"]
+        assert item["score"] == pytest.approx(by_kind["click"] + 20 * by_kind["buy"] + 2 * worth, rel=1e-4)
+    calibration = 'stream_reco_head_calibration{kind="buy"}'
+    until(lambda: loop.workers["training"].metric(calibration) > 0)  # it is updated after what it is of is published
 
 
 def what_is_disliked_leaves_and_comes_back(loop: Loop) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+import numpy as np
 import pytest
 
 from stream_reco.clock import ManualClock
@@ -18,7 +19,7 @@ from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate, SlateItem
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate, SlateItem
 from stream_reco.serve.status import Status, starting_status
 
 NOW = 1_507_000_000_000
@@ -32,6 +33,8 @@ class ToyService:
     events: list[Event] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
     backlog: int = 0
+    by_kind: dict[str, float] = field(default_factory=dict)
+    by_value: dict[str, float] = field(default_factory=dict)
     is_ready: bool = True
     refuses: str | None = None
     fails: Exception | None = None
@@ -81,12 +84,20 @@ class ToyService:
         if self.fails:
             raise self.fails
         items = [item for item in self._items() if item not in request.exclude][: request.k]
-        slots = [SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0) for i, item in enumerate(items)]
+        slots = [
+            SlateItem(item, 0.5, "fresh", 0.25 if i == len(items) - 1 else 1.0, self.by_kind, self.by_value)
+            for i, item in enumerate(items)
+        ]
         return Slate("r-1", 7, slots)
 
-    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
+    @property
+    def objectives(self) -> Sequence[str]:
+        return list(self.by_kind)
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
         self.asked.append((request.user_id, item_ids, request.context))
-        return [1 / (2 + index) for index in range(len(item_ids))]
+        scores = np.array([1 / (2 + index) for index in range(len(item_ids))], dtype=np.float32)
+        return ScoredItems(scores, dict.fromkeys(self.by_kind, scores), dict.fromkeys(self.by_value, 2 * scores))
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         self.asked.append((item_id, k))

@@ -24,7 +24,7 @@ from stream_reco.events.schema import Scalar
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.request import Request
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, starting_status
 from stream_reco.storage.checkpoint import CheckpointError
 
@@ -152,12 +152,16 @@ class EngineService:
         with self._priority.serving():
             return engine.scorer.recommend_many(requests, engine.stream_time)
 
-    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`; the request is valid."""
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to; nothing before the engine is open."""
+        return () if self._engine is None else self._engine.scorer.objectives
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
+        """Scores and probabilities by kind of `item_ids`; the request is valid but for unknown objectives."""
         engine, _, _ = self._running()
         with self._priority.serving():
-            scores: list[float] = engine.scorer.score(request, item_ids, engine.stream_time).tolist()
-        return scores
+            return engine.scorer.predict(request, item_ids, engine.stream_time)
 
     def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request that was built in Python. Raises RefusedError for the first that HTTP refuses."""
@@ -165,11 +169,17 @@ class EngineService:
         return self.slates([checked_request(one, limits) for one in requests])
 
     def score(
-        self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
+        self,
+        user_id: Id,
+        item_ids: Sequence[Id],
+        context: Mapping[str, Scalar] | None = None,
+        objectives: Mapping[str, float] | None = None,
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
+        """Scores, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
         limits = self._running()[0].settings.serve
-        return self.scores(*score_request(limits, user_id, item_ids, None, context))
+        request, items = score_request(limits, user_id, item_ids, None, context, objectives)
+        scores: list[float] = self.scores(request, items).scores.tolist()
+        return scores
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""

@@ -122,6 +122,7 @@ class Ranker(nn.Module):
         self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
         self.leads_to = nn.Linear(tower, tower, bias=False)
         width = len(features) + settings.item_dim + settings.request_dim + 1 + _MATCHES
+        self.bottom_dim = settings.hidden // 2 + width
         self.standardise = Standardise(len(features))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
         self.deep = nn.Sequential(
@@ -150,6 +151,18 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
         """float32[n]: log-odds of each candidate; `positions` int64[n] count from 1, 0 or None: unknown."""
+        hidden, x, match = rows.once("shared", lambda: self.shared(batch, rows, user_vectors))
+        logits = self.top(x) + self.deep[-1](hidden) + match
+        # An unknown position has a bias as well: in training the other intercepts learn together with it.
+        if positions is None:
+            logits = logits + self.position_bias.weight[0]
+        else:
+            logits = logits + self.position_bias(positions.clamp(max=POSITIONS - 1))
+        result: Tensor = logits.squeeze(1)
+        return result
+
+    def shared(self, batch: Batch, rows: Rows, user_vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Below the output: float32[n, hidden // 2] of the deep part, [n, width] of the crosses, the match [n, 1]."""
         owners = torch.from_numpy(batch.owners)
         candidates = rows["candidates"]
         item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
@@ -162,14 +175,10 @@ class Ranker(nn.Module):
         x = first
         for cross in self.crosses:
             x = cross(first, x)
-        logits = self.top(x) + self.deep(first) + match
-        # An unknown position has a bias as well: in training the other intercepts learn together with it.
-        if positions is None:
-            logits = logits + self.position_bias.weight[0]
-        else:
-            logits = logits + self.position_bias(positions.clamp(max=POSITIONS - 1))
-        result: Tensor = logits.squeeze(1)
-        return result
+        hidden = first
+        for layer in list(self.deep)[:-1]:
+            hidden = layer(hidden)
+        return hidden, x, match
 
     def _history(self, rows: Rows) -> Tensor:
         """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
@@ -240,11 +249,18 @@ class TwoTowerDcn:
         load_weights(self.network, first)
         with torch.no_grad():
             self.network.top.weight[0, FEATURES.index("neighbours_all")] = _NEIGHBOUR_WEIGHT
+        self.bottom_dim = self.network.bottom_dim
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate, its position unknown."""
         result: Tensor = self.network(batch, rows, self.user_vectors(batch, rows))
         return result
+
+    def bottom(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[n, bottom_dim]: what the deep part and the crosses have made of each candidate."""
+        users = self.user_vectors(batch, rows)
+        hidden, x, _ = rows.once("shared", lambda: self.network.shared(batch, rows, users))
+        return torch.cat([hidden, x], dim=1)
 
     def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[g, tower_dim]: where each request's user stands among the items."""

@@ -35,7 +35,8 @@ from stream_reco.serve.http.openapi import openapi
 from stream_reco.serve.http.request_body import read_body
 from stream_reco.serve.http.request_queue import RequestQueue
 from stream_reco.serve.http.routes import Handler, Routes
-from stream_reco.serve.service import STOPPING, NotSetUpError, RefusedError, Service, UnavailableError
+from stream_reco.serve.refused import RefusedError
+from stream_reco.serve.service import STOPPING, NotSetUpError, Service, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Api:
         self._memory = BodyMemory(settings.body_memory_megabytes * 1_000_000)
         self._page = Page.load()
         self._schema = openapi(settings)
+        self._described: tuple[str, ...] = ()
+        """The objectives that the description names."""
         self._queue = RequestQueue(service.slates, settings)
         self._paths: dict[tuple[bytes, ...], dict[str, Route]] = {}
         for route in self._routes(Routes(service, clock, settings, self._queue)):
@@ -185,6 +188,9 @@ class Api:
         return HttpResponse(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)
 
     async def _openapi(self, _: HttpRequest) -> HttpResponse:
+        known = tuple(self._service.objectives)
+        if known != self._described:
+            self._schema, self._described = openapi(self._settings, known), known
         return HttpResponse(self._schema)
 
     async def _home(self, _: HttpRequest) -> HttpResponse:

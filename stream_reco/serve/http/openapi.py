@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from stream_reco.serve.http.routes import (
 )
 from stream_reco.serve.request_validation import RecommendRequest, ScoreRequest
 from stream_reco.serve.service import Accepted
-from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.settings import MOST_WEIGHT, ServeSettings
 from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.status import Status
 
@@ -109,10 +110,12 @@ HEADERS = {
 """The header that an answer of this status always carries: name, meaning, schema."""
 
 
-def openapi(settings: ServeSettings) -> bytes:
-    """The description as JSON, with this server's limits in it."""
+def openapi(settings: ServeSettings, objectives: Sequence[str] = ()) -> bytes:
+    """The description as JSON, with this server's limits and the `objectives` that requests may name in it."""
     _, components = msgspec.json.schema_components(STRUCTS, ref_template="#/components/schemas/{name}")
     _set_limits(components, settings)
+    for request in ("RecommendRequest", "ScoreRequest"):
+        components[request]["properties"]["objectives"] = _objectives(objectives)
     secured = settings.token is not None or bool(settings.token_hashes)
     document: Json = {
         "openapi": "3.1.0",
@@ -133,6 +136,17 @@ def openapi(settings: ServeSettings) -> bytes:
     if secured:
         document["security"] = [{"token": []}]
     return msgspec.json.encode(document)
+
+
+def _objectives(names: Sequence[str]) -> Json:
+    weights: Json = {
+        "type": "object",
+        "description": "Weights of kinds of actions, or of what they bring (kind.value): the score is the sum of weight"
+        " × probability. The names are those known when this description was asked for.",
+        "additionalProperties": {"type": "number", "minimum": 0, "maximum": MOST_WEIGHT},
+        **({"propertyNames": {"enum": list(names)}} if names else {"maxProperties": 0}),
+    }
+    return {"anyOf": [weights, {"type": "null"}], "default": None}
 
 
 def _set_limits(components: Json, settings: ServeSettings) -> None:

@@ -26,9 +26,15 @@ DEFAULT_SIMILAR = 10
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """One calibrated probability for each of the request's `item_ids`, in their order."""
+    """One calibrated probability for each of the request's `item_ids`, in their order.
+
+    With objectives scores are the sum of weight × probability. `probabilities` has one for each item by kind of action,
+    `values` what its actions are expected to bring, of kinds whose actions carry values; what is empty is left out.
+    """
 
     scores: list[float]
+    probabilities: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
 
 
 class SimilarItems(msgspec.Struct, frozen=True):
@@ -81,16 +87,19 @@ class Routes:
     async def recommend(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/recommend`."""
         wanted = decode_request(request.body, RecommendRequest, self._settings)
-        asked = Request(wanted.user_id, wanted.k, None, wanted.context, wanted.exclude, wanted.filters)
+        asked = Request(
+            wanted.user_id, wanted.k, None, wanted.context, wanted.exclude, wanted.filters, wanted.objectives
+        )
         slate = await self._queue.slate(request, asked)
         return HttpResponse(_ENCODER.encode(slate))
 
     async def score(self, request: HttpRequest) -> HttpResponse:
         """`POST /v1/score`."""
         wanted = decode_request(request.body, ScoreRequest, self._settings)
-        asked = Request(wanted.user_id, context=wanted.context)
-        scores = await self._queue.compute(request, partial(self._service.scores, asked, wanted.item_ids))
-        return HttpResponse(orjson.dumps({"scores": scores}, option=orjson.OPT_SERIALIZE_NUMPY))
+        asked = Request(wanted.user_id, context=wanted.context, objectives=wanted.objectives)
+        scored = await self._queue.compute(request, partial(self._service.scores, asked, wanted.item_ids))
+        answer = {name: found for name, found in scored._asdict().items() if name == "scores" or found}
+        return HttpResponse(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def similar(self, request: HttpRequest) -> HttpResponse:
         """`GET /v1/items/{id}/similar?k=`."""

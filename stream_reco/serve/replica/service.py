@@ -21,7 +21,7 @@ from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.similar import similar_items, user_interests
-from stream_reco.serve.slate.slate import Interest, Neighbour, Slate
+from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
 from stream_reco.sync import Channel
 
@@ -187,21 +187,31 @@ class ReplicaService:
         self._check_ready()
         return self._scorer.recommend_many(requests, self.stream_time)
 
-    def scores(self, request: Request, item_ids: Sequence[Id]) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`; the request is valid."""
+    @property
+    def objectives(self) -> Sequence[str]:
+        """What requests may give weights to."""
+        return self._scorer.objectives
+
+    def scores(self, request: Request, item_ids: Sequence[Id]) -> ScoredItems:
+        """Scores and probabilities by kind of `item_ids`; the request is valid but for unknown objectives."""
         self._check_ready()
-        scores: list[float] = self._scorer.score(request, item_ids, self.stream_time).tolist()
-        return scores
+        return self._scorer.predict(request, item_ids, self.stream_time)
 
     def recommend_many(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request that was built in Python. Raises RefusedError for the first that HTTP refuses."""
         return self.slates([checked_request(one, self._limits) for one in requests])
 
     def score(
-        self, user_id: Id, item_ids: Sequence[Id], context: Mapping[str, Scalar] | None = None
+        self,
+        user_id: Id,
+        item_ids: Sequence[Id],
+        context: Mapping[str, Scalar] | None = None,
+        objectives: Mapping[str, float] | None = None,
     ) -> Sequence[float]:
-        """Probabilities, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
-        return self.scores(*score_request(self._limits, user_id, item_ids, None, context))
+        """Scores, one for each of `item_ids`. Raises RefusedError for what HTTP refuses."""
+        request, items = score_request(self._limits, user_id, item_ids, None, context, objectives)
+        scores: list[float] = self.scores(request, items).scores.tolist()
+        return scores
 
     def similar(self, item_id: Id, k: int) -> Sequence[Neighbour] | None:
         """The `k` items nearest to this one; None if the item is unknown."""

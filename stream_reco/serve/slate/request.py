@@ -25,6 +25,8 @@ class Request:
     exclude: Sequence[Id] = ()
     filters: Mapping[str, object] | None = field(default=None)
     """Item feature → a condition on it, all of which must hold: the grammar of `stream_reco.retrieve.filters`."""
+    objectives: Mapping[str, float] | None = None
+    """Kind of action, or `kind.value` → its weight in the score; None: as the settings say."""
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,17 @@ from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
+from stream_reco.serve.slate.objectives import check_objectives, known_objectives
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request, UserContext
 from stream_reco.serve.slate.reranker import NOBODY, Chosen, Reranker
+from stream_reco.serve.slate.scored import Scored, by_kind, nothing_scored, score_candidates
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.serve.slate.slate import Slate, SlateItem
+from stream_reco.serve.slate.slate import ScoredItems, Slate, SlateItem
 from stream_reco.serve.slate.slate_features import SlateFeatures, SlateListener
 
 _NO_SLOTS = np.empty(0, dtype=np.int32)
-_NO_SCORES = np.empty(0, dtype=np.float32)
 Integer = TypeVar("Integer", np.int32, np.int64)
 Proposals = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Slots int32[m] and the bits of their sources int32[m]."""
@@ -69,7 +70,7 @@ class _Ranked:
     asked: _Asked
     slots: NDArray[np.int32]
     sources: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    scored: Scored
     inputs: Inputs
 
 
@@ -107,6 +108,11 @@ class Scorer:
         self._unmade: list[PendingSlates] = []
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
+
+    @property
+    def objectives(self) -> list[str]:
+        """What requests may give weights to."""
+        return known_objectives(self._served.heads, self._settings.objectives)
 
     def recommend_many(self, requests: Sequence[Request], now: int) -> list[Slate]:
         """One slate for each request, all of one version; `now` (ms) is used where a request has no time of its own."""
@@ -147,18 +153,27 @@ class Scorer:
 
     def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
         """float32[n]: probabilities of the items for the request's user; 0 for items that are not served yet."""
+        return self.predict(request, item_ids, now).scores
+
+    def predict(self, request: Request, item_ids: Sequence[Id], now: int) -> ScoredItems:
+        """What is said of the items for the request's user; zeros for items that are not served yet.
+
+        Raises RefusedError for an objective that is unknown.
+        """
         with self._served.replica.reading():
             asked = self._understand(request, now)
             slots = np.array([self._served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
             known = slots >= 0
-            scores = np.zeros(len(slots), dtype=np.float32)
+            scored = nothing_scored(self._served)
             if known.any():
                 rows = self._request_rows(collate([asked.inputs]))
-                scores[known] = self._score([asked], [slots[known]], rows)[0][0]
-        return scores
+                scored, _ = self._score([asked], [slots[known]], rows)[0]
+        return scored.columns(known)
 
     def _understand(self, request: Request, now: int) -> _Asked:
         signals = self._served.signals
+        if request.objectives:
+            check_objectives(request.objectives, self.objectives)
         now = now if request.now is None else request.now
         context = signals.coder.encode(request.context, now)
         user = self._context_of(request.user_id, now)
@@ -186,8 +201,8 @@ class Scorer:
         found = self._retrieve(asked, batch, rows)
         scores = self._score(asked, [slots for slots, _ in found], rows)
         return [
-            _Ranked(one, slots, sources, mine, inputs)
-            for one, (slots, sources), (mine, inputs) in zip(asked, found, scores, strict=True)
+            _Ranked(one, slots, sources, scored, inputs)
+            for one, (slots, sources), (scored, inputs) in zip(asked, found, scores, strict=True)
         ]
 
     def _request_rows(self, batch: Batch) -> Rows:
@@ -222,41 +237,37 @@ class Scorer:
             found.append((slots, sources))
         return found
 
-    def _score(
-        self, asked: list[_Asked], slots: list[NDArray[np.int32]], rows: Rows
-    ) -> list[tuple[NDArray[np.float32], Inputs]]:
-        """For each request the probabilities of its candidates, and what they were computed from.
+    def _score(self, asked: list[_Asked], slots: list[NDArray[np.int32]], rows: Rows) -> list[tuple[Scored, Inputs]]:
+        """For each request what the model says of its candidates, and what that was computed from.
 
         `rows`: what `_request_rows` gathered for the same requests.
         """
-        signals, model = self._served.signals, self._served.model
+        signals, needs = self._served.signals, self._served.model.needs
         inputs = [
-            with_candidates(one.inputs, signals, one.state, mine, model.needs)
-            for one, mine in zip(asked, slots, strict=True)
+            with_candidates(one.inputs, signals, one.state, mine, needs) for one, mine in zip(asked, slots, strict=True)
         ]
         batch = collate(inputs)
         if not len(batch.item_keys):
-            return [(_NO_SCORES, one) for one in inputs]
-        with torch.no_grad():
-            rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
-            log_odds = model.score(batch, rows) + self._served.shift
-            probabilities: NDArray[np.float32] = torch.sigmoid(log_odds).numpy()
-        return list(zip(np.split(probabilities, batch.starts[1:]), inputs, strict=True))
+            return [(nothing_scored(self._served), one) for one in inputs]
+        rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
+        objectives = [one.request.objectives or self._settings.objectives for one in asked]
+        return list(zip(score_candidates(self._served, batch, rows, objectives), inputs, strict=True))
 
     def _slate(self, ranked: _Ranked) -> Slate:
-        served, slots, sources, scores = self._served, ranked.slots, ranked.sources, ranked.scores
+        served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored
         self.candidates += len(slots)
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        values = ordering_values(scores, self._shifts(ranked))
-        chosen = self._rerank(slots, values, k, served.index, served.signals.catalogue, new, self._evidence(ranked))
+        ordering = ordering_values(scored.ordering, self._shifts(ranked))
+        chosen = self._rerank(slots, ordering, k, served.index, served.signals.catalogue, new, self._evidence(ranked))
         items = []
-        for one in chosen:
+        for one, said in zip(chosen, by_kind(scored, [one.place for one in chosen]), strict=True):
             item_id = served.signals.catalogue.ids[slots[one.place]]
             assert item_id is not None
+            score, probabilities, values = said
             source = _source(one, int(sources[one.place]))
-            items.append(SlateItem(item_id, float(scores[one.place]), source, one.propensity))
+            items.append(SlateItem(item_id, score, source, one.propensity, probabilities, values))
         # To find a labelled counter costs more than to count: once a source, not once an item.
         for source, count in Counter(one.source for one in items).items():
             metrics.SLATE_ITEMS.labels(source).inc(count)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_reco.model.heads import Heads, bottom_dim_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Retrieves
 from stream_reco.retrieve.model_replica import model_replica
@@ -47,7 +48,9 @@ class ServingState:
         }
         self.shift = 0.0
         """What the served version adds to the log-odds that the model gives candidates."""
-        self.replica = model_replica(self.model, signal_followers, self._applied, precision)
+        self.heads = Heads(bottom_dim_of(self.model))
+        """What the served version says by kind of action."""
+        self.replica = model_replica(self.model, signal_followers, self._applied, precision, self.heads)
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()

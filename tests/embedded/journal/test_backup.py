@@ -225,6 +225,7 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
         "disliked": [],
         "interests": [],
         "passed_over": [],
+        "acted_on": [],
         "impressions": [],
         "row": [],
     }

@@ -14,12 +14,13 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedding import ReplicaTable
 from stream_reco.events import Action
+from stream_reco.model.heads import FollowedModel, Heads, bottom_dim_of
 from stream_reco.model.registry import MODELS, build_model
 from stream_reco.model.rows import gather
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model, Retrieves, settings_digest
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.weights import FollowedWeights, weights_of
+from stream_reco.model.weights import weights_of
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.trainer import Trainer, predictions
@@ -96,7 +97,7 @@ def test_it_goes_on_from_a_checkpoint_with_the_same_bits(name: str, tmp_path: Pa
 def test_a_replica_predicts_as_the_trainer_published(name: str) -> None:
     trainer = trained(name)
     model = build_model(name)
-    FollowedWeights(model.network).reset(weights_of(trainer.averaged.network))
+    FollowedModel(model.network, Heads(bottom_dim_of(model))).reset(weights_of(trainer.averaged.network))
     tables = {}
     for key, table in trainer.tables.items():
         tables[key] = ReplicaTable(table.dim, name=key)

@@ -130,8 +130,11 @@ def test_filters_are_described_as_they_are_read(schema: Json, client: httpx.Clie
         assert good or answer.json()["error"]["reason"] == "filters"
 
 
-def test_real_answers_have_exactly_the_described_fields(schema: Json, client: httpx.Client) -> None:
+def test_real_answers_have_exactly_the_described_fields(
+    schema: Json, client: httpx.Client, service: ToyService
+) -> None:
     components = schema["components"]["schemas"]
+    service.by_kind, service.by_value = {"play": 0.5}, {"play": 12.5}
     event = {"type": "item", "item_id": "a", "timestamp": 1_507_000_000_000}
     taken = client.post("/v1/events", json=[event, *[{}] * 101, *[event | {"availabel": True}] * 101])
     slate = client.post("/v1/recommend", json={"user_id": 1, "k": 1})

@@ -24,7 +24,7 @@ from stream_reco.serve.http import request_queue
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.messages import DisconnectedError, HttpError, HttpRequest, Message, Scope
 from stream_reco.serve.http.request_queue import PRESSURE_SECONDS, SLATES_AT_ONCE, RequestQueue, has_gone
-from stream_reco.serve.service import RefusedError
+from stream_reco.serve.refused import RefusedError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Slate

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_reco.serve.service import RefusedError, UnavailableError
+from stream_reco.serve.refused import RefusedError
+from stream_reco.serve.service import UnavailableError
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Serving, ToyService

@@ -16,10 +16,11 @@ from stream_reco.redis.user_store import StoredUser
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
+from stream_reco.serve.refused import RefusedError
 from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
-from stream_reco.serve.service import Accepted, RefusedError, UnavailableError
+from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer

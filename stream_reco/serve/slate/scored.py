@@ -1,0 +1,89 @@
+"""What the served version says of candidates: that they are acted on, by kind, and what that is worth to the shop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stream_reco.model.heads import HEADS_TABLE, KindPredictions, bottom_of
+from stream_reco.model.inputs import Batch
+from stream_reco.model.rows import Rows
+from stream_reco.serve.slate.objectives import as_probabilities, worth
+from stream_reco.serve.slate.serving_state import ServingState
+from stream_reco.serve.slate.slate import ScoredItems
+
+_NO_SCORES = np.empty(0, dtype=np.float32)
+
+
+class Scored(NamedTuple):
+    """What is said of the n candidates of a request."""
+
+    acted: NDArray[np.float32]
+    """float32[n]: probabilities that the user acts on each."""
+    kinds: KindPredictions
+    worth: NDArray[np.float32] | None
+    """float32[n]: by the request's objectives; None without."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """float32[n]: what is answered."""
+        return self.acted if self.worth is None else self.worth
+
+    @property
+    def ordering(self) -> NDArray[np.float32]:
+        """float32[n] in 0..1: what slates are ordered by."""
+        return self.acted if self.worth is None else as_probabilities(self.acted, self.worth)
+
+    def columns(self, among: NDArray[np.bool_]) -> ScoredItems:
+        """The candidates as those `among` bool[m] items, n of them; zeros for the others."""
+
+        def spread(column: NDArray[np.float32]) -> NDArray[np.float32]:
+            found = np.zeros(len(among), dtype=np.float32)
+            found[among] = column
+            return found
+
+        kinds = self.kinds
+        return ScoredItems(
+            spread(self.scores),
+            {kind: spread(column) for kind, column in zip(kinds.kinds, kinds.probabilities.T, strict=True)},
+            {kind: spread(column) for kind, column in zip(kinds.valued, kinds.values.T, strict=True)},
+        )
+
+
+def score_candidates(
+    served: ServingState, batch: Batch, rows: Rows, objectives: Sequence[Mapping[str, float]]
+) -> list[Scored]:
+    """For each request of a batch what is said of its candidates, by its `objectives`, empty where it has none.
+
+    `rows` are of all fields. To be called inside `replica.reading()`, where there is a candidate at all.
+    """
+    heads, kind_odds = served.heads, None
+    with torch.no_grad():
+        acted: NDArray[np.float32] = torch.sigmoid(served.model.score(batch, rows) + served.shift).numpy()
+        if heads.active:
+            own = torch.from_numpy(served.replica.tables[HEADS_TABLE.name].lookup(batch.item_keys))
+            kind_odds = heads.log_odds(bottom_of(served.model, batch, rows), own)
+    everything = heads.predict(acted, kind_odds)
+    found = []
+    for bounds, weights in zip(pairwise([*batch.starts.tolist(), len(acted)]), objectives, strict=True):
+        kinds = everything.of(slice(*bounds))
+        found.append(Scored(acted[slice(*bounds)], kinds, worth(weights, kinds) if weights else None))
+    return found
+
+
+def nothing_scored(served: ServingState) -> Scored:
+    """What is said where there is no candidate."""
+    return Scored(_NO_SCORES, served.heads.predict(_NO_SCORES, None), None)
+
+
+def by_kind(scored: Scored, places: Sequence[int]) -> Iterator[tuple[float, dict[str, float], dict[str, float]]]:
+    """Of the candidates at `places` their scores, probabilities by kind, and values by kind."""
+    kinds = scored.kinds
+    chances, values = kinds.probabilities[places].tolist(), kinds.values[places].tolist()
+    for score, each, bring in zip(scored.scores[places].tolist(), chances, values, strict=True):
+        yield score, dict(zip(kinds.kinds, each, strict=True)), dict(zip(kinds.valued, bring, strict=True))

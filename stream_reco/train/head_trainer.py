@@ -1,0 +1,266 @@
+"""Learning what kind an action is, and what it is worth, from whatever was acted on.
+
+The shared bottom and rows are read as they are: many more impressions than actions teach them, and no head may pull
+what says P(acted) its way. Towers, intercepts and each item's own log-odds are learned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from stream_reco import metrics
+from stream_reco.model.heads import (
+    HEADS,
+    HEADS_TABLE,
+    MOST_KINDS,
+    VALUE,
+    Heads,
+    bottom_dim_of,
+    log_odds_of,
+)
+from stream_reco.model.inputs import Batch
+from stream_reco.model.weights import load_weights, weights_of
+from stream_reco.signals.growing import Parts
+from stream_reco.train.batch import Labelled, is_finite, training_batch
+from stream_reco.train.head_quality import HeadQuality
+from stream_reco.train.intercept import Intercept
+from stream_reco.train.kind_slots import KindSlots
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.trainer import Trainer
+
+_LARGEST_VALUE = 100.0
+"""Times the mean value of its kind that one value counts at most: a misplaced decimal point must not teach prices."""
+_VALUES = 1_000.0
+"""Of the values, about so many of the newest say what their mean is."""
+_FASTER = 3.0
+"""Times the learning rate of the model, for towers: they begin at zero, and see a small share of the examples."""
+_AVERAGED_STEPS = 20
+"""Steps over which heads are averaged at most. They take a step where the model takes a hundred, and would lag."""
+_HALF = 0.5
+"""Actions that a head begins with, of a kind and of all others: the estimate of Krichevsky and Trofimov (1981)."""
+
+
+class KindExample(msgspec.Struct, frozen=True, array_like=True):
+    """What became known of something that was acted on; taken back where numbers are negative."""
+
+    inputs: bytes
+    """`Inputs.to_bytes`, of which the first candidate counts."""
+    mass: float
+    """1 where it is acted on first, 0 where more is learned of it."""
+    kinds: list[tuple[int, float]]
+    """Slots of kinds that came, each with 1."""
+    values: list[tuple[int, float]]
+    """Slots of kinds whose actions carried a value above 0, and these."""
+    time: int
+    """ms"""
+
+
+class HeadTrainer:
+    """Trains heads on the bottom that a `Trainer` publishes.
+
+    A head of a kind is a negative once for whatever is acted on, and a positive once the kind has come, which takes
+    the negative back: m · softplus(z) − y · z with mass m = 1 at first and y = 1 later sums to the logistic loss of the
+    last label, as "undo" does for impressions. A value head is learned by the same loss with m = 1 + v, y = v.
+    """
+
+    def __init__(self, trainer: Trainer, settings: TrainSettings) -> None:
+        self._trainer, self._settings = trainer, settings
+        self.slots = KindSlots()
+        dim = bottom_dim_of(trainer.model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.heads = Heads(dim)
+        self.published = deepcopy(self.heads)
+        """Averages over the last steps, as those of the model are."""
+        self._intercepts = [Intercept() for _ in range(HEADS)]
+        self._optimizer = torch.optim.Adam(
+            self.heads.towers.parameters(), lr=_FASTER * settings.learning_rate, fused=True
+        )
+        self._values_seen = np.zeros(MOST_KINDS)
+        self.acted = 0.0
+        """How much was acted on so far."""
+        self.steps = 0
+        self.learned = 0
+        """Calls of `learn` in this process: after each there may be something new to publish."""
+        self.quality = HeadQuality()
+
+    def learn(self, examples: Sequence[KindExample]) -> None:
+        """Take one step."""
+        self.learned += 1
+        self._discover(examples)
+        mass = sum(one.mass for one in examples)
+        if not self.heads.active:
+            self.acted += mass
+            self._share_names()
+            return
+        batch = training_batch(
+            [Labelled(one.inputs, 0, 1.0, one.time, 0) for one in examples], needs=self._trainer.model.needs
+        )
+        if not is_finite(batch):
+            metrics.TRAIN_REFUSED.inc()
+            return
+        masses, positives = self._targets(examples)
+        self._begin()
+        self.acted += mass
+        self._step(batch.batch, masses, positives, np.array([one.mass for one in examples]), batch.now)
+
+    def _discover(self, examples: Sequence[KindExample]) -> None:
+        self.heads.kinds = tuple(self.slots.kinds)
+        for one in examples:
+            for slot, value in one.values:
+                if value > 0:
+                    self.heads.valued[slot] = True
+
+    def _begin(self) -> None:
+        """Start the intercepts of heads that are new where what was acted on so far says."""
+        before = max(self.acted, 0.0)
+        for slot in range(len(self.heads.kinds)):
+            intercept = self._intercepts[slot]
+            if not intercept.information:
+                # All that was acted on before there were two kinds was of the first.
+                rare = _HALF / (before + 2 * _HALF)
+                _start(intercept, log_odds_of(rare if slot else 1.0 - rare))
+        for slot in np.flatnonzero(self.heads.valued).tolist():
+            intercept = self._intercepts[MOST_KINDS + slot]
+            if not intercept.information:
+                _start(intercept, float(-np.logaddexp(0.0, -self._intercepts[slot].log_odds)))
+
+    def _targets(self, examples: Sequence[KindExample]) -> tuple[Tensor, Tensor]:
+        """Masses m and positives y, float32[g, HEADS] each."""
+        self._rescale(examples)
+        masses = np.repeat(np.array([[one.mass] for one in examples], dtype=np.float32), HEADS, axis=1)
+        positives = np.zeros_like(masses)
+        for row, one in enumerate(examples):
+            for slot, count in one.kinds:
+                positives[row, slot] += count
+            for slot, value in one.values:
+                relative = float(np.clip(value / self.heads.scales[slot], -_LARGEST_VALUE, _LARGEST_VALUE))
+                positives[row, MOST_KINDS + slot] += relative
+                masses[row, MOST_KINDS + slot] += relative
+        return torch.from_numpy(masses), torch.from_numpy(positives)
+
+    def _rescale(self, examples: Sequence[KindExample]) -> None:
+        """Follow the mean value of each kind; what its head says stays as it is."""
+        for slot, value in (pair for one in examples for pair in one.values):
+            if value <= 0:
+                continue
+            seen = self._values_seen[slot]
+            self._values_seen[slot] = min(seen + 1.0, _VALUES)
+            before = self.heads.scales[slot]
+            near = min(value, _LARGEST_VALUE * before) if seen else value
+            self.heads.scales[slot] = before + (near - before) / self._values_seen[slot]
+            intercept = self._intercepts[MOST_KINDS + slot]
+            if intercept.information:
+                smaller = float(np.log(before / self.heads.scales[slot]))
+                intercept.log_odds += smaller
+                intercept.averaged += smaller
+
+    def _step(self, batch: Batch, masses: Tensor, positives: Tensor, mass: NDArray[np.float64], now: int) -> None:
+        trainer, used = self._trainer, self.heads.used
+        masses, positives = masses[:, used], positives[:, used]
+        if HEADS_TABLE.name not in trainer.tables:
+            trainer.add_table(HEADS_TABLE)
+        table = trainer.tables[HEADS_TABLE.name]
+        table.train_rows(batch.item_keys, now)
+        bottom = trainer.bottom(batch)
+        rows = torch.from_numpy(table.lookup(batch.item_keys)).requires_grad_()
+        self.heads.intercepts = np.array([one.value for one in self._intercepts])
+        self._share_names()
+        self._measure(bottom, rows.detach(), positives.double().numpy(), mass)
+        odds = self.heads.log_odds(bottom, rows)
+        losses = masses * functional.softplus(odds) - positives * odds
+        self._optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        assert rows.grad is not None
+        table.apply_gradients(batch.item_keys, rows.grad.numpy())
+        self._learn_intercepts(torch.sigmoid(odds.detach()).double().numpy(), masses, positives)
+        self.steps += 1
+        self._average()
+        metrics.TRAIN_LOSS.labels("heads").set(float(losses.detach().sum()) / len(masses))
+
+    def _learn_intercepts(self, chances: NDArray[np.float64], masses: Tensor, positives: Tensor) -> None:
+        columns = zip(chances.T, positives.double().numpy().T, masses.double().numpy().T, strict=True)
+        for head, (chance, positive, mass) in zip(self.heads.used.tolist(), columns, strict=True):
+            self._intercepts[head].learn(chance, positive, mass)
+
+    def _average(self) -> None:
+        # The first steps are averaged over as many as there were.
+        share = max(1.0 / self.steps, 1.0 / min(_AVERAGED_STEPS, self._settings.average_steps))
+        for intercept in self._intercepts:
+            intercept.average(share)
+        with torch.no_grad():
+            pairs = zip(self.published.towers.parameters(), self.heads.towers.parameters(), strict=True)
+            for mean, weight in pairs:
+                mean.lerp_(weight, share)
+        self._share_names()
+
+    def _share_names(self) -> None:
+        """Let the heads to publish have what is not averaged, and the averages that are kept elsewhere."""
+        published = self.published
+        published.kinds, published.valued = self.heads.kinds, self.heads.valued.copy()
+        published.scales = self.heads.scales.copy()
+        published.intercepts = np.array([one.published for one in self._intercepts])
+
+    def _measure(self, bottom: Tensor, rows: Tensor, positives: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
+        """Compare what is about to be learned with what the heads to publish say of it."""
+        with torch.no_grad():
+            odds = self.published.log_odds(bottom, rows).double().numpy()
+        self.quality.add(self.heads.used, odds, positives, mass)
+
+    def observe(self) -> None:
+        """Update the metrics."""
+        for slot, kind in enumerate(self.heads.kinds if self.heads.active else ()):
+            self.quality.observe(kind, slot, is_value=False)
+            if self.heads.valued[slot]:
+                self.quality.observe(f"{kind}{VALUE}", MOST_KINDS + slot, is_value=True)
+
+    def state(self) -> Parts:
+        """For a checkpoint; the rows are in a table of the trainer's."""
+        parts: Parts = {
+            "kinds": np.frombuffer(msgspec.json.encode(self.slots.kinds), dtype=np.uint8),
+            "valued": self.heads.valued.astype(np.uint8),
+            "scales": self.heads.scales.copy(),
+            "values_seen": self._values_seen.copy(),
+            "progress": np.array([self.acted, self.steps]),
+            "intercepts": np.stack([one.state() for one in self._intercepts]),
+            "quality": self.quality.sums.copy(),
+        }
+        for prefix, heads in (("towers", self.heads), ("averaged", self.published)):
+            parts |= {f"{prefix}.{name}": value for name, value in weights_of(heads.towers).items()}
+        for number, entry in self._optimizer.state_dict()["state"].items():
+            parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
+        return parts
+
+    def restore(self, parts: Parts) -> None:
+        """The inverse of `state`. Raises ValueError where the model's bottom has another size."""
+        for prefix, heads in (("towers.", self.heads), ("averaged.", self.published)):
+            load_weights(heads.towers, {n.removeprefix(prefix): v for n, v in parts.items() if n.startswith(prefix)})
+        self.slots.kinds[:] = msgspec.json.decode(parts["kinds"].tobytes(), type=list[str])
+        self.heads.kinds, self.heads.valued = tuple(self.slots.kinds), np.array(parts["valued"], dtype=np.bool_)
+        self.heads.scales, self._values_seen = np.array(parts["scales"]), np.array(parts["values_seen"])
+        self.acted, self.steps = float(parts["progress"][0]), int(parts["progress"][1])
+        for intercept, kept in zip(self._intercepts, parts["intercepts"], strict=True):
+            intercept.restore(kept)
+        self.quality.sums = np.array(parts["quality"])
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in parts.items():
+            if name.startswith("adam."):
+                _, number, field = name.split(".")
+                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._share_names()
+
+
+def _start(intercept: Intercept, log_odds: float) -> None:
+    intercept.log_odds = intercept.averaged = log_odds
+    intercept.begin()

@@ -1,0 +1,108 @@
+"""Heads as they travel, and what they say of a candidate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from stream_reco.model.heads import HEADS, MOST_KINDS, FollowedModel, Heads, bottom_dim_of, bottom_of, without_heads
+from stream_reco.model.registry import MODELS
+from stream_reco.model.rows import gather
+from stream_reco.model.settings import ModelSettings
+from stream_reco.model.weights import weights_of
+from stream_reco.train.batch import training_batch
+from stream_reco.train.trainer import Trainer
+from tests.train.toy_examples import SETTINGS, two_groups
+
+DIM = 3
+ACTED = np.array([0.1, 0.5], dtype=np.float32)
+
+
+def heads_of(*kinds: str, valued: tuple[int, ...] = ()) -> Heads:
+    """With weights that are not those that all begin with."""
+    torch.manual_seed(4)
+    heads = Heads(DIM)
+    heads.kinds = kinds
+    heads.valued[list(valued)] = True
+    heads.intercepts = np.linspace(-2.0, 1.0, HEADS)
+    heads.scales = np.linspace(1.0, 9.0, MOST_KINDS)
+    with torch.no_grad():
+        heads.towers.out.normal_()
+    return heads
+
+
+def test_a_publication_says_what_the_trainer_does() -> None:
+    heads, replica = heads_of("click", "buy", "játék", valued=(1,)), Heads(DIM)
+    FollowedModel(None, replica).apply(heads.parts())
+    bottom, rows = torch.randn(2, DIM), torch.randn(2, HEADS)
+    assert replica.names == ["click", "buy", "játék", "buy.value"]
+    with torch.no_grad():
+        said, again = (one.predict(ACTED, one.log_odds(bottom, rows)) for one in (heads, replica))
+    for one, other in zip(said, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_probabilities_are_products_and_values_are_odds_of_the_scale() -> None:
+    heads = heads_of("click", "buy", valued=(1,))
+    bottom, rows = torch.randn(2, DIM), torch.randn(2, HEADS)
+    with torch.no_grad():
+        odds = heads.log_odds(bottom, rows)
+        said = heads.predict(ACTED, odds)
+    for at in range(2):
+        for slot in range(2):
+            expected = ACTED[at] / (1.0 + math.exp(-float(odds[at, slot])))
+            assert said.probabilities[at, slot] == pytest.approx(expected, rel=1e-5)
+        assert said.values[at, 0] == pytest.approx(ACTED[at] * heads.scales[1] * math.exp(float(odds[at, 2])), rel=1e-5)
+    assert said.valued == ("buy",)
+    assert set(said.columns()) == {"click", "buy", "buy.value"}
+
+
+def test_of_one_kind_the_probability_is_that_of_any_action() -> None:
+    heads = heads_of("click")
+    assert not heads.active
+    assert list(heads.parts()) == ["heads.kinds"]
+    np.testing.assert_array_equal(heads.predict(ACTED, None).probabilities[:, 0], ACTED)
+    valued = heads_of("play", valued=(0,))
+    assert valued.active
+    with torch.no_grad():
+        said = valued.predict(ACTED, valued.log_odds(torch.randn(2, DIM), torch.zeros(2, HEADS)))
+    np.testing.assert_array_equal(said.probabilities[:, 0], ACTED)
+
+
+def test_publications_of_earlier_releases_have_no_kinds() -> None:
+    model = ModelSettings().build()
+    heads = Heads(bottom_dim_of(model))
+    heads.load(Heads(bottom_dim_of(model)).parts())
+    heads.kinds = ("left over",)
+    FollowedModel(model.network, heads).reset(weights_of(model.network))
+    assert heads.names == []
+    assert heads.predict(ACTED, None).probabilities.shape == (2, 0)
+
+
+def test_heads_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"narrow\.weight has shape"):
+        Heads(DIM + 1).load(heads_of("a", "b").parts())
+
+
+def test_heads_are_told_from_the_weights_of_the_network() -> None:
+    model = ModelSettings().build()
+    weights = weights_of(model.network)
+    network, heads = without_heads(weights | heads_of("a", "b").parts())
+    assert network.keys() == weights.keys()
+    assert {name.partition(".")[0] for name in heads} == {"heads"}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_gives_heads_a_bottom(name: str) -> None:
+    trainer = Trainer(ModelSettings(name), SETTINGS)
+    batch = training_batch(two_groups(8, np.random.default_rng(1)), needs=trainer.model.needs).batch
+    bottom = trainer.bottom(batch)
+    assert bottom.shape == (len(batch.item_keys), bottom_dim_of(trainer.model))
+    assert not bottom.requires_grad
+    rows = gather(trainer.model.fields, batch, trainer.tables, training=False)
+    with torch.no_grad():
+        trainer.averaged.score(batch, rows)  # what it computes below its output is shared with heads
+        torch.testing.assert_close(bottom_of(trainer.averaged, batch, rows), bottom)
