@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from stream_reco.serve.settings import ServeSettings
 
@@ -28,6 +29,7 @@ class ForbiddenError(PermissionError):
         self.reason = reason
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address, bracketed or not, stays on this machine."""
     name = host.strip("[]").lower().rstrip(".")

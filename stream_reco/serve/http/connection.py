@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from stream_reco.serve.http.messages import HttpError, HttpResponse, error_response
 
@@ -108,6 +108,7 @@ class BoundedConnection(HttpToolsProtocol):
         shed = self._shed()
         if shed is None:
             super().on_headers_complete()
+            self.cycle.transport = cast(asyncio.Transport, _JoinedResponse(self.cycle))
         else:
             self._is_shed = True
             self.transport.write(_as_bytes(shed, closes=not self.parser.should_keep_alive()))
@@ -170,6 +171,32 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse(HttpError(408, "timeout", message))
         else:
             self.transport.close()
+
+
+class _JoinedResponse:
+    """The transport of one response, which writes head and body together.
+
+    Two writes wake the client twice, and the server gives up the interpreter's lock for each.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._transport = cycle, cycle.transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if not self._cycle.response_started or self._cycle.scope["method"] == "HEAD":
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+        else:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 def _too_many_bytes() -> HttpError:

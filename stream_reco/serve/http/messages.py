@@ -118,6 +118,18 @@ def query_int(scope: Scope, name: str, default: int) -> int:
     return int(values[-1].partition(".")[0])
 
 
+def received(receive: Receive) -> Message | None:
+    """The next message if it is there already; None, and `receive` is dropped, where it would have to wait."""
+    step = receive().__await__()
+    try:
+        next(step)
+    except StopIteration as done:
+        message: Message = done.value
+        return message
+    step.close()
+    return None
+
+
 def check_host(scope: Scope) -> None:
     """Raise `HttpError` 400 where HTTP/1.1 comes without a Host header, or with several.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from stream_reco.serve.http.body_memory import HeldBody
-from stream_reco.serve.http.messages import DisconnectedError, HttpError, Message, Receive, Scope, header
+from stream_reco.serve.http.messages import DisconnectedError, HttpError, Message, Receive, Scope, header, received
 from stream_reco.serve.settings import ServeSettings
 
 DRAINED_BYTES = 64 * 1024 * 1024
@@ -21,9 +21,15 @@ async def read_body(scope: Scope, receive: Receive, settings: ServeSettings, hel
     Raises `HttpError`: 413 where it is longer than `max_body_bytes`, 503 where there is no memory for it, 408 where it
     takes longer than `body_seconds`; `DisconnectedError` where the client left.
     """
+    reader = _BodyReader(scope, receive, settings.max_body_bytes, held)
+    reader.check_head()
+    first = received(receive)
+    if first is not None and first["type"] == "http.request" and not first.get("more_body", False):
+        return reader.whole(first)
     try:
+        # Most bodies come with their heads: no timer is made for them.
         async with asyncio.timeout(settings.body_seconds):
-            return await _BodyReader(scope, receive, settings.max_body_bytes, held).read()
+            return await reader.read(await receive() if first is None else first)
     except TimeoutError:
         message = f"the body did not arrive within {settings.body_seconds:g} s: send it faster, or in smaller requests"
         raise HttpError(408, "timeout", message, (_CLOSE,)) from None
@@ -34,21 +40,25 @@ class _BodyReader:
         self._scope, self._receive, self._limit, self._held = scope, receive, limit, held
         self._refusal: HttpError | None = None
 
-    async def read(self) -> bytes | bytearray:
+    def check_head(self) -> None:
+        """Refuse a body whose length says enough, at once where the client waits for a word before it sends."""
         declared = header(self._scope, b"content-length")
         self._check(int(declared) if declared is not None and declared.isdigit() else 0)
         if self._refusal is not None and header(self._scope, b"expect") is not None:
-            raise self._refusal  # the client waits for a word before it sends
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            self._check(len(body))
-            if self._refusal is not None:
-                raise self._refusal
-            return body
-        return await self._read_parts(message)
+            raise self._refusal
 
-    async def _read_parts(self, message: Message) -> bytearray:
+    def whole(self, message: Message) -> bytes:
+        """The body that came in one message."""
+        body: bytes = message.get("body", b"")
+        self._check(len(body))
+        if self._refusal is not None:
+            raise self._refusal
+        return body
+
+    async def read(self, message: Message) -> bytes | bytearray:
+        """The body that begins with a message."""
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            return self.whole(message)
         body = bytearray()
         size = 0
         while True:

@@ -29,6 +29,7 @@ from stream_reco.serve.http.messages import (
     HttpResponse,
     Receive,
     error_response,
+    received,
 )
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
@@ -196,17 +197,13 @@ class RequestQueue:
 
 
 def has_gone(receive: Receive) -> bool:
-    """Whether the client has disconnected, without waiting: `receive` is dropped where it would wait for a message."""
+    """Whether the client has disconnected, without waiting."""
     for _ in range(MESSAGES_READ):
-        step = receive().__await__()
-        try:
-            next(step)
-        except StopIteration as message:
-            if message.value["type"] == "http.disconnect":
-                return True
-        else:
-            step.close()
+        message = received(receive)
+        if message is None:
             return False
+        if message["type"] == "http.disconnect":
+            return True
     return False
 
 
