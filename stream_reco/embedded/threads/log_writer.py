@@ -24,6 +24,12 @@ MOST_EVENTS = 128
 MOST_BYTES = 1 << 20
 """Of one record, where it has more than one event: to decode a record holds up all other threads of the process."""
 
+GATHER_SHARE, GATHER_SECONDS = 0.5, 0.001
+"""Of the time that the last commit took, at most so many seconds: how long one waits for clients that were answered.
+
+Else those that are answered together come a moment too late for the next commit, and each waits for two.
+"""
+
 
 @dataclass(eq=False)
 class Append:
@@ -74,6 +80,7 @@ class LogWriterThread:
         self._pending: deque[Append] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._expected, self._gather_seconds = 1, 0.0
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     def start(self) -> None:
@@ -102,19 +109,25 @@ class LogWriterThread:
             if self._closing:
                 raise UnavailableError("stopping", STOPPING, retry_after=5)
             self._pending.append(append)
-            self._changed.notify_all()
+            if len(self._pending) in (1, self._expected):
+                self._changed.notify_all()
         return append.done
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._pending and not self._closing:
-                    self._changed.wait()
-                appends = list(self._pending)
-                self._pending.clear()
-            if not appends:
-                return
+        while appends := self._take():
             self._write(appends)
+
+    def _take(self) -> list[Append]:
+        """What shares the next commit; nothing at the end."""
+        with self._changed:
+            while not self._pending and not self._closing:
+                self._changed.wait()
+            # One client never waits here: no more are expected than were under way during the last commit.
+            if len(self._pending) < self._expected and not self._closing:
+                self._changed.wait(self._gather_seconds)
+            appends = list(self._pending)
+            self._pending.clear()
+        return appends
 
     def _write(self, appends: list[Append]) -> None:
         try:
@@ -142,7 +155,10 @@ class LogWriterThread:
 
     def _append(self, appends: list[Append]) -> None:
         found, ends = _records_of(appends)
+        start = time.monotonic()
         first = self._append_many(found).start
+        self._gather_seconds = min((time.monotonic() - start) * GATHER_SHARE, GATHER_SECONDS)
+        self._expected = len(appends) + len(self._pending)
         arrivals = [
             Arrival(first + end - 1, append.arrived, len(append.events))
             for append, end in zip(appends, ends, strict=True)

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from stream_reco.embedded.threads.log_writer import MOST_EVENTS, Arrival, LogWri
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.events import Action, Event, Id, decode_batch
-from stream_reco.serve.service import UnavailableError
+from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.request import Request
 from stream_reco.storage.event_log import EventLog
 from stream_reco.storage.event_log_errors import LogFull
@@ -154,6 +155,35 @@ def test_a_duplicate_is_not_acknowledged_before_the_first(log: FullLog) -> None:
     assert second.result(TIMEOUT).duplicates == 1
     assert first.done()
     seen.writer.close()
+
+
+def test_clients_that_were_answered_together_share_the_next_commit_and_one_alone_does_not_wait(
+    log: FullLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "GATHER_SHARE", 1e9)
+    monkeypatch.setattr(log_writer, "GATHER_SECONDS", 1.0)
+    seen, sizes = Seen(log), list[int]()
+    writer = LogWriterThread(seen.journal.append_many, seen.deduplicator, lambda new: sizes.append(len(new)))
+    numbers = itertools.count()
+
+    def submit(count: int) -> list[Future[Accepted]]:
+        return [writer.submit([click(next(numbers))]) for _ in range(count)]
+
+    first = submit(3)
+    writer.start()
+    assert [one.result(TIMEOUT).accepted for one in first] == [1, 1, 1]
+    # Three were under way: the next commit waits for as many, though the first of them comes before the others.
+    second = submit(1)
+    time.sleep(0.02)
+    second += submit(2)
+    assert [one.result(TIMEOUT).accepted for one in second] == [1, 1, 1]
+    assert sizes == [3, 3]
+    submit(1)[0].result(TIMEOUT)  # the others have left, which is waited for once
+    start = time.monotonic()
+    for _ in range(3):
+        submit(1)[0].result(TIMEOUT)
+    assert time.monotonic() - start < 1
+    writer.close()
 
 
 def test_many_threads_at_once_lose_and_double_nothing(service: EngineService) -> None:
