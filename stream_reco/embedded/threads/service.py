@@ -16,6 +16,7 @@ import msgspec
 from stream_reco.clock import Clock, SystemClock
 from stream_reco.embedded.engine import Engine
 from stream_reco.embedded.journal import records
+from stream_reco.embedded.threads.from_thread import FromThread
 from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
@@ -135,14 +136,14 @@ class EngineService:
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""
-        return asyncio.wrap_future(self.submit(events))
+        return FromThread(self.submit(events), asyncio.get_running_loop())
 
     def forget(self, user_id: Id) -> Awaitable[None]:
         """Delete what is known of the user; resolves once the deletion is durable."""
         done = self._running()[1].record(records.FORGET, msgspec.json.encode(user_id))
 
         async def wait() -> None:
-            await asyncio.wrap_future(done)
+            await FromThread(done, asyncio.get_running_loop())
 
         return wait()
 
