@@ -27,6 +27,11 @@ _PRAGMAS = (
     "secure_delete = ON",
     "temp_store = MEMORY",
 )
+_INSERT = "INSERT INTO records VALUES (?, ?, ?, ?)"
+_MOVE_LAST = (
+    "CREATE TEMP TRIGGER move_last AFTER INSERT ON main.records BEGIN UPDATE bounds SET last = NEW.position; END"
+)
+"""Of the connection that writes; nothing of it is in the file."""
 
 
 class LogRecord(NamedTuple):
@@ -71,9 +76,8 @@ class LogFile:
             for position, (kind, payload) in enumerate(records, self.last + 1)
         ]
         last = self.last + len(rows)
-        with named(self.path), self._transaction():
-            self._writer.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", rows)
-            self._writer.execute("UPDATE bounds SET last = ?", (last,))
+        with named(self.path):
+            self._insert(rows)
         self._acknowledge(Acknowledged(last, rows[-1][3]))
         self.last = last
 
@@ -161,6 +165,7 @@ class LogFile:
         self._writer = self._connect()
         self._prepare()
         bounds = schema.check(self._writer, self.path, self._acknowledged.newest or _NOTHING)
+        self._writer.execute(_MOVE_LAST)
         self._acknowledge_all(bounds)
         self._mark_as_used()
         self.first, self.last = bounds
@@ -199,6 +204,14 @@ class LogFile:
         assert self._acknowledged is not None
         with named(self.path):
             self._acknowledged.write(acknowledged)
+
+    def _insert(self, rows: Sequence[tuple[int, str, bytes, int]]) -> None:
+        if len(rows) == 1:
+            # A statement alone is a transaction, and each call gives up the interpreter's lock to the learning thread.
+            self._writer.execute(_INSERT, rows[0])
+            return
+        with self._transaction():
+            self._writer.executemany(_INSERT, rows)
 
     def _mark_as_used(self) -> None:
         if not self._mark.exists():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -143,3 +145,57 @@ def test_a_refused_connection_that_stays_open_is_closed(client: httpx.Client, mo
         time.sleep(0.2)
         with pytest.raises(ConnectionError):
             opened.sendall(b"a")
+
+
+class _Recording:
+    """A transport that keeps what is written."""
+
+    def __init__(self, transport: asyncio.Transport, written: list[bytes]) -> None:
+        self._transport, self._written = transport, written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._written.append(data)
+        self._transport.write(data)
+
+    def writelines(self, parts: tuple[bytes, ...]) -> None:
+        self._written.append(b"".join(parts))
+        self._transport.writelines(parts)
+
+
+def test_an_answer_is_one_write(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, written = bounds.BoundedConnection.connection_made, list[bytes]()
+
+    def connection_made(self: bounds.BoundedConnection, transport: asyncio.Transport) -> None:
+        made(self, _Recording(transport, written))  # type: ignore[arg-type] # stands in for it
+
+    monkeypatch.setattr(bounds.BoundedConnection, "connection_made", connection_made)
+    post = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+    with connect(client) as opened:
+        for request, ends in [
+            (LIVE + b"\r\n", [b'{"live":true}']),
+            (LIVE.replace(b"GET", b"HEAD") + b"\r\n", [b"\r\n\r\n"]),
+            (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", [b"\r\n\r\n"]),
+            (post + b"\r\n[]", [b"}"]),
+            (post + b"Expect: 100-continue\r\n\r\n", [b"100 Continue\r\n\r\n"]),
+            (b"[]", [b"}"]),
+            ((LIVE + b"\r\n") * 3, [b'{"live":true}'] * 3),
+        ]:
+            written.clear()
+            opened.sendall(request)
+            deadline = time.monotonic() + 5
+            while len(written) < len(ends) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            assert [data.endswith(end) for data, end in zip(written, ends, strict=True)] == [True] * len(ends), written
+
+
+def test_a_body_that_is_there_needs_no_timer(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timer(_: float) -> None:
+        raise AssertionError("a timer")
+
+    with connect(client) as opened:
+        monkeypatch.setattr(asyncio, "timeout", timer)
+        opened.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[]")
+        assert b" 200 " in opened.recv(65536)
