@@ -52,8 +52,8 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
 @pytest.fixture
 def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """What 0.1.0 did: dislikes spoke for an item, each click counted, retractions changed labels alone, negatives came
-    at the end of windows, nothing shifted scores or was left to chance, nobody knew what users passed over or which ones
-    items share, and every step was as long."""
+    at the end of windows, nothing shifted scores or was left to chance, nobody knew what users passed over or who
+    acted on the same items, and every step was as long."""
 
     def change_the_label(learner: Learner, event: Retraction) -> None:
         learner._label(learner.joiner.process([event]))

@@ -34,7 +34,7 @@ def client() -> Iterator[httpx.Client]:
     service.start()
     service.opened.result(60)
     try:
-        with HttpServer("127.0.0.1", 0) as server, httpx.Client(base_url=server.url) as client:
+        with HttpServer("127.0.0.1", 0) as server, httpx.Client(base_url=server.url, timeout=60) as client:
             server.start(Api(service, ManualClock(LOG[-1].timestamp), ServeSettings()))
             yield client
     finally:
