@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from unicodedata import normalize
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 Kind = Literal["one", "unix", "sentinel", "cluster"]
 _KINDS: dict[str, tuple[Kind, bool]] = {
@@ -127,11 +128,15 @@ def _shown_options(query: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        # The text of the error may repeat all that stands before the path, the password included.
-        raise ValueError("brackets stand around an IPv6 address only, and characters must be plain ones") from None
+    # `urlsplit` knows one host: some versions refuse an IPv6 address behind others, with the password in the message.
+    scheme, _, rest = url.partition("://")
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    netloc, slash, path = rest.partition("/")
+    # Characters that stand for one that separates: clients that normalise them would read another address.
+    if any(mark in normalize("NFKC", sign) for sign in netloc if not sign.isascii() for mark in "/?#@:"):
+        raise ValueError("characters must be plain ones: %-encode those of a password")
+    return SplitResult(scheme, netloc, slash + path, query, fragment)
 
 
 def _parsed(parts: SplitResult, kind: Kind, tls: bool, password: str | None) -> RedisAddress:

@@ -183,16 +183,16 @@ def quality(variant: dict[str, Any]) -> dict[str, Any]:
 
 def test_collisions_cost_and_their_absence_does_not() -> None:
     log = tastes(120)
-    report = learned(log, 40, 0, seeds=(1,))
+    report = learned(log, 40, 0, seeds=(2,))
     full, large, one, other = report["variants"]
     asked = [(variant["hash_bits"], variant["seed"]) for variant in report["variants"]]
-    assert asked == [(None, 0), (40, 0), (0, 0), (None, 1)]
+    assert asked == [(None, 0), (40, 0), (0, 0), (None, 2)]
     assert quality(large) == quality(full)
     assert large["tables"] == full["tables"]
     assert one["auc"] < 0.6 < 0.65 < full["auc"]
     assert one["logloss"] > full["logloss"] + 0.02
     assert quality(other) != quality(full)
-    assert other["auc"] > one["auc"]
+    assert other["auc"] > 0.65
     for variant in report["variants"]:
         assert [part["count"] for part in variant["windows"]] == [part["count"] for part in full["windows"]]
         users, items = variant["tables"]["user"], variant["tables"]["item"]

@@ -157,7 +157,8 @@ def what_is_bought_after_its_click_has_a_probability(loop: Loop, clicks: Sequenc
         by_kind, worth = item["probabilities"], item["values"]["buy"]
         assert item["score"] == pytest.approx(by_kind["click"] + 20 * by_kind["buy"] + 2 * worth, rel=1e-4)
     calibration = 'stream_reco_head_calibration{kind="buy"}'
-    until(lambda: loop.workers["training"].metric(calibration) > 0)  # it is updated after what it is of is published
+    # It is updated after what it is of is published.
+    until(lambda: loop.workers["training"].metric(calibration) > 0, seconds=120.0)
 
 
 def what_is_disliked_leaves_and_comes_back(loop: Loop) -> None:
