@@ -15,7 +15,10 @@ def unpack(name: str, folder: Path) -> None:
     """The archive of that name into a folder."""
     with tarfile.open(RECORDS / f"{name}.tar.xz") as packed:
         # Python 3.11 has filters from 3.11.4 on.
-        packed.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        if hasattr(tarfile, "data_filter"):
+            packed.extractall(folder, filter="data")
+        else:
+            packed.extractall(folder)
 
 
 def read_json(name: str) -> Any:
