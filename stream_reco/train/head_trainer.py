@@ -119,6 +119,9 @@ class HeadTrainer:
             for slot, value in one.values:
                 if value > 0:
                     self.heads.valued[slot] = True
+        # Whoever sees that heads are active looks items up: a publication or checkpoint of both has the rows too.
+        if self.heads.active and HEADS_TABLE.name not in self._trainer.tables:
+            self._trainer.add_table(HEADS_TABLE)
 
     def _begin(self) -> None:
         """Start the intercepts of heads that are new where what was acted on so far says."""
@@ -167,8 +170,6 @@ class HeadTrainer:
     def _step(self, batch: Batch, masses: Tensor, positives: Tensor, mass: NDArray[np.float64], now: int) -> None:
         trainer, used = self._trainer, self.heads.used
         masses, positives = masses[:, used], positives[:, used]
-        if HEADS_TABLE.name not in trainer.tables:
-            trainer.add_table(HEADS_TABLE)
         table = trainer.tables[HEADS_TABLE.name]
         table.train_rows(batch.item_keys, now)
         bottom = trainer.bottom(batch)
@@ -231,7 +232,8 @@ class HeadTrainer:
             "valued": self.heads.valued.astype(np.uint8),
             "scales": self.heads.scales.copy(),
             "values_seen": self._values_seen.copy(),
-            "progress": np.array([self.acted, self.steps]),
+            # A kind has its slot from its first action on, and is learned with the next step.
+            "progress": np.array([self.acted, self.steps, len(self.heads.kinds)]),
             "intercepts": np.stack([one.state() for one in self._intercepts]),
             "quality": self.quality.sums.copy(),
         }
@@ -246,9 +248,10 @@ class HeadTrainer:
         for prefix, heads in (("towers.", self.heads), ("averaged.", self.published)):
             load_weights(heads.towers, {n.removeprefix(prefix): v for n, v in parts.items() if n.startswith(prefix)})
         self.slots.kinds[:] = msgspec.json.decode(parts["kinds"].tobytes(), type=list[str])
-        self.heads.kinds, self.heads.valued = tuple(self.slots.kinds), np.array(parts["valued"], dtype=np.bool_)
+        self.heads.valued = np.array(parts["valued"], dtype=np.bool_)
         self.heads.scales, self._values_seen = np.array(parts["scales"]), np.array(parts["values_seen"])
-        self.acted, self.steps = float(parts["progress"][0]), int(parts["progress"][1])
+        acted, steps, learned = parts["progress"].tolist()
+        self.acted, self.steps, self.heads.kinds = acted, int(steps), tuple(self.slots.kinds[: int(learned)])
         for intercept, kept in zip(self._intercepts, parts["intercepts"], strict=True):
             intercept.restore(kept)
         self.quality.sums = np.array(parts["quality"])

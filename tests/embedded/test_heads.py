@@ -177,6 +177,22 @@ def test_it_is_measured_by_kind_before_it_is_learned(engine: Engine) -> None:
     assert loss == pytest.approx(expected, abs=0.1)
 
 
+def test_it_recommends_after_a_restart_between_the_first_action_of_a_kind_and_the_next_step(tmp_path: Path) -> None:
+    events = log()[:1500]
+    first = next(at for at, event in enumerate(events) if isinstance(event, Action) and event.action == "buy")
+    with Engine(tmp_path, PLAIN) as engine:
+        engine.ingest(events[: first + 1])
+        engine.checkpoint()
+        assert engine.learner.queue.heads.trainer.slots.kinds == ["click", "buy"]
+        assert not engine.learner.queue.heads.trainer.published.active
+    with Engine(tmp_path, PLAIN) as engine:
+        engine.sync()
+        assert all(list(one.probabilities) == ["click"] for one in engine.recommend(1, 5).items)
+        engine.ingest(events[first + 1 :])
+        engine.sync()
+        assert all(list(one.probabilities) == ["click", "buy"] for one in engine.recommend(1, 5).items)
+
+
 def test_a_restart_ends_where_an_undisturbed_run_does(tmp_path: Path) -> None:
     events = log()[:1200]
     with Engine(tmp_path / "one", PLAIN) as engine:

@@ -64,6 +64,8 @@ SETTINGS = {
 """A small model, and few steps: it is the way of each example that is looked at here."""
 SEEDS_DIFFER_BY = 0.12
 """In AUC, where nothing is disturbed and only the seed of the model is another."""
+LOG_CHARACTERS = 8000
+"""So many of a scorer's log tell why it could not answer."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,7 @@ def test_nothing_is_lost_or_doubled_and_nobody_left_without_answer(
             installation.stop()
         except AssertionError as error:
             error.add_note(f"what had happened: {', '.join(installation.happened)}")
+            error.add_note(f"what the scorer said last:\n{scorer.said()[-LOG_CHARACTERS:]}")
             raise
 
 

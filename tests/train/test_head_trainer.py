@@ -145,6 +145,28 @@ def test_what_was_saved_goes_on_to_the_same_bits() -> None:
     np.testing.assert_array_equal(one.said([1, 2])[0], other.said([1, 2])[0])
 
 
+def test_a_kind_that_came_but_was_not_learned_yet_is_not_said_after_a_restart() -> None:
+    """Its slot is given when its first action comes, its head and the table of rows by the next step."""
+    one, other = Alone("click"), Alone()
+    one.learn([acted(1, 1.0, [(CLICK, 1.0)])] * 40)
+    one.heads.slots.slot_of("buy")
+    other.trainer.restore(one.trainer.state(), dict(one.trainer.tables))
+    other.heads.restore(one.heads.state())
+    for alone in (one, other):
+        assert alone.heads.heads.kinds == alone.heads.published.kinds == ("click",)
+        assert not alone.heads.published.active
+        alone.learn([acted(1, 0.0, [(BUY, 1.0)])])
+    np.testing.assert_array_equal(one.said([1, 2])[0], other.said([1, 2])[0])
+
+
+def test_active_heads_have_their_table_even_where_nothing_could_be_learned() -> None:
+    alone = Alone("click", "buy")
+    damaged = example(1, [1], dense=np.full((1, len(FEATURES)), np.nan, dtype=np.float32)).inputs
+    alone.heads.learn([KindExample(damaged, 1.0, [(CLICK, 1.0)], [], NOW)])
+    assert alone.heads.heads.active
+    assert HEADS_TABLE.name in alone.trainer.tables
+
+
 def saved_and_loaded(table: EmbeddingTable) -> EmbeddingTable:
     """The table as it is saved and loaded."""
     with TemporaryDirectory() as folder:
