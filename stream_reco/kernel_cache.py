@@ -26,7 +26,8 @@ def use_kernel_cache() -> None:
     Takes effect only before Numba is imported. Where no cache folder can be made, Numba finds a place of its own.
     """
     given = os.environ.get(_VARIABLE)
-    root = user_cache_path("stream-reco") if given is None else Path(given)
+    # Empty means unset, as in most programs: as a path it would be the working directory.
+    root = Path(given) if given else user_cache_path("stream-reco")
     if root.name.startswith(_PREFIX):
         root = root.parent  # set by a process that started this one
     folder = root / (_PREFIX + _digest(Path(__file__).parent))

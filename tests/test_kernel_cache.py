@@ -38,3 +38,8 @@ def test_that_of_another_release_is_left_alone(tmp_path: Path) -> None:
 def test_where_none_can_be_made_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert folder_of(NUMBA_CACHE_DIR=str(tmp_path / "file")) == tmp_path / "file"
+
+
+def test_an_empty_name_is_none(tmp_path: Path) -> None:
+    folder = folder_of(NUMBA_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path))
+    assert folder.is_relative_to(tmp_path)

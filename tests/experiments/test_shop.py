@@ -22,7 +22,7 @@ from stream_reco.experiments.shop.arms import make_arm
 from stream_reco.experiments.shop.closed_loop import SLATE, ClosedLoop
 from stream_reco.experiments.shop.feature_arms import SIZE, LinUcb, RidgeOnTastes
 from stream_reco.experiments.shop.item_arms import ItemNeighbours, MostPopular, ThompsonPerItem
-from stream_reco.experiments.shop.outcome import PARTS
+from stream_reco.experiments.shop.outcome import PARTS, PUBLISHED_MS, Outcome
 from stream_reco.experiments.shop.page import shop_page
 from stream_reco.experiments.shop.plan import OURS, TITLES, VARIANTS, WORLD_NAMES, WorldStore, shop_runs, world_arms
 from stream_reco.experiments.shop.plot import shop_plot
@@ -183,6 +183,19 @@ def test_what_should_not_be_shown_is_counted() -> None:
     assert figures["new_items_shown"] == 0.0
     assert figures["calibration"] == pytest.approx(8 * 0.25 * 300 / (figures["click_through"] * SLATE * 300))
     assert len(figures["tenths"]["calibration"]) == PARTS
+
+
+def test_an_item_that_has_just_gone_may_still_be_shown() -> None:
+    world = ClosedLoopWorld(SHOP, 4)
+    gone = next(
+        event
+        for event in world.item_events(world.start_ms, world.start_ms + SHOP.length_ms)
+        if isinstance(event, ItemEvent) and event.available is False
+    )
+    for later, expected in ((0, 0), (PUBLISHED_MS - 1, 0), (PUBLISHED_MS, 1)):
+        outcome = Outcome(world, SLATE, 1)
+        outcome.judge(0, ArmSlate([gone.item_id]), gone.timestamp + later)
+        assert outcome.as_dict()["shown_unavailable"] == expected
 
 
 # --- the command and the page

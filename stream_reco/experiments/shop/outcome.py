@@ -15,6 +15,8 @@ from stream_reco.simulate.closed_loop import ClosedLoopWorld
 PARTS = 10
 """Equal numbers of requests."""
 FIRST_IMPRESSIONS = 20
+PUBLISHED_MS = 1_000
+"""What is served may be so old, so an item that went less than this ago may still be shown."""
 
 
 class Outcome:
@@ -44,10 +46,15 @@ class Outcome:
         self._shown.update(items)
         disliked = self._disliked.get(user, {})
         self._again += sum(disliked.get(item, now + 1) <= now for item in items)
-        self._unavailable += sum(not world.is_available(item, now) for item in items)
+        self._unavailable += sum(self._is_gone(item, now) for item in items)
         self._missing += self._k - len(items)
         self.requests += 1
         self._last = now
+
+    def _is_gone(self, item: Id, now: int) -> bool:
+        """Whether an item could not be recommended, and everybody who serves knew."""
+        known = max(self._world.start_ms, now - PUBLISHED_MS)
+        return not any(self._world.is_available(item, time) for time in (now, known))
 
     def respond(self, events: Iterable[Event]) -> None:
         """Take what people do with what they were shown, as it is decided."""
