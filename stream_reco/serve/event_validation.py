@@ -28,6 +28,11 @@ class Rejections:
         else:
             self._more[bad.reason] += 1
 
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._described)
+
     def answer(self, accepted: int, duplicates: int, later: Sequence[Rejection] = ()) -> Accepted:
         """The result of the batch; `later` are rejections of events that these checks let through, in their order."""
         rejected = sorted([*self._described, *later], key=lambda one: one.index)

@@ -44,6 +44,8 @@ class DecodedEvents:
 
     def answer(self, taken: Accepted) -> Accepted:
         """What became of the body, given what became of its good events."""
+        if not (self.rejections.any or taken.rejected or self.unknown.described):
+            return Accepted(taken.accepted, taken.duplicates, [])
         later = [Rejection(self.places[one.index], one.reason, one.message) for one in taken.rejected]
         answer = self.rejections.answer(taken.accepted, taken.duplicates, later)
         return structs.replace(answer, warnings=tuple(self.unknown.described), warnings_more=self.unknown.more)
