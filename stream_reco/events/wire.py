@@ -25,21 +25,23 @@ def encode_batch(events: Sequence[Event]) -> bytes:
     return _pack.encode(events)
 
 
-def encode_one(event: Event) -> bytes:
-    """The MessagePack of one event, a part of what `join_batch` puts together."""
-    return _pack.encode(event)
+def encode_elements(events: Sequence[Event]) -> bytes:
+    """What follows the head in `encode_batch`: a part of what `join_batch` puts together."""
+    return _pack.encode(events[0]) if len(events) == 1 else _pack.encode(events)[len(_head(len(events))) :]
 
 
-def join_batch(parts: Sequence[bytes]) -> bytes:
-    """What `encode_batch` makes of the events of which `encode_one` made the parts."""
-    count = len(parts)
+def join_batch(count: int, parts: Sequence[bytes]) -> bytes:
+    """What `encode_batch` makes of `count` events of which `encode_elements` made the parts."""
+    return _head(count) + b"".join(parts)
+
+
+def _head(count: int) -> bytes:
+    """How MessagePack begins an array of so many elements."""
     if count < _SHORT_ARRAY:
-        head = bytes([0x90 | count])
-    elif count < 1 << 16:
-        head = b"\xdc" + count.to_bytes(2, "big")
-    else:
-        head = b"\xdd" + count.to_bytes(4, "big")
-    return head + b"".join(parts)
+        return bytes([0x90 | count])
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def decode_batch(data: bytes) -> list[Event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stream_reco import metrics
 from stream_reco.events import BadEvent, Event, check_time, validate
@@ -27,6 +27,11 @@ class Rejections:
             self._described.append(Rejection(index, bad.reason, str(bad)))
         else:
             self._more[bad.reason] += 1
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._described)
 
     def answer(self, accepted: int, duplicates: int, later: Sequence[Rejection] = ()) -> Accepted:
         """The result of the batch; `later` are rejections of events that these checks let through, in their order."""
@@ -54,7 +59,7 @@ def valid_events(events: Sequence[Event], now: int, future_ms: int) -> tuple[lis
     return good, rejections
 
 
-def count_accepted(events: Sequence[Event]) -> None:
-    """Count, by type, what is durable now."""
-    for kind, count in Counter(type(event) for event in events).items():
+def count_accepted(kinds: Mapping[type[Event], int]) -> None:
+    """Count what is durable now: so many events of each type."""
+    for kind, count in kinds.items():
         metrics.EVENTS_ACCEPTED.labels(kind.__struct_config__.tag).inc(count)

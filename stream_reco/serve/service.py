@@ -11,6 +11,7 @@ import msgspec
 
 from stream_reco.events import Event, Id
 from stream_reco.events.field_names import FieldWarning
+from stream_reco.events.packed import EventBatch
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status
@@ -81,6 +82,9 @@ class Service(Protocol):
 
     def taking_batch(self) -> AbstractContextManager[None]:
         """Held while a batch is decoded and made durable: what the service does in the background makes way."""
+
+    def new_batch(self) -> EventBatch:
+        """What decoded events are collected in for `accept`; called and filled on any thread."""
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""

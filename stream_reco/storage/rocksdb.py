@@ -37,6 +37,8 @@ _UNCHANGED = b"\x00unchanged"
 _POSITION = b"\x00position"
 _ERASED = b"\x00erased"
 _MEGABYTE = 1 << 20
+_TABLE_FILTER = 0.05
+"""Of the memory of a table of recent changes: some 30 bits for each of them."""
 _MANIFEST_BYTES = 1
 """The list of files is written anew at each change of it: what was changed before names keys of files that are gone."""
 
@@ -233,6 +235,10 @@ def _options(cache_megabytes: int) -> Options:
     options.set_level_compaction_dynamic_level_bytes(True)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)
+    # A filter for what is in memory too: nearly every id that is looked up is new, and to find no entry in a full
+    # table of 400,000 takes seven times as long.
+    options.set_memtable_prefix_bloom_ratio(_TABLE_FILTER)
+    options.set_memtable_whole_key_filtering(True)
     options.set_max_manifest_file_size(_MANIFEST_BYTES)
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(cache_megabytes * _MEGABYTE))

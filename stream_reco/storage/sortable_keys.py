@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 
 from stream_reco.events import Id
 
 _BIAS = 1 << 63
 _ONE, _LENGTH = Struct(">Q"), Struct(">I")
+_SHORT = 64
+"""Characters, of up to four bytes each."""
+_SHORT_HEADS = [b"\x02" + _LENGTH.pack(length) for length in range(4 * _SHORT + 1)]
+"""What stands before a text of so many bytes."""
 
 
 def number(value: int) -> bytes:
@@ -27,6 +32,14 @@ def of_id(one: Id) -> bytes:
         return b"\x01" + _ONE.pack(one + _BIAS)
     text = one.encode()
     return b"\x02" + _LENGTH.pack(len(text)) + text
+
+
+def of_ids(ids: Iterable[Id]) -> list[bytes]:
+    """`of_id` of each, in half of the time where they are short texts."""
+    return [
+        _SHORT_HEADS[len(text := one.encode())] + text if type(one) is str and len(one) <= _SHORT else of_id(one)
+        for one in ids
+    ]
 
 
 def end_of(prefix: bytes) -> bytes:

@@ -134,15 +134,30 @@ def test_what_is_being_learned_is_known_until_the_learner_knows_it() -> None:
     assert ingest.admit([event, nameless, event, nameless]) == ([event, nameless, nameless], 1)
     assert ingest.admit([event]) == ([], 1)
     learned.add("a", UNTIL)
-    ingest.release([event, nameless])
+    ingest.release(["a", None])
     assert ingest.admit([event]) == ([], 1)
+
+
+def test_ids_are_taken_together_only_where_all_of_them_are_new() -> None:
+    learned = InMemoryEventDeduplicator()
+    ingest = IngestDeduplicator(learned.known)
+    learned.add("learned", UNTIL)
+    assert ingest.admit_all(["a", "b", 1])
+    assert ingest.admit_all([])
+    for known in ("a", 1, "learned"):
+        assert not ingest.admit_all(["c", known])
+    assert not ingest.admit_all(["c", "c"])
+    assert ingest.admit_all(["c", "1"])  # none of them was kept before
+    assert "c" in ingest
+    ingest.release(["c"])
+    assert ingest.admit_all(["c"])
 
 
 def test_what_could_not_be_made_durable_is_new_again() -> None:
     ingest = IngestDeduplicator(InMemoryEventDeduplicator().known)
     event = Action(user_id="u", item_id="i", action="click", timestamp=NOW, event_id="a")
     ingest.admit([event])
-    ingest.release([event])
+    ingest.release(["a"])
     assert ingest.admit([event]) == ([event], 0)
 
 

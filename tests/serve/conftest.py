@@ -14,6 +14,7 @@ import pytest
 
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id
+from stream_reco.events.packed import EventBatch
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
@@ -53,6 +54,9 @@ class ToyService:
         self.batches.append(len(self.events))
         yield
         self.batches.append(len(self.events))
+
+    def new_batch(self) -> EventBatch:
+        return []
 
     async def accept(self, events: Sequence[Event]) -> Accepted:
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from stream_reco.clock import Clock
@@ -47,7 +48,7 @@ class KafkaSink:
         else:
             messages = self._messages(events)
         await self._send(messages)
-        count_accepted(events)
+        count_accepted(Counter(map(type, events)))
         return Accepted(len(messages), 0)
 
     async def forget(self, user_id: Id) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
@@ -47,11 +47,20 @@ class IngestDeduplicator:
         self._accepted |= fresh
         return new, len(events) - len(new)
 
-    def count_durable(self, events: Sequence[Event], duplicates: int) -> None:
-        """Count what is durable now."""
-        count_accepted(events)
+    def admit_all(self, ids: Sequence[Id]) -> bool:
+        """Whether all ids are new and none is there twice; only then they are kept."""
+        distinct = set(ids)
+        # In this order, as in `admit`.
+        if len(distinct) < len(ids) or not self._accepted.isdisjoint(distinct) or self._learned(distinct):
+            return False
+        self._accepted |= distinct
+        return True
+
+    def count_durable(self, kinds: Mapping[type[Event], int], duplicates: int) -> None:
+        """Count what is durable now: events by type, and repeated ones."""
+        count_accepted(kinds)
         metrics.EVENTS_DUPLICATE.inc(duplicates)
 
-    def release(self, events: Sequence[Event]) -> None:
+    def release(self, ids: Iterable[Id | None]) -> None:
         """Drop the ids of events that were learned from, so that `learned` knows them, or could not be made durable."""
-        self._accepted.difference_update(event.event_id for event in events if event.event_id is not None)
+        self._accepted.difference_update(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stream_reco.config import Settings
@@ -78,11 +79,11 @@ class JournaledLearner:
         try:
             if new:
                 self._append(records.EVENTS, encode_batch(new))
-                self.deduplicator.count_durable(new, duplicates)
+                self.deduplicator.count_durable(Counter(map(type, new)), duplicates)
                 self.learner.learn(new)
                 self._note(records.EVENTS)
         finally:
-            self.deduplicator.release(new)
+            self.deduplicator.release(event.event_id for event in new)
         return rejections.answer(len(new), duplicates)
 
     def record(self, kind: str, payload: bytes = b"") -> None:
@@ -124,7 +125,7 @@ class JournaledLearner:
         if record.kind == records.EVENTS:
             events = decode_batch(record.payload)
             self.learner.learn(events, between)
-            self.deduplicator.release(events)
+            self.deduplicator.release(event.event_id for event in events)
             count = len(events)
         else:
             records.apply(self.learner, record.kind, record.payload)

@@ -13,22 +13,20 @@ from dataclasses import dataclass, field
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.deduplicate import IngestDeduplicator
 from stream_reco.events import Event
-from stream_reco.events.wire import encode_one, join_batch
+from stream_reco.events.packed import MOST_BYTES, MOST_EVENTS, PackedEvents, PackedPart
+from stream_reco.events.wire import join_batch
 from stream_reco.serve.service import STOPPING, Accepted, UnavailableError
 from stream_reco.storage.event_log_errors import LogError, LogFull
 
 _LOGGER = logging.getLogger(__name__)
-MOST_EVENTS = 128
-"""Events of one record; a learner that is stopped finishes its present record first, so it must be short."""
-
-MOST_BYTES = 1 << 20
-"""Of one record, where it has more than one event: to decode a record holds up all other threads of the process."""
-
 GATHER_SHARE, GATHER_SECONDS = 0.5, 0.001
 """Of the time that the last commit took, at most so many seconds: how long one waits for clients that were answered.
 
 Else those that are answered together come a moment too late for the next commit, and each waits for two.
 """
+
+
+_NOTHING = PackedEvents()
 
 
 @dataclass(eq=False)
@@ -38,8 +36,8 @@ class Append:
     The thread that writes finds which of the `submitted` events are new, and how many are duplicates.
     """
 
-    submitted: Sequence[Event] = ()
-    events: Sequence[Event] = ()
+    submitted: PackedEvents = _NOTHING
+    events: PackedEvents = _NOTHING
     duplicates: int = 0
     record: tuple[str, bytes] | None = None
     done: Future[Accepted] = field(default_factory=Future)
@@ -91,7 +89,7 @@ class LogWriterThread:
 
         It fails with UnavailableError, and none of them is taken, where the journal cannot grow.
         """
-        return self._put(Append(events))
+        return self._put(Append(events if isinstance(events, PackedEvents) else PackedEvents(events)))
 
     def record(self, kind: str, payload: bytes = b"") -> Future[Accepted]:
         """Append one record of another kind than events."""
@@ -132,7 +130,7 @@ class LogWriterThread:
     def _write(self, appends: list[Append]) -> None:
         try:
             for append in appends:
-                append.events, append.duplicates = self._deduplicator.admit(append.submitted)
+                self._admit(append)
             self._append(appends)
         except LogFull as error:
             if len(appends) == 1:
@@ -146,6 +144,13 @@ class LogWriterThread:
             if not isinstance(error, LogError):
                 _LOGGER.exception("the journal failed")
             self._fail(appends, error)
+
+    def _admit(self, append: Append) -> None:
+        if self._deduplicator.admit_all(append.submitted.ids):
+            append.events = append.submitted
+            return
+        new, append.duplicates = self._deduplicator.admit(append.submitted.unpacked())
+        append.events = PackedEvents(new)
 
     def _write_alone(self, append: Append, later: list[Append]) -> None:
         try:
@@ -165,7 +170,7 @@ class LogWriterThread:
             if append.events
         ]
         for append in appends:
-            self._deduplicator.count_durable(append.events, append.duplicates)
+            self._deduplicator.count_durable(append.events.kinds, append.duplicates)
         self._committed(arrivals)
         for append in appends:
             append.done.set_result(Accepted(len(append.events), append.duplicates))
@@ -174,43 +179,49 @@ class LogWriterThread:
         reason = "disk_full" if isinstance(error, LogFull) else "log"
         for append in appends:
             # Their ids are free again, before a later submission is looked at.
-            self._deduplicator.release(append.events)
+            self._deduplicator.release(append.events.ids)
             append.done.set_exception(UnavailableError(reason, str(error), retry_after=5))
+
+
+class _Records:
+    """Puts parts of submissions together to records, as long as they stay short."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, bytes]] = []
+        self._open: list[PackedPart] = []
+        """Parts of a record that may have room for more."""
+        self._events = self._bytes = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are, with the one that is not closed."""
+        return len(self.found) + bool(self._open)
+
+    def add(self, part: PackedPart) -> None:
+        if self._events + part.events > MOST_EVENTS or self._bytes + len(part.packed) > MOST_BYTES:
+            self.close()
+        self._open.append(part)
+        self._events += part.events
+        self._bytes += len(part.packed)
+
+    def close(self) -> None:
+        """End the record that is open, if any."""
+        if self._open:
+            self.found.append((records.EVENTS, join_batch(self._events, [part.packed for part in self._open])))
+            self._open.clear()
+            self._events = self._bytes = 0
 
 
 def _records_of(appends: list[Append]) -> tuple[list[tuple[str, bytes]], list[int]]:
     """The records of all submissions in order, and for each how many records there are up to its end."""
-    found: list[tuple[str, bytes]] = []
+    made = _Records()
     ends: list[int] = []
-    waiting: list[bytes] = []
-    """Encoded events for whose record there may come more."""
-
-    def close(*, last: bool = False) -> None:
-        """Make the records to which nothing can be added; with `last` nothing will be."""
-        while (count := _fitting(waiting)) < len(waiting) or (last and waiting):
-            found.append((records.EVENTS, join_batch(waiting[:count])))
-            del waiting[:count]
-
     for append in appends:
-        waiting += map(encode_one, append.events)
-        close()
+        for part in append.events.parts:
+            made.add(part)
         if append.record is not None:
-            close(last=True)
-            found.append(append.record)
-        # The last record is not closed yet: the next submission may join it.
-        ends.append(len(found) + bool(waiting))
-    close(last=True)
-    return found, ends
-
-
-def _fitting(encoded: Sequence[bytes]) -> int:
-    """How many of the events go into the first record."""
-    first = encoded[:MOST_EVENTS]
-    if sum(map(len, first)) <= MOST_BYTES:
-        return len(first)
-    size = 0
-    for count, data in enumerate(first):
-        size += len(data)
-        if size > MOST_BYTES and count:
-            return count
-    return len(first)
+            made.close()
+            made.found.append(append.record)
+        ends.append(made.count)
+    made.close()
+    return made.found, ends

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 class RequestPriority:
     """Lets a background thread pause while requests are served or batches are taken, for a bounded time."""
 
-    def __init__(self, most_seconds: float = 0.004) -> None:
-        """`most_seconds`: the longest pause for one of them; about as long as a request or a batch takes."""
-        self._most_seconds = most_seconds
+    def __init__(self, most_seconds: float = 0.004, batch_seconds: float = 0.008) -> None:
+        """The longest pause for one request and for one batch; about as long as they take on a busy machine."""
+        self._most_seconds, self._batch_seconds = most_seconds, batch_seconds
         self._requests, self._batches = 0, 0
         self._idle, self._taken = threading.Event(), threading.Event()
         self._batch_until = 0.0
@@ -41,12 +41,14 @@ class RequestPriority:
     def taking_batch(self) -> Iterator[None]:
         """Mark the work on a batch of events.
 
-        The pause ends `most_seconds` after it has begun, however slow the disk is. To learn from a batch takes
-        tens of times that: it is hardly delayed.
+        Each under way allows a pause of `batch_seconds`, however slow the disk is. To learn from a batch takes tens
+        of times that: it is hardly delayed.
         """
         with self._lock:
             self._batches += 1
-            self._batch_until = time.monotonic() + self._most_seconds
+            now = time.monotonic()
+            allowed = max(self._batch_until, now) + self._batch_seconds
+            self._batch_until = min(allowed, now + self._batches * self._batch_seconds)
             self._taken.clear()
         try:
             yield
@@ -54,11 +56,15 @@ class RequestPriority:
             with self._lock:
                 self._batches -= 1
                 if not self._batches:
+                    self._batch_until = 0.0
                     self._taken.set()
 
     def yield_to_requests(self) -> None:
-        """Wait until no request is served and no batch taken, for a bounded time: a busy server goes on learning."""
+        """Wait until no request is served and no batch taken, for a bounded time: a busy server goes on learning.
+
+        Batch after batch it learns from one event in `batch_seconds`, and publishes, until the backlog is full.
+        """
         if self._requests:
             self._idle.wait(self._most_seconds)
         if self._batches and (left := self._batch_until - time.monotonic()) > 0:
-            self._taken.wait(left)
+            self._taken.wait(min(left, self._batch_seconds))

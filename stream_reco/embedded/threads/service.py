@@ -21,6 +21,7 @@ from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
+from stream_reco.events.packed import EventBatch, PackedEvents
 from stream_reco.events.schema import Scalar
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.service import Accepted, UnavailableError
@@ -133,6 +134,10 @@ class EngineService:
     def taking_batch(self) -> AbstractContextManager[None]:
         """Held while a batch is taken: learning makes way."""
         return self._priority.taking_batch()
+
+    def new_batch(self) -> EventBatch:
+        """Packed for the log by the thread that decodes them."""
+        return PackedEvents()
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take events; resolves once they are durable."""

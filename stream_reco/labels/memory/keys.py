@@ -19,7 +19,7 @@ from xxhash import xxh3_128_digest
 
 from stream_reco.events import Id
 from stream_reco.labels.memory.groups import GroupKey
-from stream_reco.storage.sortable_keys import number, of_id
+from stream_reco.storage.sortable_keys import number, of_id, of_ids
 
 META = b"m"
 
@@ -43,7 +43,7 @@ def of_event(event_id: Id) -> bytes:
 
 def of_events(event_ids: Iterable[Id]) -> list[bytes]:
     """`of_event` of each."""
-    return [b"h" + xxh3_128_digest(of_id(one)) for one in event_ids]
+    return [b"h" + xxh3_128_digest(one) for one in of_ids(event_ids)]
 
 
 def of_unprompted(user_id: Id, seq: int) -> bytes:

@@ -7,11 +7,12 @@ what each refusal costs is taken from the slates.
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from stream_reco.serve.http.messages import HttpError, HttpResponse, error_response
+from stream_reco.serve.http.messages import Headers, HttpError, HttpResponse, error_response
 
 MOST_HEAD_BYTES = 64 * 1024
 """Request line and headers together; also what may come between two parts of a body, such as trailers."""
@@ -19,6 +20,8 @@ MOST_HEADERS = 200
 MOST_TARGET_BYTES = 16 * 1024
 HEAD_SECONDS = 30.0
 """For a whole head, from the opening of the connection, or from the first byte after an answer."""
+HELD_SECONDS, MOST_HELD_BYTES = 0.02, 16 * 1024
+"""How long a request waits for all of a short body before it is looked at; then the body has its time as any other."""
 LINGER_SECONDS = 2.0
 """Reading and dropping after a refusal: a connection that is closed with bytes unread loses the answer on its way."""
 
@@ -46,6 +49,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._refusal: HttpError | None = None
         self._is_shed = False
         """Whether the request that is being read was refused, so that its body is dropped."""
+        self._held: tuple[RequestResponseCycle, Any] | None = None
+        """A request that begins when its body is there."""
+        self._held_until: asyncio.TimerHandle | None = None
         self._shedding = cast(Shedding, self.config.app)
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -55,6 +61,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        if self._held_until is not None:
+            self._held_until.cancel()
+        self._held = None
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
@@ -108,10 +117,26 @@ class BoundedConnection(HttpToolsProtocol):
         shed = self._shed()
         if shed is None:
             super().on_headers_complete()
-            self.cycle.transport = cast(asyncio.Transport, _JoinedResponse(self.cycle))
+            self.cycle.send = _OneWrite(self.cycle)  # type: ignore[method-assign] # looked up when its task begins
         else:
             self._is_shed = True
             self.transport.write(_as_bytes(shed, closes=not self.parser.should_keep_alive()))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        waits = cycle.more_body and not cycle.waiting_for_100_continue
+        if not (waits and 0 < _body_bytes(cycle) <= MOST_HELD_BYTES):
+            super()._start_asgi_task(cycle, app)
+            return
+        # Most clients send head and body one after the other: to begin between them takes a turn of the loop more.
+        self._held = (cycle, app)
+        self._held_until = self.loop.call_later(HELD_SECONDS, self._start_held)
+
+    def _start_held(self) -> None:
+        """Begin with the request whose body was waited for, if any."""
+        if self._held is not None and self._held_until is not None:
+            (cycle, app), self._held = self._held, None
+            self._held_until.cancel()
+            super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._has_used = True
@@ -122,6 +147,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._has_used = True
         if not self._is_shed:
             super().on_message_complete()
+            self._start_held()
             return
         self._is_shed = False
         if self.parser.should_keep_alive():
@@ -173,48 +199,56 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
 
 
-class _JoinedResponse:
-    """The transport of one response, which writes head and body together.
+class _OneWrite:
+    """The `send` of one response of one part, which writes head and body together.
 
     Two writes wake the client twice, and the server gives up the interpreter's lock for each.
     """
 
+    __slots__ = ("_cycle", "_head")
+
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle, self._transport = cycle, cycle.transport
-        self._head: bytes | None = None
+        self._cycle = cycle
+        self._head: Any = None
 
-    def write(self, data: bytes) -> None:
-        if not self._cycle.response_started or self._cycle.scope["method"] == "HEAD":
-            self._transport.write(data)
-        elif self._head is None:
-            self._head = data
-        else:
-            self._transport.writelines((self._head, data))
-            self._head = b""
+    async def __call__(self, message: Any) -> None:
+        cycle = self._cycle
+        if message["type"] == "http.response.start":
+            cycle.response_started = True
+            cycle.waiting_for_100_continue = False
+            self._head = message
+            return
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        fields = tuple(self._head["headers"])
+        cycle.keep_alive = cycle.keep_alive and (b"connection", b"close") not in fields
+        head = _head(self._head["status"], (*cycle.default_headers, *fields), closes=not cycle.keep_alive)
+        cycle.transport.write(head if cycle.scope["method"] == "HEAD" else head + message["body"])
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
 
-    def close(self) -> None:
-        self._transport.close()
+def _body_bytes(cycle: RequestResponseCycle) -> int:
+    """As many as the head says; 0 where it does not."""
+    return next((int(value) for name, value in cycle.scope["headers"] if name == b"content-length"), 0)
 
 
 def _too_many_bytes() -> HttpError:
     return HttpError(431, "headers", f"the head of the request is longer than {MOST_HEAD_BYTES} bytes: send less")
 
 
+@lru_cache(maxsize=16)  # nearly all of them are the refusal of a full queue
 def _as_bytes(response: HttpResponse, *, closes: bool) -> bytes:
-    fields = [(b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body))]
-    fields += [(b"x-content-type-options", b"nosniff"), *response.headers]
-    if closes:
-        fields.append((b"connection", b"close"))
-    head = b"HTTP/1.1 %d %b\r\n" % (response.status, _PHRASES[response.status])
-    return head + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + response.body
+    return _head(response.status, response.fields, closes=closes) + response.body
 
 
-_PHRASES = {
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-    503: b"Service Unavailable",
-}
+@lru_cache(maxsize=64)
+def _head(status: int, fields: Headers, *, closes: bool) -> bytes:
+    if closes and (b"connection", b"close") not in fields:
+        fields = (*fields, (b"connection", b"close"))
+    return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from msgspec import structs
 from stream_reco.events import BadEvent, Event, check_time, decode_many
 from stream_reco.events.decode import MAX_EVENT_BYTES, check_times, decode_good
 from stream_reco.events.field_names import FieldWarnings
+from stream_reco.events.packed import EventBatch
 from stream_reco.serve.event_validation import Rejections
 from stream_reco.serve.http.json_array import ArrayElements, NotAnArrayError, elements_of
 from stream_reco.serve.http.messages import HttpError
@@ -29,7 +30,7 @@ SLICE_BYTES = 256 * 1024
 class DecodedEvents:
     """The good events of a body, the index of each in it, and what was rejected."""
 
-    events: list[Event] = field(default_factory=list)
+    events: EventBatch = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     rejections: Rejections = field(default_factory=Rejections)
     unknown: FieldWarnings = field(default_factory=FieldWarnings)
@@ -38,11 +39,13 @@ class DecodedEvents:
     def take(self, events: Sequence[Event], array: bytes | bytearray, index: int = 0) -> None:
         """Add the events of an array, all of them good, that are numbered from `index`."""
         self.unknown.read(array, first=index)
-        self.events += events
+        self.events.extend(events)
         self.places += range(index, index + len(events))
 
     def answer(self, taken: Accepted) -> Accepted:
         """What became of the body, given what became of its good events."""
+        if not (self.rejections.any or taken.rejected or self.unknown.described):
+            return Accepted(taken.accepted, taken.duplicates, [])
         later = [Rejection(self.places[one.index], one.reason, one.message) for one in taken.rejected]
         answer = self.rejections.answer(taken.accepted, taken.duplicates, later)
         return structs.replace(answer, warnings=tuple(self.unknown.described), warnings_more=self.unknown.more)
@@ -51,8 +54,10 @@ class DecodedEvents:
 class EventBodies:
     """Decodes bodies: small ones that are good at once, the others in slices on one thread."""
 
-    def __init__(self, most_events: int, future_ms: int) -> None:
+    def __init__(self, most_events: int, future_ms: int, new_batch: Callable[[], EventBatch] = list) -> None:
+        """`new_batch` makes what takes the events of a body, on the thread that decodes it."""
         self._most_events = most_events
+        self._new_batch = new_batch
         self._future_ms = future_ms
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
         self._thread.submit(elements_of, b"[]", 1)  # compiles or loads the kernel before a body needs it
@@ -63,7 +68,7 @@ class EventBodies:
         if len(body) <= INLINE_BYTES and body.count(b",") < self._most_events:
             events = self._good(body, len(body), now)
             if events is not None:
-                decoded = DecodedEvents()
+                decoded = DecodedEvents(self._new_batch())
                 decoded.take(events, body)
                 return decoded
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._decode, body, now)
@@ -88,7 +93,7 @@ class EventBodies:
         if found.count > self._most_events:
             message = f"the batch has {found.count} events: send at most {self._most_events} at a time"
             raise HttpError(400, "batch", message)
-        decoded = DecodedEvents()
+        decoded = DecodedEvents(self._new_batch())
         index, longest = 0, found.longest
         for start, end, count in _slices(found):
             try:
@@ -115,6 +120,7 @@ class EventBodies:
             decoded.take(good, array, index)
             return
         decoded.unknown.read(array, first=index)
+        events: list[Event] = []
         for place, event in enumerate(found, index):
             try:
                 if isinstance(event, BadEvent):
@@ -123,8 +129,9 @@ class EventBodies:
             except BadEvent as bad:
                 decoded.rejections.add(place, bad)
             else:
-                decoded.events.append(event)
+                events.append(event)
                 decoded.places.append(place)
+        decoded.events.extend(events)
 
 
 def _slices(found: ArrayElements) -> Iterator[tuple[int, int, int]]:

@@ -62,15 +62,15 @@ class HttpResponse:
     content_type: bytes = JSON
     headers: Headers = ()
 
+    @property
+    def fields(self) -> Headers:
+        """All header fields."""
+        length = (b"content-length", b"%d" % len(self.body))
+        return ((b"content-type", self.content_type), length, (b"x-content-type-options", b"nosniff"), *self.headers)
+
     async def send(self, send: Send) -> None:
         """Hand the response to the server."""
-        headers = [
-            (b"content-type", self.content_type),
-            (b"content-length", str(len(self.body)).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            *self.headers,
-        ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
         await send({"type": "http.response.body", "body": self.body})
 
 

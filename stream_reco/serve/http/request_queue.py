@@ -86,6 +86,7 @@ class RequestQueue:
         message = f"{self._most} requests wait already: try again after the seconds in Retry-After"
         self._full = HttpError(503, "overloaded", message, RETRY_AFTER)
         self._refusal = error_response(self._full)
+        self._full_counter = SHED_REQUESTS.labels("full")
 
     def notice(self) -> None:
         """Note that a request has come, of whatever kind: there may be more to be read before the next portion."""
@@ -95,7 +96,7 @@ class RequestQueue:
         """The answer to a request that finds the queue full, which costs next to nothing; None if there is room."""
         if len(self._waiting) < self._most:
             return None
-        SHED_REQUESTS.labels("full").inc()
+        self._full_counter.inc()
         return self._refusal
 
     async def slate(self, request: HttpRequest, wanted: Request) -> Slate:

@@ -68,7 +68,7 @@ class Routes:
         self._service = service
         self._clock = clock
         self._settings = settings
-        self._bodies = EventBodies(settings.max_events, int(settings.future_seconds * 1000))
+        self._bodies = EventBodies(settings.max_events, int(settings.future_seconds * 1000), service.new_batch)
         self._turns = DecodingTurns()
         self._queue = queue
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from stream_reco import metrics
 from stream_reco.events import Event, Id
+from stream_reco.events.packed import EventBatch
 from stream_reco.events.schema import Scalar
 from stream_reco.measure.stages import observe_stage
 from stream_reco.serve.python_requests import checked_request, score_request
@@ -160,6 +161,10 @@ class ReplicaService:
     def taking_batch(self) -> AbstractContextManager[None]:
         """None has to make way: what is learned here comes from a trainer."""
         return nullcontext()
+
+    def new_batch(self) -> EventBatch:
+        """As they are: the sink writes JSON of them."""
+        return []
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Give events to the sink. Raises NotSetUpError where there is none."""

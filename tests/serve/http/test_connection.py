@@ -199,3 +199,28 @@ def test_a_body_that_is_there_needs_no_timer(client: httpx.Client, monkeypatch: 
         monkeypatch.setattr(asyncio, "timeout", timer)
         opened.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[]")
         assert b" 200 " in opened.recv(65536)
+
+
+@pytest.mark.parametrize("held_seconds", [60.0, 0.01])
+def test_a_request_begins_with_its_short_body_or_soon(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, held_seconds: float
+) -> None:
+    """A body that comes a moment after its head needs no timer of its own; a slower one is read as any other."""
+    timers: list[float] = []
+    timeout = asyncio.timeout
+
+    def counted(seconds: float) -> asyncio.Timeout:
+        timers.append(seconds)
+        return timeout(seconds)
+
+    monkeypatch.setattr(asyncio, "timeout", counted)
+    monkeypatch.setattr(bounds, "HELD_SECONDS", held_seconds)
+    with connect(client) as opened:
+        for _ in range(2):
+            opened.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+            time.sleep(0.1)
+            opened.sendall(b"[")
+            time.sleep(0.02)
+            opened.sendall(b"]")
+            assert b" 200 " in opened.recv(65536)
+    assert len(timers) == (0 if held_seconds > 1 else 2)

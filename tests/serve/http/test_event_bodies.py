@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.events import BadEvent, check_time, decode_batch, decode_many, encode_batch, validate
-from stream_reco.events.wire import encode_one, join_batch
+from stream_reco.events.wire import encode_elements, join_batch
 from stream_reco.metrics import REGISTRY
 from stream_reco.serve.http import event_bodies
 from stream_reco.serve.http.body_memory import BodyMemory, DecodingTurns
@@ -112,7 +112,8 @@ def test_whatever_is_decoded_is_valid_and_comes_back_from_the_log(kind: str, cha
         validate(event)
     assert decode_batch(encode_batch(events)) == events
     for count in (0, 1, 15, 16, 17):
-        assert join_batch(list(map(encode_one, events[:count]))) == encode_batch(events[:count])
+        some = events[:count]
+        assert join_batch(len(some), [encode_elements([one]) for one in some]) == encode_batch(some)
 
 
 @pytest.mark.parametrize(
