@@ -15,6 +15,8 @@ _START = 1_600_000_000_000
 _STEP_MS = 1_000
 _EVENTS = 160
 """Enough for ten batches of 16, so that every kernel of training runs."""
+_DISLIKE = 8
+"""The event by which user 1 dislikes an item."""
 
 
 def warm_up(settings: Settings) -> None:
@@ -45,4 +47,5 @@ def _event(number: int) -> Event:
         return Impression(user_id=user, item_id=item, timestamp=at, request_id=name, position=number % 5 + 1)
     # Some a day apart, so that whole histories are clustered too.
     at += 90_000_000 if number > _EVENTS // 2 else 0
-    return Action(user_id=user, item_id=item, action="click", timestamp=at, event_id=name, context={"device": "phone"})
+    kind = "dislike" if number == _DISLIKE else "click"
+    return Action(user_id=user, item_id=item, action=kind, timestamp=at, event_id=name, context={"device": "phone"})

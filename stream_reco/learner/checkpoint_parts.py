@@ -10,6 +10,7 @@ import numpy as np
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.labels import Example
+from stream_reco.learner.cohort_buffer import CohortState
 from stream_reco.learner.example_queue import ExampleQueue, ShownItem
 from stream_reco.learner.head_queue import HeadQueueState
 from stream_reco.learner.stream_state import StreamState
@@ -45,6 +46,8 @@ class LearnerProgress(msgspec.Struct, frozen=True):
     """Likewise."""
     heads: HeadQueueState | None = None
     """Likewise."""
+    cohorts: CohortState | None = None
+    """Likewise."""
 
 
 def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
@@ -61,6 +64,7 @@ def progress_of(state: StreamState, queue: ExampleQueue) -> LearnerProgress:
         state.active_time.state(),
         queue.shown,
         queue.heads.state(),
+        queue.cohorts.state(),
     )
 
 
@@ -125,6 +129,8 @@ def restore(
     queue.trainer.restore(arrays(parts["trainer"]), tables)
     if "heads" in parts:  # not up to version 0.2.0
         queue.heads.trainer.restore(arrays(parts["heads"]))
+    if progress.cohorts is not None:
+        queue.cohorts.recall(progress.cohorts)
     if progress.heads is not None:
         queue.heads.recall(progress.heads)
 

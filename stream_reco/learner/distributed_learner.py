@@ -115,6 +115,7 @@ class DistributedLearner:
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event, and learn from what waits for a step."""
         self.state.stream_time = max(self.state.stream_time, now)
+        self.queue.release(0, now)
         self.queue.flush()
 
     def forget(self, user_id: Id) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from stream_reco.events import Id, key_of
 from stream_reco.labels import Example, LabelSettings, observe_example
+from stream_reco.learner.cohort_buffer import CohortBuffer
 from stream_reco.learner.example_weight import ExampleWeight, weigh
 from stream_reco.learner.head_queue import HeadQueue
 from stream_reco.learner.positional_rng import PositionalRng
@@ -59,6 +60,8 @@ class ExampleQueue:
         # A slate without any action has no label before its window is over unless one is presumed, so whatever weight
         # its fellows had by then, they could not stand for it.
         self.window_buffer: WindowBuffer | None = WindowBuffer(labels.window_ms, closed=labels.presumes)
+        self.cohorts = CohortBuffer()
+        """Positives that are learned from when the negatives of the same time are."""
         self.presumes = labels.presumes
         """Whether impressions without an action are presumed negative."""
         self.waiting: list[Labelled] = []
@@ -84,6 +87,7 @@ class ExampleQueue:
             observe_example(example, now)
             self._calibrate(example)
             held = self.window_buffer is not None and self.window_buffer.holds(example)
+            held = held or self.cohorts.holds(example, now)
             if self.heads.acted.concerns(example):
                 # Heads tell apart what was acted on, of whatever day: there is nothing to wait for.
                 example = self._with_features(example, now)
@@ -98,8 +102,10 @@ class ExampleQueue:
             self._predict()
 
     def release(self, watermark: int, now: int) -> None:
-        """Train on what was held and whose window ends before `watermark`, ms."""
+        """Train on what was held and whose window ends before `watermark`, ms, or whose like are presumed at `now`."""
         for example in self.window_buffer.due(watermark) if self.window_buffer is not None else ():
+            self._enqueue(example, now)
+        for example in self.cohorts.due(max(watermark, now)):
             self._enqueue(example, now)
 
     def train(self, now: int) -> None:
@@ -124,6 +130,7 @@ class ExampleQueue:
         self.shown = [one for one in self.shown if Inputs.from_bytes(one.inputs).user_key != key]
         if self.window_buffer is not None:
             self.window_buffer.forget_user(user_id)
+        self.cohorts.forget_user(user_id)
         self.heads.forget_user(user_id)
         self.trainer.forget_user(user_id)
 
@@ -134,6 +141,7 @@ class ExampleQueue:
         self.shown = [replace(one, time=min(one.time, time)) for one in self.shown]
         self.calibration.turn_back(time)
         self.heads.turn_back(time)
+        self.cohorts.turn_back(time)
         if self.window_buffer is not None:
             self.window_buffer.turn_back(time, watermark)
 

@@ -43,7 +43,7 @@ class StreamState:
         """Take signals and what is known of users over from a checkpoint."""
         self.signals, self.histories, self.dislikes, self.exposures = signals, histories, dislikes, exposures
         sampler = NegativeSampler(self._training)
-        self.present = FeatureBuilder(signals, histories, sampler, self._needs, exposures)
+        self.present = FeatureBuilder(signals, histories, sampler, self._needs, exposures, dislikes)
 
     def pass_time(self, now: int) -> bool:
         """An event of the time `now` (ms) has come: let what has become too old leave; returns whether a day has begun.

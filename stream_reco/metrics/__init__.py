@@ -38,7 +38,7 @@ from stream_reco.metrics.labels import (
     PENDING_OLDEST_SECONDS,
     SERVED_FEATURES,
 )
-from stream_reco.metrics.quality import CALIBRATION_BY_AGE, HEAD_CALIBRATION, HEAD_LOGLOSS, PROGRESSIVE
+from stream_reco.metrics.quality import CALIBRATION_BY_AGE, HEAD_CALIBRATION, HEAD_LOGLOSS, HEAD_SHARE, PROGRESSIVE
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
     BODY_BYTES,
@@ -157,6 +157,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "CALIBRATION_BY_AGE",
     "HEAD_CALIBRATION",
     "HEAD_LOGLOSS",
+    "HEAD_SHARE",
     "CANDIDATES",
     "SLATE_ITEMS",
     "SERVED_SLATES",

@@ -36,3 +36,9 @@ HEAD_LOGLOSS: Final = Gauge(
     ["kind"],
     registry=REGISTRY,
 )
+HEAD_SHARE: Final = Gauge(
+    "stream_reco_head_share",
+    "Share, of the newest that was acted on, that had an action of a kind; one thing can have several.",
+    ["kind"],
+    registry=REGISTRY,
+)

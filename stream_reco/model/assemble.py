@@ -11,6 +11,7 @@ from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import NO_CANDIDATES, Inputs, history_inputs
 from stream_reco.model.spec import Need
 from stream_reco.signals.context import Context
+from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 from stream_reco.signals.signals import Signals
 
@@ -28,6 +29,8 @@ class RequestState(NamedTuple):
     """ms"""
     shown: Exposure = NOTHING_SHOWN
     """What the user was shown and has not acted on."""
+    disliked: NDArray[np.int32] = NOTHING_DISLIKED
+    """int32[d]: slots that the user took a negative action on, those of the newest actions first."""
 
 
 def request_inputs(signals: Signals, state: RequestState) -> Inputs:
@@ -49,7 +52,9 @@ def with_candidates(
     `rates` float32[n]: how often sampling includes each; by default 1, as nothing was sampled.
     """
     if "features" in needs:
-        dense = feature_matrix(signals, state.recent, state.times, state.context, state.now, slots, state.shown)
+        dense = feature_matrix(
+            signals, state.recent, state.times, state.context, state.now, slots, state.shown, state.disliked
+        )
     else:
         dense = np.empty((len(slots), 0), dtype=np.float32)
     return Inputs(

@@ -84,10 +84,10 @@ class Inputs:
 
 
 def _of_this_release(dense: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features of an earlier release filled up with zeros; others as they are."""
-    if dense.shape[1] != len(FIRST_FEATURES):
+    """Features of an earlier release, which had fewer, filled up with zeros; others as they are."""
+    if not len(FIRST_FEATURES) <= dense.shape[1] < len(FEATURES):
         return dense
-    return np.pad(dense, ((0, 0), (0, len(FEATURES) - len(FIRST_FEATURES))))
+    return np.pad(dense, ((0, 0), (0, len(FEATURES) - dense.shape[1])))
 
 
 _DECODER = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, bytes, bytes, bytes, bytes])

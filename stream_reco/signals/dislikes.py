@@ -13,7 +13,9 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 
-_NONE = np.empty(0, dtype=np.int32)
+COMPARED = 50
+"""Newest disliked items that others are compared with: with more, everything is like one of them."""
+NOTHING_DISLIKED = np.empty(0, dtype=np.int32)
 Disliked = list[tuple[int, int]]
 """(time in ms, item slot) of each negative action, oldest first."""
 
@@ -51,10 +53,13 @@ class Dislikes:
         self._set(user_id, actions)
         return True
 
-    def of(self, user_id: Id) -> NDArray[np.int32]:
-        """int32[n]: distinct item slots, those of the newest actions first."""
+    def of(self, user_id: Id, before: int | None = None) -> NDArray[np.int32]:
+        """int32[n]: distinct item slots, those of the newest actions first; with `before` (ms) of earlier ones only."""
         actions = self._of.get(user_id)
-        return _NONE if actions is None else np.array(list(dict.fromkeys(slot for _, slot in actions[::-1])), np.int32)
+        if actions is None:
+            return NOTHING_DISLIKED
+        newest = (slot for time, slot in actions[::-1] if before is None or time < before)
+        return np.array(list(dict.fromkeys(newest)), np.int32)
 
     def actions(self, user_id: Id) -> Disliked:
         """All that are remembered of a user, newest first."""

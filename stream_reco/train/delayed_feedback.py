@@ -18,6 +18,9 @@ from stream_reco.train.settings import Correction
 
 _POSITIVES = 10_000
 """The share of late positives is a decayed one, over about this many of the newest positives."""
+_LARGEST_CHANCE = 0.95
+"""A model that says more weighs as if it said this. The weight of presumed negatives goes to 0 with 1 − f, and with it
+all that could tell a model which takes everything for a click that it is wrong."""
 _LEAST_REAL = 1e-6
 """What the probability of no action before the presumption is clamped to, as it divides."""
 
@@ -97,7 +100,7 @@ def corrected(
         return weights, torch.zeros_like(undone)
     if correction == "undo":
         return weights, undone
-    chance = torch.sigmoid(log_odds.detach())
+    chance = torch.sigmoid(log_odds.detach()).clamp(max=_LARGEST_CHANCE)
     positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)
     kinds = torch.from_numpy(feedback)
     positives = (kinds == Feedback.IN_TIME) | (kinds == Feedback.LATE)

@@ -9,6 +9,7 @@ from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.spec import Need
 from stream_reco.signals.context import Context
+from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT
@@ -29,12 +30,13 @@ class FeatureBuilder:
         sampler: NegativeSampler,
         needs: frozenset[Need],
         exposures: Exposures,
+        dislikes: Dislikes,
     ) -> None:
         self._signals = signals
         self._histories = histories
         self._sampler = sampler
         self._needs = needs
-        self._exposures = exposures
+        self._exposures, self._dislikes = exposures, dislikes
 
     def recent(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The newest actions of a user's row, copied: slots int32[RECENT] and times int64[RECENT] in ms."""
@@ -47,7 +49,8 @@ class FeatureBuilder:
         row = self._histories.row_of(user_id)
         recent, times = self.recent(row) if before is None else _newest(*self._histories.before(row, before))
         shown = self._exposures.of(user_id) if before is None else self._exposures.before(user_id, slot, before)
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown)
+        disliked = self._dislikes.of(user_id, before)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown, disliked)
         return self._inputs(state, np.array([slot], dtype=np.int32), None)
 
     def action(
@@ -63,7 +66,8 @@ class FeatureBuilder:
         else:
             seen, all_times = self._histories.before(row, before)
             recent, times = _newest(seen, all_times)
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now, self._exposures.of(user_id))
+        shown, disliked = self._exposures.of(user_id), self._dislikes.of(user_id, before)
+        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown, disliked)
         if "sampled_negatives" not in self._needs:
             return self._inputs(state, np.array([slot], dtype=np.int32), None)
         slots, rates = self._sampler.sample(self._signals, slot, recent, seen, context, rng)

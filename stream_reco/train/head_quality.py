@@ -41,9 +41,10 @@ class HeadQuality:
         return float(predicted / observed) if observed > 0 else None
 
     def observe(self, name: str, head: int, *, is_value: bool) -> None:
-        """Update a head's metrics; a value head has no labels of 0 and 1, and so no logistic loss."""
+        """Update a head's metrics; a value head has no labels of 0 and 1, and so no share and no logistic loss."""
         calibration, mass = self.calibration(head), float(self.sums[_MASS, head])
         if calibration is not None:
             metrics.HEAD_CALIBRATION.labels(name).set(calibration)
         if mass > 0 and not is_value:
+            metrics.HEAD_SHARE.labels(name).set(float(self.sums[_OBSERVED, head]) / mass)
             metrics.HEAD_LOGLOSS.labels(name).set(float(self.sums[_LOSS, head]) / mass)

@@ -17,8 +17,12 @@ from stream_reco.signals.growing import Parts
 
 Floats = NDArray[np.float64]
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
-AGES = (_SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 14 * _DAY)
-"""Ages of labels, ms."""
+AGES = (
+    *(_SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, 30 * _MINUTE),
+    *(_HOUR, 2 * _HOUR, 4 * _HOUR, 8 * _HOUR, _DAY, 7 * _DAY, 14 * _DAY),
+)
+"""Ages of labels, ms. What comes later than the oldest age that is known is not allowed for, so from half an hour to
+a day, in which a stream is young and actions are slow, each is twice the one before."""
 REPORTED = {_MINUTE: "minute", 10 * _MINUTE: "ten_minutes", _HOUR: "hour", _DAY: "day", 7 * _DAY: "week"}
 _PARTS = 4
 """Cohorts that an age is cut into: a label is at most a quarter older than the age it stands for."""

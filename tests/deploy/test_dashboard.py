@@ -27,6 +27,10 @@ SHOWN = (
     "stream_reco_replica_staleness_seconds",
     "stream_reco_request_seconds_bucket",
     "stream_reco_progressive_quality",
+    "stream_reco_calibration_by_age",
+    "stream_reco_head_calibration",
+    "stream_reco_head_logloss",
+    "stream_reco_head_share",
 )
 
 

@@ -173,6 +173,9 @@ def test_it_is_measured_by_kind_before_it_is_learned(engine: Engine) -> None:
     assert calibration == {kind: pytest.approx(1.0, abs=0.2) for kind in calibration}
     entropy = -(SHOP.buy_of_click * np.log(SHOP.buy_of_click) + (1 - SHOP.buy_of_click) * np.log1p(-SHOP.buy_of_click))
     expected = float((SHOP.click * entropy).sum() / SHOP.click.sum())
+    share = REGISTRY.get_sample_value("stream_reco_head_share", {"kind": "buy"})
+    assert share == pytest.approx(float((SHOP.click * SHOP.buy_of_click).sum() / SHOP.click.sum()), abs=0.1)
+    assert REGISTRY.get_sample_value("stream_reco_head_share", {"kind": "click"}) == pytest.approx(1.0)
     loss = REGISTRY.get_sample_value("stream_reco_head_logloss", {"kind": "buy"})
     assert loss == pytest.approx(expected, abs=0.1)
 

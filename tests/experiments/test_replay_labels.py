@@ -107,6 +107,28 @@ def test_figures_are_those_of_a_library() -> None:
     assert [one["until"] for one in tenths[:3]] == [None, None, T + 299]
 
 
+def test_hours_are_counted_from_the_first_prediction_with_what_had_come_by_then() -> None:
+    hour = 3_600_000
+    finals: dict[Id, Final] = {
+        "early": Final(1, 1.0, T + hour),
+        "a": Final(1, 1.0, T + 3 * hour + 5),
+        "b": Final(0, 1.0, T + 9 * hour),
+        "c": Final(1, 1.0, T + 3 * hour + 6),
+    }
+    quality = ShownQuality(finals)
+    assert quality.as_dict()["hours"] == []
+    shown = [
+        Impression(user_id=1, item_id=2, timestamp=T + at, event_id=name)
+        for name, at in (("a", hour), ("b", hour + 5), ("c", 3 * hour + 5))
+    ]
+    quality.shown(shown, np.array([0.5, 0.25, 0.125], dtype=np.float32))
+    # Of "early" nothing was predicted, and its action came as the first hour began.
+    assert quality.as_dict()["hours"] == [
+        {"hour": 0, "count": 2, "positives": 1, "predicted": 0.75, "come": 0},
+        {"hour": 2, "count": 1, "positives": 1, "predicted": 0.125, "come": 1},
+    ]
+
+
 def test_a_log_of_clicks_alone_has_no_such_figures() -> None:
     clicks = [Action(user_id=1, item_id=2, action="click", timestamp=T + n, event_id=f"c{n}") for n in range(9)]
     assert final_labels_of(Log("clicks", [ListedRows(clicks)], DeadLetters()), LabelSettings()) == {}

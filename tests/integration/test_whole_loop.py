@@ -159,6 +159,7 @@ def what_is_bought_after_its_click_has_a_probability(loop: Loop, clicks: Sequenc
     calibration = 'stream_reco_head_calibration{kind="buy"}'
     # It is updated after what it is of is published.
     until(lambda: loop.workers["training"].metric(calibration) > 0, seconds=120.0)
+    assert loop.workers["training"].metric('stream_reco_head_share{kind="buy"}') > 0
 
 
 def what_is_disliked_leaves_and_comes_back(loop: Loop) -> None:

@@ -156,6 +156,25 @@ def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() 
     assert found.history_keys[:2].tolist() == [keys[slot_of("a")], 0]
 
 
+def test_an_impression_without_features_reads_dislikes_as_of_when_it_was_shown() -> None:
+    shown = Example(
+        user_id="u",
+        item_id="c",
+        request_id="r",
+        label=0,
+        weight=1.0,
+        reason="window",
+        event_time=NOW - 40_000,
+        label_time=NOW + 86_400_000,
+    )
+    liked = [click(user, item, NOW - 900_000 + at) for user in "xyz" for at, item in enumerate(["c", "d"])]
+    for age, expected in ((50_000, True), (40_000, False), (30_000, False)):
+        learner = learner_of(PATIENT)
+        disliked = msgspec.structs.replace(click("u", "d", NOW - age), action="dislike")
+        feed(learner, [*liked, disliked, shown])
+        assert (column(read(learner), "disliked_best") > 4.0) == expected
+
+
 def test_features_that_come_with_an_example_are_taken_as_they_are() -> None:
     other = learner_of(PATIENT)
     feed(other, [*BEFORE, unprompted(OWN)])

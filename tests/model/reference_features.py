@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from stream_reco.signals.context import EARLIEST_TIME_MS, ContextValue
-from tests.model.small_loop import Happening
+from tests.model.small_loop import Happening, said_of
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 HALF_LIVES = {"5m": 5 * MINUTE, "15m": 15 * MINUTE, "1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "7d": 7 * DAY}
@@ -58,6 +58,8 @@ class Reference:
         self.fields: defaultdict[str, Record] = defaultdict(Record)
         self.history: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self.shown: defaultdict[int, list[Happening]] = defaultdict(list)
+        self.described: set[int] = set()
+        self.disliked: defaultdict[int, set[int]] = defaultdict(set)
         self.categories: list[str] = []
         self.times: list[str] = []
         for one in log:
@@ -66,7 +68,11 @@ class Reference:
     def _take(self, one: Happening) -> None:
         if one.item not in self.items:
             self.items.append(one.item)
+        if one.kind == "dislike":
+            self.disliked[one.user].add(one.item)
+            return
         if one.kind == "describe":
+            self.described.add(one.item)
             if one.item not in self.first:
                 self.counts[one.item].newest = one.time
             self._first(one)
@@ -120,6 +126,7 @@ class Reference:
             **self._recency(user, context, now),
             **self._fatigue(item, user, now),
             **self._neighbours(item, user, now),
+            **self._disliked(item, user, now),
         }
 
     def _item(self, item: int, now: int) -> dict[str, float]:
@@ -211,16 +218,39 @@ class Reference:
         return row
 
     def _neighbours(self, item: int, user: int, now: int) -> dict[str, float]:
-        seeds = {other for _, other in self.history[user]}
-        users = [self.together[other].decayed(90 * DAY, now, item) for other in seeds]
-        sizes = [max(1, self._total(item)) * max(1, self._total(other)) for other in seeds]
-        cosines = [min(1.0, shared / math.sqrt(size)) for shared, size in zip(users, sizes, strict=True)]
+        users, cosines = self._shared(item, {other for _, other in self.history[user]}, now)
         if not sum(users):
             return dict.fromkeys(("neighbours_all", "neighbours_best", "neighbours_users"), 0.0)
         return {
             "neighbours_all": math.log(sum(cosines) + 0.01) + 4.6,
             "neighbours_best": math.log(max(cosines) + 0.01) + 4.6,
             "neighbours_users": math.log1p(sum(users)),
+        }
+
+    def _shared(self, item: int, others: set[int], now: int) -> tuple[list[float], list[float]]:
+        users = [self.together[other].decayed(90 * DAY, now, item) for other in others]
+        sizes = [max(1, self._total(item)) * max(1, self._total(other)) for other in others]
+        return users, [min(1.0, shared / math.sqrt(size)) for shared, size in zip(users, sizes, strict=True)]
+
+    def _disliked(self, item: int, user: int, now: int) -> dict[str, float]:
+        users, cosines = self._shared(item, self.disliked[user], now)
+        mine = self._said(item)
+        others = [self._said(other) for other in self.disliked[user] if other != item]
+        return {
+            "disliked_all": math.log(sum(cosines) + 0.01) + 4.6 if sum(users) else 0.0,
+            "disliked_best": math.log(max(cosines) + 0.01) + 4.6 if sum(users) else 0.0,
+            "disliked_features": max(
+                (len(mine & one) / len(mine | one) for one in others if mine and one), default=0.0
+            ),
+        }
+
+    def _said(self, item: int) -> set[tuple[str, object]]:
+        said = said_of(item) if item in self.described else {}
+        return {
+            (name, one)
+            for name, value in said.items()
+            if value is not None
+            for one in (value if isinstance(value, list) else [value])
         }
 
     def _total(self, item: int) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.signals.context import Context, ContextValue
+from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
 from stream_reco.signals.item_updates import Statement
@@ -22,10 +23,18 @@ USERS = 3
 _GAPS = (0, 1, 999, 61_000, 299_999, 300_000, 3_600_000, 13 * 3_600_000, 86_400_000, 20 * 86_400_000)
 
 
+Kind = Literal["act", "show", "describe", "dislike"]
+
+
+def said_of(item: int) -> dict[str, object]:
+    """What "describe" says of an item; of item 0 nothing."""
+    return {"kind": item % 3, "tags": [item % 2, "all"], "none": None} if item else {}
+
+
 class Happening(NamedTuple):
     """One event of a small world."""
 
-    kind: Literal["act", "show", "describe"]
+    kind: Kind
     user: int
     item: int
     time: int
@@ -39,6 +48,7 @@ class SmallLoop:
         self.signals = Signals(SignalSettings())
         self.histories = Histories(SignalSettings())
         self.exposures = Exposures(SignalSettings())
+        self.dislikes = Dislikes(SignalSettings())
 
     def take(self, one: Happening) -> None:
         signals = self.signals
@@ -47,7 +57,9 @@ class SmallLoop:
             signals.show(slot, one.time)
             self.exposures.add(one.user, slot, one.time)
         elif one.kind == "describe":
-            signals.describe(one.item, Statement(one.time, {}, True))
+            signals.describe(one.item, Statement(one.time, said_of(one.item), True))
+        elif one.kind == "dislike":
+            self.dislikes.add(one.user, slot, one.time)
         else:
             signals.learn_context(one.context)
             context = signals.coder.encode(one.context, one.time)
@@ -69,8 +81,10 @@ class SmallLoop:
 
     def features(self, user: int, context: dict[str, ContextValue], now: int) -> NDArray[np.float32]:
         """float32[items, columns] of every item known, in the order in which they came."""
-        (recent, times), shown = self.recent(user), self.exposures.of(user)
-        return feature_matrix(self.signals, recent, times, self.context(context, now), now, self.slots(), shown)
+        (recent, times), shown, disliked = self.recent(user), self.exposures.of(user), self.dislikes.of(user)
+        return feature_matrix(
+            self.signals, recent, times, self.context(context, now), now, self.slots(), shown, disliked
+        )
 
 
 contexts: st.SearchStrategy[dict[str, ContextValue]] = st.fixed_dictionaries(
@@ -93,7 +107,7 @@ def logs(draw: st.DrawFn, least: int = 0, most: int = 60) -> list[Happening]:
     for _ in range(draw(st.integers(least, most))):
         now += draw(st.sampled_from(_GAPS))
         late = draw(st.sampled_from((0, 0, 0, 0, 0, 1_000, 250_000, 3_600_000)))
-        kind: Literal["act", "show", "describe"] = draw(st.sampled_from(("act", "act", "act", "show", "describe")))
+        kind: Kind = draw(st.sampled_from(("act", "act", "act", "show", "describe", "dislike")))
         log.append(
             Happening(
                 kind, draw(st.integers(0, USERS - 1)), draw(st.integers(0, ITEMS - 1)), now - late, draw(contexts)

@@ -62,6 +62,8 @@ def test_no_column_is_idle() -> None:
         context = first if step % 3 else other
         loop.take(one._replace(time=START + 40_000 * step, context=context))
         loop.take(Happening("show", 0, step % 3, START + 40_000 * step, {}))
+        loop.take(Happening("describe", 0, step % 5, START + 40_000 * step, {}))
+    loop.take(Happening("dislike", 0, 4, START + 4_000_000, {}))
     rows = np.concatenate(
         [
             loop.features(user, context, START + 4_100_000 + late)
@@ -87,8 +89,9 @@ def test_a_replica_just_synced_computes_the_very_bits(
             replica.apply(drained)
             replica.apply_catalogue(catalogue)
     now = max(one.time for one in log) + 777
-    (recent, times), shown = loop.recent(user), loop.exposures.of(user)
-    served = feature_matrix(replica, recent, times, replica.coder.encode(context, now), now, loop.slots(), shown)
+    (recent, times), shown, disliked = loop.recent(user), loop.exposures.of(user), loop.dislikes.of(user)
+    encoded = replica.coder.encode(context, now)
+    served = feature_matrix(replica, recent, times, encoded, now, loop.slots(), shown, disliked)
     trained = loop.features(user, context, now)
     assert served.tobytes() == trained.tobytes()
 

@@ -99,6 +99,21 @@ def test_a_model_of_one_number_finds_the_true_probability(correction: Correction
     assert learned(seen, correction, late) == pytest.approx(chance, rel=0.06)
 
 
+@pytest.mark.parametrize("correction", ["fnw", "es-dfm", "auto"])
+def test_a_model_that_takes_everything_for_a_click_is_brought_back(correction: Correction) -> None:
+    """Its presumed negatives still weigh something: of each, and of all positives, the gradient of its log-odds."""
+    late, odds = 0.5, torch.tensor([8.0])
+    gradient = 0.0
+    for kind, label, share in (
+        (Feedback.IN_TIME, 1.0, 0.1 * (1 - late)),
+        (Feedback.LATE, 1.0, 0.1 * late),
+        (Feedback.PRESUMED, 0.0, 1.0 - 0.1 * (1 - late)),
+    ):
+        weight, _ = corrected(correction, np.array([int(kind)]), torch.ones(1), torch.zeros(1), odds, late)
+        gradient += share * float(weight) * (float(torch.sigmoid(odds)) - label)
+    assert gradient > 0.05
+
+
 def test_without_a_correction_it_is_too_low() -> None:
     seen = stream(0.3, 1.0, 6_000, np.random.default_rng(1))
     assert learned(seen, "none", 1.0) == pytest.approx(0.3 / 1.3, rel=0.06)

@@ -17,6 +17,9 @@ from stream_reco.labels import Final, LabelSettings, final_labels
 from stream_reco.measure import BinaryMetrics
 
 PARTS = 10
+HOUR_MS = 3_600_000
+MOST_HOURS = 24 * 14
+"""Hours that are reported one by one: a fortnight of them."""
 
 
 class ShownQuality:
@@ -36,11 +39,41 @@ class ShownQuality:
                 self._predicted[place], self._times[place] = predicted, impression.timestamp
 
     def as_dict(self) -> dict[str, object]:
-        """Figures of all impressions, of their second half, and of each tenth in the order of the log."""
+        """Figures of all impressions, of their second half, of each tenth in the order of the log, and of each hour."""
         count = len(self._finals)
         edges = [count * part // PARTS for part in range(PARTS + 1)]
         tenths = [self._figures(first, after) for first, after in pairwise(edges)]
-        return {**self._figures(0, count), "second_half": self._figures(count // 2, count), "tenths": tenths}
+        return {
+            **self._figures(0, count),
+            "second_half": self._figures(count // 2, count),
+            "tenths": tenths,
+            "hours": self._hours(),
+        }
+
+    def _hours(self) -> list[dict[str, object]]:
+        """Of each hour in which impressions were predicted, from the first on: predicted over observed.
+
+        `come`: the positives of all impressions, measured or not, whose action had come when the hour began.
+        """
+        known = np.flatnonzero(np.isfinite(self._predicted))
+        if not len(known):
+            return []
+        finals = list(self._finals.values())
+        labels = np.array([final.label for final in finals], dtype=np.int64)
+        acted = np.sort(np.array([final.time for final in finals if final.label], dtype=np.int64))
+        first = int(self._times[known].min())
+        hours = (self._times[known] - first) // HOUR_MS
+        return [
+            {
+                "hour": hour,
+                "count": int(mine.sum()),
+                "positives": int(labels[known[mine]].sum()),
+                "predicted": float(self._predicted[known[mine]].sum(dtype=np.float64)),
+                "come": int(np.searchsorted(acted, first + hour * HOUR_MS)),
+            }
+            for hour in np.unique(hours).tolist()[:MOST_HOURS]
+            for mine in [hours == hour]
+        ]
 
     def _figures(self, first: int, after: int) -> dict[str, object]:
         """Figures of the impressions in [first, after); those before the first served version are left out."""

@@ -12,11 +12,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stream_reco.model.features.disliked import disliked_columns
 from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.model.features.neighbours import neighbour_columns
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists, decay_of
+from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 from stream_reco.signals.observe import Counts, PlainCounts, named, plain, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
@@ -322,13 +324,17 @@ def feature_matrix(
     now: int,
     slots: NDArray[np.int32],
     shown: Exposure = NOTHING_SHOWN,
+    disliked: NDArray[np.int32] = NOTHING_DISLIKED,
 ) -> NDArray[np.float32]:
     """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms).
 
     `recent` int32[RECENT] and `times` int64[RECENT] are the user's newest actions, newest first, −1 behind the last;
     all of `recent` must be slots of these `signals`. `shown`: what the user was shown before, in slots as well.
+    `disliked` int32[d] are those slots of these `signals` that the user took a negative action on, the newest first.
     """
     out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
     actions, values = (recent, times), (context.values, context.ages)
     fill(plain(signals.counts), actions, (shown.slots, shown.counts, shown.times), values, now, slots, out)
+    if len(disliked):
+        disliked_columns(signals, disliked, slots, now, out)
     return out

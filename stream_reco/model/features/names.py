@@ -38,6 +38,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     # What joins later stands behind, and is 0 where nothing is known: features on disk are filled up with zeros.
     "fatigue": ("passed_over", "was_shown", "since_shown"),
     "neighbours": ("neighbours_all", "neighbours_best", "neighbours_users"),
+    "disliked": ("disliked_all", "disliked_best", "disliked_features"),
 }
 """Family → the names of its features."""
 LEARNED_FAMILIES = ("item", "user", "context_rows", "history")

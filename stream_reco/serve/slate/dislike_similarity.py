@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.counters import decayed_at
 from stream_reco.signals.decayed_lists import EMPTY
+from stream_reco.signals.dislikes import COMPARED
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, PAIR_HALF_LIVES_MS
+from stream_reco.signals.shared_features import largest_shared_features
 from stream_reco.signals.signals import Signals
 
-COMPARED = 50
-"""Newest disliked items that others are compared with: with more, everything is like one of them."""
 _WEEK = len(PAIR_HALF_LIVES_MS) - 1
 _WEEK_OF_ACTIONS = ACTION_HALF_LIVES_MS.index(PAIR_HALF_LIVES_MS[_WEEK]) + 1
 _LEAST_LEFT = 1e-6
@@ -43,7 +41,8 @@ def dislike_similarity(
     for these, those in ((~known, disliked), (known, disliked[~known_theirs])):
         if these.any() and len(those):
             shared = np.maximum(
-                _features(served.signals, slots[these], those), _users(served.signals, slots[these], those, now)
+                largest_shared_features(served.signals.catalogue, slots[these], those),
+                _users(served.signals, slots[these], those, now),
             )
             alike[these] = np.maximum(alike[these], shared)
     return np.clip(alike, 0.0, 1.0)
@@ -58,24 +57,6 @@ def dislike_shift(
     left = 1.0 - penalty * dislike_similarity(served, slots, disliked, now)
     shift: NDArray[np.float32] = np.log(np.maximum(left, _LEAST_LEFT))
     return shift
-
-
-def _features(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The largest share of feature values that an item and a disliked one have both (Jaccard 1912)."""
-    of_disliked = [values for slot in disliked.tolist() if (values := _values(signals.catalogue.features[slot]))]
-    alike = np.zeros(len(slots), dtype=np.float32)
-    for place, slot in enumerate(slots.tolist() if of_disliked else ()):
-        values = _values(signals.catalogue.features[slot])
-        if values:
-            alike[place] = max(len(values & other) / len(values | other) for other in of_disliked)
-    return alike
-
-
-def _values(features: Mapping[str, object] | None) -> frozenset[tuple[str, str]]:
-    pairs = (
-        (name, value if isinstance(value, (list, tuple)) else (value,)) for name, value in (features or {}).items()
-    )
-    return frozenset((name, str(one)) for name, several in pairs for one in several if one is not None)
 
 
 def _users(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int32], now: int) -> NDArray[np.float32]:

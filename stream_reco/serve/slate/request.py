@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.signals.context import ContextValue
+from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
 
 
@@ -47,5 +48,5 @@ class UserContext:
     """int64[m]: item keys of the interests drawn for this request."""
     shown: Exposure = NOTHING_SHOWN
     """What the user was shown and has not acted on since; items that are not known yet are no candidates either."""
-    disliked: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    disliked: NDArray[np.int32] = field(default_factory=NOTHING_DISLIKED.copy)
     """int32[d]: items that the user took a negative action on, those of the newest actions first."""

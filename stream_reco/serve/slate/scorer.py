@@ -181,7 +181,8 @@ class Scorer:
         recent, times = user.recent, user.times
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
-        state = RequestState(user.user_key, recent, times, context, now, user.shown)
+        disliked = user.disliked[user.disliked < signals.catalogue.size]
+        state = RequestState(user.user_key, recent, times, context, now, user.shown, disliked)
         passes = passing(signals.catalogue, parse_filters(request.filters)) if request.filters else None
         turn = self._retriever.turn(request.k, signals.catalogue.size, filtered=passes is not None)
         return _Asked(request, user, state, request_inputs(signals, state), passes, turn)

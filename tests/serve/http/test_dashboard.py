@@ -17,6 +17,9 @@ from stream_reco.metrics import (
     CANDIDATES,
     EVENTS_ACCEPTED,
     FRESHNESS_SECONDS,
+    HEAD_CALIBRATION,
+    HEAD_LOGLOSS,
+    HEAD_SHARE,
     PROGRESSIVE,
     SLATE_ITEMS,
 )
@@ -116,6 +119,33 @@ def test_it_shows_what_the_server_counts(browser: Browser, url: str) -> None:
     expect(page.locator("path.line").first).to_be_attached()
     assert page.title().startswith("stream_reco")
     assert watched.hosts == {"127.0.0.1"}
+    assert watched.complaints == []
+    watched.context.close()
+
+
+@pytest.mark.browser
+def test_it_shows_each_kind_of_action_and_what_it_is_worth(browser: Browser, url: str) -> None:
+    for metric in (HEAD_SHARE, HEAD_CALIBRATION, HEAD_LOGLOSS):
+        metric.clear()
+    watched = Watched(browser, url)
+    page = watched.page
+    expect(page.locator("#no-kinds")).to_be_visible()
+    expect(page.locator("#kinds")).to_be_hidden()
+    for kind, share, calibration, loss in (("click", 0.75, 1.125, 0.5), (EVIL, 0.25, 0.875, 0.375)):
+        HEAD_SHARE.labels(kind).set(share)
+        HEAD_CALIBRATION.labels(kind).set(calibration)
+        HEAD_LOGLOSS.labels(kind).set(loss)
+    HEAD_CALIBRATION.labels("buy.value").set(1.0)
+    rows = page.locator("#kinds tbody tr")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#no-kinds")).to_be_hidden()
+    assert rows.locator("th").all_text_contents() == ["click", EVIL, "buy.value"]
+    assert [rows.nth(place).locator("td").all_text_contents() for place in range(3)] == [
+        ["75.0%", "1.125", "0.500"],
+        ["25.0%", "0.875", "0.375"],
+        ["–", "1.000", "–"],
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert watched.complaints == []
     watched.context.close()
 

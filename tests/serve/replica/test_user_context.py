@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -12,10 +13,16 @@ import pytest
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
+from stream_reco.model.features.names import FEATURES
 from stream_reco.redis.connection import RedisLink, RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers, StoredUser
+from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
+from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.request import Request
+from stream_reco.serve.slate.scorer import Scorer
+from stream_reco.serve.slate.slate_features import SlateFeatures
 from stream_reco.signals.settings import DAY_MS, RECENT
 from stream_reco.signals.shown_items import ShownItems
 from tests.serve.small_shop import NOW, SmallShop
@@ -103,6 +110,25 @@ def test_what_is_disliked_is_told_where_it_is_served(shop: SmallShop) -> None:
     context = contexts(shop, store)[0]("u", NOW)
     assert context.disliked.tolist() == shop.slots([3, 5]).tolist()
     assert context.seen.tolist() == shop.slots([7]).tolist()
+
+
+def test_what_is_disliked_is_in_the_features_of_what_is_shown() -> None:
+    shop, store, told = SmallShop(), Store(), list[SlateFeatures]()
+    for user in range(6):
+        for place, item in enumerate(("bad", "alike") if user % 2 else ("good", "better")):
+            shop.act(user, item, NOW - 1_000 + place)
+    shop.sync()
+    store.states["u"] = state_of({}, disliked=("unknown", "bad"))
+    of_user, _ = contexts(shop, store)
+    scorer = Scorer(shop.served, of_user, RetrieveSettings(), SlateSettings(), 0, watch=told.append)
+    scorer.recommend_many([Request("u", 5)], NOW)
+    column = told[0].inputs.dense[:, FEATURES.index("disliked_best")].tolist()
+    # Three people acted on "bad" and "alike", and on nothing else.
+    assert dict(zip(told[0].item_ids, column, strict=True)) == {
+        "alike": pytest.approx(math.log(1.01) + 4.6, abs=1e-3),
+        "good": 0.0,
+        "better": 0.0,
+    }
 
 
 def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:

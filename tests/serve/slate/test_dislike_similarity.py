@@ -9,9 +9,10 @@ import pytest
 
 from stream_reco.events import Id, key_of
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.dislike_similarity import COMPARED, dislike_similarity
+from stream_reco.serve.slate.dislike_similarity import dislike_similarity
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Slate
+from stream_reco.signals.dislikes import COMPARED
 from tests.serve.small_shop import NOW, SmallShop
 
 DAY = 86_400_000

@@ -22,7 +22,8 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.slate.slate_features import SlateFeatures
-from stream_reco.signals.settings import RECENT
+from stream_reco.signals.dislikes import Dislikes
+from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.feature_builder import FeatureBuilder
 from stream_reco.train.negative_sampler import NegativeSampler
@@ -195,6 +196,9 @@ def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> No
     shown_to_them: list[tuple[Id, Id]] = [(1, "i8"), (1, "i8"), (1, "i5"), ("nobody", "i3"), ("nobody", "i8")]
     for place, (user, item) in enumerate(shown_to_them):
         shop.show(user, item, NOW + place)
+    shop.disliked[1] = ["i4", "i7"]
+    shop.describe("i7", {"genre": ["a", "b"]})
+    shop.describe("i9", {"genre": ["b", "c", "d"]})
     shop.sync()
     scorer = Scorer(shop.served, shop.moment, RetrieveSettings(), SlateSettings(), 0, name="a-", watch=told.append)
     now = NOW + 3_600_000
@@ -213,13 +217,20 @@ def test_who_watches_gets_what_the_model_read_of_each_item_that_is_shown() -> No
     assert {item: value for item, value in times[1].items() if value} == pytest.approx(
         {"i3": np.log(2), "i8": np.log(2)}
     )
+    alike = [told[place].inputs.dense[:, start_of("disliked") :][:, :3] for place in (0, 1)]
+    assert (alike[0][:, :2] > 0).any()
+    assert dict(zip(told[0].item_ids, alike[0][:, 2].tolist(), strict=True))["i9"] == 0.25
+    assert not alike[1].any(), "an unknown user dislikes nothing"
 
 
 def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> bytes:
     """What the trainer makes of an impression at that moment, without a look at the scorer."""
     context = shop.signals.coder.encode(request.context, now)
     sampler, needs = NegativeSampler(TrainSettings()), shop.trainer.model.needs
-    present = FeatureBuilder(shop.signals, shop.histories, sampler, needs, shop.exposures)
+    dislikes = Dislikes(SignalSettings())
+    for age, disliked in enumerate(shop.disliked.get(request.user_id, [])):
+        dislikes.add(request.user_id, shop.signals.catalogue.slot_of(disliked), NOW - age)
+    present = FeatureBuilder(shop.signals, shop.histories, sampler, needs, shop.exposures, dislikes)
     return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 

@@ -120,6 +120,27 @@ function showSources() {
   );
 }
 
+function showKinds() {
+  const [calibration, logloss, shares] = ["calibration", "logloss", "share"].map((name) =>
+    sumBy(scrapes.at(-1).families, `stream_reco_head_${name}`, "kind"),
+  );
+  const names = [...new Set([...shares.keys(), ...calibration.keys(), ...logloss.keys()])];
+  page("no-kinds").hidden = names.length > 0;
+  page("kinds").hidden = names.length === 0;
+  page("kinds").tBodies[0].replaceChildren(
+    ...names.map((name) =>
+      html(
+        "tr",
+        {},
+        html("th", { scope: "row", textContent: name, title: name }),
+        shares.has(name) ? share(shares.get(name), 1, "c0") : html("td", { textContent: "–" }),
+        html("td", { textContent: asScore(calibration.get(name)) }),
+        html("td", { textContent: asScore(logloss.get(name)) }),
+      ),
+    ),
+  );
+}
+
 function facts(status) {
   const { families } = scrapes.at(-1);
   // Of null there is nothing to show; `tables` is an object.
@@ -152,6 +173,7 @@ function show(status) {
   showCalibration(row);
   showQuality(row);
   showSources();
+  showKinds();
   page("facts").replaceChildren(
     ...facts(status).map(([name, text]) => html("div", {}, html("dt", { textContent: name }), html("dd", { textContent: text }))),
   );
