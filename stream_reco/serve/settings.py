@@ -89,7 +89,13 @@ class SlateSettings:
     Every item carries the probability of its place. 0 leaves nothing to chance.
     """
     first_impressions: Positive = 20
-    """Impressions that exploration gives every new item before it counts as known."""
+    """Impressions of an item before it counts as known; those that lack fewest are explored most."""
+    completion: Annotated[float, Meta(ge=0.0, le=10.0)] = 2.0
+    """How far new items go up that were begun: their log-odds are raised by this times the share of their first
+    impressions that they have had, until they have all.
+
+    So they become known one after another. Half of a slate, at its end, goes to items for this alone at most. Only
+    the order of a slate changes by it, never a score; 0, or an `explore` of 0: not at all."""
     fatigue: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.3
     """How far items go down that the user was shown again and again: from the fourth time on odds are divided by
     (times − 2) to this power.

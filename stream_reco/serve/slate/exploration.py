@@ -26,9 +26,11 @@ _LEAST_PROBABILITY = 1e-6
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 _NEW_SHARE = 0.8
 """Share of the draws that goes to items with fewer than their first impressions, while there are any."""
-_EVEN_AMONG_NEW, _EVEN = 0.5, 0.1
+_EVEN_AMONG_NEW, _EVEN = 0.25, 0.1
 """Share of the draws, among new items and among all, that goes to each alike: a model that is wrong of an item before
 it was shown would never find out, and off-policy estimates need every candidate to be possible."""
+_LACKING_POWER = 2
+"""The chance of a new item is divided by this power of the first impressions that it lacks (`completion.py`)."""
 
 
 class Evidence(NamedTuple):
@@ -38,6 +40,8 @@ class Evidence(NamedTuple):
     """int64[n]: how often each was shown so far; an action counts as an impression that nobody reported."""
     actions: int
     """Items that the user has acted on."""
+    reported: NDArray[np.int64] | None = None
+    """int64[n]: the same without those that nobody reported; None: all were."""
 
 
 @njit(cache=True, nogil=True)
@@ -72,6 +76,19 @@ def _add(
 
 
 @njit(cache=True, nogil=True)
+def _by_lacking(
+    better: NDArray[np.float64], impressions: NDArray[np.int64], first_impressions: int
+) -> NDArray[np.float64]:
+    """`better` float64[n], for new items by how few of their first impressions they still lack; others keep theirs."""
+    weighted = better.copy()
+    for place in range(better.shape[0]):
+        lacking = first_impressions - impressions[place]
+        if lacking > 1:
+            weighted[place] /= lacking**_LACKING_POWER
+    return weighted
+
+
+@njit(cache=True, nogil=True)
 def _chances(
     values: NDArray[np.float32],
     impressions: NDArray[np.int64],
@@ -93,7 +110,8 @@ def _chances(
     everything = 1.0 if known.all() else 1.0 - _NEW_SHARE
     _add(eligible, better, np.zeros(eligible.shape[0], np.bool_), (everything, _EVEN), chances)
     if everything < 1.0:
-        _add(eligible, better, known, (_NEW_SHARE, _EVEN_AMONG_NEW), chances)
+        merits = _by_lacking(better, impressions, first_impressions)
+        _add(eligible, merits, known, (_NEW_SHARE, _EVEN_AMONG_NEW), chances)
     return chances
 
 
@@ -107,7 +125,7 @@ def chances(
     """float64[e], positive, of sum 1: how likely each of the `eligible` int64[e] is the one that is explored.
 
     `values` float32[n] are the probabilities that candidates are ordered by; `rival` is the index of the candidate
-    whose place is taken. Items shown less than `first_impressions` times share most of it.
+    whose place is taken. Items shown less than `first_impressions` times share most of it, those most that lack least.
     """
     found: NDArray[np.float64] = _chances(
         values, evidence.impressions, evidence.actions, rival, eligible, first_impressions

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.completion import in_last_places, raised_odds
 from stream_reco.serve.slate.exploration import Evidence, chances
 from stream_reco.serve.slate.places import PlaceDistribution, Split, inclusion_probabilities, numbers_explored
 from stream_reco.signals.catalogue import Catalogue
@@ -23,6 +24,10 @@ _LEAST_DIVISOR = 1e-12
 _EXPLORED_UNDER_LIMITS = 1
 """Places of a slate that explore where hard limits are set: two explored items might exceed one together, and to leave
 the second out would change the probabilities of all."""
+
+_MOST_BEGUN = 0.5
+"""Share of a slate that may go to new items for having been begun: where nearly everything is new, what is known to be
+liked keeps the other half."""
 
 NOBODY = np.empty(0, dtype=np.int64)
 _NO_CHANCES = np.empty(0, dtype=np.float64)
@@ -96,9 +101,10 @@ class Reranker:
         `evidence` nothing is known of any candidate.
         """
         slate = None if self._is_plain or k <= 0 else self._limited(slots, index, catalogue)
-        ordered = self._ordered(values, max(k, 0), slate)
+        known = evidence or Evidence(np.zeros(len(values), dtype=np.int64), 0)
+        ordered = self._with_begun(self._ordered(values, max(k, 0), slate), values, known, slate)
         late = self._outside(ordered, newcomers, k, slate)
-        distribution = self._distribution(ordered, late, values, newcomers, evidence, slate)
+        distribution = self._distribution(ordered, late, values, newcomers, known, slate)
         drawn = distribution.draw(self._rng)
         return [Chosen(place, chance, explored, place in late) for place, chance, explored in drawn]
 
@@ -139,13 +145,31 @@ class Reranker:
                     slate.take(place)
         return late
 
+    def _with_begun(
+        self, ordered: list[int], values: NDArray[np.float32], evidence: Evidence, slate: _Slate | None
+    ) -> list[int]:
+        """The ordered with new items in the last places that only the impressions which they have had bring there."""
+        settings = self._settings
+        most = int(len(ordered) * _MOST_BEGUN)
+        if not most or not self.explores or settings.completion == 0.0:
+            return ordered
+        odds = raised_odds(values, evidence, settings.first_impressions, settings.completion)
+        kept, begun = set(ordered), list[int]()
+        better = np.flatnonzero(odds > odds[ordered].min())
+        for place in better[np.argsort(-odds[better], kind="stable")].tolist():
+            if len(begun) < most and place not in kept and (slate is None or slate.allows(place)):
+                begun.append(place)
+                if slate is not None:
+                    slate.take(place)
+        return in_last_places(ordered, begun, odds)
+
     def _distribution(
         self,
         ordered: list[int],
         late: dict[int, None],
         values: NDArray[np.float32],
         newcomers: NDArray[np.int64],
-        evidence: Evidence | None,
+        evidence: Evidence,
         slate: _Slate | None,
     ) -> PlaceDistribution:
         length, kept = len(ordered), set(ordered)
@@ -158,8 +182,7 @@ class Reranker:
         if most:
             # The best of the items that an explored one takes the place of.
             rival = ordered[length - max(number for number, _ in numbers)]
-            known = evidence or Evidence(np.zeros(len(values), dtype=np.int64), 0)
-            shares = chances(values, known, rival, eligible, self._settings.first_impressions)
+            shares = chances(values, evidence, rival, eligible, self._settings.first_impressions)
         return PlaceDistribution(
             eligible,
             [

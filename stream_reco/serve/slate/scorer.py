@@ -282,8 +282,9 @@ class Scorer:
         if not self._rerank.explores:
             return None
         items, slots = self._served.signals.counts.items, ranked.slots
-        shown = np.maximum(items.impressions[slots], items.totals[slots])
-        return Evidence(shown, len(ranked.asked.user.seen))
+        reported = items.impressions[slots]
+        shown = np.maximum(reported, items.totals[slots])
+        return Evidence(shown, len(ranked.asked.user.seen), reported)
 
     def _shifts(self, ranked: _Ranked) -> list[NDArray[np.float32]]:
         """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.serve.slate.exploration import Evidence, chances
+from stream_reco.serve.slate.places import inclusion_probabilities, numbers_explored
 
 
 def evidence(impressions: list[int], actions: int = 0) -> Evidence:
@@ -43,7 +44,46 @@ def test_chances_sum_to_one_and_most_go_to_the_new(known: list[tuple[float, int]
     new = shown[eligible] < target
     if new.any():
         assert found[new].sum() >= 0.8 - 1e-9
-        assert found[new].min() >= 0.8 * 0.5 / new.sum() - 1e-9, "also where the model thinks little of them"
+        assert found[new].min() >= 0.8 * 0.25 / new.sum() - 1e-9, "also where the model thinks little of them"
+
+
+def test_of_new_items_those_come_first_that_lack_least() -> None:
+    """By Φ over the square of the impressions that are lacking, but for a quarter that all share alike."""
+    values = np.array([0.3, 0.1, 0.1, 0.2, 0.1, 0.1], dtype=np.float32)
+    shown, target, eligible = [100, 0, 10, 10, 19, 500], 20, np.arange(1, 6)
+    found = chances(values, evidence(shown), 0, eligible, target)
+    rng = np.random.default_rng(1)
+    p = values.astype(np.float64)
+    variance = 1.0 / (1.0 + np.array(shown) * p * (1.0 - p)) + 1.0
+    drawn = rng.normal(np.log(p / (1 - p)), np.sqrt(variance), size=(400_000, 6))
+    better = (drawn[:, eligible] > drawn[:, :1]).mean(axis=0)
+    merits = better[:4] / np.array([20.0, 10.0, 10.0, 1.0]) ** 2
+    among_new = np.append(0.75 * merits / merits.sum() + 0.25 / 4, 0.0)
+    np.testing.assert_allclose(found, 0.2 * (0.9 * better / better.sum() + 0.1 / 5) + 0.8 * among_new, atol=4e-3)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1, width=32), st.integers(0, 40)), min_size=2, max_size=60),
+    st.integers(1, 20),
+    st.floats(0.01, 1.0),
+)
+def test_the_budget_is_kept_and_nobody_has_two_places(
+    known: list[tuple[float, int]], length: int, share: float
+) -> None:
+    """Over the draw of how many places explore: their mean is the budget, and each candidate has at most one."""
+    values = np.array([value for value, _ in known], dtype=np.float32)
+    shown = np.array([count for _, count in known], dtype=np.int64)
+    eligible = np.arange(1, len(known))
+    most = min(length, len(eligible))
+    found = chances(values, Evidence(shown, 3), 0, eligible, 20)
+    spent = 0.0
+    for number, chance in numbers_explored(length * share, most):
+        inclusion = inclusion_probabilities(found, number)
+        assert inclusion.max() <= 1.0 + 1e-9
+        assert inclusion.sum() == pytest.approx(number)
+        spent += chance * inclusion.sum()
+    assert spent == pytest.approx(min(length * share, most))
 
 
 def test_of_equal_scores_the_less_shown_and_of_equally_shown_the_likelier_come_more_often() -> None:

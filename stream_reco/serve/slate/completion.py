@@ -1,0 +1,46 @@
+"""New items that were begun come before others of nearly the same odds, until they have their first impressions.
+
+A few impressions decide nothing: what a look is worth grows with the looks before it, until there are enough (Frazier
+and Powell 2010, "Paradoxes in learning and the marginal value of information"). So where places are short, most items
+become known when those that lack least come first (shortest remaining time first; Schrage 1968).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.serve.slate.exploration import Evidence
+
+_LEAST = 1e-7
+"""Values are kept this far from 0 and 1 before their log-odds are taken."""
+
+
+def raised_odds(
+    values: NDArray[np.float32], evidence: Evidence, first_impressions: int, completion: float
+) -> NDArray[np.float64]:
+    """float64[n]: the log-odds of `values` float32[n], plus `completion` times the share of its first impressions.
+
+    An item that has had them all is known, and raised by nothing, as is one of which no impression was reported: where
+    people send actions alone, who has few of them was not begun but is liked by few.
+    """
+    reported = evidence.impressions if evidence.reported is None else evidence.reported
+    share = np.where(evidence.impressions < first_impressions, reported / first_impressions, 0.0)
+    kept = np.clip(values.astype(np.float64), _LEAST, 1.0 - _LEAST)
+    odds: NDArray[np.float64] = np.log(kept / (1.0 - kept)) + completion * share
+    return odds
+
+
+def in_last_places(ordered: Sequence[int], begun: Sequence[int], odds: NDArray[np.float64]) -> list[int]:
+    """`ordered` with the `begun`, best first, in its last places, as long as each has higher `odds` than who leaves.
+
+    Nobody begun is among the ordered; `odds` float64[n] are of all candidates.
+    """
+    entering = 0
+    for leaving, place in zip(reversed(ordered), begun, strict=False):
+        if odds[place] <= odds[leaving]:
+            break
+        entering += 1
+    return [*ordered[: len(ordered) - entering], *begun[:entering]]
