@@ -176,7 +176,7 @@ class Scorer:
         slots = np.array([served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
         inputs = with_candidates(asked.inputs, served.signals, asked.state, slots, served.model.needs)
         keys = inputs.item_keys.copy()
-        for place in np.flatnonzero(slots < 0):
+        for place in np.flatnonzero(slots < 0).tolist():
             keys[place] = key_of(item_ids[place], "item")
         return replace(inputs, item_keys=keys)
 
