@@ -172,7 +172,7 @@ class Engine:
         context: Mapping[str, object] | None = None,
         objectives: Mapping[str, float] | None = None,
     ) -> NDArray[np.float32]:
-        """float32[n]: the probability that the user acts on each item; 0 for items that are not served yet.
+        """float32[n]: the probability that the user acts on each item; 0 before the first version.
 
         With `objectives`, or where the settings have some, it is the sum of weight × probability.
         Raises RefusedError, a ValueError, for what HTTP would refuse with 400.

@@ -1,7 +1,8 @@
 """How well predictions order the items of the lists that were shown: predict first, learn after.
 
 Three predict the same lists: the decayed click rate of each item, an online logistic regression on the same counters,
-and what the loop serves.
+and what the loop serves with default settings. `python -m tests.bench.in_list LISTS` measures simulated lists of all
+kinds, with `KIND` behind it those of one; with the folder of the real logs open_bandit.
 """
 
 from __future__ import annotations
@@ -18,15 +19,49 @@ from stream_reco.config import Settings
 from stream_reco.datasets import load
 from stream_reco.embedded import Engine
 from stream_reco.events import Action, Event, Id, Impression
-from stream_reco.labels import LabelSettings
 from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.signals.settings import DAY_MS, HOUR_MS
-from stream_reco.simulate import World
+from stream_reco.simulate import Delay, World
+from stream_reco.simulate.world import ClickModel
 
 Floats = NDArray[np.float64]
 _SYNC_MS = 60_000
 _HALF_LIVES_MS = (6 * HOUR_MS, 7 * DAY_MS)
 _PRIOR_CLICKS, _PRIOR_SHOWN = 0.5, 10.0
+
+
+class ListKind(NamedTuple):
+    """What simulated lists are like."""
+
+    length: int
+    users: int
+    items: int
+    """Alive at any time."""
+    item_days: float
+    """How long an item lives, on average."""
+    lists_per_second: float
+    position_bias: float
+    click_delay: Delay
+    clicks: ClickModel
+    only_clicked: bool
+    """Whether the log has only lists that were clicked in."""
+
+
+KINDS = {
+    # A front page: many candidates in no order, little taste, articles that differ by how they appeal and how old they
+    # are, a click or two in each list. The click rate orders it about as it does public logs of news sites.
+    "front": ListKind(
+        37, 4_000, 300, 1.5, 0.06, 0.0, Delay(4_000, 1.0, HOUR_MS),
+        ClickModel(base=-3.6, match=2.5, quality=0.45, ageing=0.6, topic_skew=0.3), True,
+    ),
+    # Teasers below an article: few candidates, looked at by their position, clicked after a minute or more.
+    "teaser": ListKind(
+        10, 2_000, 150, 1.0, 0.03, 0.5, Delay(60_000, 1.5, HOUR_MS),
+        ClickModel(base=-3.5, match=4.0, quality=0.6, ageing=1.0), False,
+    ),
+    # A feed: taste decides.
+    "feed": ListKind(20, 1_000, 300, 2.0, 0.02, 0.5, Delay(4_000, 1.0, HOUR_MS), ClickModel(), False),
+}  # fmt: skip
 
 
 class ShownList(NamedTuple):
@@ -126,11 +161,10 @@ class CounterRegression:
 
 
 class Loop:
-    """The engine with default settings; labels come after half a minute."""
+    """The engine, by default with default settings."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        labels = LabelSettings(policy="immediate", wait_seconds=30.0, lateness_seconds=1.0)
-        self.engine = Engine(None, settings or Settings(labels=labels))
+        self.engine = Engine(None, settings)
         self._synced = 0
 
     def predict(self, shown: ShownList) -> Floats:
@@ -147,10 +181,14 @@ class Loop:
 
 
 class Figures(NamedTuple):
-    """Of the second half of the lists."""
+    """Of the second half of the lists, where nothing else is said."""
 
     in_list: float
     """Mean AUC of the lists with and without actions among their items."""
+    early: float
+    """The same, of the first fifth of the lists."""
+    whole: float
+    """The same, of all lists."""
     lists: int
     auc: float
     """Over all items of all lists."""
@@ -160,24 +198,31 @@ class Figures(NamedTuple):
 def evaluate(lists: Sequence[ShownList], predictors: dict[str, Predictor]) -> dict[str, Figures]:
     """Predict each list, then learn of it and of the actions that have come since."""
     inside: dict[str, list[float]] = {name: [] for name in predictors}
+    places: list[int] = []
     overall = {name: BinaryMetrics() for name in predictors}
     waiting: list[Action] = []
     for number, shown in enumerate(lists):
         due = sorted((one for one in waiting if one.timestamp <= shown.time), key=lambda one: one.timestamp)
         waiting = [one for one in waiting if one.timestamp > shown.time] + shown.actions
         labels = shown.labels
+        differs = 0 < labels.sum() < len(labels)
+        if differs:
+            places.append(number)
         for name, predictor in predictors.items():
             predictor.learn(due)
             predicted = predictor.predict(shown)
             predictor.learn(shown.impressions)
             if 2 * number >= len(lists):
                 overall[name].add(predicted, labels)
-                if 0 < labels.sum() < len(labels):
-                    inside[name].append(auc_of(predicted, labels))
+            if differs:
+                inside[name].append(auc_of(predicted, labels))
+    late, early = (np.searchsorted(places, len(lists) * share) for share in (0.5, 0.2))
     return {
         name: Figures(
-            float(np.mean(values)) if values else 0.5,
-            len(values),
+            float(np.mean(values[late:])),
+            float(np.mean(values[:early])),
+            float(np.mean(values)),
+            len(values) - int(late),
             overall[name].auc or 0.5,
             overall[name].calibration or float("nan"),
         )
@@ -193,19 +238,29 @@ def auc_of(predicted: Floats, labels: NDArray[np.float32]) -> float:
     return metrics.auc
 
 
-def simulated(lists: int, length: int = 20, seed: int = 0) -> Iterator[ShownList]:
-    """Random lists of a world where items live for two days; a quarter of an hour's worth of requests at a time."""
-    world = World(seed, users=1_000, items=300, requests_per_second=0.02)
+def simulated(lists: int, kind: ListKind, seed: int = 0) -> Iterator[ShownList]:
+    """Random lists of a world where items live for days; a quarter of an hour's worth of requests at a time."""
+    world = World(
+        seed,
+        users=kind.users,
+        items=kind.items,
+        item_life_ms=round(kind.item_days * DAY_MS),
+        requests_per_second=kind.lists_per_second,
+        position_bias=kind.position_bias,
+        click_delay=kind.click_delay,
+        clicks=kind.clicks,
+    )
     now, made = world.start_ms, 0
     while made < lists:
         now += HOUR_MS // 4
         for visit in world.step(now):
-            slate = world.random_slate(visit.user_id, length, visit.timestamp)
+            slate = world.random_slate(visit.user_id, kind.length, visit.timestamp)
             events = world.respond(visit.user_id, slate, visit.timestamp)
-            yield ShownList(
-                [one for one in events if isinstance(one, Impression)],
-                [one for one in events if isinstance(one, Action) and one.action == "click"],
-            )
+            impressions = [one for one in events if isinstance(one, Impression)]
+            clicks = [one for one in events if isinstance(one, Action) and one.action == "click"]
+            if kind.only_clicked and not clicks:
+                continue
+            yield ShownList(impressions, clicks)
             made += 1
             if made == lists:
                 return
@@ -225,8 +280,16 @@ def open_bandit(folder: Path, limit: int) -> Iterator[ShownList]:
         yield ShownList([one], [] if click is None else [click])
 
 
-if __name__ == "__main__":
-    log = list(open_bandit(Path(sys.argv[2]), int(sys.argv[1])) if len(sys.argv) > 2 else simulated(int(sys.argv[1])))
+def _report(title: str, lists: Sequence[ShownList]) -> None:
     predictors: dict[str, Predictor] = {"click rate": ClickRate(), "regression": CounterRegression(), "loop": Loop()}
-    for name, figures in evaluate(log, predictors).items():
-        sys.stdout.write(f"{name}: {figures}\n")
+    for name, figures in evaluate(lists, predictors).items():
+        sys.stdout.write(f"{title}, {name}: {figures}\n")
+
+
+if __name__ == "__main__":
+    wanted, log = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    if log and log not in KINDS:
+        _report("open_bandit", list(open_bandit(Path(log), wanted)))
+    for title, kind in KINDS.items():
+        if log in ("", title):
+            _report(title, list(simulated(wanted, kind)))

@@ -96,6 +96,32 @@ def test_a_replica_just_synced_computes_the_very_bits(
     assert served.tobytes() == trained.tobytes()
 
 
+@settings(deadline=None, max_examples=40)
+@given(log=logs(least=1), user=st.integers(0, USERS), context=contexts, fresh=st.integers(-1, 1))
+def test_an_item_without_a_slot_reads_as_one_that_was_just_admitted(
+    log: list[Happening], user: int, context: dict[str, ContextValue], fresh: int
+) -> None:
+    loop = SmallLoop()
+    for one in log:
+        loop.take(one)
+    now = max(one.time for one in log) + 777
+    (recent, times), shown = loop.recent(user), loop.exposures.of(user)
+    # A replica finds no slot for what its users were shown of items that it does not know.
+    shown = shown._replace(
+        slots=np.append(shown.slots, np.int32(-1)),
+        counts=np.append(shown.counts, np.int32(5)),
+        times=np.append(shown.times, now),
+    )
+    admitted = loop.signals.admit("fresh")
+    places = np.array([admitted if place == fresh + 1 else -1 for place in range(3)], dtype=np.int32)
+    rows = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, places, shown)
+    assert np.unique(rows, axis=0).shape[0] == 1
+    among = np.append(loop.slots(), np.int32(-1))
+    whole = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, among, shown)
+    assert whole[:-1].tobytes() == loop.features(user, context, now).tobytes()
+    assert whole[-1].tobytes() == rows[0].tobytes()
+
+
 def test_no_candidates_give_no_rows() -> None:
     loop = SmallLoop()
     assert loop.features(0, {}, START).shape == (0, len(FEATURES))

@@ -70,6 +70,12 @@ def _log1p(x: float) -> float:
 def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float32], out: NDArray[np.float32]) -> float:
     """Fill the columns of the item itself; returns its decayed clicks of a day."""
     items = counts.items
+    if slot < 0:
+        # What an item has in the moment of its first impression.
+        for kind in range(_SHARED_WINDOWS):
+            out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
+        out[_AGE + 1] = _log1p(max(0, now) / 1000.0)
+        return 0.0
     elapsed = max(0, now - items.stamps[slot])
     decayed = np.empty(DECAYS, dtype=np.float32)
     for kind in range(DECAYS):
@@ -204,6 +210,8 @@ def _context_columns(
     contexts: Lists, slot: int, request: _RequestValues, clicks: float, now: int, out: NDArray[np.float32]
 ) -> None:
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
+    if slot < 0:
+        return
     fade = decay_of(contexts, slot, 1, now)
     values, field_of, priors = request
     inside = np.zeros(values.shape[0], dtype=np.float32)
@@ -262,7 +270,7 @@ def _fatigue_columns(
     ascending = items[order]
     for place in range(slots.shape[0]):
         at = np.searchsorted(ascending, slots[place])
-        if at < ascending.shape[0] and ascending[at] == slots[place]:
+        if slots[place] >= 0 and at < ascending.shape[0] and ascending[at] == slots[place]:
             found = order[at]
             out[place, _FATIGUE] = _log1p(counts[found])
             out[place, _FATIGUE + 1] = 1.0
@@ -326,7 +334,7 @@ def feature_matrix(
     shown: Exposure = NOTHING_SHOWN,
     disliked: NDArray[np.int32] = NOTHING_DISLIKED,
 ) -> NDArray[np.float32]:
-    """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms).
+    """float32[n, len(FEATURES)] of the candidates `slots` int32[n], as of `now` (ms); −1: an item without any event.
 
     `recent` int32[RECENT] and `times` int64[RECENT] are the user's newest actions, newest first, −1 behind the last;
     all of `recent` must be slots of these `signals`. `shown`: what the user was shown before, in slots as well.

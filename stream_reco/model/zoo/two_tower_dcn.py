@@ -26,6 +26,7 @@ from stream_reco.model.rows import Rows
 from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
+from stream_reco.model.zoo.click_rate import ClickRate
 from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
@@ -38,6 +39,11 @@ _NO_MATCH = -4.0
 _INTERCEPT = "deep.4.bias"
 """It begins at the odds of most impressions. From even odds every weight would learn to say no first, those of what is
 shown most above all, and thousands of examples later the order of a list would still suffer from it."""
+_OUTPUTS = ("top.weight", "deep.4.weight")
+"""Weights of the outputs. They begin small, so that the first lists are ordered by what is known (`ClickRate`,
+neighbours) and by the towers' match; larger ones would add noise that takes a thousand lists to unlearn."""
+_OUTPUT_SCALE = 0.1
+"""What they begin with, relative to other layers."""
 _SHOWN = [FIRST_FEATURES.index(name) for name in FAMILIES["shown"]]
 """Features that say nothing until the first impressions come. Standardised, their first values stand far outside, and
 weights that were still random would make anything of them; so these begin at zero as well."""
@@ -135,6 +141,7 @@ class Ranker(nn.Module):
         self.top = nn.Linear(width, 1)
         self.position_bias = nn.Embedding(POSITIONS, 1)
         nn.init.zeros_(self.position_bias.weight)
+        self.click_rate = ClickRate("shown" not in settings.without)
         self.register_buffer("keep", _kept_columns(settings, features), persistent=False)
         self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
 
@@ -152,7 +159,8 @@ class Ranker(nn.Module):
     def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
         """float32[n]: log-odds of each candidate; `positions` int64[n] count from 1, 0 or None: unknown."""
         hidden, x, match = rows.once("shared", lambda: self.shared(batch, rows, user_vectors))
-        logits = self.top(x) + self.deep[-1](hidden) + match
+        rate = self.click_rate(torch.from_numpy(batch.dense)).unsqueeze(1)
+        logits = self.top(x) + self.deep[-1](hidden) + match + rate
         # An unknown position has a bias as well: in training the other intercepts learn together with it.
         if positions is None:
             logits = logits + self.position_bias.weight[0]
@@ -244,6 +252,8 @@ class TwoTowerDcn:
         first = weights_of(Ranker(settings, FIRST_FEATURES))
         for name, (axis, neutral) in _feature_axes(settings).items():
             np.moveaxis(first[name], axis, 0)[_SHOWN] = neutral
+        for name in _OUTPUTS:
+            first[name] *= _OUTPUT_SCALE
         first[_INTERCEPT] = np.full(1, PRIOR_LOG_ODDS, dtype=np.float32)
         self.network = Ranker(settings)
         load_weights(self.network, first)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_reco import metrics
-from stream_reco.events import Id
+from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Rows, gather
@@ -152,23 +152,33 @@ class Scorer:
         self._threads.shutdown()
 
     def score(self, request: Request, item_ids: Sequence[Id], now: int) -> NDArray[np.float32]:
-        """float32[n]: probabilities of the items for the request's user; 0 for items that are not served yet."""
+        """float32[n]: probabilities of the items for the request's user; 0 before the first version."""
         return self.predict(request, item_ids, now).scores
 
     def predict(self, request: Request, item_ids: Sequence[Id], now: int) -> ScoredItems:
-        """What is said of the items for the request's user; zeros for items that are not served yet.
+        """What is said of the items for the request's user; zeros before the first version.
 
+        An item that no event has mentioned is taken for a new one: that it is asked for says that it is there.
         Raises RefusedError for an objective that is unknown.
         """
         with self._served.replica.reading():
             asked = self._understand(request, now)
-            slots = np.array([self._served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
-            known = slots >= 0
+            among = np.full(len(item_ids), self._served.replica.version > 0)
             scored = nothing_scored(self._served)
-            if known.any():
+            if among.any():
                 rows = self._request_rows(collate([asked.inputs]))
-                scored, _ = self._score([asked], [slots[known]], rows)[0]
-        return scored.columns(known)
+                scored = self._score([asked], [self._named_inputs(asked, item_ids)], rows)[0]
+        return scored.columns(among)
+
+    def _named_inputs(self, asked: _Asked, item_ids: Sequence[Id]) -> Inputs:
+        """A request's inputs with the items as candidates, be they known or not."""
+        served = self._served
+        slots = np.array([served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
+        inputs = with_candidates(asked.inputs, served.signals, asked.state, slots, served.model.needs)
+        keys = inputs.item_keys.copy()
+        for place in np.flatnonzero(slots < 0).tolist():
+            keys[place] = key_of(item_ids[place], "item")
+        return replace(inputs, item_keys=keys)
 
     def _understand(self, request: Request, now: int) -> _Asked:
         signals = self._served.signals
@@ -200,10 +210,15 @@ class Scorer:
         batch = collate([one.inputs for one in asked])
         rows = self._request_rows(batch)
         found = self._retrieve(asked, batch, rows)
-        scores = self._score(asked, [slots for slots, _ in found], rows)
+        signals, needs = self._served.signals, self._served.model.needs
+        inputs = [
+            with_candidates(one.inputs, signals, one.state, slots, needs)
+            for one, (slots, _) in zip(asked, found, strict=True)
+        ]
+        scores = self._score(asked, inputs, rows)
         return [
-            _Ranked(one, slots, sources, scored, inputs)
-            for one, (slots, sources), (scored, inputs) in zip(asked, found, scores, strict=True)
+            _Ranked(one, slots, sources, scored, mine)
+            for one, (slots, sources), scored, mine in zip(asked, found, scores, inputs, strict=True)
         ]
 
     def _request_rows(self, batch: Batch) -> Rows:
@@ -238,21 +253,17 @@ class Scorer:
             found.append((slots, sources))
         return found
 
-    def _score(self, asked: list[_Asked], slots: list[NDArray[np.int32]], rows: Rows) -> list[tuple[Scored, Inputs]]:
-        """For each request what the model says of its candidates, and what that was computed from.
+    def _score(self, asked: list[_Asked], inputs: list[Inputs], rows: Rows) -> list[Scored]:
+        """For each request what the model says of its candidates, which are in its `inputs`.
 
         `rows`: what `_request_rows` gathered for the same requests.
         """
-        signals, needs = self._served.signals, self._served.model.needs
-        inputs = [
-            with_candidates(one.inputs, signals, one.state, mine, needs) for one, mine in zip(asked, slots, strict=True)
-        ]
         batch = collate(inputs)
         if not len(batch.item_keys):
-            return [(nothing_scored(self._served), one) for one in inputs]
+            return [nothing_scored(self._served) for _ in inputs]
         rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
         objectives = [one.request.objectives or self._settings.objectives for one in asked]
-        return list(zip(score_candidates(self._served, batch, rows, objectives), inputs, strict=True))
+        return score_candidates(self._served, batch, rows, objectives)
 
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored

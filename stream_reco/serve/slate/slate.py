@@ -41,7 +41,7 @@ class Slate(msgspec.Struct, frozen=True):
 
 
 class ScoredItems(NamedTuple):
-    """What is said of n items that were asked for; zeros for those that are not served yet."""
+    """What is said of n items that were asked for; zeros before the first version."""
 
     scores: NDArray[np.float32]
     """float32[n]: probabilities that the user acts on each, or with objectives the sum of weight × probability."""

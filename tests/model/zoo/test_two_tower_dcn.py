@@ -96,7 +96,19 @@ def reference(one: Inputs, tables: dict[str, EmbeddingTable], weights: Parts) ->
             x = x + first * linear(weights, f"crosses.{layer}.widen", linear(weights, f"crosses.{layer}.narrow", x))
         deep = relu(linear(weights, "deep.2", relu(linear(weights, "deep.0", first))))
         bias = float(weights["position_bias.weight"][0, 0])
-        odds.append(float(linear(weights, "top", x)[0] + linear(weights, "deep.4", deep)[0] + match + bias))
+        outputs = float(linear(weights, "top", x)[0] + linear(weights, "deep.4", deep)[0])
+        odds.append(outputs + match + bias + click_rate(dense, weights["click_rate.counts"]))
+    return odds
+
+
+def click_rate(dense: Matrix, counts: Matrix) -> float:
+    """Log-odds of the item's own click rate with a Gamma prior of 4 clicks; the mean of the two half-lives."""
+    odds = 0.0
+    for place, half_life in enumerate(("6h", "7d")):
+        shown, acted = (np.expm1(dense[FEATURES.index(f"{name}_{half_life}")]) for name in ("shown", "decayed"))
+        if shown > 0:
+            rate = (counts[0, place] + 0.5) / (counts[1, place] + 10)
+            odds += float(np.log((min(max(acted, 0), shown) + 4) / (shown + 4 / rate) / rate)) / 2
     return odds
 
 
@@ -114,6 +126,9 @@ def made(settings: TwoTowerDcnSettings = SETTINGS) -> TwoTowerDcn:
     ranker.standardise.mean.uniform_(-1, 1)
     ranker.standardise.variance.uniform_(0.5, 2)
     torch.nn.init.constant_(ranker.position_bias.weight, 0.3)
+    for output in ("top.weight", "deep.4.weight"):  # which begin near zero
+        torch.nn.init.uniform_(ranker.get_parameter(output), -0.5, 0.5)
+    ranker.click_rate.counts.copy_(torch.tensor([[3.0, 8.0], [90.0, 200.0]]))
     ranker.eval()
     return model
 

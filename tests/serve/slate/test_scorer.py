@@ -161,16 +161,16 @@ def test_actions_on_items_that_the_replica_does_not_know_yet_are_passed_over() -
     assert ask(shop, Request(1, 12)).items != expected.items
 
 
-def test_scores_are_those_of_the_slate_and_zero_for_the_unknown() -> None:
+def test_scores_are_those_of_the_slate_and_unknown_items_score_as_new_ones() -> None:
     shop = open_shop()
     request = Request("nobody", 12, context={"device": "desk"})
     slate = ask(shop, request)
     asked: list[Id] = ["unheard", *items(slate), 7]
     scores = shop.scorer.score(request, asked, NOW)
     assert scores.dtype == np.float32
-    assert scores[0] == scores[-1] == 0.0
+    assert 0.0 < scores[0] == scores[-1] < 1.0
     np.testing.assert_allclose(scores[1:-1], [one.score for one in slate.items], rtol=1e-5)
-    assert shop.scorer.score(request, ["unheard"], NOW).tolist() == [0.0]
+    np.testing.assert_allclose(shop.scorer.score(request, ["unheard"], NOW), scores[:1], rtol=1e-5)
     # What was seen, and what is unavailable, can still be scored, and twice.
     assert (shop.scorer.score(Request(2), ["i0", "i0"], NOW) > 0).all()
 
