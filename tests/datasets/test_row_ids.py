@@ -77,7 +77,8 @@ ROWS = [("ann", "5", str(T), 'é, "x"'), ("-7", "tea pot", str(T), ""), ("ann", 
     ("name", "content", "reading"),
     [
         ("other.csv", written(ROWS), Reading()),
-        ("part-0.csv.gz", gzip.compress(written(ROWS), 9), Reading()),
+        # Without the time of day: the processes of a parallel run name cases by these bytes.
+        ("part-0.csv.gz", gzip.compress(written(ROWS), 9, mtime=0), Reading()),
         ("part-0.csv.gz", gzip.compress(written(ROWS), 1, mtime=7), Reading()),
         ("a.tsv", written(ROWS, delimiter="\t"), Reading()),
         ("a.csv", written(ROWS, quoting=csv.QUOTE_ALL, lineterminator="\n"), Reading()),
