@@ -18,8 +18,8 @@ def largest_shared_features(
     """float32[n] in 0..1: the largest share of feature values that an item and one of `others` have both.
 
     Of all values that either has (Jaccard, "The distribution of the flora in the alpine zone", 1912). `slots` int32[n]
-    and `others` int32[m] are slots of the catalogue; an item is not compared with itself, and one without features
-    shares none.
+    and `others` int32[m] are slots of the catalogue; an item is not compared with itself, and one without features, or
+    without a slot (−1), shares none.
     """
     alike = np.zeros(len(slots), dtype=np.float32)
     of_others = {slot: values for slot in others.tolist() if (values := _values(catalogue.features[slot]))}
@@ -27,7 +27,7 @@ def largest_shared_features(
         return alike
     distinct, known = frozenset(of_others.values()), dict[_Values, float]()
     for place, slot in enumerate(slots.tolist()):
-        if not (values := _values(catalogue.features[slot])):
+        if slot < 0 or not (values := _values(catalogue.features[slot])):
             continue
         if slot in of_others:
             alike[place] = _largest(values, [theirs for other, theirs in of_others.items() if other != slot])

@@ -91,7 +91,7 @@ def test_dislikes_tell_of_tastes_and_the_model_learns_it() -> None:
         # No sync comes between: what is learned stays the same, what is known of Ann does not.
         engine.ingest([dislike("ann", item, place + 1) for place, item in enumerate(jazz[:3])])
         ratio = engine.score("ann", [*jazz[3:], *punk]) / before
-        assert ratio[: len(jazz) - 3].max() < 0.8
+        assert ratio[: len(jazz) - 3].max() < 0.85
         assert ratio[len(jazz) - 3 :] == pytest.approx(1.0, abs=0.1)
 
 

@@ -157,6 +157,8 @@ def what_is_bought_after_its_click_has_a_probability(loop: Loop, clicks: Sequenc
         by_kind, worth = item["probabilities"], item["values"]["buy"]
         assert item["score"] == pytest.approx(by_kind["click"] + 20 * by_kind["buy"] + 2 * worth, rel=1e-4)
     calibration = 'stream_reco_head_calibration{kind="buy"}'
+    # Predicted is what is acted on first after there were two kinds; the clicks above may all have come before.
+    loop.post([{**click, "user_id": f"late {number}", "request_id": None} for number, click in enumerate(clicks)])
     # It is updated after what it is of is published.
     until(lambda: loop.workers["training"].metric(calibration) > 0, seconds=120.0)
     assert loop.workers["training"].metric('stream_reco_head_share{kind="buy"}') > 0

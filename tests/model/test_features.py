@@ -105,7 +105,7 @@ def test_an_item_without_a_slot_reads_as_one_that_was_just_admitted(
     for one in log:
         loop.take(one)
     now = max(one.time for one in log) + 777
-    (recent, times), shown = loop.recent(user), loop.exposures.of(user)
+    (recent, times), shown, disliked = loop.recent(user), loop.exposures.of(user), loop.dislikes.of(user)
     # A replica finds no slot for what its users were shown of items that it does not know.
     shown = shown._replace(
         slots=np.append(shown.slots, np.int32(-1)),
@@ -114,10 +114,10 @@ def test_an_item_without_a_slot_reads_as_one_that_was_just_admitted(
     )
     admitted = loop.signals.admit("fresh")
     places = np.array([admitted if place == fresh + 1 else -1 for place in range(3)], dtype=np.int32)
-    rows = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, places, shown)
+    rows = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, places, shown, disliked)
     assert np.unique(rows, axis=0).shape[0] == 1
     among = np.append(loop.slots(), np.int32(-1))
-    whole = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, among, shown)
+    whole = feature_matrix(loop.signals, recent, times, loop.context(context, now), now, among, shown, disliked)
     assert whole[:-1].tobytes() == loop.features(user, context, now).tobytes()
     assert whole[-1].tobytes() == rows[0].tobytes()
 

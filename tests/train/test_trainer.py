@@ -113,8 +113,8 @@ def test_probabilities_of_impressions_are_calibrated() -> None:
     rng = np.random.default_rng(2)
     trainer = Trainer(MODEL, SETTINGS)
     rates = (0.05, 0.15, 0.4)
-    shown = rng.integers(3, size=12_000)
-    clicked = rng.random(12_000) < np.array(rates)[shown]
+    shown = rng.integers(3, size=24_000)
+    clicked = rng.random(24_000) < np.array(rates)[shown]
     learn(
         trainer,
         [
