@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,12 @@ from stream_reco.signals.catalogue import Catalogue
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.shared_features import largest_shared_features
 
-DESCRIBED = ({"genre": ["jazz", "live"], "year": 1959}, {"genre": ["jazz"], "year": 1964}, {}, {"genre": "jazz"})
+DESCRIBED: list[dict[str, Any]] = [
+    {"genre": ["jazz", "live"], "year": 1959},
+    {"genre": ["jazz"], "year": 1964},
+    {},
+    {"genre": "jazz"},
+]
 
 
 def test_it_is_the_largest_jaccard_and_nothing_for_an_item_without_a_slot() -> None:
