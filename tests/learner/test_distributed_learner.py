@@ -138,40 +138,32 @@ def test_where_the_moment_is_gone_history_ends_before_the_action_all_the_same() 
     assert column(found, "ever") > 0.0, "the present counts, and so they are counted as late"
 
 
+SHOWN_WITHOUT_FEATURES = Example(
+    user_id="u",
+    item_id="c",
+    request_id="r",
+    label=0,
+    weight=1.0,
+    reason="window",
+    event_time=NOW - 40_000,
+    label_time=NOW + 86_400_000,
+)
+
+
 def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() -> None:
-    shown = Example(
-        user_id="u",
-        item_id="c",
-        request_id="r",
-        label=0,
-        weight=1.0,
-        reason="window",
-        event_time=NOW - 40_000,
-        label_time=NOW + 86_400_000,
-    )
     learner = learner_of(PATIENT)
-    feed(learner, [*BEFORE, OWN, *AFTER, shown])
+    feed(learner, [*BEFORE, OWN, *AFTER, SHOWN_WITHOUT_FEATURES])
     found = read(learner)
     keys, slot_of = learner.state.signals.catalogue.keys, learner.state.signals.catalogue.slot_of
     assert found.history_keys[:2].tolist() == [keys[slot_of("a")], 0]
 
 
 def test_an_impression_without_features_reads_dislikes_as_of_when_it_was_shown() -> None:
-    shown = Example(
-        user_id="u",
-        item_id="c",
-        request_id="r",
-        label=0,
-        weight=1.0,
-        reason="window",
-        event_time=NOW - 40_000,
-        label_time=NOW + 86_400_000,
-    )
     liked = [click(user, item, NOW - 900_000 + at) for user in "xyz" for at, item in enumerate(["c", "d"])]
     for age, expected in ((50_000, True), (40_000, False), (30_000, False)):
         learner = learner_of(PATIENT)
         disliked = msgspec.structs.replace(click("u", "d", NOW - age), action="dislike")
-        feed(learner, [*liked, disliked, shown])
+        feed(learner, [*liked, disliked, SHOWN_WITHOUT_FEATURES])
         assert (column(read(learner), "disliked_best") > 4.0) == expected
 
 
