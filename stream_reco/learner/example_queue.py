@@ -56,7 +56,9 @@ class ExampleQueue:
     ) -> None:
         """`features(example, now)` gives the `Inputs` of an example that came without them."""
         self._labels, self._training, self._features = labels, training, features
-        self.trainer = Trainer(model, training)
+        self.calibration = LiveCalibration(labels.lateness_ms, corrects=training.correction == "auto")
+        """Whether what the model says of impressions comes true; a publication takes its shift along."""
+        self.trainer = Trainer(model, training, self.calibration.come_by)
         # A slate without any action has no label before its window is over unless one is presumed, so whatever weight
         # its fellows had by then, they could not stand for it.
         self.window_buffer: WindowBuffer | None = WindowBuffer(labels.window_ms, closed=labels.presumes)
@@ -70,8 +72,6 @@ class ExampleQueue:
         """Stream time at which the first of them came, ms."""
         self.shown: list[ShownItem] = []
         """Impressions that nothing was predicted of yet."""
-        self.calibration = LiveCalibration(labels.lateness_ms, corrects=training.correction == "auto")
-        """Whether what the model says of impressions comes true; a publication takes its shift along."""
         self.heads = HeadQueue(self.trainer, labels, training)
         """What is learned by kind of action."""
         self.examples = 0

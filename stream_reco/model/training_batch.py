@@ -35,6 +35,8 @@ class TrainingBatch:
     """int64[g]: kinds of delayed feedback."""
     shown: NDArray[np.bool_]
     """bool[g]: whether the example is of an impression."""
+    ages: NDArray[np.int64]
+    """int64[g]: ms from the impression to the label; 0 where there was none."""
     now: int
     """Stream time, ms."""
     correction: Correction | None = None

@@ -29,7 +29,7 @@ class Labelled(msgspec.Struct, frozen=True, array_like=True):
     """Of the first candidate; the others are negatives."""
     weight: float
     time: int
-    """Event time, ms."""
+    """Of the label, ms."""
     position: int
     """Place in the slate counted from 1, 0 where unknown."""
     undone: float = 0.0
@@ -69,6 +69,7 @@ def training_batch(
         torch.tensor([one.undone for one in examples], dtype=torch.float32),
         np.array([one.feedback for one in examples], dtype=np.int64),
         np.array([one.shown_at != 0 for one in examples], dtype=np.bool_),
+        np.array([max(0, one.time - one.shown_at) if one.shown_at else 0 for one in examples], dtype=np.int64),
         max(one.time for one in examples),
     )
 

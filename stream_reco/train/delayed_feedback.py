@@ -7,7 +7,9 @@ guess is taken back ("undo").
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +25,10 @@ _LARGEST_CHANCE = 0.95
 all that could tell a model which takes everything for a click that it is wrong."""
 _LEAST_REAL = 1e-6
 """What the probability of no action before the presumption is clamped to, as it divides."""
+TAUGHT_WITHIN_MS = 3_600_000
+"""Under "auto" a late positive is trained on up to this age: that of the oldest negatives that are presumed."""
+ComeBy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""From ages int64[n], ms, to the share of positives that come by each, float64[n]."""
 
 
 class Feedback(IntEnum):
@@ -61,6 +67,17 @@ def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
     return 1.0 + delayed, (1.0 + delayed) * real
 
 
+def taught_within(chance: Tensor, come: Tensor, taught: Tensor) -> Tensor:
+    """The weight of presumed negatives, where positives weigh 1 and those that come too late are left out.
+
+    `chance` as above; float32[n] each: `come` is the share of positives that have come by the presumption, `taught` the
+    share that ever teaches, at least as large. Positives pull by q · taught · (1 − f), and the negatives, 1 − q · come,
+    by f each, so at f = q this weight balances them. With both shares 1 it is 1; as f is a constant for the gradient,
+    it is that of a Bernoulli variable f · come (Chapelle, KDD 2014, §3) where `taught` = `come`, but for a factor.
+    """
+    return taught * (1.0 - chance) / (1.0 - chance * come)
+
+
 class LateShare:
     """The share of positives that come after the presumption, by weight, of the newest ones."""
 
@@ -81,6 +98,14 @@ class LateShare:
         return float(self.counts[1] / self.counts.sum())
 
 
+class Delays(NamedTuple):
+    """What is known of how long labels take."""
+
+    ages: NDArray[np.int64]
+    """int64[g]: ms from impression to label."""
+    come_by: ComeBy
+
+
 def corrected(
     correction: Correction,
     feedback: NDArray[np.int64],
@@ -88,21 +113,34 @@ def corrected(
     undone: Tensor,
     log_odds: Tensor,
     late_share: float,
+    delays: Delays,
 ) -> tuple[Tensor, Tensor]:
     """The weights of the examples' losses and of the opposite losses to take back, float32[g] each.
 
     `weights` and `undone`, float32[g], are as the labels have them, `feedback` int64[g] `Feedback`, `log_odds`
     float32[g] the model's for all impressions, before any correction for what was sampled. With "undo" the losses that
     a stream leaves behind sum to the loss with the final labels: ℓ(1) − ℓ(0) = −log-odds at a reversal. The weighted
-    corrections, of which "auto" is "es-dfm", undo what was not presumed, such as a retracted positive, all the same.
+    corrections undo what was not presumed, such as a retracted positive, all the same.
     """
     if correction == "none":
         return weights, torch.zeros_like(undone)
     if correction == "undo":
         return weights, undone
     chance = torch.sigmoid(log_odds.detach()).clamp(max=_LARGEST_CHANCE)
-    positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)
     kinds = torch.from_numpy(feedback)
-    positives = (kinds == Feedback.IN_TIME) | (kinds == Feedback.LATE)
-    factor = torch.where(positives, positive, torch.where(kinds == Feedback.PRESUMED, negative, 1.0))
-    return weights * factor, torch.where(kinds == Feedback.LATE, 0.0, undone)
+    late, presumed = kinds == Feedback.LATE, kinds == Feedback.PRESUMED
+    if correction == "auto":
+        factor = torch.where(presumed, _of_presumed(chance, delays), 1.0)
+        factor = torch.where(late & torch.from_numpy(delays.ages > TAUGHT_WITHIN_MS), 0.0, factor)
+    else:
+        positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)
+        factor = torch.where(presumed, negative, torch.where((kinds == Feedback.IN_TIME) | late, positive, 1.0))
+    return weights * factor, torch.where(late, 0.0, undone)
+
+
+def _of_presumed(chance: Tensor, delays: Delays) -> Tensor:
+    come, taught = (
+        torch.from_numpy(delays.come_by(ages)).to(chance.dtype)
+        for ages in (delays.ages, np.maximum(delays.ages, TAUGHT_WITHIN_MS))
+    )
+    return taught_within(chance, come, taught)

@@ -32,9 +32,10 @@ _RECENT = 3.0
 """Nor does it remember more than a third of them: a model that has just begun to learn will soon differ."""
 _PRIOR = 10.0
 """Actions that speak for what the model says, until others have come."""
-_ENOUGH = 0.5
+_ENOUGH = 0.2
 """The served scores follow the youngest age by which as large a share of the actions has come: younger labels follow
-changes sooner, but of too small a share the rest is guessed."""
+changes sooner, but of too small a share the rest is guessed. Half would be minutes later in a shop, but up to two hours
+later where half comes within one, in which the model moves by more than the guess is off."""
 _LARGEST_SHIFT = 3.0
 """In log-odds. More is an error elsewhere, and would be served."""
 _SUMS = 3
@@ -150,6 +151,14 @@ class LiveCalibration:
             actions = self._ages[place].mature[_SUMS:]
             total, sooner = float(actions.sum()), float(actions[:place].sum())
             shares[place - 1] = shares[place] * (min(max(sooner / total, 0.0), 1.0) if total > 0 else 1.0)
+        return shares
+
+    def come_by(self, ages: NDArray[np.int64]) -> Floats:
+        """float64[n]: the share of actions that come by int64[n] ages, ms; 1 as long as nothing is known.
+
+        Between AGES actions are taken to come evenly in the logarithm of their delay.
+        """
+        shares: Floats = np.interp(np.log(np.maximum(ages, 1)), np.log(AGES), self.come())
         return shares
 
     def by_age(self) -> dict[int, float]:

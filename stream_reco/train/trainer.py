@@ -29,17 +29,19 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import is_finite
-from stream_reco.train.delayed_feedback import LateShare, corrected
+from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
 
 _LOGGER = logging.getLogger(__name__)
 _IDLE_A_STEP = 1000
 """Idle rows that leave a table in one step, so that no step waits for many."""
-
-
 _LEAST_SAID = 1e-4
 """Of a full batch: what is never clicked says nothing by itself, but that is learned as well."""
+
+
+def _all_has_come(ages: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.ones(len(ages))
 
 
 class Trainer:
@@ -49,8 +51,10 @@ class Trainer:
     are given the same end with the same bits, on one machine and with one number of torch threads.
     """
 
-    def __init__(self, model: ModelSettings, settings: TrainSettings) -> None:
+    def __init__(self, model: ModelSettings, settings: TrainSettings, come_by: ComeBy = _all_has_come) -> None:
+        """`come_by`: from ages, ms, to the share of actions that come by then."""
         self.settings = settings
+        self._come_by = come_by
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.model = model.build()
@@ -136,6 +140,7 @@ class Trainer:
             batch.undone,
             self._log_odds,
             self._late.value,
+            Delays(batch.ages, self._come_by),
         )
         if bool(shown.any()):
             labels = batch.labels[batch.first]

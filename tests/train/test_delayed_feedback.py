@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -12,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.delayed_feedback import Feedback, LateShare, corrected, es_dfm, fnw
+from stream_reco.train.delayed_feedback import TAUGHT_WITHIN_MS, Delays, Feedback, LateShare, corrected, es_dfm, fnw
 from stream_reco.train.settings import Correction
 from stream_reco.train.trainer import Trainer, predictions
 from tests.train.toy_examples import MODEL, SETTINGS, example, learn
@@ -24,6 +26,26 @@ Seen = tuple[Feedback, int, float]
 """Kind of feedback, label, weight that is undone."""
 CORRECTIONS: tuple[Correction, ...] = ("auto", "undo", "fnw", "es-dfm")
 probability = st.floats(0.001, 0.999)
+WAIT_MS, SOON_MS, TOO_LATE_MS = 1_000, TAUGHT_WITHIN_MS // 2, 2 * TAUGHT_WITHIN_MS
+
+
+def weighed(
+    correction: Correction,
+    kinds: Sequence[Feedback | int],
+    weights: Tensor,
+    undone: Tensor,
+    odds: Tensor,
+    late: float,
+    late_ms: int = SOON_MS,
+) -> tuple[Tensor, Tensor]:
+    """`corrected` where a share `late` of positives comes `late_ms` after the impression, all others within a wait."""
+
+    def come_by(ages: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.where(ages < late_ms, 1.0 - late, 1.0)
+
+    ages = np.array([late_ms if kind == Feedback.LATE else WAIT_MS for kind in kinds])
+    kinds_of = np.array([int(kind) for kind in kinds], dtype=np.int64)
+    return corrected(correction, kinds_of, weights, undone, odds, late, Delays(ages, come_by))
 
 
 def stream(chance: float, late: float, count: int, rng: np.random.Generator, kept: float = 1.0) -> list[Seen]:
@@ -45,14 +67,12 @@ def stream(chance: float, late: float, count: int, rng: np.random.Generator, kep
     return [seen for at, seen in sorted(now) if at < count]
 
 
-def learned(seen: list[Seen], correction: Correction, late: float, rate: float = 1.0) -> float:
+def learned(seen: list[Seen], correction: Correction, late: float, rate: float = 1.0, late_ms: int = SOON_MS) -> float:
     """The probability that a model of one number ends with: stochastic gradient descent, its second half averaged."""
     bias, ends = torch.zeros(1), []
     for step, (kind, label, undone) in enumerate(seen):
         bias = bias.detach().requires_grad_()
-        weight, opposite = corrected(
-            correction, np.array([int(kind)]), torch.ones(1), torch.tensor([undone]), bias, late
-        )
+        weight, opposite = weighed(correction, [kind], torch.ones(1), torch.tensor([undone]), bias, late, late_ms)
         sample = bias - math.log(rate)
         loss = weight * loss_of(sample, torch.full((1,), float(label)))
         loss = (loss - opposite * loss_of(sample, torch.full((1,), 1.0 - label))).sum()
@@ -99,6 +119,13 @@ def test_a_model_of_one_number_finds_the_true_probability(correction: Correction
     assert learned(seen, correction, late) == pytest.approx(chance, rel=0.06)
 
 
+def test_it_finds_it_by_what_comes_soon_where_half_comes_too_late_to_be_learned_from() -> None:
+    seen = stream(0.3, 0.5, 12_000, np.random.default_rng(1))
+    assert learned(seen, "auto", 0.5, late_ms=TOO_LATE_MS) == pytest.approx(0.3, rel=0.06)
+    in_time = [one for one in seen if one[0] != Feedback.LATE]
+    assert learned(in_time, "auto", 0.5, late_ms=TOO_LATE_MS) == pytest.approx(0.3, rel=0.06)
+
+
 @pytest.mark.parametrize("correction", ["fnw", "es-dfm", "auto"])
 def test_a_model_that_takes_everything_for_a_click_is_brought_back(correction: Correction) -> None:
     """Its presumed negatives still weigh something: of each, and of all positives, the gradient of its log-odds."""
@@ -109,7 +136,7 @@ def test_a_model_that_takes_everything_for_a_click_is_brought_back(correction: C
         (Feedback.LATE, 1.0, 0.1 * late),
         (Feedback.PRESUMED, 0.0, 1.0 - 0.1 * (1 - late)),
     ):
-        weight, _ = corrected(correction, np.array([int(kind)]), torch.ones(1), torch.zeros(1), odds, late)
+        weight, _ = weighed(correction, [kind], torch.ones(1), torch.zeros(1), odds, late)
         gradient += share * float(weight) * (float(torch.sigmoid(odds)) - label)
     assert gradient > 0.05
 
@@ -133,9 +160,9 @@ def test_undoing_leaves_the_loss_of_the_final_label(flips: list[tuple[int, float
     first, total, before = flips[0][0], torch.zeros(1, dtype=torch.float64), 0.0
     for place, (_, weight) in enumerate(flips):
         label = float((first + place) % 2)
-        here, opposite = corrected(
+        here, opposite = weighed(
             "undo",
-            np.array([int(Feedback.CERTAIN)]),
+            [Feedback.CERTAIN],
             torch.tensor([weight], dtype=torch.float64),
             torch.tensor([before], dtype=torch.float64),
             odds,
@@ -150,20 +177,33 @@ def test_undoing_leaves_the_loss_of_the_final_label(flips: list[tuple[int, float
 
 @pytest.mark.parametrize("correction", ["fnw", "es-dfm"])
 def test_only_what_was_presumed_is_weighed(correction: Correction) -> None:
-    kinds = np.array([Feedback.CERTAIN, Feedback.IN_TIME, Feedback.PRESUMED, Feedback.LATE], dtype=np.int64)
-    weights, undone = corrected(correction, kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
+    kinds = [Feedback.CERTAIN, Feedback.IN_TIME, Feedback.PRESUMED, Feedback.LATE]
+    weights, undone = weighed(correction, kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
     assert float(weights[0]) == 2.0
     assert (weights[[1, 3]] > 2.0).all()
     assert float(weights[2]) < 2.0
     assert undone.tolist() == [1.0, 1.0, 1.0, 0.0]
-    plain = corrected("none", kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
+    plain = weighed("none", kinds, torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5)
     assert [one.tolist() for one in plain] == [[2.0] * 4, [0.0] * 4]
 
 
 def test_weights_are_constants_for_the_gradient() -> None:
     log_odds = torch.zeros(1, requires_grad=True)
-    weights, _ = corrected("fnw", np.array([3]), torch.ones(1), torch.zeros(1), log_odds, 1.0)
-    assert not weights.requires_grad
+    for correction in ("fnw", "auto"):
+        weights, _ = weighed(correction, [Feedback.PRESUMED], torch.ones(1), torch.zeros(1), log_odds, 0.5)
+        assert not weights.requires_grad
+
+
+def test_by_default_positives_weigh_as_they_are_and_those_that_are_too_late_nothing() -> None:
+    kinds = [Feedback.CERTAIN, Feedback.IN_TIME, Feedback.PRESUMED, Feedback.LATE]
+    given_ = torch.full((4,), 2.0), torch.ones(4), torch.zeros(4), 0.5
+    soon, undone = weighed("auto", kinds, *given_)
+    # A half of all comes in time, the rest soon: 2 · (1 − ½) / (1 − ½ · ½).
+    assert soon.tolist() == pytest.approx([2.0, 2.0, 4 / 3, 2.0])
+    assert undone.tolist() == [1.0, 1.0, 1.0, 0.0]
+    later, undone = weighed("auto", kinds, *given_, late_ms=TOO_LATE_MS)
+    assert later.tolist() == pytest.approx([2.0, 2.0, 2 / 3, 0.0])
+    assert undone.tolist() == [1.0, 1.0, 1.0, 0.0]
 
 
 @settings(max_examples=30)
@@ -206,31 +246,27 @@ def given_by(outcome: str) -> list[Seen]:
     return [presumed, (Feedback.LATE, 1, 1.0)] if outcome == "late" else [presumed]
 
 
-def gradient(seen: list[Seen], correction: Correction, odds: float, late: float) -> float:
+def gradient(seen: list[Seen], correction: Correction, odds: float, late: float, late_ms: int = SOON_MS) -> float:
     """Of the losses of what was given, by the log-odds."""
     at = torch.tensor([odds], dtype=torch.float64, requires_grad=True)
     total = torch.zeros(1, dtype=torch.float64)
     for kind, label, undone in seen:
-        weight, opposite = corrected(
-            correction,
-            np.array([int(kind)]),
-            torch.ones(1, dtype=torch.float64),
-            torch.tensor([undone], dtype=torch.float64),
-            at,
-            late,
-        )
+        undone_ = torch.tensor([undone], dtype=torch.float64)
+        weight, opposite = weighed(correction, [kind], torch.ones(1, dtype=torch.float64), undone_, at, late, late_ms)
         total = total + weight * loss_of(at, torch.full_like(at, float(label)))
         total = total - opposite * loss_of(at, torch.full_like(at, 1.0 - label))
     (found,) = torch.autograd.grad(total.sum(), at)
     return float(found)
 
 
-def expected(world: World, correction: Correction, odds: list[float], late: float) -> list[float]:
+def expected(
+    world: World, correction: Correction, odds: list[float], late: float, late_ms: int = SOON_MS
+) -> list[float]:
     """The expected gradient by the log-odds of each kind of impression, over all that can happen."""
     return [
         share
         * sum(
-            probability * gradient(given_by(outcome), correction, at, late)
+            probability * gradient(given_by(outcome), correction, at, late, late_ms)
             for outcome, probability in zip(OUTCOMES, chances_of(chance, late_of), strict=True)
         )
         for (share, chance, late_of), at in zip(world, odds, strict=True)
@@ -253,17 +289,18 @@ def test_undone_losses_have_the_gradient_of_final_labels(drawn: list[tuple[float
     assert expected(world, "undo", odds, 0.3) == pytest.approx(with_final_labels(world, odds), abs=1e-9)
 
 
+@pytest.mark.parametrize(("correction", "late_ms"), [("es-dfm", SOON_MS), ("auto", SOON_MS), ("auto", TOO_LATE_MS)])
 @settings(max_examples=40, deadline=None)
-@given(st.lists(kinds, min_size=1, max_size=4), st.floats(0.0, 1.0))
+@given(st.lists(kinds, min_size=1, max_size=4), st.floats(0.0, 0.9))
 def test_weighted_losses_vanish_where_those_of_final_labels_do_and_point_the_same_way(
-    drawn: list[tuple[float, float, float, float]], late: float
+    correction: Correction, late_ms: int, drawn: list[tuple[float, float, float, float]], late: float
 ) -> None:
     world = [(share, chance, late) for share, chance, *_ in drawn]
     right = [math.log(chance / (1 - chance)) for _, chance, _ in world]
-    assert expected(world, "es-dfm", right, late) == pytest.approx([0.0] * len(world), abs=1e-6)
+    assert expected(world, correction, right, late, late_ms) == pytest.approx([0.0] * len(world), abs=1e-6)
     for away in (-1.0, 1.0):
         odds = [at + away for at in right]
-        found = np.array(expected(world, "es-dfm", odds, late))
+        found = np.array(expected(world, correction, odds, late, late_ms))
         assert (found * np.array(with_final_labels(world, odds)) > 0).all()
 
 
@@ -285,9 +322,14 @@ def test_a_late_positive_pulls_no_less_far_the_more_the_model_is_sure_of_it_but_
 
 
 def test_auto_is_undo_where_nothing_is_presumed() -> None:
-    certain = np.full(3, int(Feedback.CERTAIN))
-    arguments = (certain, torch.tensor([1.0, 2.0, 0.5]), torch.tensor([0.0, 1.0, 2.0]), torch.zeros(3), 0.4)
-    for ours, theirs in zip(corrected("auto", *arguments), corrected("undo", *arguments), strict=True):
+    arguments = (
+        [Feedback.CERTAIN] * 3,
+        torch.tensor([1.0, 2.0, 0.5]),
+        torch.tensor([0.0, 1.0, 2.0]),
+        torch.zeros(3),
+        0.4,
+    )
+    for ours, theirs in zip(weighed("auto", *arguments), weighed("undo", *arguments), strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -299,11 +341,16 @@ def noisy(kind: Feedback, label: int, undone: float, rng: np.random.Generator) -
     return msgspec.structs.replace(one, feedback=int(kind), undone=undone)
 
 
+def after_the_wait(ages: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of actions that are late, but all soon."""
+    return (ages >= SOON_MS).astype(np.float64)
+
+
 def taught(correction: Correction, seen: list[Seen], rate: float = 1.0) -> NDArray[np.float32]:
     """float32[200]: what a whole model says of 200 users and the one item."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    trainer = Trainer(MODEL, replace(SETTINGS, correction=correction))
+    trainer = Trainer(MODEL, replace(SETTINGS, correction=correction), after_the_wait)
     learn(trainer, [msgspec.structs.replace(noisy(*one, rng), rate=rate) for one in seen])
     asked = training_batch([example(user, [0]) for user in range(200)])
     return predictions(trainer.averaged, asked, trainer.tables)
