@@ -29,8 +29,8 @@ class TrainSettings:
     """Negatives drawn from all active items, with probability ∝ √activity."""
     correction: Correction = "auto"
     """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
-    was presumed and undo the rest, `none` does nothing; `auto` is `es-dfm`, and what it leaves is measured live and
-    corrected in what is served."""
+    was presumed and undo the rest, `none` does nothing; `auto` weighs by the measured delays, learns from what comes
+    within an hour, and what it leaves is measured live and corrected in what is served."""
     row_idle_days: float = 90.0
     """Rows of the embedding tables leave after this long without training."""
     table_megabytes: float = 0.0

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
@@ -16,6 +17,7 @@ from stream_reco.embedded import Engine
 from stream_reco.events import Event, Impression
 from stream_reco.labels import LabelSettings
 from stream_reco.metrics import CALIBRATION_BY_AGE, REGISTRY
+from stream_reco.simulate.delays import CLICK, Delay
 from stream_reco.simulate.world import HOUR_MS, World
 
 HOURS, PLACES = 3, 4
@@ -25,8 +27,8 @@ START = 1_700_000_000_000
 class Hours:
     """What was predicted of each hour's impressions as they were shown, and what it was before it was corrected."""
 
-    def __init__(self) -> None:
-        self.served, self.uncorrected = np.zeros(HOURS), np.zeros(HOURS)
+    def __init__(self, hours: int = HOURS) -> None:
+        self.served, self.uncorrected = np.zeros(hours), np.zeros(hours)
         self.shift = 0.0
         """Of the version served, what corrects it."""
 
@@ -38,15 +40,19 @@ class Hours:
 
 
 @cache
-def log() -> tuple[list[Event], NDArray[np.float64], NDArray[np.int64]]:
+def log(
+    hours: int = HOURS, rate: float = 0.08, delay: Delay = CLICK
+) -> tuple[list[Event], NDArray[np.float64], NDArray[np.int64]]:
     """Events by time; the expected and the actual number of clicks of each hour's impressions.
 
-    Slates are half of what people like best and half chance. Delays and position bias are those of a world by default.
+    Slates are half of what people like best and half chance, `rate` a second. Position bias is a world's by default.
     """
-    world = World(3, users=500, items=100, requests_per_second=0.08, purchase_rate=0.0, start_ms=START)
+    world = World(
+        3, users=500, items=100, requests_per_second=rate, purchase_rate=0.0, click_delay=delay, start_ms=START
+    )
     later: list[tuple[int, int, Event]] = []
-    expected, clicks = np.zeros(HOURS), np.zeros(HOURS, dtype=np.int64)
-    for visit in world.step(START + HOURS * HOUR_MS - 1):
+    expected, clicks = np.zeros(hours), np.zeros(hours, dtype=np.int64)
+    for visit in world.step(START + hours * HOUR_MS - 1):
         user, now = visit.user_id, visit.timestamp
         liked = world.oracle_slate(user, PLACES - 1, now)
         others = [item for item in world.random_slate(user, PLACES, now) if item not in liked][:1]
@@ -97,3 +103,19 @@ def test_a_restart_goes_on_with_the_same_bits(tmp_path: Path) -> None:
         assert {name: part.tobytes() for name, part in ours.items()} == {n: p.tobytes() for n, p in theirs.items()}
         assert restored.shown == whole.shown
         assert restored.calibration.state()["mature"].any()
+
+
+def test_where_clicks_take_hours_it_is_off_by_little_and_does_not_swing() -> None:
+    hours = 8
+    events, expected, _ = log(hours, 0.25, Delay(median_ms=HOUR_MS, sigma=1.0, most_ms=24 * HOUR_MS))
+    served = Hours(hours)
+    shown = [event for event in events if event.timestamp < START + hours * HOUR_MS]
+    with Engine(None, viewer=served) as engine:
+        for first in range(0, len(shown), 60):
+            engine.ingest(shown[first : first + 60])
+            engine.sync()
+    ratios = served.served / expected
+    late = slice(3, None)
+    assert served.served[late].sum() / expected[late].sum() == pytest.approx(1.0, abs=0.15)
+    assert ratios[late].min() > 0.7
+    assert ratios[late].max() < 1.4
