@@ -129,6 +129,8 @@ def corrected(
     chance = torch.sigmoid(log_odds.detach()).clamp(max=_LARGEST_CHANCE)
     kinds = torch.from_numpy(feedback)
     late, presumed = kinds == Feedback.LATE, kinds == Feedback.PRESUMED
+    if correction == "auto" and not bool((late | presumed).any()):  # so it is in logs of clicks
+        return weights, undone
     if correction == "auto":
         factor = torch.where(presumed, _of_presumed(chance, delays), 1.0)
         factor = torch.where(late & torch.from_numpy(delays.ages > TAUGHT_WITHIN_MS), 0.0, factor)
@@ -139,8 +141,6 @@ def corrected(
 
 
 def _of_presumed(chance: Tensor, delays: Delays) -> Tensor:
-    come, taught = (
-        torch.from_numpy(delays.come_by(ages)).to(chance.dtype)
-        for ages in (delays.ages, np.maximum(delays.ages, TAUGHT_WITHIN_MS))
-    )
+    ages = np.stack([delays.ages, np.maximum(delays.ages, TAUGHT_WITHIN_MS)])
+    come, taught = torch.from_numpy(delays.come_by(ages.ravel())).to(chance.dtype).view(ages.shape)
     return taught_within(chance, come, taught)
