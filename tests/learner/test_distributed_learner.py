@@ -138,16 +138,21 @@ def test_where_the_moment_is_gone_history_ends_before_the_action_all_the_same() 
     assert column(found, "ever") > 0.0, "the present counts, and so they are counted as late"
 
 
-SHOWN_WITHOUT_FEATURES = Example(
-    user_id="u",
-    item_id="c",
-    request_id="r",
-    label=0,
-    weight=1.0,
-    reason="window",
-    event_time=NOW - 40_000,
-    label_time=NOW + 86_400_000,
-)
+def labelled(label: int, reason: str, item: str, time: int, label_time: int) -> Example:
+    """Of an impression to user u at `time`, without features."""
+    return Example(
+        user_id="u",
+        item_id=item,
+        request_id="r",
+        label=label,
+        weight=1.0,
+        reason=reason,
+        event_time=time,
+        label_time=label_time,
+    )
+
+
+SHOWN_WITHOUT_FEATURES = labelled(0, "window", "c", NOW - 40_000, NOW + 86_400_000)
 
 
 def test_an_impression_without_features_reads_history_as_of_when_it_was_shown() -> None:
@@ -304,19 +309,6 @@ def test_a_repeated_event_changes_nothing() -> None:
 def test_conclusive_waits_until_later_labels_tell_that_the_window_is_over() -> None:
     day = 86_400_000
     learner = learner_of(PATIENT)
-
-    def labelled(label: int, reason: str, item: str, time: int, label_time: int) -> Example:
-        return Example(
-            user_id="u",
-            item_id=item,
-            request_id="r",
-            label=label,
-            weight=1.0,
-            reason=reason,
-            event_time=time,
-            label_time=label_time,
-        )
-
     learner.take_example(labelled(1, "action", "a", NOW, NOW + 5))
     learner.take_event(Impression(user_id="v", item_id="z", timestamp=NOW + 3 * day))
     assert learner.queue.waiting == [], "events may be far ahead of labels"
@@ -337,16 +329,7 @@ def test_time_without_events_takes_the_step_that_waits() -> None:
 
 def test_of_a_deleted_user_nothing_is_left_to_learn_from() -> None:
     learner = learner_of(PATIENT)
-    held = Example(
-        user_id="u",
-        item_id="a",
-        request_id="r",
-        label=1,
-        weight=1.0,
-        reason="action",
-        event_time=NOW,
-        label_time=NOW + 5,
-    )
+    held = labelled(1, "action", "a", NOW, NOW + 5)
     feed(learner, [*BEFORE, unprompted(OWN), click("u", "d", NOW + 9), held])
     assert len(learner.queue.waiting) == 1
     learner.forget("u")
