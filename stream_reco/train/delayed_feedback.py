@@ -62,9 +62,8 @@ def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
     as independent of everything else, so p_dp = f · r and p_rn = (1 − f) / (1 − f + f · r), where r is `late_share`,
     the share of positives that are late. With r = 1 it is `fnw`.
     """
-    delayed = chance * late_share
-    real = (1.0 - chance) / (1.0 - chance + delayed).clamp(min=_LEAST_REAL)
-    return 1.0 + delayed, (1.0 + delayed) * real
+    positive = 1.0 + chance * late_share
+    return positive, positive * ((1.0 - chance) / _none_came(chance, 1.0 - late_share))
 
 
 def taught_within(chance: Tensor, come: Tensor, taught: Tensor) -> Tensor:
@@ -75,7 +74,12 @@ def taught_within(chance: Tensor, come: Tensor, taught: Tensor) -> Tensor:
     by f each, so at f = q this weight balances them. With both shares 1 it is 1; as f is a constant for the gradient,
     it is that of a Bernoulli variable f · come (Chapelle, KDD 2014, §3) where `taught` = `come`, but for a factor.
     """
-    return taught * (1.0 - chance) / (1.0 - chance * come)
+    return taught * (1.0 - chance) / _none_came(chance, come)
+
+
+def _none_came(chance: Tensor, come: Tensor | float) -> Tensor:
+    """The probability of no action by the presumption, a share `come` of the positives having come by then."""
+    return (1.0 - chance * come).clamp(min=_LEAST_REAL)
 
 
 class LateShare:
