@@ -83,7 +83,8 @@ class _Names(Mapping[str, list[str]]):
     def __getitem__(self, section: str) -> list[str]:
         room = self._sections[section] if section in self._sections else self._inner[section]
         has_inner = any(name.startswith(f"{section}.") for name in self._inner)
-        return [field.name for field in fields(room) if not (has_inner and field.name == "settings")]
+        names = [field.name for field in fields(room) if not (has_inner and field.name == "settings")]
+        return [name for name in names if f"{section}.{name}" not in self._inner]
 
     def __contains__(self, section: object) -> bool:
         return section in self._sections or section in self._inner
@@ -96,10 +97,11 @@ class _Names(Mapping[str, list[str]]):
 
 
 def _whole(section: str, rooms: Mapping[str, Any]) -> Any:
-    """A section's settings with those of the inner section that its `name` chooses."""
+    """A section's settings with those of the inner section that its `name` chooses, and of inner ones that are fields."""
     room = rooms[section]
     inner = rooms.get(f"{section}.{getattr(room, 'name', '')}")
-    return room if inner is None else replace(room, settings=inner)
+    given = {one.name: rooms[f"{section}.{one.name}"] for one in fields(room) if f"{section}.{one.name}" in rooms}
+    return replace(room, **given) if inner is None else replace(room, settings=inner, **given)
 
 
 Typed = dict[str, tuple[Given, object]]

@@ -48,7 +48,8 @@ class EvaluationHooks:
             examples = [Labelled(inputs, 0, 1.0, 0, 0, shown_at=one.timestamp) for one, inputs in self._waiting]
             batch, served = training_batch(examples), self._served
             self._waiting = []
-            self._viewer.shown(impressions, predictions(served.model, batch, served.replica.tables, served.shift))
+            priors, tables = served.content_priors, served.replica.tables
+            self._viewer.shown(impressions, predictions(served.model, batch, tables, served.shift, priors))
 
     def _on_impression(self, impression: Impression, inputs: bytes) -> None:
         if self._served.replica.version:
@@ -59,4 +60,5 @@ class EvaluationHooks:
     def _on_batch(self, batch: TrainingBatch) -> None:
         if self._served.replica.version and self._observer is not None:
             served = self._served
-            evaluate_before_training(self._observer, batch, served.model, served.replica.tables, served.shift)
+            priors, tables = served.content_priors, served.replica.tables
+            evaluate_before_training(self._observer, batch, served.model, tables, served.shift, priors)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.config import Settings
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.interests import Interests
 from stream_reco.labels import Example, LabelJoiner, observe_pending
 from stream_reco.learner.example_queue import ExampleQueue
@@ -144,6 +144,8 @@ class Learner:
         else:
             if isinstance(event, ItemEvent):
                 self.state.describe(event)
+            elif isinstance(event, UserEvent):
+                self.state.describe_user(event)
             self._label(self.joiner.process([event]))
 
     def _act(self, event: Action, rng: np.random.Generator) -> None:

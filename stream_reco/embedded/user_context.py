@@ -25,8 +25,9 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
         with state.lock:
             histories, shown = state.histories, state.exposures.of(user_id)
             row, disliked = histories.row_of(user_id), state.dislikes.of(user_id)
+            profile = state.profiles.values(user_id, now)
             if row < 0:
-                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, shown, disliked)
+                return UserContext(key, NOBODY_RECENT, NOBODY_TIMES, _NO_SLOTS, _NO_KEYS, shown, disliked, profile)
             return UserContext(
                 key,
                 histories.items[row].copy(),
@@ -35,6 +36,7 @@ def user_contexts(learner: Learner, seed: int) -> Callable[[Id, int], UserContex
                 learner.interests.sample(user_id, None, rng, now),
                 shown,
                 disliked,
+                profile,
             )
 
     return context_of

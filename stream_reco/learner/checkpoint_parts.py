@@ -14,9 +14,11 @@ from stream_reco.learner.cohort_buffer import CohortState
 from stream_reco.learner.example_queue import ExampleQueue, ShownItem
 from stream_reco.learner.head_queue import HeadQueueState
 from stream_reco.learner.stream_state import StreamState
+from stream_reco.model.content.regression import CONTENT_TABLE
 from stream_reco.model.heads import HEADS_TABLE
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
+from stream_reco.signals.content.profiles import Profiles
 from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
 from stream_reco.signals.history import Histories
@@ -82,6 +84,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
         "histories": state.histories.state(),
         "dislikes": state.dislikes.state(),
         "exposures": state.exposures.state(),
+        "profiles": state.profiles.state(),
         "trainer": queue.trainer.state(),
         "calibration": queue.calibration.state(),
         "heads": queue.heads.trainer.state(),
@@ -112,12 +115,14 @@ def restore(
         queue.window_buffer.recall(*progress.window_buffer)
     state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
     state.active_time.restore(progress.active_time, progress.stream_time)
+    signals = Signals.from_state(settings, arrays(parts["signals"]))
     state.connect(
-        Signals.from_state(settings, arrays(parts["signals"])),
+        signals,
         Histories.from_state(settings, arrays(parts["histories"])),
         # Checkpoints up to version 0.2.0 have neither.
         Dislikes.from_state(settings, arrays(parts["dislikes"])) if "dislikes" in parts else Dislikes(settings),
         Exposures.from_state(settings, arrays(parts["exposures"])) if "exposures" in parts else Exposures(settings),
+        Profiles.from_state(settings, signals.user_fields, arrays(parts["profiles"])) if "profiles" in parts else None,
     )
     folder = parts["tables"]
     assert isinstance(folder, Path)
@@ -125,7 +130,11 @@ def restore(
     names = [*queue.trainer.tables]
     if _table_file(folder, HEADS_TABLE.name).exists():  # not before there is anything to learn by kind
         names.append(HEADS_TABLE.name)
-    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in names}
+    new = {}
+    if not _table_file(folder, CONTENT_TABLE.name).exists():  # not up to version 0.2.0
+        names.remove(CONTENT_TABLE.name)
+        new = {CONTENT_TABLE.name: queue.trainer.tables[CONTENT_TABLE.name]}
+    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in names} | new
     queue.trainer.restore(arrays(parts["trainer"]), tables)
     if "heads" in parts:  # not up to version 0.2.0
         queue.heads.trainer.restore(arrays(parts["heads"]))

@@ -92,6 +92,8 @@ class DistributedLearner:
             self.state.show(user_id, slot, now)
         elif isinstance(event, ItemEvent):
             self.state.describe(event)
+        else:
+            self.state.describe_user(event)
         self.queue.train(self.now)
         return True
 

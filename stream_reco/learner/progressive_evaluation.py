@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.example_queue import Watcher
+from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.heads import without_heads
 from stream_reco.model.rows import Lookup
 from stream_reco.model.settings import ModelSettings
@@ -35,11 +36,16 @@ class EvaluationSink(Protocol):
 
 
 def evaluate_before_training(
-    observer: EvaluationSink, batch: TrainingBatch, model: Model, tables: Mapping[str, Lookup], shift: float = 0.0
+    observer: EvaluationSink,
+    batch: TrainingBatch,
+    model: Model,
+    tables: Mapping[str, Lookup],
+    shift: float = 0.0,
+    priors: NDArray[np.float32] | None = None,
 ) -> None:
     """Report to the observer what this model predicts of a batch that is about to be learned from.
 
-    `shift`: what its version adds to the log-odds of impressions.
+    `shift`: what its version adds to the log-odds of impressions; `priors` as `predictions` takes them.
     A batch that the trainer will refuse is left out.
     """
     if not is_finite(batch):
@@ -48,7 +54,7 @@ def evaluate_before_training(
     # Of negatives drawn for an action, or of those shown.
     fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
     sampled = fewer or len(batch.labels) > len(batch.weights)
-    observer.examples(batch.labels.numpy(), predictions(model, batch, tables, shift), weights, sampled)
+    observer.examples(batch.labels.numpy(), predictions(model, batch, tables, shift, priors), weights, sampled)
 
 
 class PublishedModel:
@@ -63,7 +69,7 @@ class PublishedModel:
     ) -> None:
         """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
         self._observer, self._every, self._precision = observer, every, precision
-        self._model = model.build()
+        self._model, self._priors = model.build(), priors_of(model.content)
         self._tables: dict[str, ReplicaTable] = {}
         self._version = self._batches = 0
         self._shift = 0.0
@@ -88,4 +94,4 @@ class PublishedModel:
     def _learns(self, batch: TrainingBatch) -> None:
         self._batches += 1
         if self._version and self._batches % self._every == 0:
-            evaluate_before_training(self._observer, batch, self._model, self._tables, self._shift)
+            evaluate_before_training(self._observer, batch, self._model, self._tables, self._shift, self._priors)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from stream_reco.events import Action, Id, Impression, ItemEvent
+from stream_reco.events import Action, Id, Impression, ItemEvent, UserEvent
 from stream_reco.model.spec import Need
 from stream_reco.signals.active_time import ActiveTime
+from stream_reco.signals.content.profiles import Profiles
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
@@ -17,7 +18,7 @@ from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.signals.voices import number_of_kind
 from stream_reco.signals.withdrawal import Withdrawn, recent_before, withdraw
-from stream_reco.train.feature_builder import NOBODY_RECENT, NOBODY_TIMES, FeatureBuilder
+from stream_reco.train.feature_builder import NOBODY_RECENT, NOBODY_TIMES, FeatureBuilder, KnownUsers
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
@@ -39,11 +40,20 @@ class StreamState:
         self._training, self._needs, self._settings = training, needs, signals
         self.connect(Signals(signals), Histories(signals), Dislikes(signals), Exposures(signals))
 
-    def connect(self, signals: Signals, histories: Histories, dislikes: Dislikes, exposures: Exposures) -> None:
-        """Take signals and what is known of users over from a checkpoint."""
+    def connect(
+        self,
+        signals: Signals,
+        histories: Histories,
+        dislikes: Dislikes,
+        exposures: Exposures,
+        profiles: Profiles | None = None,
+    ) -> None:
+        """Take signals and what is known of users over from a checkpoint; without `profiles` nothing was said of them."""
         self.signals, self.histories, self.dislikes, self.exposures = signals, histories, dislikes, exposures
+        self.profiles = profiles or Profiles(self._settings, signals.user_fields)
         sampler = NegativeSampler(self._training)
-        self.present = FeatureBuilder(signals, histories, sampler, self._needs, exposures, dislikes)
+        users = KnownUsers(histories, exposures, dislikes, self.profiles)
+        self.present = FeatureBuilder(signals, users, sampler, self._needs)
 
     def pass_time(self, now: int) -> bool:
         """An event of the time `now` (ms) has come: let what has become too old leave; returns whether a day has begun.
@@ -60,6 +70,7 @@ class StreamState:
             self.histories.evict(self.stream_time, self.active_time)
             self.dislikes.evict(self.stream_time, self.active_time, lambda one: self.histories.row_of(one) >= 0)
             self.exposures.evict(self.stream_time, self.active_time)
+            self.profiles.evict(self.stream_time, self.active_time, lambda one: self.histories.row_of(one) >= 0)
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
             freed = self.signals.evict(self.stream_time, self.active_time)
             self.histories.forget_items(freed)
@@ -73,6 +84,7 @@ class StreamState:
         self.active_time.turn_back(time)
         self.exposures.turn_back(time)
         self.dislikes.turn_back(time)
+        self.profiles.turn_back(time)
         return self.signals.turn_back(time), self.histories.turn_back(time)
 
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
@@ -144,6 +156,12 @@ class StreamState:
         self.histories.forget(user_id)
         self.dislikes.forget(user_id)
         self.exposures.forget(user_id)
+        self.profiles.forget(user_id)
+
+    def describe_user(self, event: UserEvent) -> None:
+        """Take over what is said of a user."""
+        with self.lock:
+            self.profiles.describe(event.user_id, event.features, event.timestamp)
 
     def describe(self, event: ItemEvent) -> None:
         """Take over what the shop says of an item."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stream_reco.model.features.kernels import feature_matrix
 from stream_reco.model.inputs import NO_CANDIDATES, Inputs, history_inputs
 from stream_reco.model.spec import Need
+from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.context import Context
 from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
@@ -31,12 +32,14 @@ class RequestState(NamedTuple):
     """What the user was shown and has not acted on."""
     disliked: NDArray[np.int32] = NOTHING_DISLIKED
     """int32[d]: slots that the user took a negative action on, those of the newest actions first."""
+    profile: Values = NO_VALUES
+    """What is said of the user."""
 
 
 def request_inputs(signals: Signals, state: RequestState) -> Inputs:
     """Inputs without candidates: the user, the context and the history."""
     keys, ages = history_inputs(signals.catalogue.keys, state.recent, state.times, state.now)
-    return Inputs(state.user_key, state.context.keys, keys, ages, *NO_CANDIDATES)
+    return Inputs(state.user_key, state.context.keys, keys, ages, *NO_CANDIDATES, profile=state.profile)
 
 
 def with_candidates(
@@ -65,4 +68,6 @@ def with_candidates(
         signals.catalogue.keys[slots],
         dense,
         np.ones(len(slots), dtype=np.float32) if rates is None else rates,
+        request.profile,
+        *signals.catalogue.content.read(slots, state.now),
     )

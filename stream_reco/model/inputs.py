@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
+from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 NO_KEY = np.int64(0)
@@ -21,6 +23,23 @@ NO_CANDIDATES = (
     np.empty(0, dtype=np.float32),
 )
 """`item_keys`, `dense` and `rates` of a request whose candidates are not known yet."""
+_NO_COUNTS = np.empty(0, dtype=np.int32)
+
+
+class _OnWire(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """`Inputs` as bytes; arrays of more than one part are one behind the other."""
+
+    user_key: int
+    context_keys: bytes
+    history_keys: bytes
+    history_ages: bytes
+    item_keys: bytes
+    dense: bytes
+    rates: bytes
+    profile: tuple[bytes, bytes, bytes] | None = None
+    """Releases up to 0.2.0 write nothing of content, and refuse what does."""
+    counts: bytes = b""
+    said: tuple[bytes, bytes, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,19 +60,41 @@ class Inputs:
     rates: NDArray[np.float32]
     """float32[n]: expected number of times that sampling includes the candidate; 1 where nothing was sampled."""
 
+    profile: Values = NO_VALUES
+    """What is said of the user."""
+    counts: NDArray[np.int32] = field(default_factory=_NO_COUNTS.copy)
+    """int32[n]: how many values of `said` each candidate has; int32[0]: none has any."""
+    said: Values = NO_VALUES
+    """What is said of the candidates, one behind the other."""
+
+    def some(self, places: NDArray[np.int64] | list[int]) -> Inputs:
+        """The same request with some of its candidates, in the order of `places`."""
+        at = np.asarray(places, dtype=np.int64)
+        counts, said = self.counts, self.said
+        if len(counts):
+            counts = counts[at]
+            ends = np.cumsum(self.counts, dtype=np.int64)[at]
+            starts = np.repeat(ends - counts - (np.cumsum(counts) - counts), counts)
+            said = said.at(starts + np.arange(len(starts)))
+        return replace(
+            self, item_keys=self.item_keys[at], dense=self.dense[at], rates=self.rates[at], counts=counts, said=said
+        )
+
     def to_bytes(self) -> bytes:
         """A compact form that `from_bytes` reads."""
-        return msgspec.msgpack.encode(
-            (
-                self.user_key,
-                self.context_keys.tobytes(),
-                self.history_keys.tobytes(),
-                self.history_ages.tobytes(),
-                self.item_keys.tobytes(),
-                self.dense.tobytes(),
-                self.rates.tobytes(),
-            )
+        whole = _OnWire(
+            self.user_key,
+            self.context_keys.tobytes(),
+            self.history_keys.tobytes(),
+            self.history_ages.tobytes(),
+            self.item_keys.tobytes(),
+            self.dense.tobytes(),
+            self.rates.tobytes(),
+            _values_to_bytes(self.profile),
+            self.counts.tobytes() if len(self.said.codes) else b"",
+            _values_to_bytes(self.said),
         )
+        return _ENCODER.encode(whole)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Inputs:
@@ -61,23 +102,28 @@ class Inputs:
 
         Features that joined after the release that wrote them are 0: nothing was known of them.
         """
-        user, context, history, ages, items, dense, rates = _DECODER.decode(data)
+        wire = _DECODER.decode(data)
+        items = np.frombuffer(wire.item_keys, np.int64)
+        dense = np.frombuffer(wire.dense, np.float32)
         return cls(
-            user,
-            np.frombuffer(context, np.int64),
-            np.frombuffer(history, np.int64),
-            np.frombuffer(ages, np.float32),
-            np.frombuffer(items, np.int64),
-            _of_this_release(np.frombuffer(dense, np.float32).reshape(len(items) // 8, -1))
-            if items
-            else NO_CANDIDATES[1],
-            np.frombuffer(rates, np.float32),
+            wire.user_key,
+            np.frombuffer(wire.context_keys, np.int64),
+            np.frombuffer(wire.history_keys, np.int64),
+            np.frombuffer(wire.history_ages, np.float32),
+            items,
+            _of_this_release(dense.reshape(len(items), -1)) if len(items) else NO_CANDIDATES[1],
+            np.frombuffer(wire.rates, np.float32),
+            _values_of_bytes(wire.profile),
+            np.frombuffer(wire.counts, np.int32),
+            _values_of_bytes(wire.said),
         )
 
     def fits_this_release(self) -> bool:
         """Whether every part has the length that models of this release read."""
         parts = self.context_keys, self.history_keys, self.history_ages, self.dense, self.rates
         n = len(self.item_keys)
+        if len(self.counts) not in (0, n) or len(self.said.codes) != self.counts.sum():
+            return False
         if self.dense.shape[1] not in (0, len(FEATURES)):
             return False
         return n > 0 and [len(part) for part in parts] == [CONTEXT_FIELDS, RECENT, RECENT, n, n]
@@ -90,7 +136,18 @@ def _of_this_release(dense: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(dense, ((0, 0), (0, len(FEATURES) - dense.shape[1])))
 
 
-_DECODER = msgspec.msgpack.Decoder(tuple[int, bytes, bytes, bytes, bytes, bytes, bytes])
+_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_OnWire)
+
+
+def _values_to_bytes(values: Values) -> tuple[bytes, bytes, bytes] | None:
+    return (values[0].tobytes(), values[1].tobytes(), values[2].tobytes()) if len(values.codes) else None
+
+
+def _values_of_bytes(columns: tuple[bytes, bytes, bytes] | None) -> Values:
+    if columns is None:
+        return NO_VALUES
+    fields, codes, weights = columns
+    return Values(np.frombuffer(fields, np.int32), np.frombuffer(codes, np.int64), np.frombuffer(weights, np.float32))
 
 
 def history_inputs(
@@ -135,6 +192,19 @@ class Batch:
     """int64[n]: the request of each candidate."""
     starts: NDArray[np.int64]
     """int64[g]: the first candidate of each request."""
+    profile_counts: NDArray[np.int32] = field(default_factory=_NO_COUNTS.copy)
+    """int32[g]: values of `profiles` that each request has; int32[0]: none has any."""
+    profiles: Values = NO_VALUES
+    """What is said of the users, one behind the other."""
+    said_counts: NDArray[np.int32] = field(default_factory=_NO_COUNTS.copy)
+    """int32[n]: values of `said` that each candidate has; int32[0]: none has any."""
+    said: Values = NO_VALUES
+    """What is said of the candidates, one behind the other."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything is said of a user or a candidate."""
+        return bool(len(self.profiles.codes) or len(self.said.codes))
 
 
 def collate(inputs: list[Inputs]) -> Batch:
@@ -150,4 +220,24 @@ def collate(inputs: list[Inputs]) -> Batch:
         rates=np.concatenate([one.rates for one in inputs]),
         owners=np.repeat(np.arange(len(inputs)), sizes),
         starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]),
+        **_collated_content(inputs, sizes),
     )
+
+
+def _collated_content(inputs: list[Inputs], sizes: NDArray[np.int64]) -> dict[str, Any]:
+    """The fields of a batch that say what is said of users and candidates."""
+    found: dict[str, Any] = {}
+    if any(len(one.profile.codes) for one in inputs):
+        found["profile_counts"] = np.array([len(one.profile.codes) for one in inputs], dtype=np.int32)
+        found["profiles"] = _joined([one.profile for one in inputs])
+    if any(len(one.said.codes) for one in inputs):
+        counts = [
+            one.counts if len(one.counts) else np.zeros(size, dtype=np.int32)
+            for one, size in zip(inputs, sizes.tolist(), strict=True)
+        ]
+        found["said_counts"], found["said"] = np.concatenate(counts), _joined([one.said for one in inputs])
+    return found
+
+
+def _joined(values: list[Values]) -> Values:
+    return Values(*(np.concatenate(columns) for columns in zip(*values, strict=True)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from stream_reco.model.inputs import Batch
 
 Correction = Callable[["TrainingBatch", Tensor], tuple[Tensor, Tensor]]
-"""From a batch and the log-odds float32[g] of its first candidates to corrected `weights` and `undone`, float32[g]."""
+"""From a batch and the log-odds float32[n] of its candidates to corrected `weights` and `undone`, float32[g]."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class TrainingBatch:
     def corrected(self, log_odds: Tensor) -> TrainingBatch:
         """The batch with weights corrected for delayed feedback.
 
-        A loss calls it once with its own log-odds float32[n] for all impressions, before any correction for sampling.
+        A loss calls it once with its own log-odds float32[n] for all candidates, before any correction for sampling.
         """
         if self.correction is None:
             return self
-        weights, undone = self.correction(self, log_odds[self.first])
+        weights, undone = self.correction(self, log_odds)
         return replace(self, weights=weights, undone=undone, correction=None)
 
     @property

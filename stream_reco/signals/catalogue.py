@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id, key_of
+from stream_reco.signals.content.fields import FeatureFields
+from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.item_updates import Statement, StatementTimes
@@ -23,7 +25,8 @@ class Catalogue:
     the most recently freed first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fields: FeatureFields | None = None) -> None:
+        """`fields`: what is known of the items' features."""
         self.ids: list[Id | None] = []
         self.features: list[dict[str, Any] | None] = []
         self.keys = np.zeros(1024, dtype=np.int64)
@@ -36,6 +39,8 @@ class Catalogue:
         """Live items that may not be recommended."""
         self.columns = FeatureColumns(self.features)
         """The features as filters read them."""
+        self.content = ItemContent(self.features, fields or FeatureFields("item"))
+        """The features as models read them."""
         self._times = StatementTimes(1024)
         self._slots: dict[Id, int] = {}
         self._slots_by_key: dict[int, int] = {}
@@ -71,14 +76,16 @@ class Catalogue:
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
-        self._place(slot, item_id, None, available=True)
+        self._place(slot, item_id, None)
         return slot
 
     def describe(self, slot: int, said: Statement) -> None:
         """Take over what the shop said of an item, but for what it has said something newer of."""
         features, available = self._times.merge(slot, self.features[slot], bool(self.available[slot]), said)
-        self.features[slot] = features
-        self.columns.set(slot, features)
+        if features != self.features[slot]:
+            self.features[slot] = features
+            self.columns.set(slot, features)
+            self.content.set(slot, features)
         self._let(slot, available)
 
     def turn_back(self, time: int) -> NDArray[np.bool_]:
@@ -107,15 +114,16 @@ class Catalogue:
             self.available = grown(self.available, capacity, 0)
             self.live = grown(self.live, capacity, 0)
 
-    def _place(self, slot: int, item_id: Id, features: dict[str, Any] | None, *, available: bool) -> None:
+    def _place(self, slot: int, item_id: Id, features: dict[str, Any] | None) -> None:
+        """`features` are as another catalogue learned to read them. The item is available."""
         self._extend(slot + 1)
         key = key_of(item_id, "item")
         self.ids[slot] = item_id
         self.features[slot] = features
         self.columns.set(slot, features)
+        self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
-        self._let(slot, available)
         self._slots[item_id] = slot
         self._slots_by_key[key] = slot
 
@@ -129,6 +137,7 @@ class Catalogue:
         self.ids[slot] = None
         self.features[slot] = None
         self.columns.set(slot, None)
+        self.content.set(slot, None)
         self.keys[slot] = 0
         self._times.forget(slot)
         self._let(slot, True)
@@ -158,11 +167,20 @@ class Catalogue:
         entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, dict[str, Any] | None]])
         slots = parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
-        for slot in slots:
+        # Nearly always it is the counts that changed, not what the shop says.
+        changed = [
+            (slot, entry)
+            for slot, entry in zip(slots, entries, strict=True)
+            if entry != (self.ids[slot], self.features[slot])
+        ]
+        for slot, _ in changed:
             self._remove(slot)
-        for slot, (item_id, features), available in zip(slots, entries, parts["available"].tolist(), strict=True):
+        for slot, (item_id, features) in changed:
             if item_id is not None:
-                self._place(slot, item_id, features, available=available)
+                self._place(slot, item_id, features)
+        for slot, (item_id, _), available in zip(slots, entries, parts["available"].tolist(), strict=True):
+            if item_id is not None:
+                self._let(slot, available)
         self.described[parts["slots"]] = parts["described"]
 
     def state(self) -> Parts:
@@ -175,9 +193,9 @@ class Catalogue:
         }
 
     @classmethod
-    def from_state(cls, parts: Parts) -> Catalogue:
-        """The catalogue that `state` was taken from."""
-        catalogue = cls()
+    def from_state(cls, parts: Parts, fields: FeatureFields | None = None) -> Catalogue:
+        """The catalogue that `state` was taken from, with the `fields` of its content as they were."""
+        catalogue = cls(fields)
         catalogue.apply(parts)
         catalogue._times.restore(parts, catalogue.size)
         catalogue._free = parts["free"].tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stream_reco.events import Id
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.catalogue import Catalogue
+from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.context import Context, ContextCoder, ContextValue
 from stream_reco.signals.counters import count_shown
 from stream_reco.signals.counts import (
@@ -47,7 +48,9 @@ class Signals:
 
     def clear(self) -> None:
         """Forget everything: a snapshot follows."""
-        self.catalogue = Catalogue()
+        self.catalogue = Catalogue(FeatureFields("item"))
+        self.user_fields = FeatureFields("user")
+        """What is known of the users' features; who they are is in no publication."""
         self.coder = ContextCoder(self.settings.context_values)
         self.counts = empty_counts(self.settings)
         self.trends = no_trends(self.settings.trending_width, FRESH_WIDTH)
@@ -164,19 +167,29 @@ class Signals:
         changed, self.coder.changed = self.coder.changed, False
         self._touched[:] = False
         self._touched_values[:] = False
-        return self._parts(rows, values, with_coder=changed), self.catalogue.rows(rows)
+        fields = [one for one in self._fields if one.changed]
+        for one in fields:
+            one.changed = False
+        parts = self._parts(rows, values, with_coder=changed) | _of_fields(fields)
+        return parts, self.catalogue.rows(rows)
 
     def snapshot(self) -> tuple[Parts, Parts]:
         """All signals and the whole catalogue; touches nothing."""
         rows = np.arange(self.catalogue.size, dtype=np.int32)
         values = np.arange(self.coder.size, dtype=np.int32)
-        return self._parts(rows, values, with_coder=True), self.catalogue.rows(rows)
+        return self._parts(rows, values, with_coder=True) | _of_fields(self._fields), self.catalogue.rows(rows)
 
     def restore_touched(self, signals: Parts) -> None:
         """Count drained rows as touched again, because no channel took them."""
         self._touched[signals["rows"]] = True
         self._touched_values[signals["values"]] = True
         self.coder.changed |= "context" in signals
+        for one in self._fields:
+            one.changed |= f"{one.side}.names" in signals
+
+    @property
+    def _fields(self) -> tuple[FeatureFields, FeatureFields]:
+        return self.catalogue.content.fields, self.user_fields
 
     def _parts(self, rows: NDArray[np.int32], values: NDArray[np.int32], *, with_coder: bool) -> Parts:
         sizes: Parts = {"sizes": np.array([self.catalogue.size, self.coder.size], dtype=np.int64)}
@@ -190,6 +203,11 @@ class Signals:
         """
         if "context" in signals:
             self.coder.apply(signals)
+        if "user.names" in signals:
+            self.user_fields.apply(_under("user.", signals))
+        if "item.names" in signals:
+            content = self.catalogue.content
+            content.read_again(content.fields.apply(_under("item.", signals)))
         slots, values = signals["sizes"].tolist()
         self._make_room(slots, values)
         put_counts(self.counts, signals)
@@ -217,7 +235,8 @@ class Signals:
         trends = {f"trends.{name}": getattr(self.trends, name) for name in Trends._fields}
         marks = {"marks": np.array([self._refreshed, self.coder.changed], dtype=np.int64)}
         catalogue = {f"catalogue.{name}": array for name, array in self.catalogue.state().items()}
-        return {**signals, **touched, **trends, **marks, **catalogue}
+        fields = {f"fields.{one.side}.{name}": array for one in self._fields for name, array in one.state().items()}
+        return {**signals, **touched, **trends, **marks, **catalogue, **fields}
 
     @classmethod
     def from_state(cls, settings: SignalSettings, parts: Parts) -> Signals:
@@ -226,14 +245,26 @@ class Signals:
         Raises ValueError where the settings do not fit.
         """
         signals = cls(settings)
-        kept = {
-            name.removeprefix("catalogue."): array for name, array in parts.items() if name.startswith("catalogue.")
-        }
         signals.apply(parts)
-        signals.catalogue = Catalogue.from_state(kept)
+        for one in signals._fields:
+            if f"fields.{one.side}.names" in parts:  # not up to version 0.2.0
+                one.restore(_under(f"fields.{one.side}.", parts))
+        fields = signals.catalogue.content.fields
+        signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields)
+        if "fields.item.names" not in parts:
+            signals.catalogue.content.learn_all()
         signals._touched[: len(parts["touched"])] = parts["touched"]
         signals._touched_values[: len(parts["touched_values"])] = parts["touched_values"]
         signals._refreshed, changed = parts["marks"].tolist()
         signals.coder.changed = bool(changed)
         signals.trends = Trends(*(parts[f"trends.{name}"] for name in Trends._fields))
         return signals
+
+
+def _of_fields(fields: Iterable[FeatureFields]) -> Parts:
+    return {f"{one.side}.{name}": array for one in fields for name, array in one.parts().items()}
+
+
+def _under(prefix: str, parts: Parts) -> Parts:
+    """Those parts whose names have a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in parts.items() if name.startswith(prefix)}

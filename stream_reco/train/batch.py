@@ -77,7 +77,7 @@ def training_batch(
 def _trimmed(inputs: Inputs, label: int) -> Inputs:
     if label == 1 or len(inputs.item_keys) == 1:
         return inputs
-    return replace(inputs, item_keys=inputs.item_keys[:1], dense=inputs.dense[:1], rates=inputs.rates[:1])
+    return inputs.some([0])
 
 
 def is_finite(batch: TrainingBatch) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.spec import Need
+from stream_reco.signals.content.profiles import Profiles
 from stream_reco.signals.context import Context
 from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
@@ -20,23 +23,23 @@ NOBODY_RECENT = np.full(RECENT, -1, dtype=np.int32)
 NOBODY_TIMES = np.zeros(RECENT, dtype=np.int64)
 
 
+class KnownUsers(NamedTuple):
+    """All that is known of users."""
+
+    histories: Histories
+    exposures: Exposures
+    dislikes: Dislikes
+    profiles: Profiles
+
+
 class FeatureBuilder:
     """Reads the trainer's own signals and users as they are now, as far as the model `needs` them."""
 
-    def __init__(
-        self,
-        signals: Signals,
-        histories: Histories,
-        sampler: NegativeSampler,
-        needs: frozenset[Need],
-        exposures: Exposures,
-        dislikes: Dislikes,
-    ) -> None:
+    def __init__(self, signals: Signals, users: KnownUsers, sampler: NegativeSampler, needs: frozenset[Need]) -> None:
         self._signals = signals
-        self._histories = histories
         self._sampler = sampler
         self._needs = needs
-        self._exposures, self._dislikes = exposures, dislikes
+        self._histories, self._exposures, self._dislikes, self._profiles = users
 
     def recent(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The newest actions of a user's row, copied: slots int32[RECENT] and times int64[RECENT] in ms."""
@@ -50,7 +53,9 @@ class FeatureBuilder:
         recent, times = self.recent(row) if before is None else _newest(*self._histories.before(row, before))
         shown = self._exposures.of(user_id) if before is None else self._exposures.before(user_id, slot, before)
         disliked = self._dislikes.of(user_id, before)
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown, disliked)
+        state = RequestState(
+            key_of(user_id, "user"), recent, times, context, now, shown, disliked, self._profiles.values(user_id, now)
+        )
         return self._inputs(state, np.array([slot], dtype=np.int32), None)
 
     def action(
@@ -67,7 +72,9 @@ class FeatureBuilder:
             seen, all_times = self._histories.before(row, before)
             recent, times = _newest(seen, all_times)
         shown, disliked = self._exposures.of(user_id), self._dislikes.of(user_id, before)
-        state = RequestState(key_of(user_id, "user"), recent, times, context, now, shown, disliked)
+        state = RequestState(
+            key_of(user_id, "user"), recent, times, context, now, shown, disliked, self._profiles.values(user_id, now)
+        )
         if "sampled_negatives" not in self._needs:
             return self._inputs(state, np.array([slot], dtype=np.int32), None)
         slots, rates = self._sampler.sample(self._signals, slot, recent, seen, context, rng)

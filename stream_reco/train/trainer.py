@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from stream_reco import metrics
 from stream_reco.embedding import Adagrad, EmbeddingTable, after
 from stream_reco.events import Id, key_of
+from stream_reco.model.content.log_odds import content_log_odds
+from stream_reco.model.content.regression import CONTENT_TABLE
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
 from stream_reco.model.heads import bottom_of
@@ -29,6 +31,7 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import is_finite
+from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
@@ -51,14 +54,19 @@ class Trainer:
     are given the same end with the same bits, on one machine and with one number of torch threads.
     """
 
-    def __init__(self, model: ModelSettings, settings: TrainSettings, come_by: ComeBy = _all_has_come) -> None:
+    def __init__(
+        self,
+        model: ModelSettings,
+        settings: TrainSettings,
+        come_by: ComeBy = _all_has_come,
+    ) -> None:
         """`come_by`: from ages, ms, to the share of actions that come by then."""
         self.settings = settings
         self._come_by = come_by
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.model = model.build()
-        self.tables = {spec.name: _table(spec, settings) for spec in self.model.tables}
+        self.tables = {spec.name: _table(spec, settings) for spec in (*self.model.tables, CONTENT_TABLE)}
         weights = _parameters(self.model)
         self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
         self.averaged = deepcopy(self.model)
@@ -71,8 +79,14 @@ class Trainer:
         self._late = LateShare()
         self.intercept = Intercept()
         """What impressions have in common."""
+        self.content = ContentTrainer(model.content, lambda: self.tables[CONTENT_TABLE.name])
+        """What is learned of what users and items are said to be."""
         self._log_odds: Tensor | None = None
-        """float32[g]: what the model gives the examples of the present step, where it has said it."""
+        """float32[g]: what is served for the examples of the present step, where the model has said it."""
+        self._said: PreparedContent | None = None
+        """What content says of the present step; None where nothing is said of anyone in it."""
+        self._learnable: tuple[Tensor, TrainingBatch] | None = None
+        """The log-odds float32[n] that the model gives the present step's candidates, and its corrected weights."""
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -94,7 +108,9 @@ class Trainer:
         self.evict(batch.now, _IDLE_A_STEP)
         rows = gather(self.model.fields, batch.batch, self.tables, training=True)
         self._late.add(batch.feedback, batch.weights.numpy())
-        loss = self.model.loss(replace(self._with_intercept(batch), correction=self._correct), rows)
+        given = self._with_intercept(batch)
+        self._said, self._learnable = self.content.prepare(batch), None
+        loss = self.model.loss(replace(self._with_content(given), correction=self._correct), rows)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
         # A step that did not wait for a full batch must not weigh each of its examples more.
@@ -106,6 +122,9 @@ class Trainer:
         for gathered in rows.gathered():
             if gathered.rows.grad is not None:
                 self.tables[gathered.table].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
+        if self._said is not None and self._learnable is not None:
+            odds, weighed = self._learnable
+            self.content.learn(self._said, weighed, odds - given.log_rates)
         return self._count(batch, float(loss.detach()))
 
     def _share_of_step(self, batch: TrainingBatch) -> float:
@@ -131,8 +150,10 @@ class Trainer:
 
     def _correct(self, batch: TrainingBatch, log_odds: Tensor) -> tuple[Tensor, Tensor]:
         """The weights that delayed feedback gives a batch."""
-        shown = torch.from_numpy(batch.shown)
-        self._log_odds = (log_odds + shown * self.intercept.value).detach()
+        shown, first = torch.from_numpy(batch.shown), batch.first
+        self._log_odds = (log_odds[first] + shown * self.intercept.value).detach()
+        if self._said is not None:
+            self._log_odds += torch.from_numpy(self._said.odds.means)[first]
         weights, undone = corrected(
             self.settings.correction,
             batch.feedback,
@@ -143,10 +164,11 @@ class Trainer:
             Delays(batch.ages, self._come_by),
         )
         if bool(shown.any()):
-            labels = batch.labels[batch.first]
-            chances = torch.sigmoid(log_odds - batch.log_rates[batch.first]).detach()
+            labels = batch.labels[first]
+            chances = torch.sigmoid(log_odds[first] - batch.log_rates[first]).detach()
             positive = weights * labels - undone * (1.0 - labels)
             self.intercept.learn(*(one[shown].double().numpy() for one in (chances, positive, weights - undone)))
+        self._learnable = log_odds.detach(), replace(batch, weights=weights, undone=undone)
         return weights, undone
 
     def _with_intercept(self, batch: TrainingBatch) -> TrainingBatch:
@@ -157,9 +179,18 @@ class Trainer:
         shown = torch.from_numpy(batch.shown[batch.batch.owners])
         return replace(batch, log_rates=batch.log_rates - shown * self.intercept.value)
 
+    def _with_content(self, batch: TrainingBatch) -> TrainingBatch:
+        """The batch as its losses see it: log-odds are the model's and what is said of users and items."""
+        if self._said is None:
+            return batch
+        return replace(batch, log_rates=batch.log_rates - torch.from_numpy(self._said.odds.means))
+
     def log_odds(self, batch: Batch) -> NDArray[np.float64]:
         """float64[n]: what the model to publish gives candidates that are shown, their positions unknown."""
         odds = _log_odds(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
+        said = content_log_odds(batch, self.tables, self.content.priors)
+        if said is not None:
+            odds += said.means
         result: NDArray[np.float64] = odds
         return result
 
@@ -308,15 +339,22 @@ def _kind(table: EmbeddingTable) -> str:
 
 
 def predictions(
-    model: Model, batch: TrainingBatch, tables: Mapping[str, Lookup], shift: float = 0.0
+    model: Model,
+    batch: TrainingBatch,
+    tables: Mapping[str, Lookup],
+    shift: float = 0.0,
+    priors: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
 
-    `shift`: added to the log-odds of impressions. Where negatives were sampled the probabilities are those of the
-    labels in the sample, to compare with them.
+    `shift`: added to the log-odds of impressions; `priors` float32[9]: of what content says, None: nothing. Where
+    negatives were sampled the probabilities are those of the labels in the sample, to compare with them.
     """
     logits = _log_odds(model, batch.batch, tables) - batch.log_rates
     logits += torch.from_numpy(batch.shown[batch.batch.owners]) * shift
+    said = None if priors is None else content_log_odds(batch.batch, tables, priors)
+    if said is not None:
+        logits += torch.from_numpy(said.means)
     result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
     return result
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import Id
+from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.context import ContextValue
 from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
@@ -50,3 +51,5 @@ class UserContext:
     """What the user was shown and has not acted on since; items that are not known yet are no candidates either."""
     disliked: NDArray[np.int32] = field(default_factory=NOTHING_DISLIKED.copy)
     """int32[d]: items that the user took a negative action on, those of the newest actions first."""
+    profile: Values = NO_VALUES
+    """What is said of the user."""

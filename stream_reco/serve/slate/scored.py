@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.heads import HEADS_TABLE, KindPredictions, bottom_of
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Rows
@@ -28,6 +29,8 @@ class Scored(NamedTuple):
     kinds: KindPredictions
     worth: NDArray[np.float32] | None
     """float32[n]: by the request's objectives; None without."""
+    variances: NDArray[np.float32] | None = None
+    """float32[n]: of what content says, on the log-odds; None where it says nothing."""
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -64,7 +67,11 @@ def score_candidates(
     """
     heads, kind_odds = served.heads, None
     with torch.no_grad():
-        acted: NDArray[np.float32] = torch.sigmoid(served.model.score(batch, rows) + served.shift).numpy()
+        odds = served.model.score(batch, rows) + served.shift
+        said = content_log_odds(batch, served.replica.tables, served.content_priors)
+        if said is not None:
+            odds += torch.from_numpy(said.means)
+        acted: NDArray[np.float32] = torch.sigmoid(odds).numpy()
         if heads.active:
             own = torch.from_numpy(served.replica.tables[HEADS_TABLE.name].lookup(batch.item_keys))
             kind_odds = heads.log_odds(bottom_of(served.model, batch, rows), own)
@@ -72,7 +79,8 @@ def score_candidates(
     found = []
     for bounds, weights in zip(pairwise([*batch.starts.tolist(), len(acted)]), objectives, strict=True):
         kinds = everything.of(slice(*bounds))
-        found.append(Scored(acted[slice(*bounds)], kinds, worth(weights, kinds) if weights else None))
+        spread = None if said is None else said.variances[slice(*bounds)]
+        found.append(Scored(acted[slice(*bounds)], kinds, worth(weights, kinds) if weights else None, spread))
     return found
 
 

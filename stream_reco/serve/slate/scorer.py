@@ -192,7 +192,7 @@ class Scorer:
         if not known.all():
             recent, times = _packed(recent, -1, known), _packed(times, 0, known)
         disliked = user.disliked[user.disliked < signals.catalogue.size]
-        state = RequestState(user.user_key, recent, times, context, now, user.shown, disliked)
+        state = RequestState(user.user_key, recent, times, context, now, user.shown, disliked, user.profile)
         passes = passing(signals.catalogue, parse_filters(request.filters)) if request.filters else None
         turn = self._retriever.turn(request.k, signals.catalogue.size, filtered=passes is not None)
         return _Asked(request, user, state, request_inputs(signals, state), passes, turn)
@@ -313,11 +313,9 @@ class Scorer:
 
 
 def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
-    asked, read = ranked.asked, ranked.inputs
-    inputs = replace(read, item_keys=read.item_keys[places], dense=read.dense[places], rates=read.rates[places])
-    return SlateFeatures(
-        slate.request_id, asked.request.user_id, asked.state.now, [one.item_id for one in slate.items], inputs
-    )
+    asked = ranked.asked
+    items = [one.item_id for one in slate.items]
+    return SlateFeatures(slate.request_id, asked.request.user_id, asked.state.now, items, ranked.inputs.some(places))
 
 
 def _source(chosen: Chosen, sources: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.heads import Heads, bottom_dim_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Retrieves
@@ -37,6 +38,8 @@ class ServingState:
         self.model = model.build()
         if self.model.network is not None:
             self.model.network.eval()
+        self.content_priors = priors_of(model.content)
+        """float32[9]: what the coefficients of what is said of users and items begin from."""
         self.signals = Signals(signals)
         self.retrieves = self.model if isinstance(self.model, Retrieves) else None
         """The model, where it gives vectors to search by."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stream_reco.events import Id
 from stream_reco.model.inputs import Inputs
@@ -23,12 +23,8 @@ class SlateFeatures:
 
     def features(self) -> Iterator[bytes]:
         """Of each item the `Inputs` as bytes, as if it were the only candidate."""
-        inputs = self.inputs
         for at in range(len(self.item_ids)):
-            one = slice(at, at + 1)
-            yield replace(
-                inputs, item_keys=inputs.item_keys[one], dense=inputs.dense[one], rates=inputs.rates[one]
-            ).to_bytes()
+            yield self.inputs.some([at]).to_bytes()
 
 
 SlateListener = Callable[[SlateFeatures], None]

@@ -1,0 +1,1 @@
+"""A linear mixed model over what is said of users and items, beside whatever model ranks."""

@@ -1,0 +1,88 @@
+"""Learning what the content of users and items says, from the same examples as the model beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_reco.embedding import EmbeddingTable
+from stream_reco.model.content.log_odds import ContentOdds
+from stream_reco.model.content.pairs import Pairs, pairs_of, priors_of
+from stream_reco.model.content.regression import Observations, learned, score
+from stream_reco.model.content.settings import ContentSettings
+from stream_reco.model.training_batch import TrainingBatch
+
+
+class PreparedContent(NamedTuple):
+    """The coefficients of a batch before it is learned from."""
+
+    pairs: Pairs
+    keys: NDArray[np.int64]
+    """int64[u], distinct, ascending."""
+    rows: NDArray[np.float32]
+    """float32[u, 2]"""
+    odds: ContentOdds
+
+
+class ContentTrainer:
+    """Learns the rows of `CONTENT_TABLE`, each example by what the rest of the model leaves to be said.
+
+    The model is trained with what content says as a given, and content with what the model says: each explains what the
+    other does not.
+    """
+
+    def __init__(self, settings: ContentSettings, table: Callable[[], EmbeddingTable]) -> None:
+        """`table`: the one of the trainer, which a restart replaces."""
+        self.priors, self._table = priors_of(settings), table
+
+    def prepare(self, batch: TrainingBatch) -> PreparedContent | None:
+        """What content says of a batch; None where nothing is said of anyone in it.
+
+        Coefficients of the first candidates get rows; what is said of sampled negatives alone earns none.
+        """
+        if not batch.batch.has_content:
+            return None
+        table = self._table()
+        pairs = pairs_of(batch.batch, self.priors)
+        starts = batch.batch.starts
+        of_first = [pairs.keys[pairs.bounds[one] : pairs.bounds[one + 1]] for one in starts.tolist()]
+        table.train_rows(np.unique(np.concatenate(of_first)), batch.now)
+        keys, places = np.unique(pairs.keys, return_inverse=True)
+        rows = table.lookup(keys)
+        return PreparedContent(pairs, keys, rows, ContentOdds(*score(pairs, rows[places.reshape(-1)], self.priors)))
+
+    def learn(self, prepared: PreparedContent, batch: TrainingBatch, logits: Tensor) -> None:
+        """Learn from a batch with corrected weights; `logits` float32[n] are what the rest says of each candidate."""
+        observed = _observations(batch, logits.double().numpy(), prepared.odds.means)
+        after = learned(prepared.pairs, prepared.keys, prepared.rows, observed, self.priors)
+        self._table().apply_gradients(prepared.keys, prepared.rows - after)
+
+
+def _observations(batch: TrainingBatch, logits: NDArray[np.float64], means: NDArray[np.float32]) -> Observations:
+    """All candidates, in a list each against the others: p = σ(offset + mean) is its share of the softmax."""
+    owners = batch.batch.owners
+    offsets = logits.copy()
+    lists = batch.sampled.numpy()[owners]
+    if lists.any():
+        offsets[lists] -= _log_sum_of_others(logits + means, batch.batch.starts)[lists]
+    return Observations(
+        np.arange(len(owners), dtype=np.int64),
+        offsets,
+        batch.labels.double().numpy(),
+        batch.weights.double().numpy()[owners],
+        np.where(lists, 0.0, batch.undone.double().numpy()[owners]),
+    )
+
+
+def _log_sum_of_others(odds: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64[n]: the logarithm of the summed odds of all other candidates of the same request."""
+    owners = np.repeat(np.arange(len(starts)), np.diff([*starts, len(odds)]))
+    largest = np.maximum.reduceat(odds, starts)[owners]
+    own = np.exp(odds - largest)
+    others = np.add.reduceat(own, starts)[owners] - own
+    result: NDArray[np.float64] = largest + np.log(np.maximum(others, 1e-12))
+    return result
