@@ -97,7 +97,7 @@ class _Names(Mapping[str, list[str]]):
 
 
 def _whole(section: str, rooms: Mapping[str, Any]) -> Any:
-    """A section's settings with those of the inner section that its `name` chooses, and of inner ones that are fields."""
+    """A section's settings with those of the section that its `name` chooses, and of those that are fields."""
     room = rooms[section]
     inner = rooms.get(f"{section}.{getattr(room, 'name', '')}")
     given = {one.name: rooms[f"{section}.{one.name}"] for one in fields(room) if f"{section}.{one.name}" in rooms}

@@ -48,7 +48,7 @@ class StreamState:
         exposures: Exposures,
         profiles: Profiles | None = None,
     ) -> None:
-        """Take signals and what is known of users over from a checkpoint; without `profiles` nothing was said of them."""
+        """Take signals and what is known of users over from a checkpoint; without `profiles` nobody has any."""
         self.signals, self.histories, self.dislikes, self.exposures = signals, histories, dislikes, exposures
         self.profiles = profiles or Profiles(self._settings, signals.user_fields)
         sampler = NegativeSampler(self._training)

@@ -55,7 +55,7 @@ class FeatureFields:
         return self._numbers.get(name, -1)
 
     def admit(self, name: str, value: object) -> int:
-        """The number of a feature, a new one if it is unknown; −1 where its value says nothing or there are too many."""
+        """The number of a feature, a new one if it is unknown; −1 if its value says nothing or there are too many."""
         number = self._numbers.get(name, -1)
         if number >= 0:
             return number
