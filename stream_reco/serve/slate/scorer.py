@@ -295,7 +295,7 @@ class Scorer:
         items, slots = self._served.signals.counts.items, ranked.slots
         reported = items.impressions[slots]
         shown = np.maximum(reported, items.totals[slots])
-        return Evidence(shown, len(ranked.asked.user.seen), reported)
+        return Evidence(shown, len(ranked.asked.user.seen), reported, ranked.scored.variances)
 
     def _shifts(self, ranked: _Ranked) -> list[NDArray[np.float32]]:
         """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
