@@ -21,7 +21,7 @@ from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.filters import Mask, parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.retrieve.sources import Retriever, source_name
+from stream_reco.retrieve.sources import CONTENT, Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.dislike_similarity import dislike_shift
 from stream_reco.serve.slate.excluded import excluded_slots
@@ -242,8 +242,16 @@ class Scorer:
 
     def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         served, found = self._served, []
-        for one, proposals in zip(asked, self._near(asked, batch, rows), strict=True):
-            user = one.user
+        of_content = self._retriever.by_content.propose(
+            served.signals.catalogue.content,
+            [one.inputs for one in asked],
+            [one.state.recent for one in asked],
+            [int(one.turn[0]) for one in asked],
+            served.replica.tables,
+            served.content_priors,
+        )
+        for one, proposals, slots in zip(asked, self._near(asked, batch, rows), of_content, strict=True):
+            user, proposals = one.user, _with_content(proposals, slots)
             blocked = user.disliked if self._settings.keep_seen else np.concatenate([user.disliked, user.seen])
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
@@ -316,6 +324,13 @@ def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked = ranked.asked
     items = [one.item_id for one in slate.items]
     return SlateFeatures(slate.request_id, asked.request.user_id, asked.state.now, items, ranked.inputs.some(places))
+
+
+def _with_content(proposals: Proposals, slots: NDArray[np.int32]) -> Proposals:
+    if not len(slots):
+        return proposals
+    bits = np.full(len(slots), CONTENT, dtype=np.int32)
+    return np.concatenate([proposals[0], slots]), np.concatenate([proposals[1], bits])
 
 
 def _source(chosen: Chosen, sources: int) -> str:

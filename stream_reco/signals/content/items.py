@@ -20,6 +20,8 @@ _SPARE = 4096
 """Entries are packed when so many more than half of them are of what items said once."""
 _SPARE_SLOTS = 16
 """Likewise of the slots of a list."""
+_FEW_VALUES = 100
+"""Categories of a feature that are all asked for by each request."""
 _LISTED = frozenset({int(Kind.CATEGORY), int(Kind.TEXT), int(Kind.BOOLEAN)})
 """Kinds whose values have lists of items."""
 
@@ -56,6 +58,8 @@ class ItemContent:
         self._codes, self._weights = np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.float32)
         self._written = self._in_use = 0
         self._postings: dict[tuple[int, int], _Postings] = {}
+        self._codes_of: dict[int, dict[int, None]] = {}
+        """The values of each feature whose values have lists."""
 
     @property
     def entries(self) -> Entries:
@@ -99,7 +103,11 @@ class ItemContent:
         """At most `count` slots of items that have a value, the newest first."""
         found = self._postings.get((field, code))
         newest: dict[int, None] = {}
-        for slot in reversed(found.slots) if found is not None else ():
+        if found is None or not count:
+            return []
+        if len(found.slots) == found.items:  # nothing was taken out
+            return found.slots[-count:].tolist()[::-1]
+        for slot in reversed(found.slots):
             if slot not in newest and self._has(slot, field, code):
                 newest[slot] = None
                 if len(newest) == count:
@@ -110,6 +118,40 @@ class ItemContent:
         start, length = int(self._starts[slot]), int(self._lengths[slot])
         codes, numbers = self._codes[start : start + length], self._numbers[start : start + length]
         return bool(((codes == code) & (numbers == field)).any())
+
+    def in_turn(self, field: int, code: int, count: int, turn: int) -> list[int]:
+        """At most `count` slots of items that have a value, others with each `turn`, until all had theirs."""
+        found = self._postings.get((field, code))
+        if found is None or count <= 0:
+            return []
+        slots, begin = found.slots, turn * count % len(found.slots)
+        window = [*slots[begin : begin + count], *slots[: max(0, begin + count - len(slots))]]
+        return [slot for slot in dict.fromkeys(window) if self._has(slot, field, code)]
+
+    @property
+    def listed_fields(self) -> list[int]:
+        """Numbers of the features that have lists of categories."""
+        return [field for field in self._codes_of if self.fields.kinds[field] != Kind.TEXT]
+
+    @property
+    def common_values(self) -> list[tuple[int, int]]:
+        """Feature and code of the categories of features that have few of them."""
+        found: list[tuple[int, int]] = []
+        for field in self.listed_fields:
+            if len(self._codes_of[field]) <= _FEW_VALUES:
+                found += [(field, code) for code in self._codes_of[field]]
+        return found
+
+    def listed_values(self, slots: NDArray[np.int32]) -> list[tuple[int, int]]:
+        """Feature and code of the categories of some items."""
+        found: dict[tuple[int, int], None] = {}
+        for slot in slots[slots < len(self._lengths)].tolist():
+            start, length = int(self._starts[slot]), int(self._lengths[slot])
+            numbers = self._numbers[start : start + length].tolist()
+            for field, code in zip(numbers, self._codes[start : start + length].tolist(), strict=True):
+                if (field, code) in self._postings and self.fields.kinds[field] != Kind.TEXT:
+                    found[field, code] = None
+        return list(found)
 
     def frequency(self, field: int, code: int) -> int:
         """How many items have a value."""
@@ -126,7 +168,7 @@ class ItemContent:
             if found is not None:
                 found.items -= 1
                 if not found.items:
-                    del self._postings[field, code]
+                    del self._postings[field, code], self._codes_of[field][code]
                     self.fields.distinct[field] -= 1
         self.fields.present[np.unique(numbers)] -= 1
         self._lengths[slot] = 0
@@ -144,6 +186,7 @@ class ItemContent:
                 found = self._postings.get((field, code))
                 if found is None:
                     found = self._postings[field, code] = _Postings()
+                    self._codes_of.setdefault(field, {})[code] = None
                     self.fields.distinct[field] += 1
                 found.slots.append(slot)
                 found.items += 1
