@@ -28,6 +28,7 @@ from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
+from stream_reco.serve.slate.newest_requests import NewestRequests
 from stream_reco.serve.slate.objectives import check_objectives, known_objectives
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -106,6 +107,7 @@ class Scorer:
         self._name, self._watch = name, watch
         self._threads = ThreadPoolExecutor(_THREADS, "rank")
         self._unmade: list[PendingSlates] = []
+        self.newest = NewestRequests()
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
 
@@ -276,6 +278,7 @@ class Scorer:
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored
         self.candidates += len(slots)
+        self.newest.keep(ranked.inputs)
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY

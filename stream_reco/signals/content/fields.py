@@ -41,6 +41,8 @@ class FeatureFields:
         """int64[capacity]: how many different categories, or words, they have of it."""
         self.misfits = np.zeros(0, dtype=np.int64)
         """int64[capacity]: values so far that were of another kind than the feature."""
+        self.everyone = 0
+        """Items or users with any feature."""
         self.refused = 0
         """Times that a feature was passed over because there were too many."""
         self.running = RunningScales()
