@@ -11,12 +11,12 @@ import numpy as np
 from stream_reco.events import Id
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.content.encode import encoded
-from stream_reco.signals.content.fields import FeatureFields
-from stream_reco.signals.content.values import NO_VALUES, Entries, Values, read_values
+from stream_reco.signals.content.fields import MOST_FIELDS, FeatureFields
+from stream_reco.signals.content.kinds import kind_of
+from stream_reco.signals.content.values import NO_VALUES, Values, values_of
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 
-_ONE = np.zeros(1, dtype=np.int32)
 Profile = dict[str, tuple[int, Any]]
 """Name of a feature → the time (ms) at which it was stated last, and its value; None where it was taken away."""
 
@@ -34,33 +34,36 @@ class Profiles:
         return len(self._of)
 
     def describe(self, user_id: Id, features: Mapping[str, Any], now: int) -> None:
-        """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays."""
+        """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays.
+
+        Of one user no more than `MOST_FIELDS` features are kept; later ones are counted as refused.
+        """
         profile = self._of.setdefault(user_id, {})
-        known = {name: value for name, (_, value) in profile.items() if value is not None}
+        known = _stated(profile)
         for name, value in features.items():
-            if now >= profile.get(name, (now, None))[0]:
+            if name not in profile and len(profile) >= MOST_FIELDS:
+                self.fields.refused += 1
+            elif now >= profile.get(name, (now, None))[0]:
                 profile[name] = now, value
         if not profile:
             del self._of[user_id]
             return
-        for name, (_, value) in profile.items():
-            if value is not None:
-                self.fields.becomes_text(self.fields.find(name), value)
-        said = {name: value for name, (_, value) in profile.items() if value is not None}
-        fresh = {name: value for name, value in said.items() if known.get(name) != value}
-        encoded(self.fields, fresh, learn=True)
+        said = _stated(profile)
         self._count(known, -1)
+        encoded(self.fields, {name: value for name, value in said.items() if known.get(name) != value}, learn=True)
+        self.fields.turned.clear()  # all users are read anew each time
         self._count(said, 1)
 
     def _count(self, features: Mapping[str, Any], sign: int) -> None:
-        for name in features:
-            number = self.fields.find(name)
+        for name, value in features.items():
+            kind = kind_of(value)
+            number = -1 if kind is None else self.fields.find_fitting(name, kind, value)
             if number >= 0:
                 self.fields.present[number] += sign
 
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
-        return {name: value for name, (_, value) in self._of.get(user_id, {}).items() if value is not None}
+        return _stated(self._of.get(user_id, {}))
 
     def values(self, user_id: Id, now: int) -> Values:
         """The values of a user at `now` (ms)."""
@@ -99,16 +102,5 @@ class Profiles:
         return restored
 
 
-def values_of(fields: FeatureFields, features: Mapping[str, Any], now: int) -> Values:
-    """The values of features that were stated, as of `now` (ms); what `fields` does not know is passed over."""
-    entries = encoded(fields, features, learn=False)
-    if not entries:
-        return NO_VALUES
-    one = Entries(
-        np.zeros(1, dtype=np.int64),
-        np.array([len(entries)], dtype=np.int32),
-        np.array([entry.field for entry in entries], dtype=np.int16),
-        np.array([entry.code for entry in entries], dtype=np.int64),
-        np.array([entry.weight for entry in entries], dtype=np.float32),
-    )
-    return read_values(fields, one, _ONE, now)[1]
+def _stated(profile: Profile) -> dict[str, Any]:
+    return {name: value for name, (_, value) in profile.items() if value is not None}
