@@ -57,7 +57,7 @@ class ContentSource:
         of the requests among all.
         """
         nothing = np.empty(0, dtype=np.int32)
-        if not self._quota or not content.described:
+        if not self._quota or not content.fields.everyone:
             return [nothing] * len(requests)
         asked = [self._askable(content, one, mine) for one, mine in zip(requests, recent, strict=True)]
         batch = collate([_of_values(content, one, mine) for one, mine in zip(requests, asked, strict=True)])
@@ -73,9 +73,9 @@ class ContentSource:
     def _askable(self, content: ItemContent, request: Inputs, recent: NDArray[np.int32]) -> _Askable:
         """Values of features that have few, of what the user acted on, and those that say what is said of the user."""
         common = content.common_values
-        own = content.listed_values(recent[recent >= 0][:_SEEDS])
+        own = content.categories_of(recent[recent >= 0][:_SEEDS])
         codes = set(request.profile.codes.tolist())
-        equal = [(field, code) for field in content.listed_fields for code in codes if content.frequency(field, code)]
+        equal = [(field, code) for field in content.category_fields for code in codes if content.frequency(field, code)]
         found = list(dict.fromkeys([*equal, *own, *common]))[:_MOST_ASKED]
         return _Askable(
             np.array([field for field, _ in found], dtype=np.int16),

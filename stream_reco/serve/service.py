@@ -70,8 +70,8 @@ class NotSetUpError(RuntimeError):
 class Service(Protocol):
     """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
 
-    What is computed (`slates`, `scores`, `similar`, `interests`, `features`) may be called on another, never two at once. Requests
-    are valid: `serve.request_validation` has checked them as they were decoded.
+    What is computed (`slates`, `scores`, `similar`, `interests`, `features`) may be called on another, never two at
+    once. Requests are valid: `serve.request_validation` has checked them as they were decoded.
     """
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -15,6 +15,9 @@ from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.item_updates import Statement, StatementTimes
+from stream_reco.signals.packed_features import NOTHING, PackedFeatures
+
+_DESCRIBED = itemgetter(0)
 
 
 class Catalogue:
@@ -28,7 +31,7 @@ class Catalogue:
     def __init__(self, fields: FeatureFields | None = None) -> None:
         """`fields`: what is known of the items' features."""
         self.ids: list[Id | None] = []
-        self.features: list[dict[str, Any] | None] = []
+        self.features = PackedFeatures()
         self.keys = np.zeros(1024, dtype=np.int64)
         """int64[capacity]: the item's key in the embedding table."""
         self.available = np.zeros(1024, dtype=np.bool_)
@@ -76,14 +79,13 @@ class Catalogue:
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
-        self._place(slot, item_id, None)
+        self._place(slot, item_id, NOTHING)
         return slot
 
     def describe(self, slot: int, said: Statement) -> None:
         """Take over what the shop said of an item, but for what it has said something newer of."""
         features, available = self._times.merge(slot, self.features[slot], bool(self.available[slot]), said)
-        if features != self.features[slot]:
-            self.features[slot] = features
+        if self.features.put(slot, features):
             self.columns.set(slot, features)
             self.content.set(slot, features)
         self._let(slot, available)
@@ -106,7 +108,7 @@ class Catalogue:
     def _extend(self, size: int) -> None:
         missing = size - self.size
         self.ids += [None] * missing
-        self.features += [None] * missing
+        self.features.extend(missing)
         if size > len(self.keys):
             capacity = capacity_for(size, len(self.keys))
             self.keys = grown(self.keys, capacity, 0)
@@ -114,12 +116,13 @@ class Catalogue:
             self.available = grown(self.available, capacity, 0)
             self.live = grown(self.live, capacity, 0)
 
-    def _place(self, slot: int, item_id: Id, features: dict[str, Any] | None) -> None:
-        """`features` are as another catalogue learned to read them. The item is available."""
+    def _place(self, slot: int, item_id: Id, packed: bytes) -> None:
+        """`packed` features are as another catalogue learned to read them. The item is available."""
         self._extend(slot + 1)
         key = key_of(item_id, "item")
         self.ids[slot] = item_id
-        self.features[slot] = features
+        self.features.put_raw(slot, packed)
+        features = self.features[slot]
         self.columns.set(slot, features)
         self.content.set(slot, features, learn=False)
         self.keys[slot] = key
@@ -135,7 +138,7 @@ class Catalogue:
         if self._slots_by_key.get(int(self.keys[slot])) == slot:
             del self._slots_by_key[int(self.keys[slot])]
         self.ids[slot] = None
-        self.features[slot] = None
+        self.features.put(slot, None)
         self.columns.set(slot, None)
         self.content.set(slot, None)
         self.keys[slot] = 0
@@ -151,7 +154,7 @@ class Catalogue:
 
     def rows(self, slots: NDArray[np.int32]) -> Parts:
         """What a replica needs to mirror the given slots; a free slot travels as a null id."""
-        entries = [(self.ids[slot], self.features[slot]) for slot in slots]
+        entries = [(self.ids[slot], msgspec.Raw(self.features.raw(slot))) for slot in slots.tolist()]
         return {
             "slots": slots,
             "available": self.available[slots],
@@ -164,20 +167,22 @@ class Catalogue:
 
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
-        entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, dict[str, Any] | None]])
+        entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, msgspec.Raw]])
         slots = parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
         # Nearly always it is the counts that changed, not what the shop says.
         changed = [
-            (slot, entry)
-            for slot, entry in zip(slots, entries, strict=True)
-            if entry != (self.ids[slot], self.features[slot])
+            (described, slot, item_id, bytes(packed))
+            for described, slot, (item_id, packed) in zip(parts["described"].tolist(), slots, entries, strict=True)
+            if item_id != self.ids[slot] or packed != self.features.raw(slot)
         ]
-        for slot, _ in changed:
-            self._remove(slot)
-        for slot, (item_id, features) in changed:
+        for _, slot, item_id, _ in changed:
+            if item_id != self.ids[slot]:
+                self._remove(slot)
+        # Items that say the same stand in the order in which they came.
+        for _, slot, item_id, packed in sorted(changed, key=_DESCRIBED):
             if item_id is not None:
-                self._place(slot, item_id, features)
+                self._place(slot, item_id, packed)
         for slot, (item_id, _), available in zip(slots, entries, parts["available"].tolist(), strict=True):
             if item_id is not None:
                 self._let(slot, available)

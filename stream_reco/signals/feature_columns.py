@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.signals.growing import capacity_for, grown
+from stream_reco.signals.packed_features import PackedFeatures
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 Value = str | int | float | bool
@@ -156,8 +157,8 @@ class FeatureColumn:
 class FeatureColumns:
     """The columns of a catalogue's features; any number of threads may ask while nobody changes them."""
 
-    def __init__(self, features: list[dict[str, Any] | None]) -> None:
-        """`features` by slot: the list that the catalogue changes before it calls `set`."""
+    def __init__(self, features: PackedFeatures) -> None:
+        """`features` by slot: those that the catalogue changes before it calls `set`."""
         self._features = features
         self._columns: dict[str, FeatureColumn] = {}
         self._unknown: set[str] = set()
@@ -185,7 +186,7 @@ class FeatureColumns:
             return column
 
     def _make(self, name: str) -> FeatureColumn | None:
-        values = [None if features is None else features.get(name) for features in self._features]
+        values = self._features.column(name)
         if all(value is None for value in values):
             if len(self._unknown) < _MOST_NAMES:
                 self._unknown.add(name)

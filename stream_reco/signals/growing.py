@@ -13,7 +13,9 @@ Parts = dict[str, NDArray[Any]]
 
 def grown(array: NDArray[Any], rows: int, fill: float) -> NDArray[Any]:
     """A copy of `array` with `rows` rows, the new ones filled with `fill`."""
-    larger = np.full((rows, *array.shape[1:]), fill, dtype=array.dtype)
+    shape = (rows, *array.shape[1:])
+    # Zeros take memory only where something is written.
+    larger = np.full(shape, fill, dtype=array.dtype) if fill else np.zeros(shape, dtype=array.dtype)
     larger[: len(array)] = array
     return larger
 

@@ -73,7 +73,16 @@ class StatementTimes:
             self._older.pop(slot, None)
             self.described[slot] = self.replaced[slot] = at
             return {name: value for name, value in said.features.items() if value is not None}, available
-        return self._merge_each(slot, dict(features or {}), said), available
+        known = features or {}
+        if at >= self.described[slot] and slot not in self._older and self._is_complete(known, said):
+            self.described[slot] = at
+            return {**known, **said.features}, available
+        return self._merge_each(slot, dict(known), said), available
+
+    @staticmethod
+    def _is_complete(known: Features, said: Statement) -> bool:
+        """Whether a statement names all that is known of an item and takes nothing away: nothing older is left then."""
+        return known.keys() <= said.features.keys() and None not in said.features.values()
 
     def _merge_each(self, slot: int, features: Features, said: Statement) -> Features:
         at, floor = said.time, int(self.replaced[slot])

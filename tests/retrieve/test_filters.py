@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,7 +81,7 @@ def holds(given: object, condition: object) -> bool:
     )
 
 
-def by_hand(items: list[dict[str, Any] | None], available: list[bool], filters: Mapping[str, Any]) -> list[bool]:
+def by_hand(items: Sequence[dict[str, Any] | None], available: list[bool], filters: Mapping[str, Any]) -> list[bool]:
     return [
         is_available and all(holds((features or {}).get(name), condition) for name, condition in filters.items())
         for features, is_available in zip(items, available, strict=True)

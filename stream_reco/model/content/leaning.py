@@ -38,9 +38,7 @@ def _without(batch: Batch, field: int) -> Batch:
     """The batch as if nobody had said anything of a feature."""
     profile_counts, profiles = _others(batch.profile_counts, batch.profiles, field)
     said_counts, said = _others(batch.said_counts, batch.said, field)
-    return replace(
-        batch, profile_counts=profile_counts, profiles=profiles, said_counts=said_counts, said=said
-    )
+    return replace(batch, profile_counts=profile_counts, profiles=profiles, said_counts=said_counts, said=said)
 
 
 def _others(counts: NDArray[np.int32], values: Values, field: int) -> tuple[NDArray[np.int32], Values]:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import key_of
-from stream_reco.signals.content.kinds import Kind, kind_of
+from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.scales import RunningScales
 from stream_reco.signals.growing import Parts, grown
 
 MOST_FIELDS = 1000
 """Features of a side that are read; later names are counted and passed over."""
-_READ_AS = {Kind.BOOLEAN: Kind.CATEGORY}
-"""Kinds whose values are read as those of another."""
+_NAMED = frozenset({Kind.CATEGORY, Kind.TEXT, Kind.BOOLEAN})
+"""Kinds that take values of most others for names."""
 _MOST_MISFITS = 1 << 40
 _UNIQUE_ITEMS, _UNIQUE_SHARE = 50, 0.9
 """A feature that so many have, and of whose values this share is had by one alone, says no more than an id does."""
@@ -35,6 +35,10 @@ class FeatureFields:
         """int32[capacity]: what the feature is known by in keys of rows: the same in every process."""
         self.kinds = np.zeros(0, dtype=np.int8)
         """int8[capacity]: `Kind` of each."""
+        self.kinds_by_number: list[int] = []
+        """The same, as Python reads it in less time."""
+        self.turned: list[int] = []
+        """Features that were taken for categories and are read as texts now; whoever takes them over empties it."""
         self.present = np.zeros(0, dtype=np.int64)
         """int64[capacity]: how many items or users have the feature now."""
         self.distinct = np.zeros(0, dtype=np.int64)
@@ -56,65 +60,58 @@ class FeatureFields:
         """The number of a feature, −1 where it is unknown."""
         return self._numbers.get(name, -1)
 
-    def admit(self, name: str, value: object) -> int:
-        """The number of a feature, a new one if it is unknown; −1 if its value says nothing or there are too many."""
+    def admit(self, name: str, kind: Kind, value: object) -> int:
+        """The number of a feature of which a value of a `kind` is stated, a new one if it is unknown.
+
+        −1 where the value is of another kind than the feature, or there are too many features; both are counted. A
+        category becomes a text with the first value that is one, and is then in `turned`.
+        """
         number = self._numbers.get(name, -1)
-        if number >= 0:
+        if number < 0:
+            if len(self.names) == MOST_FIELDS:
+                self.refused += 1
+                return -1
+            number = self._add(name, self.declared.get(name, kind))
+        own = self.kinds_by_number[number]
+        if kind == own:
             return number
-        kind = self.declared.get(name, kind_of(value))
-        if kind is None:
+        if not _fits(kind, own, value):
+            self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
             return -1
-        if len(self.names) == MOST_FIELDS:
-            self.refused += 1
-            return -1
-        return self._add(name, kind)
+        if kind == Kind.TEXT and own == Kind.CATEGORY and name not in self.declared:
+            self._set_kind(number, Kind.TEXT)
+            self.turned.append(number)
+            self.changed = True
+        return number
+
+    def find_fitting(self, name: str, kind: Kind, value: object) -> int:
+        """The number of a feature that can have a value of a `kind`; −1 where it is unknown or of another kind."""
+        number = self._numbers.get(name, -1)
+        return number if number >= 0 and _fits(kind, self.kinds_by_number[number], value) else -1
+
+    def _set_kind(self, number: int, kind: Kind) -> None:
+        self.kinds[number] = self.kinds_by_number[number] = int(kind)
 
     def _add(self, name: str, kind: Kind) -> int:
         number = len(self.names)
         self.names.append(name)
         self._numbers[name] = number
+        self.kinds_by_number.append(0)
         if number >= len(self.hashes):
             size = max(16, 2 * number)
             self.hashes, self.kinds = grown(self.hashes, size, 0), grown(self.kinds, size, 0)
             self.present, self.distinct = grown(self.present, size, 0), grown(self.distinct, size, 0)
             self.misfits = grown(self.misfits, size, 0)
         self.hashes[number] = np.int64(key_of(name, f"{self.side} feature")).astype(np.int32)
-        self.kinds[number] = kind
-        self.running.make_room(len(self.hashes))
+        self._set_kind(number, kind)
+        self.running.make_room(number + 1)
         self.changed = True
         return number
 
-    def fits(self, number: int, value: object) -> bool:
-        """Whether a value is of the feature's kind; it is counted where it is not.
-
-        Returns False as well for a value that says nothing. A category becomes a text with the first value that is
-        one: see `becomes_text`.
-        """
-        kind, own = kind_of(value), Kind(int(self.kinds[number]))
-        if kind is None:
-            return False
-        kind, own = _READ_AS.get(kind, kind), _READ_AS.get(own, own)
-        # Numbers and times may be declared to be names, and a text may be as short as a category.
-        if kind == own or (own in (Kind.CATEGORY, Kind.TEXT) and kind != Kind.VECTOR):
-            return True
-        self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
-        return False
-
-    def becomes_text(self, number: int, value: object) -> bool:
-        """Whether a feature that was taken for a category must be a text from this value on; it is then.
-
-        −1 is no feature.
-        """
-        if (
-            number < 0
-            or self.kinds[number] != Kind.CATEGORY
-            or self.names[number] in self.declared
-            or kind_of(value) != Kind.TEXT
-        ):
-            return False
-        self.kinds[number] = Kind.TEXT
-        self.changed = True
-        return True
+    @property
+    def counts(self) -> tuple[NDArray[Any], ...]:
+        """`FieldCounts` as a plain tuple, for kernels that change what is counted."""
+        return self.kinds, self.present, self.distinct
 
     @property
     def unique(self) -> NDArray[np.bool_]:
@@ -130,6 +127,19 @@ class FeatureFields:
         own = {"names": names, "kinds": self.kinds[:size].copy()}
         return own | {f"scales.{name}": array[:size] for name, array in self.running.parts().items()}
 
+    def tallies(self) -> Parts:
+        """What a replica that does not know who has the features cannot count, as `apply_tallies` takes it."""
+        size = len(self.names)
+        everyone = np.array([self.everyone, self.refused], dtype=np.int64)
+        columns = {"present": self.present, "distinct": self.distinct, "misfits": self.misfits}
+        return {"everyone": everyone, **{name: column[:size].copy() for name, column in columns.items()}}
+
+    def apply_tallies(self, parts: Parts) -> None:
+        """Mirror `tallies`, after `apply`."""
+        self.everyone, self.refused = parts["everyone"].tolist()
+        for name in ("present", "distinct", "misfits"):
+            getattr(self, name)[: len(parts[name])] = parts[name]
+
     def apply(self, parts: Parts) -> list[int]:
         """Mirror `parts`; returns the numbers of features that are of another kind than they were."""
         names: list[str] = json.loads(parts["names"].tobytes())
@@ -137,11 +147,13 @@ class FeatureFields:
         before = len(self.names)
         if names[:before] != self.names:  # of another trainer
             before = 0
-            self.names, self._numbers = [], {}
+            self.names, self._numbers, self.kinds_by_number = [], {}, []
         other = [number for number in range(before) if self.kinds[number] != kinds[number]]
-        for name, kind in zip(names[before:], kinds[before:], strict=True):
-            self._add(name, Kind(kind))
-        self.kinds[: len(kinds)] = kinds
+        for number, kind in enumerate(kinds):
+            if number < before:
+                self._set_kind(number, Kind(kind))
+            else:
+                self._add(names[number], Kind(kind))
         self.running.apply({name: parts[f"scales.{name}"] for name in self.running.scales._fields})
         return other
 
@@ -163,3 +175,11 @@ class FeatureFields:
         )
         self.misfits[: len(self.names)] = parts["misfits"]
         self.refused, self.changed = int(parts["refused"][0]), bool(parts["changed"][0])
+
+
+def _fits(kind: Kind, own: int, value: object) -> bool:
+    """Whether a feature that is of its `own` kind can have a value of a `kind`."""
+    if own not in _NAMED:
+        return kind == own
+    # Numbers and times may be names, a text may be as short as a category, and a long list of whole numbers names many.
+    return kind != Kind.VECTOR or (isinstance(value, (list, tuple)) and all(type(one) is int for one in value))

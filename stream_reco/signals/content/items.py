@@ -2,85 +2,84 @@
 
 from __future__ import annotations
 
-import math
-from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.signals.content.encode import Entry, encoded
+from stream_reco.signals.content.encode import encoded
+from stream_reco.signals.content.entries import (
+    Entries,
+    Links,
+    cell_of,
+    empty_cells,
+    move_cells,
+    newest_slots,
+    replace_entries,
+)
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
-from stream_reco.signals.content.values import Entries, Values, read_values
+from stream_reco.signals.content.values import Frequencies, Values, read_values
 from stream_reco.signals.growing import capacity_for, grown
 
 _SPARE = 4096
 """Entries are packed when so many more than half of them are of what items said once."""
-_SPARE_SLOTS = 16
-"""Likewise of the slots of a list."""
+_FEWEST_CELLS = 4096
 _FEW_VALUES = 100
 """Categories of a feature that are all asked for by each request."""
-_LISTED = frozenset({int(Kind.CATEGORY), int(Kind.TEXT), int(Kind.BOOLEAN)})
-"""Kinds whose values have lists of items."""
-
-
-class _Postings:
-    """The slots of the items with one value, in the order in which they got it.
-
-    To take a slot out of a million would take a search: it is only counted, and left to those who read.
-    """
-
-    __slots__ = ("items", "slots")
-
-    def __init__(self) -> None:
-        self.slots = array("i")
-        """Some of them have the value no more, and some stand there twice."""
-        self.items = 0
-        """Items that have it."""
+_MOST_ASKED = 32
+"""Features whose categories are asked for."""
+_MOST_IN_TURN = 2000
+"""Of the items with one value, so many take turns: a chain is walked to where a turn begins."""
+_NOTHING = np.empty((0, 3), dtype=np.int64)
 
 
 class ItemContent:
     """The values of all items, and for each category and word the items that have it.
 
-    Words weigh (1 + log tf) · log((1 + N) / (1 + df)) with squares that sum to 1 (Salton and Buckley 1988, "ltc"), with
-    N and df as of the item's own description.
+    What is read of an item follows from its features and from `fields`, and the weights of its words from how many
+    items have a feature, and the word, at the moment: replicas that have the same items read the same.
     """
 
-    def __init__(self, features: list[dict[str, Any] | None], fields: FeatureFields) -> None:
-        """`features` by slot: the list that the catalogue changes before it calls `set`."""
+    def __init__(self, features: Sequence[dict[str, Any] | None], fields: FeatureFields) -> None:
+        """`features` by slot: those that the catalogue changes before it calls `set`."""
         self._features, self.fields = features, fields
-        self.described = 0
-        """Items with any feature."""
-        self._starts, self._lengths = np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int32)
-        self._numbers = np.zeros(1024, dtype=np.int16)
-        self._codes, self._weights = np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.float32)
+        self.entries = Entries(
+            np.zeros(1024, dtype=np.int64),
+            np.zeros(1024, dtype=np.int32),
+            np.zeros(1024, dtype=np.int16),
+            np.zeros(1024, dtype=np.int64),
+            np.zeros(1024, dtype=np.float32),
+        )
+        self._links = Links(*(np.zeros(1024, dtype=np.int32) for _ in Links._fields))
+        self._cells, self._taken = empty_cells(_FEWEST_CELLS), 0
         self._written = self._in_use = 0
-        self._postings: dict[tuple[int, int], _Postings] = {}
-        self._codes_of: dict[int, dict[int, None]] = {}
-        """The values of each feature whose values have lists."""
+        self._common: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
+        self._keep()
 
-    @property
-    def entries(self) -> Entries:
-        """All entries, by slot."""
-        return Entries(self._starts, self._lengths, self._numbers, self._codes, self._weights)
+    def _keep(self) -> None:
+        """Plain tuples of the arrays, which a kernel reads in less time, and how large they are."""
+        plain: tuple[tuple[NDArray[Any], ...], ...] = (self.entries, self._links, self._cells)
+        self._entries, self._chains, self._values = (tuple(one) for one in plain)
+        self._sizes = len(self.entries.starts), len(self.entries.codes), len(self._cells.codes) // 2
 
     def set(self, slot: int, features: Mapping[str, Any] | None, *, learn: bool = True) -> None:
         """Take over the features of an item; `learn` as `encoded` takes it."""
-        if not features and (slot >= len(self._lengths) or not self._lengths[slot]):
+        before = int(self.entries.lengths[slot]) if slot < self._sizes[0] else 0
+        given = encoded(self.fields, features, learn=learn) if features else _NOTHING
+        if not before and not len(given):
             return
-        if learn and features:
-            self._turn_to_texts(features)
-        self._take_out(slot)
-        self._put_in(slot, encoded(self.fields, features, learn=learn) if features else [])
-
-    def _turn_to_texts(self, features: Mapping[str, Any]) -> None:
-        """Read those features as texts from now on that this item shows to be texts, of all items."""
-        for name, value in features.items():
-            number = self.fields.find(name)
-            if self.fields.becomes_text(number, value):
-                self.read_again([number])
+        self._make_room(slot, len(given))
+        self._taken += replace_entries(
+            self._entries, self._chains, self._values, self.fields.counts, given, slot, self._written
+        )
+        self._written += len(given)
+        self._in_use += len(given) - before
+        self.fields.everyone += bool(len(given)) - bool(before)
+        if self.fields.turned:
+            turned, self.fields.turned = self.fields.turned, []
+            self.read_again(turned)
 
     def learn_all(self) -> None:
         """Learn to read all features that there are: they come from a release that read none."""
@@ -90,159 +89,105 @@ class ItemContent:
     def read_again(self, numbers: list[int]) -> None:
         """Take items over again that have any of these features: they are of another kind now."""
         names = {self.fields.names[number] for number in numbers}
-        for slot, features in enumerate(self._features):
+        for slot, features in enumerate(self._features if names else ()):
             if features and not names.isdisjoint(features):
-                self._take_out(slot)
-                self._put_in(slot, encoded(self.fields, features, learn=False))
+                self.set(slot, features, learn=False)
 
     def read(self, slots: NDArray[np.int32], now: int) -> tuple[NDArray[np.int32], Values]:
         """The values of items at `now` (ms) one behind the other, and how many each of `slots` int32[n] has."""
-        return read_values(self.fields, self.entries, slots, now)
+        cells = self._cells
+        frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.fields.everyone)
+        return read_values(self.fields, self._entries, frequencies, slots, now)
 
     def having(self, field: int, code: int, count: int) -> list[int]:
-        """At most `count` slots of items that have a value, the newest first."""
-        found = self._postings.get((field, code))
-        newest: dict[int, None] = {}
-        if found is None or not count:
-            return []
-        if len(found.slots) == found.items:  # nothing was taken out
-            return found.slots[-count:].tolist()[::-1]
-        for slot in reversed(found.slots):
-            if slot not in newest and self._has(slot, field, code):
-                newest[slot] = None
-                if len(newest) == count:
-                    break
-        return list(newest)
-
-    def _has(self, slot: int, field: int, code: int) -> bool:
-        start, length = int(self._starts[slot]), int(self._lengths[slot])
-        codes, numbers = self._codes[start : start + length], self._numbers[start : start + length]
-        return bool(((codes == code) & (numbers == field)).any())
+        """At most `count` slots of items that have a value, those first that got it last."""
+        slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, 0).tolist()
+        return slots
 
     def in_turn(self, field: int, code: int, count: int, turn: int) -> list[int]:
-        """At most `count` slots of items that have a value, others with each `turn`, until all had theirs."""
-        found = self._postings.get((field, code))
-        if found is None or count <= 0:
+        """At most `count` slots of items that have a value, others with each `turn`, until the newest had theirs."""
+        among = min(self.frequency(field, code), _MOST_IN_TURN)
+        if among <= 0 or count <= 0:
             return []
-        slots, begin = found.slots, turn * count % len(found.slots)
-        window = [*slots[begin : begin + count], *slots[: max(0, begin + count - len(slots))]]
-        return [slot for slot in dict.fromkeys(window) if self._has(slot, field, code)]
+        slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, turn * count % among).tolist()
+        return slots
 
     @property
-    def listed_fields(self) -> list[int]:
-        """Numbers of the features that have lists of categories."""
-        return [field for field in self._codes_of if self.fields.kinds[field] != Kind.TEXT]
+    def category_fields(self) -> list[int]:
+        """Numbers of the features that are categories, the first ones."""
+        kinds = self.fields.kinds[: len(self.fields)]
+        found: list[int] = np.flatnonzero((kinds == Kind.CATEGORY) | (kinds == Kind.BOOLEAN))[:_MOST_ASKED].tolist()
+        return found
 
     @property
     def common_values(self) -> list[tuple[int, int]]:
         """Feature and code of the categories of features that have few of them."""
-        found: list[tuple[int, int]] = []
-        for field in self.listed_fields:
-            if len(self._codes_of[field]) <= _FEW_VALUES:
-                found += [(field, code) for code in self._codes_of[field]]
-        return found
+        state = self._taken, int(self.fields.distinct.sum()), len(self.fields)
+        if self._common[0] != state:
+            self._common = state, self._find_common()
+        return self._common[1]
 
-    def listed_values(self, slots: NDArray[np.int32]) -> list[tuple[int, int]]:
+    def _find_common(self) -> list[tuple[int, int]]:
+        few = np.zeros(len(self.fields.hashes) + 1, dtype=np.bool_)
+        few[self.category_fields] = self.fields.distinct[self.category_fields] <= _FEW_VALUES
+        cells = self._cells
+        # Free cells have the number −1, which is the place behind all features.
+        at = np.flatnonzero((cells.items > 0) & few[cells.fields])
+        return list(zip(cells.fields[at].tolist(), cells.codes[at].tolist(), strict=True))
+
+    def categories_of(self, slots: NDArray[np.int32]) -> list[tuple[int, int]]:
         """Feature and code of the categories of some items."""
         found: dict[tuple[int, int], None] = {}
-        for slot in slots[slots < len(self._lengths)].tolist():
-            start, length = int(self._starts[slot]), int(self._lengths[slot])
-            numbers = self._numbers[start : start + length].tolist()
-            for field, code in zip(numbers, self._codes[start : start + length].tolist(), strict=True):
-                if (field, code) in self._postings and self.fields.kinds[field] != Kind.TEXT:
+        categories = set(self.category_fields)
+        for slot in slots[slots < self._sizes[0]].tolist():
+            mine = slice(int(self.entries.starts[slot]), int(self.entries.starts[slot] + self.entries.lengths[slot]))
+            for field, code in zip(self.entries.fields[mine].tolist(), self.entries.codes[mine].tolist(), strict=True):
+                if field in categories:
                     found[field, code] = None
         return list(found)
 
     def frequency(self, field: int, code: int) -> int:
         """How many items have a value."""
-        found = self._postings.get((field, code))
-        return 0 if found is None else found.items
-
-    def _take_out(self, slot: int) -> None:
-        if slot >= len(self._lengths) or not self._lengths[slot]:
-            return
-        start, length = int(self._starts[slot]), int(self._lengths[slot])
-        numbers = self._numbers[start : start + length].tolist()
-        for field, code in zip(numbers, self._codes[start : start + length].tolist(), strict=True):
-            found = self._postings.get((field, code))
-            if found is not None:
-                found.items -= 1
-                if not found.items:
-                    del self._postings[field, code], self._codes_of[field][code]
-                    self.fields.distinct[field] -= 1
-        self.fields.present[np.unique(numbers)] -= 1
-        self._lengths[slot] = 0
-        self._in_use -= length
-        self.described -= 1
-
-    def _put_in(self, slot: int, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        self._make_room(slot, len(entries))
-        self.described += 1
-        kinds = self.fields.kinds.tolist()
-        for field, code, _ in entries:
-            if kinds[field] in _LISTED:
-                found = self._postings.get((field, code))
-                if found is None:
-                    found = self._postings[field, code] = _Postings()
-                    self._codes_of.setdefault(field, {})[code] = None
-                    self.fields.distinct[field] += 1
-                found.slots.append(slot)
-                found.items += 1
-                if len(found.slots) > 2 * found.items + _SPARE_SLOTS:
-                    # This slot is among them only once the item is there.
-                    kept = self.having(field, code, len(found.slots))
-                    found.slots = array("i", [*reversed(kept), slot])
-        numbers = [entry.field for entry in entries]
-        self.fields.present[np.unique(numbers)] += 1
-        end = self._written + len(entries)
-        self._numbers[self._written : end] = numbers
-        self._codes[self._written : end] = [entry.code for entry in entries]
-        self._weights[self._written : end] = self._weighted(entries)
-        self._starts[slot], self._lengths[slot] = self._written, len(entries)
-        self._written, self._in_use = end, self._in_use + len(entries)
-
-    def _weighted(self, entries: list[Entry]) -> list[float]:
-        texts = {entry.field for entry in entries if self.fields.kinds[entry.field] == Kind.TEXT}
-        if not texts:
-            return [entry.weight for entry in entries]
-        weights = [
-            entry.weight * math.log((1 + self.described) / self.frequency(entry.field, entry.code)) + 1e-3
-            if entry.field in texts
-            else entry.weight
-            for entry in entries
-        ]
-        for field in texts:
-            at = [place for place, entry in enumerate(entries) if entry.field == field]
-            length = math.sqrt(sum(weights[place] ** 2 for place in at))
-            for place in at:
-                weights[place] /= length
-        return weights
+        return int(self._cells.items[cell_of(self._cells.fields, self._cells.codes, field, code)])
 
     def _make_room(self, slot: int, entries: int) -> None:
-        if slot >= len(self._lengths):
-            capacity = capacity_for(slot + 1, len(self._lengths))
-            self._starts, self._lengths = grown(self._starts, capacity, 0), grown(self._lengths, capacity, 0)
         if self._written > 2 * self._in_use + _SPARE:
             self._pack()
-        if self._written + entries > len(self._codes):
-            capacity = capacity_for(self._written + entries, len(self._codes))
-            self._numbers, self._codes = grown(self._numbers, capacity, 0), grown(self._codes, capacity, 0)
-            self._weights = grown(self._weights, capacity, 0.0)
+        (slots, written, values), size = self._sizes, self._written + entries
+        if slot >= slots or size > written:
+            slots, written = capacity_for(slot + 1, slots), capacity_for(size, written)
+            by_slot, by_entry = self._entries[:2], self._entries[2:]
+            self.entries = Entries(
+                *(grown(one, slots, 0) for one in by_slot), *(grown(one, written, 0) for one in by_entry)
+            )
+            self._links = Links(*(grown(one, written, 0) for one in self._chains))
+            self._keep()
+        if self._taken + entries > values:
+            self._add_cells(entries)
+
+    def _add_cells(self, entries: int) -> None:
+        """Make cells for so many more values, and leave out what no item has any more."""
+        live = int(np.count_nonzero(self._cells.items)) + entries
+        cells = empty_cells(capacity_for(3 * live, _FEWEST_CELLS))
+        self._taken, self._cells = move_cells(self._values, tuple(cells)), cells
+        self._keep()
 
     def _pack(self) -> None:
         """Leave out what no item says any more."""
-        slots = np.flatnonzero(self._lengths)
-        lengths = self._lengths[slots].astype(np.int64)
-        ends = np.cumsum(lengths)
-        places = np.repeat(self._starts[slots] - (ends - lengths), lengths) + np.arange(
-            int(ends[-1]) if len(ends) else 0
-        )
-        for name in ("_numbers", "_codes", "_weights"):
-            kept = getattr(self, name)
-            packed = np.zeros_like(kept)
-            packed[: len(places)] = kept[places]
-            setattr(self, name, packed)
-        self._starts[slots] = ends - lengths
-        self._written = len(places)
+        starts, lengths = self.entries[:2]
+        slots = np.flatnonzero(lengths)
+        counts = lengths[slots].astype(np.int64)
+        ends = np.cumsum(counts)
+        kept = np.repeat(starts[slots] - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)
+        # Entries are chained by their numbers, which change; those below 0 are no entries.
+        moved = np.zeros(self._written, dtype=np.int32)
+        moved[kept] = np.arange(len(kept), dtype=np.int32)
+        starts[slots] = ends - counts
+        for array in (*self._entries[2:], self._links.slots):
+            array[: len(kept)] = array[kept]
+        for array in (self._links.older, self._links.newer):
+            chained = array[kept]
+            array[: len(kept)] = np.where(chained < 0, chained, moved[np.maximum(chained, 0)])
+        live = self._cells.items > 0
+        self._cells.newest[live] = moved[self._cells.newest[live]]
+        self._written = len(kept)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from enum import IntEnum
+from functools import lru_cache
 
 from stream_reco.signals.feature_columns import microseconds
 
@@ -26,33 +26,49 @@ class Kind(IntEnum):
     VECTOR = 5
 
 
+_NUMBERS = frozenset({Kind.NUMBER})
+_LISTS = (list, tuple)
+
+
 def kind_of(value: object) -> Kind | None:
-    """The kind of one value, of a list the kind of its members; None for what says nothing: null, NaN, an empty list.
+    """The kind of one value, of a list the kind of its members.
 
-    Dates and times are texts of ISO 8601 that begin with a whole date.
+    None for what says nothing: null, NaN, infinity, a blank text, a list of such, an object, a list of lists. Dates and
+    times are texts of ISO 8601 that begin with a whole date.
     """
-    if isinstance(value, bool):
+    own = type(value)
+    if own is str:
+        text = str(value)
+        return _kind_of_short(text) if len(text) <= MOST_LETTERS else None if text.isspace() else Kind.TEXT
+    if own is float:
+        return Kind.NUMBER if value - value == 0.0 else None  # type: ignore[operator]
+    if own is int:
+        return Kind.NUMBER
+    if own is bool:
         return Kind.BOOLEAN
-    if isinstance(value, (int, float)):
-        return Kind.NUMBER if math.isfinite(value) else None
-    if isinstance(value, str):
-        return _kind_of_text(value)
-    if isinstance(value, (list, tuple)):
-        members = [one for one in value if one is not None]
-        if not members:
-            return None
-        if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in members):
-            return Kind.VECTOR if len(members) >= LEAST_VECTOR else Kind.CATEGORY
-        kinds = {kind_of(one) for one in members}
-        return Kind.TEXT if Kind.TEXT in kinds else Kind.CATEGORY
-    return None
+    return _kind_of_list(value) if isinstance(value, (list, tuple)) else None
 
 
-def _kind_of_text(value: str) -> Kind | None:
+def time_of(text: str) -> float | None:
+    """An ISO 8601 time as ms since the epoch, UTC where it names no zone; None where it is none."""
+    at = microseconds(text)
+    return None if at is None else at / 1000.0
+
+
+def _kind_of_list(members: list[object] | tuple[object, ...]) -> Kind | None:
+    kinds = {kind_of(one) for one in members if type(one) not in _LISTS}
+    kinds.discard(None)
+    if not kinds:
+        return None
+    if len(members) >= LEAST_VECTOR and kinds == _NUMBERS:
+        return Kind.VECTOR
+    return Kind.TEXT if Kind.TEXT in kinds else Kind.CATEGORY
+
+
+@lru_cache(maxsize=1 << 16)
+def _kind_of_short(value: str) -> Kind | None:
     if not value or value.isspace():
         return None
-    if len(value) >= _DATE and value[4] == "-" and value[7] == "-" and microseconds(value) is not None:
+    if len(value) >= _DATE and value[4] == "-" and value[7] == "-" and time_of(value) is not None:
         return Kind.TIME
-    if len(value) > MOST_LETTERS or value.count(" ") >= MOST_WORDS:
-        return Kind.TEXT
-    return Kind.CATEGORY
+    return Kind.TEXT if value.count(" ") >= MOST_WORDS else Kind.CATEGORY

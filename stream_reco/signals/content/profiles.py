@@ -11,12 +11,15 @@ import numpy as np
 from stream_reco.events import Id
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.content.encode import encoded
-from stream_reco.signals.content.fields import FeatureFields
-from stream_reco.signals.content.values import NO_VALUES, Entries, Values, read_values
+from stream_reco.signals.content.fields import MOST_FIELDS, FeatureFields
+from stream_reco.signals.content.kinds import Kind, kind_of
+from stream_reco.signals.content.values import NO_VALUES, Values, values_of
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 
-_ONE = np.zeros(1, dtype=np.int32)
+_COUNTED = frozenset({int(Kind.CATEGORY), int(Kind.BOOLEAN)})
+_MOST_COUNTED = 100_000
+"""Categories whose users are counted: those of a feature with more have a cardinality that is too low."""
 Profile = dict[str, tuple[int, Any]]
 """Name of a feature → the time (ms) at which it was stated last, and its value; None where it was taken away."""
 
@@ -28,39 +31,60 @@ class Profiles:
         """`fields`: what is known of the users' features; who publishes it has it as well."""
         self._settings, self.fields = settings, fields
         self._of: dict[Id, Profile] = {}
+        self._holders: dict[tuple[int, int], int] = {}
+        """How many users have a category: feature and code → users; at most `_MOST_COUNTED`."""
 
     def __len__(self) -> int:
         """Users."""
         return len(self._of)
 
     def describe(self, user_id: Id, features: Mapping[str, Any], now: int) -> None:
-        """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays."""
+        """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays.
+
+        Of one user no more than `MOST_FIELDS` features are kept; later ones are counted as refused.
+        """
         profile = self._of.setdefault(user_id, {})
-        known = {name: value for name, (_, value) in profile.items() if value is not None}
+        known = _stated(profile)
         for name, value in features.items():
-            if now >= profile.get(name, (now, None))[0]:
+            if name not in profile and len(profile) >= MOST_FIELDS:
+                self.fields.refused += 1
+            elif now >= profile.get(name, (now, None))[0]:
                 profile[name] = now, value
         if not profile:
             del self._of[user_id]
             return
-        for name, (_, value) in profile.items():
-            if value is not None:
-                self.fields.becomes_text(self.fields.find(name), value)
-        said = {name: value for name, (_, value) in profile.items() if value is not None}
-        fresh = {name: value for name, value in said.items() if known.get(name) != value}
-        encoded(self.fields, fresh, learn=True)
+        said = _stated(profile)
+        self.fields.changed = True
         self._count(known, -1)
+        encoded(self.fields, {name: value for name, value in said.items() if known.get(name) != value}, learn=True)
+        self.fields.turned.clear()  # all users are read anew each time
         self._count(said, 1)
 
     def _count(self, features: Mapping[str, Any], sign: int) -> None:
-        for name in features:
-            number = self.fields.find(name)
+        """Count a user's features; with `sign` −1 no longer."""
+        self.fields.everyone = len(self._of)
+        for field, code, _ in encoded(self.fields, features, learn=False).tolist():
+            if self.fields.kinds[field] in _COUNTED:
+                self._hold((field, code), sign)
+        for name, value in features.items():
+            kind = kind_of(value)
+            number = -1 if kind is None else self.fields.find_fitting(name, kind, value)
             if number >= 0:
                 self.fields.present[number] += sign
 
+    def _hold(self, value: tuple[int, int], sign: int) -> None:
+        holders = self._holders.get(value, 0)
+        if not holders and len(self._holders) == _MOST_COUNTED:
+            return
+        self.fields.distinct[value[0]] += bool(holders + sign > 0) - bool(holders)
+        if holders + sign > 0:
+            self._holders[value] = holders + sign
+        else:
+            self._holders.pop(value, None)
+
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
-        return {name: value for name, (_, value) in self._of.get(user_id, {}).items() if value is not None}
+        return _stated(self._of.get(user_id, {}))
 
     def values(self, user_id: Id, now: int) -> Values:
         """The values of a user at `now` (ms)."""
@@ -68,8 +92,10 @@ class Profiles:
 
     def forget(self, user_id: Id) -> bool:
         """Remove a user; False where there is nothing to remove."""
-        self._count(self.features(user_id), -1)
-        return self._of.pop(user_id, None) is not None
+        features = self.features(user_id)
+        known = self._of.pop(user_id, None) is not None
+        self._count(features, -1)
+        return known
 
     def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> None:
         """Forget users of whom nothing was said for as long as makes a user idle, but for those who are still known."""
@@ -94,21 +120,11 @@ class Profiles:
         restored = cls(settings, fields)
         users = msgspec.msgpack.decode(parts["users"].tobytes(), type=list[tuple[Id, dict[str, tuple[int, Any]]]])
         restored._of = dict(users)
+        fields.present[:], fields.distinct[:] = 0, 0
         for user_id, _ in users:
             restored._count(restored.features(user_id), 1)
         return restored
 
 
-def values_of(fields: FeatureFields, features: Mapping[str, Any], now: int) -> Values:
-    """The values of features that were stated, as of `now` (ms); what `fields` does not know is passed over."""
-    entries = encoded(fields, features, learn=False)
-    if not entries:
-        return NO_VALUES
-    one = Entries(
-        np.zeros(1, dtype=np.int64),
-        np.array([len(entries)], dtype=np.int32),
-        np.array([entry.field for entry in entries], dtype=np.int16),
-        np.array([entry.code for entry in entries], dtype=np.int64),
-        np.array([entry.weight for entry in entries], dtype=np.float32),
-    )
-    return read_values(fields, one, _ONE, now)[1]
+def _stated(profile: Profile) -> dict[str, Any]:
+    return {name: value for name, (_, value) in profile.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -37,30 +38,36 @@ class RunningScales:
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(0, dtype=np.int64)
-        self._renew_at = np.zeros(0, dtype=np.int64)
-        self._means, self._squares = np.zeros(0), np.zeros(0)
+        # Lists: to read and write one number of an array takes three times as long.
+        self._counts: list[int] = []
+        self._renew_at: list[int] = []
+        self._means: list[float] = []
+        self._squares: list[float] = []
         self._samples = np.zeros((0, SAMPLE))
         self.scales = Scales(np.zeros(0), np.zeros(0), np.zeros((0, BUCKETS - 1)))
 
     def make_room(self, features: int) -> None:
         """For so many features."""
-        if features <= len(self._counts):
+        missing = features - len(self._counts)
+        if missing <= 0:
             return
-        size = max(features, 2 * len(self._counts))
-        self._counts, self._renew_at = grown(self._counts, size, 0), grown(self._renew_at, size, 1)
-        self._means, self._squares = grown(self._means, size, 0.0), grown(self._squares, size, 0.0)
-        self._samples = grown(self._samples, size, 0.0)
-        means, deviations, edges = self.scales
-        self.scales = Scales(grown(means, size, 0.0), grown(deviations, size, 0.0), grown(edges, size, np.inf))
+        self._counts += [0] * missing
+        self._renew_at += [1] * missing
+        self._means += [0.0] * missing
+        self._squares += [0.0] * missing
+        if features > len(self._samples) or features > len(self.scales.means):
+            size = max(16, features, 2 * len(self._samples))
+            self._samples = grown(self._samples, size, 0.0)
+            means, deviations, edges = self.scales
+            self.scales = Scales(grown(means, size, 0.0), grown(deviations, size, 0.0), grown(edges, size, np.inf))
 
     def add(self, feature: int, value: float) -> bool:
         """Take a finite value in; returns whether the scales of the feature have changed."""
-        count = int(self._counts[feature])
+        count = self._counts[feature]
         self._counts[feature] = count + 1
         past = value - self._means[feature]
-        self._means[feature] += past / (count + 1)
-        self._squares[feature] += past * (value - self._means[feature])
+        mean = self._means[feature] = self._means[feature] + past / (count + 1)
+        self._squares[feature] += past * (value - mean)
         place = count if count < SAMPLE else _random(count) % (count + 1)
         if place < SAMPLE:
             self._samples[feature, place] = value
@@ -70,39 +77,39 @@ class RunningScales:
         return True
 
     def _renew(self, feature: int) -> None:
-        count = int(self._counts[feature])
+        count = self._counts[feature]
         self._renew_at[feature] = max(count + 1, int(count * _RENEWED))
         scales = self.scales
         scales.means[feature] = self._means[feature]
-        scales.deviations[feature] = np.sqrt(self._squares[feature] / count)
+        scales.deviations[feature] = math.sqrt(self._squares[feature] / count)
         known = self._samples[feature, : min(count, SAMPLE)]
         scales.edges[feature] = np.quantile(known, np.arange(1, BUCKETS) / BUCKETS, method="inverted_cdf")
 
     def parts(self) -> Parts:
         """What a replica needs."""
-        return {name: getattr(self.scales, name).copy() for name in Scales._fields}
+        return {name: getattr(self.scales, name)[: len(self._counts)].copy() for name in Scales._fields}
 
     def apply(self, parts: Parts) -> None:
         """Mirror `parts`."""
-        self.scales = Scales(*(np.array(parts[name]) for name in Scales._fields))
+        for name in Scales._fields:
+            getattr(self.scales, name)[: len(parts[name])] = parts[name]
 
     def state(self) -> Parts:
-        """Everything, for a checkpoint."""
-        learned = {
-            "counts": self._counts,
-            "renew_at": self._renew_at,
-            "running": self._means,
-            "squares": self._squares,
-            "samples": self._samples,
+        """Everything that replicas do not need, for a checkpoint."""
+        return {
+            "counts": np.array(self._counts, dtype=np.int64),
+            "renew_at": np.array(self._renew_at, dtype=np.int64),
+            "running": np.array(self._means, dtype=np.float64),
+            "squares": np.array(self._squares, dtype=np.float64),
+            "samples": self._samples[: len(self._counts)].copy(),
         }
-        return self.parts() | {name: array.copy() for name, array in learned.items()}
 
     def restore(self, parts: Parts) -> None:
-        """Become what `state` was taken from."""
-        self.apply(parts)
-        self._counts, self._renew_at = np.array(parts["counts"]), np.array(parts["renew_at"])
-        self._means, self._squares = np.array(parts["running"]), np.array(parts["squares"])
-        self._samples = np.array(parts["samples"])
+        """Become what `parts` and `state` were taken from."""
+        self.make_room(len(parts["counts"]))
+        self._counts, self._renew_at = parts["counts"].tolist(), parts["renew_at"].tolist()
+        self._means, self._squares = parts["running"].tolist(), parts["squares"].tolist()
+        self._samples[: len(self._counts)] = parts["samples"]
 
 
 def _random(number: int) -> int:

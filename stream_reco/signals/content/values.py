@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stream_reco.signals.content.encode import encoded
+from stream_reco.signals.content.entries import Entries, cell_of, empty_cells, write_entries
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.settings import DAY_MS, HOUR_MS
@@ -18,7 +21,8 @@ _MOST_DEVIATIONS = 4.0
 """How far from the mean a number is taken to be at most."""
 _PARTS = 3
 """Values that one number or time may become."""
-_NUMBER, _TIME, _VECTOR = int(Kind.NUMBER), int(Kind.TIME), int(Kind.VECTOR)
+_NUMBER, _TIME, _TEXT = int(Kind.NUMBER), int(Kind.TIME), int(Kind.TEXT)
+_ONE = np.zeros(1, dtype=np.int32)
 _OLD_DAYS = 30.0
 """An age of so many days counts as 1; log(1 + days), so that the first days differ most."""
 
@@ -41,7 +45,7 @@ class Values(NamedTuple):
 NO_VALUES = Values(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
-class Reading(NamedTuple):
+class FieldReading(NamedTuple):
     """What is needed of `FeatureFields` to read entries, by number of the feature."""
 
     hashes: NDArray[np.int32]
@@ -52,18 +56,22 @@ class Reading(NamedTuple):
     edges: NDArray[np.float64]
 
 
-class Entries(NamedTuple):
-    """Entries of several items or users, each in a place of its own."""
+class Frequencies(NamedTuple):
+    """How many items have each value: cells as `ValueCells` has them."""
 
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int32]
     fields: NDArray[np.int16]
     codes: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    items: NDArray[np.int32]
+    described: int
+    """Items that have any feature."""
+
+
+_UNCOUNTED = Frequencies(*empty_cells(1)[:3], described=0)
+"""Where nothing is counted, all words tell as much."""
 
 
 def reading(fields: FeatureFields) -> tuple[NDArray[Any], ...]:
-    """The `Reading` of a side as a plain tuple, which a kernel reads in less time."""
+    """The `FieldReading` of a side as a plain tuple, which a kernel reads in less time."""
     return (fields.hashes, fields.kinds, fields.unique, *fields.running.scales)
 
 
@@ -81,7 +89,7 @@ def _put(values: Values, at: int, field: int, code: int, weight: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _put_number(values: Values, at: int, read: Reading, field: int, amount: float) -> int:
+def _put_number(values: Values, at: int, read: FieldReading, field: int, amount: float) -> int:
     deviation = read.deviations[field]
     scaled = (amount - read.means[field]) / deviation if deviation > 0.0 else 0.0
     scaled = min(max(scaled, -_MOST_DEVIATIONS), _MOST_DEVIATIONS)
@@ -102,13 +110,55 @@ def _put_time(values: Values, at: int, field: int, time: float, now: int) -> int
 
 
 @njit(cache=True, nogil=True)
+def _put_text(
+    values: Values, at: int, hashed: int, entries: Entries, first: int, stop: int, counted: Frequencies
+) -> int:
+    """Put the words of one feature, the first of which is the entry `first`."""
+    field, begin, squares, entry = entries.fields[first], at, 0.0, first
+    while entry < stop and entries.fields[entry] == field:
+        cell = cell_of(counted.fields, counted.codes, field, entries.codes[entry])
+        rarity = 1.0 + np.log((1 + counted.described) / (1 + counted.items[cell]))
+        weight = entries.weights[entry] * rarity
+        squares += weight * weight
+        at = _put(values, at, hashed, entries.codes[entry], weight)
+        entry += 1
+    length = np.sqrt(squares)
+    for place in range(begin, at):
+        values.weights[place] /= length
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _read_slot(
+    values: Values, end: int, read: FieldReading, entries: Entries, slot: int, counted: Frequencies, now: int
+) -> int:
+    at, stop = entries.starts[slot], entries.starts[slot] + entries.lengths[slot]
+    while at < stop:
+        field = entries.fields[at]
+        kind, hashed, length = read.kinds[field], read.hashes[field], 1
+        if kind == _TEXT:
+            begin = end
+            end = _put_text(values, end, hashed, entries, at, stop, counted)
+            length = end - begin
+        elif kind == _NUMBER:
+            end = _put_number(values, end, read, field, _number_of(entries.codes[at]))
+        elif kind == _TIME:
+            end = _put_time(values, end, hashed, _number_of(entries.codes[at]), now)
+        elif not read.passed_over[field]:
+            end = _put(values, end, hashed, entries.codes[at], entries.weights[at])
+        at += length
+    return end
+
+
+@njit(cache=True, nogil=True)
 def _read(
     plain_read: tuple[NDArray[Any], ...],
     plain_entries: tuple[NDArray[Any], ...],
+    plain_counted: tuple[Any, ...],
     slots: NDArray[np.int32],
     now: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]:
-    read, entries = Reading(*plain_read), Entries(*plain_entries)
+    read, entries, counted = FieldReading(*plain_read), Entries(*plain_entries), Frequencies(*plain_counted)
     most = 0
     for slot in slots:
         if 0 <= slot < entries.lengths.shape[0]:
@@ -116,30 +166,41 @@ def _read(
     values = Values(np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32))
     counts, end = np.zeros(slots.shape[0], np.int32), 0
     for place in range(slots.shape[0]):
-        slot = slots[place]
-        if not 0 <= slot < entries.lengths.shape[0]:
-            continue
-        begin = end
-        for at in range(entries.starts[slot], entries.starts[slot] + entries.lengths[slot]):
-            field = entries.fields[at]
-            if read.passed_over[field] or read.kinds[field] == _VECTOR:
-                continue
-            if read.kinds[field] == _NUMBER:
-                end = _put_number(values, end, read, field, _number_of(entries.codes[at]))
-            elif read.kinds[field] == _TIME:
-                end = _put_time(values, end, read.hashes[field], _number_of(entries.codes[at]), now)
-            else:
-                end = _put(values, end, read.hashes[field], entries.codes[at], entries.weights[at])
+        slot, begin = slots[place], end
+        if 0 <= slot < entries.lengths.shape[0]:
+            end = _read_slot(values, end, read, entries, slot, counted, now)
         counts[place] = end - begin
     return counts, values.fields[:end], values.codes[:end], values.weights[:end]
 
 
 def read_values(
-    fields: FeatureFields, entries: Entries, slots: NDArray[np.int32], now: int
+    fields: FeatureFields,
+    plain_entries: tuple[NDArray[Any], ...],
+    frequencies: Frequencies,
+    slots: NDArray[np.int32],
+    now: int,
 ) -> tuple[NDArray[np.int32], Values]:
     """The values of `slots` int32[n] at `now` (ms), one behind the other, and how many each has, int32[n].
 
-    A slot outside of the entries, such as −1, has none.
+    `plain_entries` is a tuple of `Entries`; a slot outside of them, such as −1, has none. Words weigh `weight_of` times
+    1 + log((1 + N) / (1 + df)), N being all items and df those that have the word, with squares that sum to 1.
     """
-    counts, hashes, codes, weights = _read(reading(fields), tuple(entries), slots, now)
+    counts, hashes, codes, weights = _read(reading(fields), plain_entries, tuple(frequencies), slots, now)
     return counts, Values(hashes, codes, weights)
+
+
+def values_of(fields: FeatureFields, features: Mapping[str, Any], now: int) -> Values:
+    """The values of features that were stated, as of `now` (ms); what `fields` does not know is passed over."""
+    given = encoded(fields, features, learn=False)
+    if not len(given):
+        return NO_VALUES
+    size = len(given)
+    one = Entries(
+        np.zeros(1, dtype=np.int64),
+        np.array([size], dtype=np.int32),
+        np.empty(size, dtype=np.int16),
+        np.empty(size, dtype=np.int64),
+        np.empty(size, dtype=np.float32),
+    )
+    write_entries(one, fields.kinds, given, 0)
+    return read_values(fields, tuple(one), _UNCOUNTED, _ONE, now)[1]

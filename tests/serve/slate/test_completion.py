@@ -26,7 +26,7 @@ def reranker(slate_settings: SlateSettings, brands: list[int]) -> tuple[Reranker
     catalogue = Catalogue()
     for item, brand in enumerate(brands):
         catalogue.admit(item)
-        catalogue.features[item] = {"brand": brand}
+        catalogue.features.put(item, {"brand": brand})
     return Reranker(slate_settings, 0), catalogue
 
 

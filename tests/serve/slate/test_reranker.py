@@ -27,7 +27,7 @@ def catalogue(features: list[dict[str, Any] | None]) -> Catalogue:
     made = Catalogue()
     for item, known in enumerate(features):
         made.admit(item)
-        made.features[item] = known
+        made.features.put(item, known)
     return made
 
 

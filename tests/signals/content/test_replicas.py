@@ -1,0 +1,168 @@
+"""A replica, and a restarted trainer, read of every item what the trainer reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from stream_reco.signals.content.encode import encoded
+from stream_reco.signals.content.values import values_of
+from stream_reco.signals.item_updates import Statement
+from stream_reco.signals.settings import DAY_MS, SignalSettings
+from stream_reco.signals.signals import Signals
+
+SETTINGS = SignalSettings(item_idle_days=2.0)
+START = 1_600_000_000_000
+ITEM = st.sampled_from([1, 2, 3, "1", "long", "gone"])
+VALUE = st.one_of(
+    st.sampled_from(["tea", "mug", "2026-01-01", 3, 3.5, True, 1, False, None, 1.0]),
+    st.lists(st.sampled_from(["a", "b", "c", 1, True, None]), max_size=4),
+    st.sampled_from(["a text about tea and tea and mugs", "this text is about something else"]),
+    st.just([0.5] * 16),
+)
+FEATURES = st.dictionaries(st.sampled_from(["kind", "tags", "text", "size"]), VALUE, max_size=4)
+
+
+def assert_alike(one: Signals, other: Signals) -> None:
+    """Everything that a model reads of items, and of users where it has their features."""
+    slots = np.arange(-1, one.catalogue.size + 1, dtype=np.int32)
+    counts, values = one.catalogue.content.read(slots, START)
+    other_counts, other_values = other.catalogue.content.read(slots, START)
+    np.testing.assert_array_equal(counts, other_counts)
+    for mine, its in zip(values, other_values, strict=True):
+        np.testing.assert_array_equal(mine, its)
+    profile = {"kind": "tea", "text": "a text about tea", "size": 4, "tags": [1, "a"]}
+    for mine, its in zip(
+        values_of(one.user_fields, profile, START), values_of(other.user_fields, profile, START), strict=True
+    ):
+        np.testing.assert_array_equal(mine, its)
+    fields, size = one.catalogue.content.fields, len(one.catalogue.content.fields)
+    for name in ("present", "distinct"):
+        theirs = getattr(other.catalogue.content.fields, name)
+        np.testing.assert_array_equal(getattr(fields, name)[:size], theirs[:size])
+    assert one.catalogue.content.fields.everyone == other.catalogue.content.described
+
+
+class ContentReplicas(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trainer, self.replica = Signals(SETTINGS), Signals(SETTINGS)
+        self.now = START
+
+    @rule(item=ITEM, features=FEATURES, replace=st.booleans(), late=st.sampled_from([0, 5000]))
+    def describe(self, item: Any, features: dict[str, Any], replace: bool, late: int) -> None:
+        self.now += 1000
+        self.trainer.describe(item, Statement(self.now - late, features, replace=replace))
+
+    @rule(features=FEATURES)
+    def describe_a_user(self, features: dict[str, Any]) -> None:
+        fields = self.trainer.user_fields
+        encoded(fields, features, learn=True)
+        fields.turned.clear()
+
+    @rule(item=ITEM)
+    def an_item_leaves(self, item: Any) -> None:
+        slot = self.trainer.catalogue.slot_of(item)
+        if slot >= 0:
+            self.trainer.catalogue.release([slot])
+            self.trainer._touched[slot] = True
+
+    @rule()
+    def a_day_passes(self) -> None:
+        self.now += 3 * DAY_MS
+        self.trainer.evict(self.now)
+
+    @rule()
+    def publish(self) -> None:
+        signals, catalogue = self.trainer.drain()
+        self.replica.apply(signals)
+        self.replica.apply_catalogue(catalogue)
+        assert_alike(self.trainer, self.replica)
+
+    @rule()
+    def publish_a_snapshot(self) -> None:
+        self.trainer.drain()
+        signals, catalogue = self.trainer.snapshot()
+        self.replica.clear()
+        self.replica.apply(signals)
+        self.replica.apply_catalogue(catalogue)
+        assert_alike(self.trainer, self.replica)
+
+    @rule()
+    def restart(self) -> None:
+        restarted = Signals.from_state(SETTINGS, {name: part.copy() for name, part in self.trainer.state().items()})
+        assert_alike(self.trainer, restarted)
+        self.trainer = restarted
+
+    @rule()
+    def fail_to_publish(self) -> None:
+        self.trainer.restore_touched(self.trainer.drain()[0])
+
+
+TestContentReplicas = ContentReplicas.TestCase
+TestContentReplicas.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def published(trainer: Signals, replica: Signals) -> None:
+    signals, catalogue = trainer.drain()
+    replica.apply(signals)
+    replica.apply_catalogue(catalogue)
+    assert_alike(trainer, replica)
+
+
+def test_words_weigh_the_same_on_both_sides_whatever_came_first() -> None:
+    trainer, replica = Signals(SETTINGS), Signals(SETTINGS)
+    for number in range(30):
+        trainer.describe(number, Statement(START + number, {"text": f"tea is the word of item {number % 5} here"}))
+        if number % 7 == 0:
+            published(trainer, replica)
+    published(trainer, replica)
+    late = Signals(SETTINGS)
+    late.apply(trainer.snapshot()[0])
+    late.apply_catalogue(trainer.snapshot()[1])
+    assert_alike(trainer, late)
+
+
+def test_a_change_of_a_kind_alone_reaches_the_replica() -> None:
+    trainer, replica = Signals(SETTINGS), Signals(SETTINGS)
+    trainer.describe(1, Statement(START, {"kind": "green tea"}))
+    published(trainer, replica)
+    trainer.describe(2, Statement(START, {"kind": "the tea of many words"}))
+    published(trainer, replica)
+    tea = replica.catalogue.content.fields.find("kind")
+    assert replica.catalogue.content.fields.names[tea] == "kind"
+    assert replica.catalogue.content.read(np.array([0], dtype=np.int32), START)[0][0] == 3  # green, gree*, tea
+
+
+def test_true_and_one_are_told_apart_when_one_follows_the_other() -> None:
+    trainer, replica = Signals(SETTINGS), Signals(SETTINGS)
+    trainer.describe(2, Statement(START, {"kind": "tea"}))
+    for kind in (1, True, 1.0, [1], [True]):
+        trainer.describe(1, Statement(START, {"kind": kind}))
+        published(trainer, replica)
+        (stored,) = [*(trainer.catalogue.features[1] or {}).values()]
+        assert repr(stored) == repr(kind)
+
+
+def test_items_with_one_value_stand_in_the_order_in_which_they_were_described() -> None:
+    trainer = Signals(SETTINGS)
+    for item, at in ((1, 30), (2, 10), (3, 20)):
+        trainer.describe(item, Statement(START + at, {"kind": "tea"}))
+    for one in (Signals.from_state(SETTINGS, trainer.state()), Signals(SETTINGS)):
+        if not one.catalogue.size:
+            published(trainer, one)
+        content = one.catalogue.content
+        code = int(content.read(np.array([0], dtype=np.int32), START)[1].codes[0])
+        assert content.having(0, code, 9) == [0, 2, 1]
+
+
+def test_not_a_number_is_stored_and_says_nothing() -> None:
+    trainer, replica = Signals(SETTINGS), Signals(SETTINGS)
+    trainer.describe(1, Statement(START, {"size": math.nan, "kind": "tea"}))
+    published(trainer, replica)
+    assert trainer.catalogue.content.fields.names == ["kind"]
