@@ -17,9 +17,10 @@ from stream_reco.signals.content.values import Values
 def leanings(
     batch: Batch, tables: Mapping[str, Lookup], priors: NDArray[np.float32], hashes: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """float32[f]: by how much the log-odds of a candidate change in the mean without each of the features `hashes`.
+    """float32[f]: by how much candidates move against each other, on the log-odds, without each of `hashes` int32[f].
 
-    int32[f]. The mean is over the batch; what all candidates of a request have in common counts as well.
+    The mean over the batch of how far a candidate's change is from the mean change of its request: what all candidates
+    of a request gain or lose alike orders nothing.
     """
     whole = content_log_odds(batch, tables, priors)
     if whole is None:
@@ -30,7 +31,9 @@ def leanings(
         if present:
             rest = content_log_odds(_without(batch, field), tables, priors)
             means = np.zeros_like(whole.means) if rest is None else rest.means
-            found[place] = np.abs(whole.means - means).mean()
+            change = (whole.means - means).astype(np.float64)
+            of_request = np.add.reduceat(change, batch.starts) / np.bincount(batch.owners)
+            found[place] = np.abs(change - of_request[batch.owners]).mean()
     return found
 
 

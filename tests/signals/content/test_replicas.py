@@ -45,7 +45,7 @@ def assert_alike(one: Signals, other: Signals) -> None:
     for name in ("present", "distinct"):
         theirs = getattr(other.catalogue.content.fields, name)
         np.testing.assert_array_equal(getattr(fields, name)[:size], theirs[:size])
-    assert one.catalogue.content.fields.everyone == other.catalogue.content.described
+    assert one.catalogue.content.fields.everyone == other.catalogue.content.fields.everyone
 
 
 class ContentReplicas(RuleBasedStateMachine):
