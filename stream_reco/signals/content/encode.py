@@ -45,7 +45,7 @@ def encoded(fields: FeatureFields, features: Mapping[str, Any], *, learn: bool) 
     found: list[Entry] = []
     for name, value in features.items():
         number = fields.admit(name, value) if learn else fields.find(name)
-        if number < 0 or not fields.fits(number, value):
+        if number < 0 or not fields.fits(number, value, learn=learn):
             continue
         found += _entries(fields, number, value, learn=learn)
         if len(found) >= MOST_ENTRIES:

@@ -82,8 +82,8 @@ class FeatureFields:
         self.changed = True
         return number
 
-    def fits(self, number: int, value: object) -> bool:
-        """Whether a value is of the feature's kind; it is counted where it is not.
+    def fits(self, number: int, value: object, *, learn: bool) -> bool:
+        """Whether a value is of the feature's kind; with `learn` it is counted where it is not.
 
         Returns False as well for a value that says nothing. A category becomes a text with the first value that is
         one: see `becomes_text`.
@@ -95,7 +95,8 @@ class FeatureFields:
         # Numbers and times may be declared to be names, and a text may be as short as a category.
         if kind == own or (own in (Kind.CATEGORY, Kind.TEXT) and kind != Kind.VECTOR):
             return True
-        self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
+        if learn:
+            self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
         return False
 
     def becomes_text(self, number: int, value: object) -> bool:
