@@ -21,6 +21,21 @@ Profile = dict[str, tuple[int, Any]]
 """Name of a feature → the time (ms) at which it was stated last, and its value; None where it was taken away."""
 
 
+def state_in(profile: Profile, features: Mapping[str, Any], now: int) -> None:
+    """Put into a profile what is said of its user at `now` (ms); None takes a feature away, what is not named stays.
+
+    What was stated later stays as well. Of statements of one time that which comes last holds.
+    """
+    for name, value in features.items():
+        if now >= profile.get(name, (now, None))[0]:
+            profile[name] = now, value
+
+
+def features_of(profile: Profile) -> dict[str, Any]:
+    """What a profile says now."""
+    return {name: value for name, (_, value) in profile.items() if value is not None}
+
+
 class Profiles:
     """The features of each user of whom any was stated; of each feature the newest statement holds."""
 
@@ -35,18 +50,15 @@ class Profiles:
 
     def describe(self, user_id: Id, features: Mapping[str, Any], now: int) -> None:
         """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays."""
-        profile = self._of.setdefault(user_id, {})
-        known = {name: value for name, (_, value) in profile.items() if value is not None}
-        for name, value in features.items():
-            if now >= profile.get(name, (now, None))[0]:
-                profile[name] = now, value
+        profile = self._of.get(user_id, {})
+        known = features_of(profile)
+        state_in(profile, features, now)
         if not profile:
-            del self._of[user_id]
             return
-        for name, (_, value) in profile.items():
-            if value is not None:
-                self.fields.becomes_text(self.fields.find(name), value)
-        said = {name: value for name, (_, value) in profile.items() if value is not None}
+        self._of[user_id] = profile
+        said = features_of(profile)
+        for name, value in said.items():
+            self.fields.becomes_text(self.fields.find(name), value)
         fresh = {name: value for name, value in said.items() if known.get(name) != value}
         encoded(self.fields, fresh, learn=True)
         self._count(known, -1)
@@ -60,7 +72,15 @@ class Profiles:
 
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
-        return {name: value for name, (_, value) in self._of.get(user_id, {}).items() if value is not None}
+        return features_of(self._of.get(user_id, {}))
+
+    def users(self) -> list[Id]:
+        """Users of whom anything was stated, in the order in which they came."""
+        return list(self._of)
+
+    def statements(self, user_id: Id) -> Profile:
+        """What was stated of a user and when, of each feature last; what was taken away included."""
+        return dict(self._of.get(user_id, {}))
 
     def values(self, user_id: Id, now: int) -> Values:
         """The values of a user at `now` (ms)."""
