@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.model.inputs import Inputs, collate, history_inputs
@@ -91,25 +90,21 @@ def damaged(inputs: Inputs) -> list[Inputs]:
 
 def test_content_that_is_not_as_long_as_it_says_does_not_fit() -> None:
     rng = np.random.default_rng(0)
-    bare = Inputs(1, np.zeros(CONTEXT_FIELDS, dtype=np.int64), *history_inputs(*_NO_HISTORY), *_two_items())
-    whole = replace(
-        bare, profile=some_values(rng, 2), counts=np.array([1, 1], dtype=np.int32), said=some_values(rng, 2)
+    whole = Inputs(
+        1,
+        np.zeros(CONTEXT_FIELDS, dtype=np.int64),
+        np.zeros(RECENT, dtype=np.int64),
+        np.full(RECENT, -1, dtype=np.float32),
+        np.array([1, 2]),
+        np.zeros((2, len(FEATURES)), dtype=np.float32),
+        np.ones(2, dtype=np.float32),
+        some_values(rng, 2),
+        np.array([1, 1], dtype=np.int32),
+        some_values(rng, 2),
     )
     assert Inputs.from_bytes(whole.to_bytes()).fits_this_release()
     for one in damaged(whole):
         assert not Inputs.from_bytes(one.to_bytes()).fits_this_release()
-
-
-_NO_HISTORY = (
-    np.zeros(1, dtype=np.int64),
-    np.full(RECENT, -1, dtype=np.int32),
-    np.zeros(RECENT, dtype=np.int64),
-    0,
-)
-
-
-def _two_items() -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    return np.array([1, 2]), np.zeros((2, len(FEATURES)), dtype=np.float32), np.ones(2, dtype=np.float32)
 
 
 @settings(deadline=None)
