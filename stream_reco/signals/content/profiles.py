@@ -24,6 +24,26 @@ Profile = dict[str, tuple[int, Any]]
 """Name of a feature → the time (ms) at which it was stated last, and its value; None where it was taken away."""
 
 
+def state_in(profile: Profile, features: Mapping[str, Any], now: int) -> int:
+    """Put into a profile what is said of its user at `now` (ms); None takes a feature away, what is not named stays.
+
+    What was stated later stays as well; of statements of one time that which comes last holds. Of no user more than
+    `MOST_FIELDS` features are kept: returns how many were refused.
+    """
+    refused = 0
+    for name, value in features.items():
+        if name not in profile and len(profile) >= MOST_FIELDS:
+            refused += 1
+        elif now >= profile.get(name, (now, None))[0]:
+            profile[name] = now, value
+    return refused
+
+
+def features_of(profile: Profile) -> dict[str, Any]:
+    """What a profile says now."""
+    return {name: value for name, (_, value) in profile.items() if value is not None}
+
+
 class Profiles:
     """The features of each user of whom any was stated; of each feature the newest statement holds."""
 
@@ -39,21 +59,14 @@ class Profiles:
         return len(self._of)
 
     def describe(self, user_id: Id, features: Mapping[str, Any], now: int) -> None:
-        """Take over what is said of a user at `now` (ms); None takes a feature away, what is not named stays.
-
-        Of one user no more than `MOST_FIELDS` features are kept; later ones are counted as refused.
-        """
-        profile = self._of.setdefault(user_id, {})
-        known = _stated(profile)
-        for name, value in features.items():
-            if name not in profile and len(profile) >= MOST_FIELDS:
-                self.fields.refused += 1
-            elif now >= profile.get(name, (now, None))[0]:
-                profile[name] = now, value
+        """Take over what is said of a user at `now` (ms), as `state_in` does."""
+        profile = self._of.get(user_id, {})
+        known = features_of(profile)
+        self.fields.refused += state_in(profile, features, now)
         if not profile:
-            del self._of[user_id]
             return
-        said = _stated(profile)
+        self._of[user_id] = profile
+        said = features_of(profile)
         self.fields.changed = True
         self._count(known, -1)
         encoded(self.fields, {name: value for name, value in said.items() if known.get(name) != value}, learn=True)
@@ -84,7 +97,15 @@ class Profiles:
 
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
-        return _stated(self._of.get(user_id, {}))
+        return features_of(self._of.get(user_id, {}))
+
+    def users(self) -> list[Id]:
+        """Users of whom anything was stated, in the order in which they came."""
+        return list(self._of)
+
+    def statements(self, user_id: Id) -> Profile:
+        """What was stated of a user and when, of each feature last; what was taken away included."""
+        return dict(self._of.get(user_id, {}))
 
     def values(self, user_id: Id, now: int) -> Values:
         """The values of a user at `now` (ms)."""
