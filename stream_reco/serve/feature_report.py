@@ -13,7 +13,7 @@ from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
 
 _SUSPICIOUS = 3.0
-"""Leaning from which a feature decides nearly everything: it may well be told by what people did."""
+"""Leaning from which a feature decides nearly everything: what people did may have been told to it."""
 _CONSTANT_AMONG = 20
 """Items or users that must have one and the same value before a feature is called constant."""
 
@@ -22,9 +22,9 @@ class Feature(msgspec.Struct, frozen=True):
     """One feature of items or of users.
 
     `coverage`: share of the described items, or users, that have it. `cardinality`: how many different categories or
-    words they have of it, 0 of numbers and times. `leaning`: by how much candidates of the newest requests move against each
-    other without it, on the log-odds. `misfits`: values that were passed over for being of another kind. `notes`
-    name what is of no use, or suspicious.
+    words they have of it, 0 of numbers and times. `leaning`: by how much candidates of the newest requests move
+    against each other without it, on the log-odds. `misfits`: values that were passed over for being of another kind.
+    `notes` name what is of no use, or suspicious.
     """
 
     side: str

@@ -129,9 +129,9 @@ def test_what_is_said_of_its_items_is_read_and_learned_from_at_once(data: Path, 
     forget_the_log_behind(data, recorded["at checkpoint"]["facts"]["log_position"])
     with opened(data) as engine:
         content = engine.learner.state.signals.catalogue.content
-        assert (content.described, content.fields.names) == (len(ITEMS), ["kind", "price", "tags"])
+        assert (content.fields.everyone, content.fields.names) == (len(ITEMS), ["kind", "price", "tags"])
         # Clicks without an impression, which need no window to pass, on all items of one kind.
-        clicked = [item for item, said in described_items(engine) if said["kind"] == "k1"]
+        clicked: list[Id] = [item for item, said in described_items(engine) if said["kind"] == "k1"]
         engine.ingest([UserEvent(user_id="ann", timestamp=NOW, features={"age": 20})])
         engine.ingest(
             [
@@ -153,9 +153,9 @@ def test_what_is_said_of_its_items_is_read_and_learned_from_at_once(data: Path, 
         assert engine.learner.state.profiles.features("ann") == {"age": 20}
 
 
-def described_items(engine: Engine) -> list[tuple[Id | None, dict[str, Any]]]:
+def described_items(engine: Engine) -> list[tuple[Id, dict[str, Any]]]:
     catalogue = engine.learner.state.signals.catalogue
-    return [(item, catalogue.features[slot] or {}) for slot, item in enumerate(catalogue.ids)]
+    return [(item, catalogue.features[slot] or {}) for slot, item in enumerate(catalogue.ids) if item is not None]
 
 
 def test_other_sizes_of_the_model_are_refused_with_what_to_do(data: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from stream_reco.clock import ManualClock
 from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch
+from stream_reco.serve.feature_report import Feature, FeatureReport
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
-from stream_reco.serve.feature_report import Feature, FeatureReport
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request

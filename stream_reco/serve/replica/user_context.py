@@ -19,7 +19,7 @@ from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.signals.content.profiles import values_of
+from stream_reco.signals.content.values import values_of
 from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS, RECENT
 

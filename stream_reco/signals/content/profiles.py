@@ -145,7 +145,3 @@ class Profiles:
         for user_id, _ in users:
             restored._count(restored.features(user_id), 1)
         return restored
-
-
-def _stated(profile: Profile) -> dict[str, Any]:
-    return {name: value for name, (_, value) in profile.items() if value is not None}

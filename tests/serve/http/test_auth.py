@@ -75,6 +75,7 @@ def test_a_token_is_needed_everywhere_but_for_health_page_and_schema(serving: Se
         ("POST", "/v1/score"),
         ("GET", "/v1/items/1/similar"),
         ("GET", "/v1/users/1/interests"),
+        ("GET", "/v1/features"),
         ("DELETE", "/v1/users/1"),
         ("GET", "/v1/status"),
         ("GET", "/metrics"),

@@ -431,6 +431,7 @@ def test_what_needs_no_computing_is_answered_while_others_are_computed(serving: 
         ("POST", "/v1/score"),
         ("GET", "/v1/items/1/similar"),
         ("GET", "/v1/users/1/interests"),
+        ("GET", "/v1/features"),
     ],
 )
 def test_a_refusal_needs_the_head_of_a_request_alone(
