@@ -29,6 +29,7 @@ from stream_reco.events import Id
 from stream_reco.events.python_values import AnyId
 from stream_reco.labels import LabelJoiner
 from stream_reco.learner.progressive_evaluation import EvaluationSink
+from stream_reco.serve.feature_report import FeatureReport, feature_report
 from stream_reco.serve.python_requests import checked_request, recommend_request, score_request
 from stream_reco.serve.service import Accepted
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -195,6 +196,10 @@ class Engine:
     def similar(self, item_id: Id, k: int = 10) -> list[Neighbour] | None:
         """The items nearest to an item by the towers' vectors; None if it is not served."""
         return similar_items(self.publishing.served, item_id, k)
+
+    def features(self) -> FeatureReport:
+        """What is known of the features of items and users, in the version served."""
+        return feature_report(self.publishing.served, self.scorer.newest)
 
     def interests(self, user_id: Id) -> list[Interest]:
         """The user's interests, most important first."""

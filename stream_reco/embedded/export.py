@@ -17,7 +17,7 @@ from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Id, ItemEvent, decode_batch, encode, key_of
-from stream_reco.events.schema import Context
+from stream_reco.events.schema import Context, FeatureValue
 from stream_reco.serve.slate.similar import interests_in
 from stream_reco.serve.slate.slate import Interest
 from stream_reco.signals.history import NO_ITEM
@@ -68,8 +68,17 @@ class ActedOn(msgspec.Struct, frozen=True):
     actions: list[KindOfAction]
 
 
+class Stated(msgspec.Struct, frozen=True):
+    """What was said of a user last about one feature; null where it was taken away."""
+
+    feature: str
+    value: FeatureValue
+    timestamp: int
+
+
 class KnownUser(msgspec.Struct, frozen=True):
-    """All that is kept of a user, but for the events in the log."""
+    """All that is kept of a user, but for the events in the log, and for coefficients of the content model: their keys
+    are hashes."""
 
     user_id: Id
     history: list[HistoryEntry]
@@ -84,6 +93,8 @@ class KnownUser(msgspec.Struct, frozen=True):
     """That shown longest ago first."""
     acted_on: list[ActedOn]
     """Impressions by the first action on them, the newest last."""
+    profile: list[Stated]
+    """In the order in which the features were stated first."""
 
 
 @contextmanager
@@ -103,9 +114,9 @@ def learner_of(folder: Path, settings: Settings) -> Iterator[Learner]:
 
 
 def users_of(learner: Learner, user_id: Id | None = None) -> Iterator[bytes]:
-    """A line for each user who has done or was shown anything, or for the one given, whoever that is."""
-    state = learner.state
-    everybody = dict.fromkeys([*state.histories.users(), *state.dislikes.users(), *state.exposures.users()])
+    """A line for each user who has done or was shown anything, or was described, or for the one given."""
+    kept = learner.state.histories, learner.state.dislikes, learner.state.exposures, learner.state.profiles
+    everybody = dict.fromkeys(user for one in kept for user in one.users())
     for one in everybody if user_id is None else [user_id]:
         yield _ENCODER.encode(_user(learner, one))
 
@@ -155,6 +166,7 @@ def _user(learner: Learner, user_id: Id) -> KnownUser:
             ActedOn(item_id, one.shown_at, [KindOfAction(*action) for action in one.actions])
             for item_id, one in learner.queue.heads.acted.of_user(user_id)
         ],
+        [Stated(name, value, time) for name, (time, value) in learner.state.profiles.statements(user_id).items()],
     )
 
 

@@ -26,7 +26,7 @@ NO_CANDIDATES = (
 _NO_COUNTS = np.empty(0, dtype=np.int32)
 
 
-class _OnWire(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class _OnWire(msgspec.Struct, frozen=True, array_like=True):
     """`Inputs` as bytes; arrays of more than one part are one behind the other."""
 
     user_key: int
@@ -37,7 +37,7 @@ class _OnWire(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     dense: bytes
     rates: bytes
     profile: tuple[bytes, bytes, bytes] | None = None
-    """Releases up to 0.2.0 write nothing of content, and refuse what does."""
+    """Releases up to 0.2.0 write neither this nor what follows, and refuse it."""
     counts: bytes = b""
     said: tuple[bytes, bytes, bytes] | None = None
 
@@ -82,7 +82,7 @@ class Inputs:
 
     def to_bytes(self) -> bytes:
         """A compact form that `from_bytes` reads."""
-        whole = _OnWire(
+        whole = (
             self.user_key,
             self.context_keys.tobytes(),
             self.history_keys.tobytes(),
@@ -90,11 +90,11 @@ class Inputs:
             self.item_keys.tobytes(),
             self.dense.tobytes(),
             self.rates.tobytes(),
-            _values_to_bytes(self.profile),
-            self.counts.tobytes() if len(self.said.codes) else b"",
-            _values_to_bytes(self.said),
         )
-        return _ENCODER.encode(whole)
+        profile, said = _values_to_bytes(self.profile), _values_to_bytes(self.said)
+        if profile is None and said is None:
+            return _ENCODER.encode(whole)
+        return _ENCODER.encode((*whole, profile, self.counts.tobytes() if said is not None else b"", said))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Inputs:
@@ -122,11 +122,19 @@ class Inputs:
         """Whether every part has the length that models of this release read."""
         parts = self.context_keys, self.history_keys, self.history_ages, self.dense, self.rates
         n = len(self.item_keys)
-        if len(self.counts) not in (0, n) or len(self.said.codes) != self.counts.sum():
+        if not (_is_whole(self.profile) and _is_whole(self.said)):
+            return False
+        if len(self.counts) not in (0, n) or self.counts.min(initial=0) < 0:
+            return False
+        if len(self.said.codes) != self.counts.sum():
             return False
         if self.dense.shape[1] not in (0, len(FEATURES)):
             return False
         return n > 0 and [len(part) for part in parts] == [CONTEXT_FIELDS, RECENT, RECENT, n, n]
+
+
+def _is_whole(values: Values) -> bool:
+    return len(values.fields) == len(values.codes) == len(values.weights)
 
 
 def _of_this_release(dense: NDArray[np.float32]) -> NDArray[np.float32]:

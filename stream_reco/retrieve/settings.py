@@ -25,7 +25,9 @@ class RetrieveSettings:
     tower: int = 100
     interests: int = 60
     """Shared by the medoids that were drawn for the request."""
+    content: int = 60
+    """Items with the values that content expects the user to act on: half of them the newest, half in turn."""
     limit: int = 600
     """Candidates of one request at most."""
     without: tuple[str, ...] = ()
-    """Sources to leave out: trending, covisits, neighbours, context, fresh, tower, interests."""
+    """Sources to leave out: trending, covisits, neighbours, context, fresh, tower, interests, content."""

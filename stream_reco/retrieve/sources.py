@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco import metrics
+from stream_reco.retrieve.content_source import ContentSource
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.candidates import (
@@ -25,18 +26,19 @@ from stream_reco.signals.candidates import (
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
 
-TOWER, INTERESTS = 32, 64
+TOWER, INTERESTS, CONTENT = 32, 64, 128
 SOURCES = {
     "covisits": COVISIT,
     "neighbours": NEIGHBOUR,
     "interests": INTERESTS,
     "tower": TOWER,
+    "content": CONTENT,
     "trending": TRENDING,
     "context": CONTEXTUAL,
     "fresh": FRESH,
 }
 """Name → bit. A candidate of several sources is named after the first of them here, the most personal one."""
-_BROUGHT = np.array([[bool(bits & bit) for bit in SOURCES.values()] for bits in range(2 * INTERESTS)], dtype=np.int64)
+_BROUGHT = np.array([[bool(bits & bit) for bit in SOURCES.values()] for bits in range(2 * CONTENT)], dtype=np.int64)
 """[bits, source]: 1 where a candidate of these bits was brought by the source."""
 _LEAST_RANKED = 100
 """Candidates that a request has at least, where so many items are available; and k where that is more."""
@@ -60,6 +62,7 @@ class Retriever:
             if number < 0:
                 raise ValueError(f"retrieve.{name} is {number}: it must not be negative; 0 turns it off")
         self._settings = settings
+        self.by_content = ContentSource(self._quota("content"))
         self._turning = threading.Lock()
         self._turns = self._next = 0
         self._gather = Gatherer(

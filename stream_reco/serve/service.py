@@ -12,6 +12,7 @@ import msgspec
 from stream_reco.events import Event, Id
 from stream_reco.events.field_names import FieldWarning
 from stream_reco.events.packed import EventBatch
+from stream_reco.serve.feature_report import FeatureReport
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status
@@ -69,8 +70,8 @@ class NotSetUpError(RuntimeError):
 class Service(Protocol):
     """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
 
-    What is computed (`slates`, `scores`, `similar`, `interests`) may be called on another, never two at once. Requests
-    are valid: `serve.request_validation` has checked them as they were decoded.
+    What is computed (`slates`, `scores`, `similar`, `interests`, `features`) may be called on another, never two at
+    once. Requests are valid: `serve.request_validation` has checked them as they were decoded.
     """
 
     @property
@@ -104,6 +105,9 @@ class Service(Protocol):
 
     def interests(self, user_id: Id) -> Sequence[Interest]:
         """The user's interests, most important first; empty for an unknown user."""
+
+    def features(self) -> FeatureReport:
+        """What is known of the features of items and users."""
 
     def forget(self, user_id: Id) -> Awaitable[None]:
         """Delete what is known of the user; resolves once the deletion is durable."""

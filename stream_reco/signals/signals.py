@@ -206,6 +206,7 @@ class Signals:
             self.coder.apply(signals)
         if "user.names" in signals:
             self.user_fields.apply(_under("user.", signals))
+            self.user_fields.apply_tallies(_under("user.", signals))
         if "item.names" in signals:
             content = self.catalogue.content
             content.read_again(content.fields.apply(_under("item.", signals)))
@@ -263,7 +264,12 @@ class Signals:
 
 
 def _of_fields(fields: Iterable[FeatureFields]) -> Parts:
-    return {f"{one.side}.{name}": array for one in fields for name, array in one.parts().items()}
+    found: Parts = {}
+    for one in fields:
+        # A replica has the items, and counts what they have.
+        own = one.parts() | (one.tallies() if one.side == "user" else {})
+        found |= {f"{one.side}.{name}": array for name, array in own.items()}
+    return found
 
 
 def _under(prefix: str, parts: Parts) -> Parts:

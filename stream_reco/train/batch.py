@@ -83,7 +83,8 @@ def _trimmed(inputs: Inputs, label: int) -> Inputs:
 def is_finite(batch: TrainingBatch) -> bool:
     """Whether all numbers can be learned from."""
     inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
-    numbers = (inputs.dense, inputs.history_ages, inputs.rates, weights, undone)
+    content = inputs.profiles.weights, inputs.said.weights
+    numbers = (inputs.dense, inputs.history_ages, inputs.rates, *content, weights, undone)
     # A NaN becomes the smallest and the largest of its array, and fails the comparison.
     small = all(one.max() < _LARGEST and one.min() > -_LARGEST for one in numbers if one.size)
     return bool(small and inputs.rates.min() > 0.0 and weights.min() >= 0.0 and undone.min() >= 0.0)

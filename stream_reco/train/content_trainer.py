@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_reco.embedding import EmbeddingTable
+from stream_reco.model.content.erasure import own_keys
 from stream_reco.model.content.log_odds import ContentOdds
 from stream_reco.model.content.pairs import Pairs, pairs_of, priors_of
 from stream_reco.model.content.regression import Observations, learned, score
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.training_batch import TrainingBatch
+
+_AT_ONCE = 1 << 16
+"""Keys that are gone through at once, so that little memory is taken."""
+_VALUES_ALONE = priors_of(
+    ContentSettings(item=1.0, user=0, cross=0, equal=0, context=0, own=0, appeal=0, popularity=0, activity=0)
+)
 
 
 class PreparedContent(NamedTuple):
@@ -38,6 +45,8 @@ class ContentTrainer:
     def __init__(self, settings: ContentSettings, table: Callable[[], EmbeddingTable]) -> None:
         """`table`: the one of the trainer, which a restart replaces."""
         self.priors, self._table = priors_of(settings), table
+        self._marks_values = settings.own > 0.0 and settings.item == 0.0
+        """Whether rows of values have to be made for no other reason than that `forget` goes by them."""
 
     def prepare(self, batch: TrainingBatch) -> PreparedContent | None:
         """What content says of a batch; None where nothing is said of anyone in it.
@@ -50,10 +59,24 @@ class ContentTrainer:
         pairs = pairs_of(batch.batch, self.priors)
         starts = batch.batch.starts
         of_first = [pairs.keys[pairs.bounds[one] : pairs.bounds[one + 1]] for one in starts.tolist()]
+        if self._marks_values:
+            marks = pairs_of(batch.batch, _VALUES_ALONE)
+            of_first += [marks.keys[marks.bounds[one] : marks.bounds[one + 1]] for one in starts.tolist()]
         table.train_rows(np.unique(np.concatenate(of_first)), batch.now)
         keys, places = np.unique(pairs.keys, return_inverse=True)
         rows = table.lookup(keys)
         return PreparedContent(pairs, keys, rows, ContentOdds(*score(pairs, rows[places.reshape(-1)], self.priors)))
+
+    def forget(self, user_key: int) -> None:
+        """Remove the rows that are a user's own, with all that is in them.
+
+        Where a table has more to hold than its budget, what items say may have lost its row for everybody, and the
+        user's is not found: such rows are the least valuable, and leave next.
+        """
+        table = self._table()
+        keys = table.keys()
+        for start in range(0, max(1, len(keys)), _AT_ONCE):
+            table.forget(own_keys(keys[start : start + _AT_ONCE], user_key))
 
     def learn(self, prepared: PreparedContent, batch: TrainingBatch, logits: Tensor) -> None:
         """Learn from a batch with corrected weights; `logits` float32[n] are what the rest says of each candidate."""

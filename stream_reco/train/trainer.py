@@ -237,11 +237,12 @@ class Trainer:
         return sum(table.turn_back(time) for table in self.tables.values())
 
     def forget_user(self, user_id: Id) -> None:
-        """Remove the user's rows, with their optimizer state, from the tables whose keys are users."""
+        """Remove the user's rows, with their optimizer state, from the tables whose keys are users, and the content."""
         key = np.array([key_of(user_id, "user")], dtype=np.int64)
         for spec in self.model.tables:
             if spec.per_user:
                 self.tables[spec.name].forget(key)
+        self.content.forget(int(key[0]))
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""

@@ -13,8 +13,9 @@ import pytest
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.learner import Learner
-from stream_reco.events import Action, Retraction
+from stream_reco.events import Action, Id, ItemEvent, Retraction, UserEvent
 from stream_reco.labels import KindSettings, LabelSettings
+from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
@@ -23,10 +24,12 @@ from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 from tests.compatibility.folder_answers import NOW, answers_of, continued, opened, state_of
 from tests.compatibility.recorded import read_json, unpack
-from tests.compatibility.shop import USERS
+from tests.compatibility.shop import ITEMS, USERS
 
 _NEAR = 1e-5
 """Matrix products differ in their last bits between processors, and training goes on from them."""
+
+NOT_READ = ContentSettings(item=0, user=0, cross=0, equal=0, context=0, own=0, appeal=0, popularity=0, activity=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
     forget_the_log_behind(data, recorded["at checkpoint"]["facts"]["log_position"])
     with opened(data) as engine:
         found, wanted = state_of(engine), recorded["at checkpoint"]
-    assert found["tables"] == wanted["tables"]
+    assert found["tables"] == wanted["tables"] | {"content": {}}
     # The engine has noted its start in the log since.
     assert found["facts"] == wanted["facts"] | {"log_position": wanted["facts"]["log_position"] + 1}
 
@@ -52,8 +55,8 @@ def test_its_checkpoint_is_read_to_the_bit(data: Path, recorded: Any) -> None:
 @pytest.fixture
 def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """What 0.1.0 did: dislikes spoke for an item, each click counted, retractions changed labels alone, negatives came
-    at the end of windows, nothing shifted scores or was left to chance, nobody knew what users passed over or who
-    acted on the same items, and every step was as long."""
+    at the end of windows, nothing shifted scores or was left to chance, nobody knew what users passed over, who acted
+    on the same items, or what was said of either, and every step was as long."""
 
     def change_the_label(learner: Learner, event: Retraction) -> None:
         learner._label(learner.joiner.process([event]))
@@ -65,7 +68,7 @@ def its_rules(monkeypatch: pytest.MonkeyPatch) -> Settings:
         signals=SignalSettings(once_seconds=0.0),
         training=TrainSettings(correction="undo"),
         slate=SlateSettings(fatigue=0.0, explore=0.0),
-        model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue", "neighbours"))),
+        model=ModelSettings(settings=TwoTowerDcnSettings(without=("fatigue", "neighbours")), content=NOT_READ),
     )
 
 
@@ -122,6 +125,39 @@ def test_it_opens_again_after_a_checkpoint_of_the_present(data: Path, recorded: 
     assert after["facts"]["pending"] == before["facts"]["pending"] == recorded["at end"]["facts"]["pending"]
 
 
+def test_what_is_said_of_its_items_is_read_and_learned_from_at_once(data: Path, recorded: Any) -> None:
+    forget_the_log_behind(data, recorded["at checkpoint"]["facts"]["log_position"])
+    with opened(data) as engine:
+        content = engine.learner.state.signals.catalogue.content
+        assert (content.fields.everyone, content.fields.names) == (len(ITEMS), ["kind", "price", "tags"])
+        # Clicks without an impression, which need no window to pass, on all items of one kind.
+        clicked = [item for item, said in described_items(engine) if said["kind"] == "k1"]
+        engine.ingest([UserEvent(user_id="ann", timestamp=NOW, features={"age": 20})])
+        engine.ingest(
+            [
+                Action(user_id=f"new {number}", item_id=item, action="click", timestamp=NOW)
+                for number in range(20)
+                for item in clicked
+            ]
+        )
+        engine.finish()
+        # Items that were never heard of before, with nothing but their descriptions.
+        engine.ingest([ItemEvent(item_id=kind, timestamp=NOW, features={"kind": kind}) for kind in ("k0", "k1")])
+        engine.sync()
+        other, same = engine.score("nobody", ["k0", "k1"])
+        assert same > 1.2 * other
+        engine.checkpoint()
+        before = state_of(engine)
+    with opened(data) as engine:
+        assert state_of(engine)["tables"] == before["tables"]
+        assert engine.learner.state.profiles.features("ann") == {"age": 20}
+
+
+def described_items(engine: Engine) -> list[tuple[Id | None, dict[str, Any]]]:
+    catalogue = engine.learner.state.signals.catalogue
+    return [(item, catalogue.features[slot] or {}) for slot, item in enumerate(catalogue.ids)]
+
+
 def test_other_sizes_of_the_model_are_refused_with_what_to_do(data: Path) -> None:
     with pytest.raises(ValueError, match="start with a new data folder, or restore the model settings"):
         Engine(data, Settings(model=ModelSettings(settings=TwoTowerDcnSettings(item_dim=16))))
@@ -138,7 +174,8 @@ def assert_same_state(found: Any, wanted: Any) -> None:
     """Facts and keys are equal, and rows nearly so, as they were trained since the checkpoint."""
     assert found["facts"] == wanted["facts"]
     # It has actions of several kinds, of which that release learned nothing.
-    assert found["tables"].keys() == {*wanted["tables"], "heads"}
+    assert found["tables"].keys() == {*wanted["tables"], "heads", "content"}
+    assert found["tables"]["content"] == {}
     for name, rows in wanted["tables"].items():
         assert found["tables"][name].keys() == rows.keys()
         for key, row in rows.items():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.model.inputs import Inputs, collate, history_inputs
+from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -20,6 +22,8 @@ def some_inputs(draw: st.DrawFn) -> Inputs:
     n = draw(st.integers(0, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     bounds = np.iinfo(np.int64)
+    counts = draw(st.lists(st.integers(0, 4), min_size=n, max_size=n))
+    said = sum(counts)
     return Inputs(
         draw(INT64),
         rng.integers(bounds.min, bounds.max, CONTEXT_FIELDS, endpoint=True),
@@ -28,13 +32,25 @@ def some_inputs(draw: st.DrawFn) -> Inputs:
         rng.integers(bounds.min, bounds.max, n, endpoint=True),
         rng.normal(size=(n, len(FEATURES))).astype(np.float32),
         rng.random(n).astype(np.float32),
+        some_values(rng, draw(st.integers(0, 4))),
+        np.array(counts if said else [], dtype=np.int32),
+        some_values(rng, said),
     )
+
+
+def some_values(rng: np.random.Generator, count: int) -> Values:
+    """As many values of features."""
+    fields, codes = rng.integers(-9, 9, count), rng.integers(-(2**63), 2**63 - 1, count)
+    return Values(fields.astype(np.int32), codes, rng.normal(size=count).astype(np.float32))
 
 
 def same(left: object, right: object) -> bool:
     if isinstance(left, np.ndarray):
         assert isinstance(right, np.ndarray)
         return (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
+    if isinstance(left, Values):
+        assert isinstance(right, Values)
+        return all(same(one, other) for one, other in zip(left, right, strict=True))
     return left == right
 
 
@@ -44,6 +60,51 @@ def test_inputs_survive_their_bytes(inputs: Inputs) -> None:
     back = Inputs.from_bytes(inputs.to_bytes())
     for field in fields(Inputs):
         assert same(getattr(back, field.name), getattr(inputs, field.name)), field.name
+
+
+@settings(deadline=None)
+@given(some_inputs())
+def test_inputs_of_releases_that_read_no_content_have_none(inputs: Inputs) -> None:
+    bare = replace(inputs, profile=NO_VALUES, counts=inputs.counts[:0], said=NO_VALUES)
+    written = msgspec.msgpack.decode(bare.to_bytes())
+    assert len(written) == 7, "an earlier release refuses more"
+    assert written == msgspec.msgpack.decode(inputs.to_bytes())[:7]
+    back = Inputs.from_bytes(msgspec.msgpack.encode(written))
+    for field in fields(Inputs):
+        assert same(getattr(back, field.name), getattr(bare, field.name)), field.name
+    assert back.fits_this_release() == bool(len(inputs.item_keys))
+
+
+def damaged(inputs: Inputs) -> list[Inputs]:
+    """The same with content that is not as long as it says."""
+    shorter = inputs.said._replace(weights=inputs.said.weights[1:])
+    less_than_none = np.array([-1, 3], dtype=np.int32)
+    return [
+        replace(inputs, said=shorter),
+        replace(inputs, profile=inputs.profile._replace(fields=inputs.profile.fields[1:])),
+        replace(inputs, counts=inputs.counts[:1]),
+        replace(inputs, counts=inputs.counts + 1),
+        replace(inputs, counts=less_than_none),
+    ]
+
+
+def test_content_that_is_not_as_long_as_it_says_does_not_fit() -> None:
+    rng = np.random.default_rng(0)
+    whole = Inputs(
+        1,
+        np.zeros(CONTEXT_FIELDS, dtype=np.int64),
+        np.zeros(RECENT, dtype=np.int64),
+        np.full(RECENT, -1, dtype=np.float32),
+        np.array([1, 2]),
+        np.zeros((2, len(FEATURES)), dtype=np.float32),
+        np.ones(2, dtype=np.float32),
+        some_values(rng, 2),
+        np.array([1, 1], dtype=np.int32),
+        some_values(rng, 2),
+    )
+    assert Inputs.from_bytes(whole.to_bytes()).fits_this_release()
+    for one in damaged(whole):
+        assert not Inputs.from_bytes(one.to_bytes()).fits_this_release()
 
 
 @settings(deadline=None)

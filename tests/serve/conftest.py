@@ -17,6 +17,7 @@ from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.server import HttpServer
+from stream_reco.serve.feature_report import Feature, FeatureReport
 from stream_reco.serve.service import Accepted, Rejection, UnavailableError
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.serve.slate.request import Request
@@ -110,6 +111,9 @@ class ToyService:
     def interests(self, user_id: Id) -> Sequence[Interest]:
         self.asked.append((user_id,))
         return [Interest("medoid", 1.5)]
+
+    def features(self) -> FeatureReport:
+        return FeatureReport([Feature("item", "category", "category", 1.0, 2, 0.5, 0, [])], 3)
 
     async def forget(self, user_id: Id) -> None:
         self.asked.append((user_id,))

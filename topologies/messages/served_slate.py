@@ -72,5 +72,6 @@ def _check_features(item: ServedItem) -> None:
             f"the features of item {item.item_id!r} are of another release of the model: restart"
             f" scorers and labelling with one release ({len(FEATURES)} features)",
         )
-    if not np.isfinite(inputs.dense).all() or not np.isfinite(inputs.history_ages).all():
+    numbers = inputs.dense, inputs.history_ages, inputs.profile.weights, inputs.said.weights
+    if not all(np.isfinite(one).all() for one in numbers):
         raise BadEvent("value", f"the features of item {item.item_id!r} are not finite")

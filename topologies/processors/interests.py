@@ -1,4 +1,4 @@
-"""Users' histories, interests, and what they passed over, kept per partition, with copies in Redis for the scorers."""
+"""Users' histories, interests, profiles, and what they passed over, per partition, with copies in Redis for scorers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream_reco.events import Action, BadEvent, Event, Id, Impression, Retraction, check_time, key_of
+from stream_reco.events import (
+    Action,
+    BadEvent,
+    Event,
+    Id,
+    Impression,
+    ItemEvent,
+    Retraction,
+    UserEvent,
+    check_time,
+    key_of,
+)
 from stream_reco.interests import Interests, InterestSettings
 from stream_reco.labels import LabelSettings
 from stream_reco.labels.held_retractions import HeldRetractions
@@ -18,6 +29,7 @@ from stream_reco.labels.memory.protocol import BEFORE_ALL, StreamProgress
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.signals.active_time import ActiveTime, ActiveTimeState
+from stream_reco.signals.content.profiles import features_of
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.storage.rocksdb import Changes, RocksStore
 from topologies.messages.user_deletion import Deletion, decode_message
@@ -85,7 +97,7 @@ class InterestsProcessor:
         self._copies = UserCopies(users, str(partition), source, owed, session_seconds)
 
     def process(self, records: Sequence[InputRecord], now: int) -> list[Output]:
-        """Take actions and impressions into what is known of their users."""
+        """Take actions, impressions and what is said of users into what is known of them."""
         for record in records:
             try:
                 event = decode_message(record.value)
@@ -102,7 +114,7 @@ class InterestsProcessor:
         return []
 
     def _take(self, event: Event) -> None:
-        if not isinstance(event, (Action, Impression, Retraction)):
+        if isinstance(event, ItemEvent):
             return
         if event.event_id is not None and event.event_id in self._ids:
             return
@@ -115,16 +127,22 @@ class InterestsProcessor:
         if isinstance(event, Retraction):
             self._keep_id(event.event_id, event.timestamp)
             self._retract(event)
-            return
-        if isinstance(event, Impression):
+        elif isinstance(event, Impression):
             self._keep_id(event.event_id, event.timestamp)
             self._touch(event.user_id).show(key_of(event.item_id, "item"), event.timestamp)
-            return
+        elif isinstance(event, UserEvent):
+            self._keep_id(event.event_id, event.timestamp)
+            if event.features:
+                self._touch(event.user_id).describe(event.features, event.timestamp)
+        else:
+            self._count(event)
+
+    def _count(self, event: Action) -> None:
         sign = self._kinds.sign(event)
         if sign == 0 or self._held.take(event):
             self._keep_id(event.event_id, event.timestamp)
             return
-        retractable = action_of(event, progress.seq, float(sign), None)
+        retractable = action_of(event, self._meta.progress.seq, float(sign), None)
         retractable.context = None  # nothing here counts contexts
         self._ids.keep_retractable(retractable, event.timestamp + self._labels.window_ms)
         if sign > 0:
@@ -257,5 +275,13 @@ class InterestsProcessor:
         return self._state_with(interests, record)
 
     def _state_with(self, interests: Interests, record: UserRecord) -> UserState:
-        medoids = interests.medoids(record.user_id, self._now)
-        return UserState(record.items, record.times, medoids, self._now, shown=record.shown, disliked=record.disliked)
+        medoids, profile = interests.medoids(record.user_id, self._now), features_of(record.profile)
+        return UserState(
+            record.items,
+            record.times,
+            medoids,
+            self._now,
+            shown=record.shown,
+            disliked=record.disliked,
+            profile=profile,
+        )

@@ -1,8 +1,9 @@
-"""What is remembered of each user of one partition: recent actions, negative ones, and the record of interests."""
+"""What is remembered of each user of one partition: recent actions, negative ones, interests, the profile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_reco.events import Id
 from stream_reco.labels.settings import DAY_MS
+from stream_reco.signals.content.profiles import Profile, state_in
 from stream_reco.signals.shown_items import ShownItems
 from stream_reco.storage.rocksdb import RocksStore
 from stream_reco.storage.sortable_keys import end_of, number, of_id
@@ -28,6 +30,7 @@ class _RecordOnWire(msgspec.Struct, frozen=True, array_like=True):
     shown_times: bytes = b""
     disliked: bytes = b""
     disliked_times: bytes = b""
+    profile: Profile = {}
 
 
 _NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -35,7 +38,8 @@ _NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 class UserRecord(msgspec.Struct):
     """One user: item keys int64[n] and times int64[n] (ms) of the positive actions, newest first, and the interests'
-    record; what was shown and passed over; the same as of the positive actions of the negative ones."""
+    record; what was shown and passed over; the same as of the positive actions of the negative ones; what is said of
+    the user."""
 
     user_id: Id
     items: NDArray[np.int64]
@@ -45,6 +49,7 @@ class UserRecord(msgspec.Struct):
     """By item keys."""
     disliked: NDArray[np.int64] = _NOTHING
     disliked_times: NDArray[np.int64] = _NOTHING
+    profile: Profile = msgspec.field(default_factory=dict)
 
     @property
     def last_positive(self) -> int:
@@ -53,8 +58,9 @@ class UserRecord(msgspec.Struct):
 
     @property
     def last(self) -> int:
-        """Time of the newest action, or of the newest impression that counts, ms; 0 where there is none."""
-        return max(self.last_positive, int(self.disliked_times.max(initial=0)), self.shown.newest)
+        """Time of the newest action, impression that counts, or statement, ms; 0 where there is none."""
+        stated = max((time for time, _ in self.profile.values()), default=0)
+        return max(self.last_positive, int(self.disliked_times.max(initial=0)), self.shown.newest, stated)
 
     def add(self, item: int, time: int, length: int, since: int) -> None:
         """Remember an action, of equal times before the others; at most `length` of them, none before `since`.
@@ -84,13 +90,17 @@ class UserRecord(msgspec.Struct):
         """Forget one negative action on an item at exactly `time` (ms)."""
         self.disliked, self.disliked_times = _without(self.disliked, self.disliked_times, item, time)
 
+    def describe(self, features: Mapping[str, Any], time: int) -> None:
+        """Take over what is said of the user at `time` (ms)."""
+        state_in(self.profile, features, time)
+
     def to_bytes(self) -> bytes:
         """For the store; the arrays are little-endian."""
         items, times, disliked, disliked_times = (
             column.astype("<i8").tobytes() for column in (self.items, self.times, self.disliked, self.disliked_times)
         )
         shown = self.shown.to_bytes()
-        wire = _RecordOnWire(self.user_id, items, times, self.interests, *shown, disliked, disliked_times)
+        wire = _RecordOnWire(self.user_id, items, times, self.interests, *shown, disliked, disliked_times, self.profile)
         return msgspec.msgpack.encode(wire)
 
 
@@ -100,7 +110,7 @@ def _record(data: bytes) -> UserRecord:
     items, times, disliked, disliked_times = (
         np.frombuffer(column, "<i8") for column in (wire.items, wire.times, wire.disliked, wire.disliked_times)
     )
-    return UserRecord(wire.user_id, items, times, wire.interests, shown, disliked, disliked_times)
+    return UserRecord(wire.user_id, items, times, wire.interests, shown, disliked, disliked_times, wire.profile)
 
 
 Column = NDArray[np.int64]
@@ -144,7 +154,7 @@ class UserRecords:
         self._store.delete(_day(last) + user)
 
     def expire(self, before: int) -> int:
-        """Drop users without an action or an impression on the day of `before` (ms) or later; returns how many."""
+        """Drop users of whom nothing is known from the day of `before` (ms) or later; returns how many."""
         gone = 0
         for key, _ in self._store.scan(_DAYS, _day(before)):
             self._store.delete(_USERS + key[9:])
@@ -153,7 +163,7 @@ class UserRecords:
         return gone
 
     def since(self, time: int) -> Iterator[UserRecord]:
-        """Committed records of users who acted, or were shown anything, on the day of `time` (ms) or later.
+        """Committed records of users of whom anything is known from the day of `time` (ms) or later.
 
         Safe while another thread writes.
         """

@@ -23,6 +23,7 @@ from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch, PackedEvents
 from stream_reco.events.schema import Scalar
+from stream_reco.serve.feature_report import FeatureReport
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.service import Accepted, UnavailableError
 from stream_reco.serve.slate.request import Request
@@ -198,6 +199,12 @@ class EngineService:
         engine, _, _ = self._running()
         with self._priority.serving():
             return engine.interests(user_id)
+
+    def features(self) -> FeatureReport:
+        """What is known of the features of items and users."""
+        engine, _, _ = self._running()
+        with self._priority.serving():
+            return engine.features()
 
     def status(self) -> Status:
         """The engine's facts, and how far learning is behind what is durable."""

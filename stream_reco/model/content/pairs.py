@@ -19,8 +19,8 @@ ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY = range(9)
 """Parts of the model, in the order of `priors_of`."""
 MOST_CROSSED = 12
 """Values of a user, and of an item, that are crossed: the first ones, of features in the order they were sent."""
-_MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER_1, MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Pairs(NamedTuple):
@@ -73,14 +73,15 @@ def priors_of(settings: ContentSettings) -> NDArray[np.float32]:
 @njit(cache=True, nogil=True)
 def mixed(first: int, second: int) -> int:
     """int64 of two: the finaliser of SplitMix64 (Steele, Lea and Flood 2014) over one, moved by the other."""
-    z = np.uint64(first) * _GOLDEN + np.uint64(second)
-    z = (z ^ (z >> np.uint64(30))) * _MULTIPLIER_1
-    z = (z ^ (z >> np.uint64(27))) * _MULTIPLIER_2
+    z = np.uint64(first) * GOLDEN + np.uint64(second)
+    z = (z ^ (z >> np.uint64(30))) * MULTIPLIER_1
+    z = (z ^ (z >> np.uint64(27))) * MULTIPLIER_2
     return int(np.int64(z ^ (z >> np.uint64(31))))
 
 
 @njit(cache=True, nogil=True)
-def _key(part: int, first: int, second: int) -> int:
+def key_of_row(part: int, first: int, second: int) -> int:
+    """int64: the key of a row of a part; which numbers these are differs from part to part."""
     key = mixed(mixed(first, part + 1), second)
     return key if key != 0 else 1
 
@@ -106,7 +107,7 @@ def _put_crosses(
     for p in range(u[0], min(u[1], u[0] + MOST_CROSSED)):
         for q in range(i[0], min(i[1], i[0] + MOST_CROSSED)):
             if priors[EQUAL] > 0.0 and said.user_codes[p] == said.item_codes[q]:
-                key = _key(EQUAL, said.user_fields[p], said.item_fields[q])
+                key = key_of_row(EQUAL, said.user_fields[p], said.item_fields[q])
                 known = False
                 for before in range(first_equal, at):
                     known = known or pairs.keys[before] == key
@@ -118,7 +119,7 @@ def _put_crosses(
             for q in range(i[0], min(i[1], i[0] + MOST_CROSSED)):
                 item = mixed(said.item_fields[q], said.item_codes[q])
                 weight = said.user_weights[p] * said.item_weights[q]
-                at = _put(pairs, at, _key(CROSS, user, item), weight, CROSS)
+                at = _put(pairs, at, key_of_row(CROSS, user, item), weight, CROSS)
     return at
 
 
@@ -128,13 +129,13 @@ def _put_item(said: _Said, owner: int, i: tuple[int, int], priors: NDArray[np.fl
     for q in range(i[0], i[1]):
         value, weight = mixed(said.item_fields[q], said.item_codes[q]), said.item_weights[q]
         if priors[ITEM] > 0.0:
-            at = _put(pairs, at, _key(ITEM, value, 0), weight, ITEM)
+            at = _put(pairs, at, key_of_row(ITEM, value, 0), weight, ITEM)
         if priors[OWN] > 0.0:
-            at = _put(pairs, at, _key(OWN, said.user_keys[owner], value), weight, OWN)
+            at = _put(pairs, at, key_of_row(OWN, said.user_keys[owner], value), weight, OWN)
         if priors[CONTEXT] > 0.0 and q < i[0] + MOST_CROSSED:
             for context in said.contexts[owner]:
                 if context != NO_KEY:
-                    at = _put(pairs, at, _key(CONTEXT, context, value), weight, CONTEXT)
+                    at = _put(pairs, at, key_of_row(CONTEXT, context, value), weight, CONTEXT)
     return at
 
 
@@ -146,9 +147,9 @@ def _put_user(
     for p in range(u[0], u[1]):
         value, weight = mixed(said.user_fields[p], said.user_codes[p]), said.user_weights[p]
         if priors[USER] > 0.0:
-            at = _put(pairs, at, _key(USER, value, 0), weight, USER)
+            at = _put(pairs, at, key_of_row(USER, value, 0), weight, USER)
         if priors[APPEAL] > 0.0:
-            at = _put(pairs, at, _key(APPEAL, item_key, value), weight, APPEAL)
+            at = _put(pairs, at, key_of_row(APPEAL, item_key, value), weight, APPEAL)
     return at
 
 
@@ -160,9 +161,9 @@ def _put_candidate(said: _Said, candidate: int, priors: NDArray[np.float32], pai
     if u[0] == u[1] and i[0] == i[1]:
         return at
     if priors[POPULARITY] > 0.0:
-        at = _put(pairs, at, _key(POPULARITY, item_key, 0), 1.0, POPULARITY)
+        at = _put(pairs, at, key_of_row(POPULARITY, item_key, 0), 1.0, POPULARITY)
     if priors[ACTIVITY] > 0.0:
-        at = _put(pairs, at, _key(ACTIVITY, said.user_keys[owner], 0), 1.0, ACTIVITY)
+        at = _put(pairs, at, key_of_row(ACTIVITY, said.user_keys[owner], 0), 1.0, ACTIVITY)
     at = _put_item(said, owner, i, priors, pairs, at)
     at = _put_user(said, item_key, u, priors, pairs, at)
     return int(_put_crosses(said, u, i, priors, pairs, at))

@@ -101,6 +101,7 @@ class Api:
             Route("POST", "/v1/score", routes.score, queued=True),
             Route("GET", "/v1/items/{id}/similar", routes.similar, queued=True, query=("k",)),
             Route("GET", "/v1/users/{id}/interests", routes.interests, queued=True),
+            Route("GET", "/v1/features", routes.features, queued=True),
             Route("DELETE", "/v1/users/{id}", routes.forget),
             Route("GET", "/v1/status", routes.status, waits=False),
             Route("GET", "/health/live", self._live, open=True, waits=False, query=None),

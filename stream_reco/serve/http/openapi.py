@@ -9,6 +9,7 @@ import msgspec
 
 from stream_reco.events import Action, Impression, ItemEvent, Retraction, UserEvent
 from stream_reco.events.schema import INT64_MAX, INT64_MIN, MAX_ID_BYTES
+from stream_reco.serve.feature_report import FeatureReport
 from stream_reco.serve.http.filter_schema import CONDITION, FILTERS
 from stream_reco.serve.http.routes import (
     DEFAULT_SIMILAR,
@@ -75,6 +76,7 @@ STRUCTS: tuple[type[Any], ...] = (
     Scores,
     SimilarItems,
     UserInterests,
+    FeatureReport,
     Deleted,
     Status,
     Live,
@@ -166,6 +168,7 @@ def _paths(settings: ServeSettings) -> Json:
     batch = {"type": "array", "items": events, "maxItems": settings.max_events}
     events_summary = "Take events; answers once they are durable"
     interests = _operation("interests", "What a user is interested in", UserInterests, (401, *BUSY), [_id()])
+    features = _operation("features", "What features there are, and what they are worth", FeatureReport, (401, *BUSY))
     forget = _operation("deleteUser", "Forget a user", Deleted, (401, 501, *BUSY), [_id()])
     return {
         "/v1/events": {"post": _post("postEvents", events_summary, batch, Accepted, 501)},
@@ -174,6 +177,7 @@ def _paths(settings: ServeSettings) -> Json:
         "/v1/items/{id}/similar": {"get": _similar(settings)},
         "/v1/users/{id}/interests": {"get": interests},
         "/v1/users/{id}": {"delete": forget},
+        "/v1/features": {"get": features},
         "/v1/status": {"get": _operation("status", "The loop in figures", Status, (401, *BUSY))},
         "/health/live": {"get": _open(_operation("live", "Whether the process runs", Live, (503,)))},
         "/health/ready": {"get": _open(_operation("ready", "Whether it can answer", Ready, (503,)))},

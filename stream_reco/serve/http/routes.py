@@ -117,6 +117,10 @@ class Routes:
         found = await self._queue.compute(request, partial(self._service.interests, user_id))
         return HttpResponse(_ENCODER.encode(UserInterests(user_id, list(found))))
 
+    async def features(self, request: HttpRequest) -> HttpResponse:
+        """`GET /v1/features`."""
+        return HttpResponse(_ENCODER.encode(await self._queue.compute(request, self._service.features)))
+
     async def forget(self, request: HttpRequest) -> HttpResponse:
         """`DELETE /v1/users/{id}`: deleting an unknown user is no error, so that it can be repeated."""
         user_id = path_id(request.args[0])

@@ -14,6 +14,7 @@ from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch
 from stream_reco.events.schema import Scalar
 from stream_reco.measure.stages import observe_stage
+from stream_reco.serve.feature_report import FeatureReport, feature_report
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
@@ -222,6 +223,11 @@ class ReplicaService:
         """The `k` items nearest to this one; None if the item is unknown."""
         self._check_ready()
         return similar_items(self._served, item_id, k)
+
+    def features(self) -> FeatureReport:
+        """What is known of the features of items and users."""
+        self._check_ready()
+        return feature_report(self._served, self._scorer.newest)
 
     def interests(self, user_id: Id) -> Sequence[Interest]:
         """The user's interests, most important first."""

@@ -19,6 +19,7 @@ from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import ServingState
+from stream_reco.signals.content.values import values_of
 from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS, RECENT
 
@@ -85,7 +86,8 @@ class RemoteUserContexts:
         with self._lock:
             medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
         disliked = self._served.signals.catalogue.slots_of_keys(list(dict.fromkeys(state.disliked.tolist())))
-        return UserContext(key, recent, times, seen, medoids, self._shown(state), disliked[disliked >= 0])
+        profile = values_of(self._served.signals.user_fields, state.profile, now)
+        return UserContext(key, recent, times, seen, medoids, self._shown(state), disliked[disliked >= 0], profile)
 
     def _shown(self, state: UserState) -> Exposure:
         """What was shown, in the slots that are served."""

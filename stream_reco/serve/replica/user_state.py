@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,7 +33,8 @@ class _StateOnWire(msgspec.Struct, frozen=True, array_like=True):
     shown_counts: bytes = b""
     shown_times: bytes = b""
     disliked: bytes = b""
-    """Writers up to version 0.2.0 leave these out, and readers pass them over."""
+    profile: dict[str, Any] = {}
+    """Writers up to version 0.2.0 leave all from `shown` on out, and readers pass them over."""
 
 
 _NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -39,7 +42,7 @@ _NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class UserState:
-    """The remembered positive actions of a user, the user's interests as of `at` (ms), and what the user dislikes.
+    """The remembered positive actions of a user, the interests as of `at` (ms), dislikes, and the profile.
 
     Items are identified by their keys in the embedding table, which are the same in every process, unlike slots.
     """
@@ -57,6 +60,8 @@ class UserState:
     """What was shown and passed over, by item keys; releases before 0.3.0 do not write it."""
     disliked: NDArray[np.int64] = field(default_factory=_NOTHING.copy)
     """int64[d]: item keys of the negative actions, newest first."""
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    """What is said of the user, by feature, in the order in which they were stated first."""
 
     def __post_init__(self) -> None:
         lengths = len(self.items), len(self.times), *(len(column) for column in self.medoids)
@@ -85,6 +90,7 @@ class UserState:
                 written,
                 *self.shown.to_bytes(),
                 _plain(self.disliked, "<i8"),
+                dict(self.profile),
             )
         )
 
@@ -100,7 +106,7 @@ class UserState:
             medoids = Medoids(_int64(wire.keys), np.frombuffer(wire.importance, "<f8"), _int64(wire.last))
             items, times, disliked = map(_int64, (wire.items, wire.times, wire.disliked))
             shown = ShownItems.from_bytes(wire.shown, wire.shown_counts, wire.shown_times)
-            return cls(items, times, medoids, wire.at, wire.written, shown, disliked)
+            return cls(items, times, medoids, wire.at, wire.written, shown, disliked, wire.profile)
         except BadUserStateError:
             raise
         except (msgspec.MsgspecError, ValueError) as error:

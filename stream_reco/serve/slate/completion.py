@@ -29,6 +29,9 @@ def raised_odds(
     reported = evidence.impressions if evidence.reported is None else evidence.reported
     share = np.where(evidence.impressions < first_impressions, reported / first_impressions, 0.0)
     kept = np.clip(values.astype(np.float64), _LEAST, 1.0 - _LEAST)
+    if evidence.variances is not None:
+        # Of an item whose content tells who likes it a look has less to tell.
+        share = share * np.where(evidence.variances > 0.0, np.sqrt(np.minimum(evidence.variances, 1.0)), 1.0)
     odds: NDArray[np.float64] = np.log(kept / (1.0 - kept)) + completion * share
     return odds
 

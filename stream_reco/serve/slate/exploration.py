@@ -42,6 +42,8 @@ class Evidence(NamedTuple):
     """Items that the user has acted on."""
     reported: NDArray[np.int64] | None = None
     """int64[n]: the same without those that nobody reported; None: all were."""
+    variances: NDArray[np.float32] | None = None
+    """float32[n]: of the log-odds, where what users and items are said to be tells it; None: only counts do."""
 
 
 @njit(cache=True, nogil=True)
@@ -92,18 +94,16 @@ def _by_lacking(
 def _chances(
     values: NDArray[np.float32],
     impressions: NDArray[np.int64],
-    actions: int,
+    variances: NDArray[np.float64],
     rival: int,
     eligible: NDArray[np.int64],
     first_impressions: int,
 ) -> NDArray[np.float64]:
     count = values.shape[0]
-    odds, variances, better = np.empty(count), np.empty(count), np.empty(count)
-    taste = _TASTE_VARIANCE * _TASTE_ACTIONS / (_TASTE_ACTIONS + actions)
+    odds, better = np.empty(count), np.empty(count)
     for place in range(count):
         p = min(max(float(values[place]), _LEAST_PROBABILITY), 1.0 - _LEAST_PROBABILITY)
         odds[place] = math.log(p / (1.0 - p))
-        variances[place] = 1.0 / (1.0 / _ITEM_VARIANCE + impressions[place] * p * (1.0 - p)) + taste
     _better(odds, variances, rival, better)
     known = impressions[eligible] >= first_impressions
     chances = np.zeros(eligible.shape[0])
@@ -128,6 +128,33 @@ def chances(
     whose place is taken. Items shown less than `first_impressions` times share most of it, those most that lack least.
     """
     found: NDArray[np.float64] = _chances(
-        values, evidence.impressions, evidence.actions, rival, eligible, first_impressions
+        values,
+        evidence.impressions,
+        variances_of(values, evidence),
+        rival,
+        eligible,
+        first_impressions,
     )
     return found
+
+
+def variances_of(values: NDArray[np.float32], evidence: Evidence) -> NDArray[np.float64]:
+    """float64[n]: of the log-odds of each candidate, from what its content tells, else from how often it was shown."""
+    p = np.clip(values.astype(np.float64), _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
+    taste = _TASTE_VARIANCE * _TASTE_ACTIONS / (_TASTE_ACTIONS + evidence.actions)
+    counted: NDArray[np.float64] = 1.0 / (1.0 / _ITEM_VARIANCE + evidence.impressions * p * (1.0 - p)) + taste
+    if evidence.variances is None:
+        return counted
+    return np.where(evidence.variances > 0.0, evidence.variances, counted)
+
+
+def share_explored(explore: float, evidence: Evidence) -> float:
+    """How much of a slate is explored: `explore`, less where content tells who likes what.
+
+    What is left to find out is the deviation of the candidates' log-odds; without content it is about 1.
+    """
+    if evidence.variances is None or not len(evidence.variances):
+        return explore
+    told = evidence.variances[evidence.variances > 0.0]
+    untold = len(evidence.variances) - len(told)
+    return explore * float(np.sqrt(np.minimum(told, 1.0)).sum() + untold) / len(evidence.variances)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.completion import in_last_places, raised_odds
-from stream_reco.serve.slate.exploration import Evidence, chances
+from stream_reco.serve.slate.exploration import Evidence, chances, share_explored
 from stream_reco.serve.slate.places import PlaceDistribution, Split, inclusion_probabilities, numbers_explored
 from stream_reco.signals.catalogue import Catalogue
 
@@ -177,7 +177,7 @@ class Reranker:
         reserved = self.places_for_newcomers(length)
         eligible = self._eligible([*ordered, *late], len(values), slate) if self.explores else NOBODY
         most = min(len(eligible), length, _EXPLORED_UNDER_LIMITS if self._has_limits else length)
-        numbers = numbers_explored(length * self._settings.explore, most)
+        numbers = numbers_explored(length * share_explored(self._settings.explore, evidence), most)
         shares = _NO_CHANCES
         if most:
             # The best of the items that an explored one takes the place of.

@@ -21,13 +21,14 @@ from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Rows, gather
 from stream_reco.retrieve.filters import Mask, parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.retrieve.sources import Retriever, source_name
+from stream_reco.retrieve.sources import CONTENT, Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.dislike_similarity import dislike_shift
 from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
+from stream_reco.serve.slate.newest_requests import NewestRequests
 from stream_reco.serve.slate.objectives import check_objectives, known_objectives
 from stream_reco.serve.slate.ordering import ordering_values
 from stream_reco.serve.slate.pending_slates import PendingSlates
@@ -106,6 +107,7 @@ class Scorer:
         self._name, self._watch = name, watch
         self._threads = ThreadPoolExecutor(_THREADS, "rank")
         self._unmade: list[PendingSlates] = []
+        self.newest = NewestRequests()
         self.candidates = 0
         """Candidates ranked so far; a close estimate where several threads ask at once."""
 
@@ -242,8 +244,16 @@ class Scorer:
 
     def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
         served, found = self._served, []
-        for one, proposals in zip(asked, self._near(asked, batch, rows), strict=True):
-            user = one.user
+        of_content = self._retriever.by_content.propose(
+            served.signals.catalogue.content,
+            [one.inputs for one in asked],
+            [one.state.recent for one in asked],
+            [int(one.turn[0]) for one in asked],
+            served.replica.tables,
+            served.content_priors,
+        )
+        for one, proposals, slots in zip(asked, self._near(asked, batch, rows), of_content, strict=True):
+            user, proposals = one.user, _with_content(proposals, slots)
             blocked = user.disliked if self._settings.keep_seen else np.concatenate([user.disliked, user.seen])
             if one.request.exclude:
                 blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
@@ -268,6 +278,7 @@ class Scorer:
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored
         self.candidates += len(slots)
+        self.newest.keep(ranked.inputs)
         k = ranked.asked.request.k
         wanted = self._rerank.places_for_newcomers(k)
         new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
@@ -295,7 +306,7 @@ class Scorer:
         items, slots = self._served.signals.counts.items, ranked.slots
         reported = items.impressions[slots]
         shown = np.maximum(reported, items.totals[slots])
-        return Evidence(shown, len(ranked.asked.user.seen), reported)
+        return Evidence(shown, len(ranked.asked.user.seen), reported, ranked.scored.variances)
 
     def _shifts(self, ranked: _Ranked) -> list[NDArray[np.float32]]:
         """float32[n] each, on the log-odds: what moves candidates up or down in the order; no part of their scores."""
@@ -316,6 +327,13 @@ def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked = ranked.asked
     items = [one.item_id for one in slate.items]
     return SlateFeatures(slate.request_id, asked.request.user_id, asked.state.now, items, ranked.inputs.some(places))
+
+
+def _with_content(proposals: Proposals, slots: NDArray[np.int32]) -> Proposals:
+    if not len(slots):
+        return proposals
+    bits = np.full(len(slots), CONTENT, dtype=np.int32)
+    return np.concatenate([proposals[0], slots]), np.concatenate([proposals[1], bits])
 
 
 def _source(chosen: Chosen, sources: int) -> str:

@@ -224,13 +224,20 @@ def move_cells(plain_old: tuple[NDArray[Any], ...], plain_new: tuple[NDArray[Any
 
 @njit(cache=True, nogil=True)
 def newest_slots(
-    plain_links: tuple[NDArray[Any], ...], plain_cells: tuple[NDArray[Any], ...], field: int, code: int, count: int
+    plain_links: tuple[NDArray[Any], ...],
+    plain_cells: tuple[NDArray[Any], ...],
+    value: tuple[int, int],
+    count: int,
+    skipped: int = 0,
 ) -> NDArray[np.int32]:
-    """int32[≤ count]: items that have a value, those first that got it last."""
+    """int32[≤ count]: items that have a value (feature, code), those first that got it last, behind `skipped` ones."""
     links, cells = Links(*plain_links), ValueCells(*plain_cells)
-    cell = cell_of(cells.fields, cells.codes, field, code)
-    found = np.empty(max(0, min(count, cells.items[cell])), np.int32)
+    cell = cell_of(cells.fields, cells.codes, value[0], value[1])
+    found = np.empty(max(0, min(count, cells.items[cell] - skipped)), np.int32)
     at = cells.newest[cell]
+    if found.shape[0] > 0:
+        for _ in range(skipped):
+            at = links.older[at]
     for place in range(found.shape[0]):
         found[place] = links.slots[at]
         at = links.older[at]

@@ -47,6 +47,8 @@ class FeatureFields:
         """int64[capacity]: how many different categories, or words, they have of it."""
         self.misfits = np.zeros(0, dtype=np.int64)
         """int64[capacity]: values so far that were of another kind than the feature."""
+        self.everyone = 0
+        """Items or users with any feature."""
         self.refused = 0
         """Times that a feature was passed over because there were too many."""
         self.running = RunningScales()
@@ -136,6 +138,19 @@ class FeatureFields:
         names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
         own = {"names": names, "kinds": self.kinds[:size].copy()}
         return own | {f"scales.{name}": array[:size] for name, array in self.running.parts().items()}
+
+    def tallies(self) -> Parts:
+        """What a replica that does not know who has the features cannot count, as `apply_tallies` takes it."""
+        size = len(self.names)
+        everyone = np.array([self.everyone, self.refused], dtype=np.int64)
+        columns = {"present": self.present, "distinct": self.distinct, "misfits": self.misfits}
+        return {"everyone": everyone, **{name: column[:size].copy() for name, column in columns.items()}}
+
+    def apply_tallies(self, parts: Parts) -> None:
+        """Mirror `tallies`, after `apply`."""
+        self.everyone, self.refused = parts["everyone"].tolist()
+        for name in ("present", "distinct", "misfits"):
+            getattr(self, name)[: len(parts[name])] = parts[name]
 
     def apply(self, parts: Parts) -> list[int]:
         """Mirror `parts`; returns the numbers of features that are of another kind than they were."""

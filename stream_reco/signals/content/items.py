@@ -19,6 +19,7 @@ from stream_reco.signals.content.entries import (
     replace_entries,
 )
 from stream_reco.signals.content.fields import FeatureFields
+from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.values import Frequencies, Values, read_values
 from stream_reco.signals.content.vectors import GivenVectors
 from stream_reco.signals.growing import capacity_for, grown
@@ -26,6 +27,12 @@ from stream_reco.signals.growing import capacity_for, grown
 _SPARE = 4096
 """Entries are packed when so many more than half of them are of what items said once."""
 _FEWEST_CELLS = 4096
+_FEW_VALUES = 100
+"""Categories of a feature that are all asked for by each request."""
+_MOST_ASKED = 32
+"""Features whose categories are asked for."""
+_MOST_IN_TURN = 2000
+"""Of the items with one value, so many take turns: a chain is walked to where a turn begins."""
 _NOTHING = np.empty((0, 3), dtype=np.int64)
 
 
@@ -40,8 +47,6 @@ class ItemContent:
         """`features` by slot: those that the catalogue changes before it calls `set`."""
         self._features, self.fields = features, fields
         self.vectors = GivenVectors()
-        self.described = 0
-        """Items with any feature."""
         self.entries = Entries(
             np.zeros(1024, dtype=np.int64),
             np.zeros(1024, dtype=np.int32),
@@ -52,6 +57,7 @@ class ItemContent:
         self._links = Links(*(np.zeros(1024, dtype=np.int32) for _ in Links._fields))
         self._cells, self._taken = empty_cells(_FEWEST_CELLS), 0
         self._written = self._in_use = 0
+        self._common: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
         self._keep()
 
     def _keep(self) -> None:
@@ -74,7 +80,7 @@ class ItemContent:
         )
         self._written += len(given)
         self._in_use += len(given) - before
-        self.described += bool(len(given)) - bool(before)
+        self.fields.everyone += bool(len(given)) - bool(before)
         if self.fields.turned:
             turned, self.fields.turned = self.fields.turned, []
             self.read_again(turned)
@@ -94,13 +100,55 @@ class ItemContent:
     def read(self, slots: NDArray[np.int32], now: int) -> tuple[NDArray[np.int32], Values]:
         """The values of items at `now` (ms) one behind the other, and how many each of `slots` int32[n] has."""
         cells = self._cells
-        frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.described)
+        frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.fields.everyone)
         return read_values(self.fields, self._entries, frequencies, slots, now)
 
     def having(self, field: int, code: int, count: int) -> list[int]:
         """At most `count` slots of items that have a value, those first that got it last."""
-        slots: list[int] = newest_slots(self._chains, self._values, field, code, count).tolist()
+        slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, 0).tolist()
         return slots
+
+    def in_turn(self, field: int, code: int, count: int, turn: int) -> list[int]:
+        """At most `count` slots of items that have a value, others with each `turn`, until the newest had theirs."""
+        among = min(self.frequency(field, code), _MOST_IN_TURN)
+        if among <= 0 or count <= 0:
+            return []
+        slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, turn * count % among).tolist()
+        return slots
+
+    @property
+    def category_fields(self) -> list[int]:
+        """Numbers of the features that are categories, the first ones."""
+        kinds = self.fields.kinds[: len(self.fields)]
+        found: list[int] = np.flatnonzero((kinds == Kind.CATEGORY) | (kinds == Kind.BOOLEAN))[:_MOST_ASKED].tolist()
+        return found
+
+    @property
+    def common_values(self) -> list[tuple[int, int]]:
+        """Feature and code of the categories of features that have few of them."""
+        state = self._taken, int(self.fields.distinct.sum()), len(self.fields)
+        if self._common[0] != state:
+            self._common = state, self._find_common()
+        return self._common[1]
+
+    def _find_common(self) -> list[tuple[int, int]]:
+        few = np.zeros(len(self.fields.hashes) + 1, dtype=np.bool_)
+        few[self.category_fields] = self.fields.distinct[self.category_fields] <= _FEW_VALUES
+        cells = self._cells
+        # Free cells have the number −1, which is the place behind all features.
+        at = np.flatnonzero((cells.items > 0) & few[cells.fields])
+        return list(zip(cells.fields[at].tolist(), cells.codes[at].tolist(), strict=True))
+
+    def categories_of(self, slots: NDArray[np.int32]) -> list[tuple[int, int]]:
+        """Feature and code of the categories of some items."""
+        found: dict[tuple[int, int], None] = {}
+        categories = set(self.category_fields)
+        for slot in slots[slots < self._sizes[0]].tolist():
+            mine = slice(int(self.entries.starts[slot]), int(self.entries.starts[slot] + self.entries.lengths[slot]))
+            for field, code in zip(self.entries.fields[mine].tolist(), self.entries.codes[mine].tolist(), strict=True):
+                if field in categories:
+                    found[field, code] = None
+        return list(found)
 
     def frequency(self, field: int, code: int) -> int:
         """How many items have a value."""

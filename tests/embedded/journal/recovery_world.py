@@ -18,6 +18,7 @@ from stream_reco.embedded.checkpoint_parts import parts_of
 from stream_reco.embedded.learner import Learner
 from stream_reco.embedding.kernels import index as scalars
 from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retraction, UserEvent
+from stream_reco.events.schema import Features, FeatureValue
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
@@ -40,7 +41,7 @@ SETTINGS = Settings(
     ),
     training=TrainSettings(batch=16, checkpoint_events=130, row_idle_days=1.5),
 )
-_PASSING = {"touched", "touched_values", "marks", "bits", "tombstones", "default_touched"}
+_PASSING = {"touched", "touched_values", "marks", "changed", "bits", "tombstones", "default_touched"}
 """What depends on when was published, as it should."""
 
 
@@ -113,9 +114,24 @@ def _event(rng: np.random.Generator, name: str, time: int) -> Event:
         return Retraction(retracts=f"{earlier}-{int(rng.integers(20))}", timestamp=time, event_id=name, user_id=user)
     if kind < 0.98:
         return ItemEvent(
-            item_id=item, timestamp=time, event_id=name, features={"kind": drawn % 3}, available=drawn % 2 == 0
+            item_id=item, timestamp=time, event_id=name, features=_said_of_item(drawn, time), available=drawn % 2 == 0
         )
-    return UserEvent(user_id=user, timestamp=time, event_id=name, features={"age": drawn % 90})
+    return UserEvent(user_id=user, timestamp=time, event_id=name, features=_said_of_user(drawn, time))
+
+
+def _said_of_item(drawn: int, time: int) -> Features:
+    """A number, categories, a time; from the second day on the number is a category, which it is not taken for."""
+    late = time > NOW - 3 * DAY
+    kind: FeatureValue = f"k{drawn % 3}" if late and drawn % 5 == 0 else drawn % 3
+    return {"kind": kind, "genre": [f"g{drawn % 4}", f"g{drawn % 3}"], "out": "2025-10-01"}
+
+
+def _said_of_user(drawn: int, time: int) -> Features:
+    """The same, and a category that becomes a text, and what is taken away."""
+    late = time > NOW - 3 * DAY
+    likes: FeatureValue = f"g{drawn % 4}" if drawn % 3 else None
+    motto = f"what I like is number {drawn % 3}" if late and drawn % 2 else "none"
+    return {"age": str(drawn) if late and drawn % 5 == 0 else drawn % 90, "likes": likes, "motto": motto}
 
 
 def whole_state(engine: Engine) -> dict[str, Any]:

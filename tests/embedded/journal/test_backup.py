@@ -13,7 +13,7 @@ import pytest
 
 from stream_reco.cli.app import app
 from stream_reco.embedded.export import events_of, items_of, learner_of, users_of
-from stream_reco.events import Action, Impression, ItemEvent, decode
+from stream_reco.events import Action, Impression, ItemEvent, UserEvent, decode
 from stream_reco.events.schema import Context
 from stream_reco.storage import backup as backups
 from stream_reco.storage.backup import Backup, BackupError, back_up, restore
@@ -203,7 +203,10 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
         for time in times[1:]:
             engine.ingest([Action(user_id="ann", item_id=time % 3, action="buy", value=5.0, timestamp=time)])
         engine.ingest([Impression(user_id="ann", item_id=2, timestamp=times[-1], request_id="r", context=context)])
+        engine.ingest([UserEvent(user_id="ann", timestamp=times[0], features={"age": 30, "likes": ["tea"]})])
+        engine.ingest([UserEvent(user_id="cid", timestamp=times[1], features={"age": 50})])
         engine.checkpoint()
+        engine.ingest([UserEvent(user_id="ann", timestamp=times[2], features={"age": None, "city": "Ulm"})])
         engine.ingest([Action(user_id="bob", item_id=1, action="buy", value=5.0, timestamp=times[-1])])
         engine.tick(NOW)
         engine.sync()
@@ -213,8 +216,14 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
             (ann,) = map(json.loads, users_of(learner, "ann"))
             (nobody,) = map(json.loads, users_of(learner, "nobody"))
             items = [decode(line) for line in items_of(learner)]
-    assert set(users) == {"ann", "bob"}
+    assert set(users) == {"ann", "bob", "cid"}
     assert users["ann"] == ann
+    assert [tuple(stated.values()) for stated in ann["profile"]] == [
+        ("age", None, times[2]),
+        ("likes", ["tea"], times[0]),
+        ("city", "Ulm", times[2]),
+    ]
+    assert users["cid"]["profile"] == [{"feature": "age", "value": 50, "timestamp": times[1]}]
     assert [(one["item_id"], one["timestamp"]) for one in ann["history"]] == [(t % 3, t) for t in times[:0:-1]]
     assert {one["item_id"]: one["importance"] for one in ann["interests"]} == pytest.approx(interests)
     assert [(one["item_id"], one["label"], one["context"]) for one in ann["impressions"]] == [(2, None, context)]
@@ -228,6 +237,7 @@ def test_exported_users_and_items_are_what_the_engine_knows(tmp_path: Path) -> N
         "acted_on": [],
         "impressions": [],
         "row": [],
+        "profile": [],
     }
     assert items == [ItemEvent(item_id=i, timestamp=times[0], features={"kind": i}, available=True) for i in range(3)]
 

@@ -23,7 +23,8 @@ from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.slate_features import SlateFeatures
-from stream_reco.signals.settings import DAY_MS, RECENT
+from stream_reco.signals.content.profiles import Profiles
+from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
 from stream_reco.signals.shown_items import ShownItems
 from tests.serve.small_shop import NOW, SmallShop
 from tests.waiting import until
@@ -129,6 +130,30 @@ def test_what_is_disliked_is_in_the_features_of_what_is_shown() -> None:
         "good": 0.0,
         "better": 0.0,
     }
+
+
+def test_the_profile_is_read_as_of_now_by_what_was_published(shop: SmallShop) -> None:
+    stated = {"likes": ["Tea", "rain"], "age": 30, "since": "2020-09-01", "unheard of": "x", "misfit": [1.5] * 9}
+    profiles = Profiles(SignalSettings(), shop.signals.user_fields)
+    profiles.describe("trainer's", {**stated, "unheard of": None, "misfit": "a category"}, NOW)
+    profiles.describe("another", {"age": 50}, NOW)
+    store, nothing = Store(), np.empty(0, dtype=np.int64)
+    no_medoids = Medoids(nothing, np.empty(0), nothing)
+    store.states["u"] = UserState(nothing, nothing, no_medoids, NOW, profile=stated).to_bytes()
+    context_of = contexts(shop, store)[0]
+    assert len(context_of("u", NOW).profile.codes) == 0, "what it says means nothing before it is published"
+    shop.sync()
+    for now in (NOW, NOW + 40 * DAY_MS):
+        found, wanted = context_of("u", now).profile, profiles.values("trainer's", now)
+        # The trainer's own has a misfit in the place of a category.
+        count = len(found.codes)
+        assert count == 2 + 2 + 3
+        wanted = wanted.at(np.arange(count))
+        assert [column.tolist() for column in found] == [column.tolist() for column in wanted]
+    # Whoever is described anew is read anew at the next request.
+    store.states["u"] = UserState(nothing, nothing, no_medoids, NOW, profile={"likes": "tea"}).to_bytes()
+    assert context_of("u", NOW).profile.weights.tolist() == [1.0]
+    assert shop.served.signals.user_fields.misfits.sum() == 0, "requests count nothing"
 
 
 def test_all_that_was_seen_is_told_beyond_the_recent(shop: SmallShop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from stream_reco.signals.shown_items import ShownItems
 
 NOW = 1_600_000_000_000
 INTEGER = st.integers(-(2**63), 2**63 - 1)
+FEATURE = st.text(max_size=9) | INTEGER | st.floats(allow_nan=False) | st.booleans() | st.none()
 
 
 def int64(values: list[int]) -> NDArray[np.int64]:
@@ -29,9 +31,14 @@ def int64(values: list[int]) -> NDArray[np.int64]:
     medoids=st.lists(st.tuples(INTEGER, st.floats(0, 1e9), INTEGER), max_size=9),
     at=INTEGER,
     seen=st.lists(st.tuples(INTEGER, INTEGER), max_size=20),
+    profile=st.dictionaries(st.text(min_size=1, max_size=9), FEATURE | st.lists(FEATURE, max_size=4), max_size=5),
 )
 def test_what_was_sent_comes_back(
-    actions: list[tuple[int, int]], medoids: list[tuple[int, float, int]], at: int, seen: list[tuple[int, int]]
+    actions: list[tuple[int, int]],
+    medoids: list[tuple[int, float, int]],
+    at: int,
+    seen: list[tuple[int, int]],
+    profile: dict[str, Any],
 ) -> None:
     columns = Medoids(
         int64([key for key, _, _ in medoids]),
@@ -42,8 +49,9 @@ def test_what_was_sent_comes_back(
     for item, time in seen:
         shown.add(item, time)
     items, times = int64([item for item, _ in actions]), int64([time for _, time in actions])
-    sent = UserState(items, times, columns, at, shown=shown)
+    sent = UserState(items, times, columns, at, shown=shown, profile=profile)
     got = UserState.from_bytes(sent.to_bytes(at))
+    assert list(got.profile.items()) == list(profile.items()), "in their order: models read the first features most"
     assert (got.at, got.written) == (at, at)
     assert [got.shown.items, got.shown.counts, got.shown.times] == [shown.items, shown.counts, shown.times]
     for one, other in zip((sent.items, sent.times, *sent.medoids), (got.items, got.times, *got.medoids), strict=True):
@@ -53,10 +61,10 @@ def test_what_was_sent_comes_back(
 
 def test_states_without_a_number_are_read_and_the_number_is_passed_over_by_earlier_releases() -> None:
     sent = UserState(int64([1]), int64([NOW]), Medoids(int64([]), np.empty(0), int64([])), NOW)
-    *fields, number, _, _, _, disliked = msgspec.msgpack.decode(sent.to_bytes(7))
-    assert (number, disliked) == (7, b"")
+    *fields, number, _, _, _, disliked, profile = msgspec.msgpack.decode(sent.to_bytes(7))
+    assert (number, disliked, profile) == (7, b"", {})
     got = UserState.from_bytes(msgspec.msgpack.encode(fields))
-    assert (got.items.tolist(), got.at, got.written, len(got.shown)) == ([1], NOW, 0, 0)
+    assert (got.items.tolist(), got.at, got.written, len(got.shown), got.profile) == ([1], NOW, 0, 0, {})
 
     class Earlier(msgspec.Struct, frozen=True, array_like=True):
         format: int

@@ -22,10 +22,11 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items, user_interests
 from stream_reco.serve.slate.slate import Slate
 from stream_reco.serve.slate.slate_features import SlateFeatures
+from stream_reco.signals.content.profiles import Profiles
 from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.feature_builder import FeatureBuilder
+from stream_reco.train.feature_builder import FeatureBuilder, KnownUsers
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import predictions
@@ -230,7 +231,9 @@ def impression_of(shop: SmallShop, request: Request, now: int, item: Id) -> byte
     dislikes = Dislikes(SignalSettings())
     for age, disliked in enumerate(shop.disliked.get(request.user_id, [])):
         dislikes.add(request.user_id, shop.signals.catalogue.slot_of(disliked), NOW - age)
-    present = FeatureBuilder(shop.signals, shop.histories, sampler, needs, shop.exposures, dislikes)
+    profiles = Profiles(SignalSettings(), shop.signals.user_fields)
+    users = KnownUsers(shop.histories, shop.exposures, dislikes, profiles)
+    present = FeatureBuilder(shop.signals, users, sampler, needs)
     return present.impression(request.user_id, shop.signals.catalogue.slot_of(item), context, now)
 
 

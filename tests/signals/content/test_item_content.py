@@ -103,7 +103,7 @@ class ItemContentMachine(RuleBasedStateMachine):
         for number in range(len(self.fields)):
             assert self.fields.present[number] == sum(number in {one[0] for one in each} for each in entries)
             assert self.fields.distinct[number] == len([value for value in self.order if value[0] == number])
-        assert self.content.described == sum(map(bool, entries))
+        assert self.content.fields.everyone == sum(map(bool, entries))
 
     @invariant()
     def what_is_read_agrees(self) -> None:
@@ -136,7 +136,7 @@ class ItemContentMachine(RuleBasedStateMachine):
             if kind not in LISTED:
                 continue
             if kind == Kind.TEXT:
-                described = self.content.described
+                described = self.content.fields.everyone
                 weights = {
                     code: weight_of(count) * (1 + math.log((1 + described) / (1 + len(self.order[field, code]))))
                     for code, count in own.items()
@@ -225,7 +225,7 @@ def test_what_no_item_says_any_more_takes_no_memory(monkeypatch: pytest.MonkeyPa
     assert content.frequency(content.fields.find("tags"), code_of("t3")) == 7
     for slot in range(50):
         content.set(slot, None)
-    assert content.described == 0
+    assert content.fields.everyone == 0
     assert not content.fields.present.any()
     assert not content.fields.distinct.any()
 

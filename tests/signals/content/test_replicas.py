@@ -56,7 +56,7 @@ def assert_alike(one: Signals, other: Signals) -> None:
         assert mine.count == its.count == mine.present.sum()
         np.testing.assert_array_equal(mine.present, its.present)
         np.testing.assert_array_equal(mine.rows, its.rows)
-    assert one.catalogue.content.described == other.catalogue.content.described
+    assert one.catalogue.content.fields.everyone == other.catalogue.content.fields.everyone
 
 
 class ContentReplicas(RuleBasedStateMachine):

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from stream_reco import metrics
-from stream_reco.events import Event, Impression, ItemEvent, encode
+from stream_reco.events import BadEvent, Event, Impression, ItemEvent, encode
 from stream_reco.labels import Example, LabelSettings
 from stream_reco.labels.settings import DAY_MS
+from stream_reco.learner.example_codec import decode_example
+from stream_reco.model.inputs import Inputs
+from stream_reco.serve.slate.slate_features import SlateFeatures
+from stream_reco.signals.content.values import Values
 from stream_reco.storage.rocksdb import RocksStore
+from stream_reco.train.batch import Labelled, training_batch
 from tests.integration.served_log import features_of, messages_of, shown_slate
+from topologies.messages.served_slate import decode_slate
 from topologies.messages.user_deletion import Deletion, encode_deletion
 from topologies.processors.labelling import Labelling
 
@@ -149,3 +156,36 @@ def test_without_the_topic_nothing_is_kept(tmp_path: Path) -> None:
         partition.take(shown(1, "r"), shown(1, None))
         assert [one.features for one in partition.take(time(NOW + 2 * DAY_MS))] == [None, None]
         assert gained(before) == {}
+
+
+def with_content(weight: float = 0.5) -> SlateFeatures:
+    """A slate of two items; of the user two things are said, of the second item one."""
+    slate = shown_slate(1, "r", NOW, ["a", "b"])
+    two, one = (np.arange(count, dtype=np.int64) for count in (2, 1))
+    inputs = replace(
+        slate.inputs,
+        profile=Values(two.astype(np.int32), two, np.full(2, 0.25, dtype=np.float32)),
+        counts=np.array([0, 1], dtype=np.int32),
+        said=Values(one.astype(np.int32), one, np.full(1, weight, dtype=np.float32)),
+    )
+    return replace(slate, inputs=inputs)
+
+
+def test_what_is_said_of_users_and_items_travels_with_the_example(partition: Partition) -> None:
+    ((key, value),) = messages_of([with_content()])
+    examples = partition.take(
+        Message("served", value, key), shown(1, "r", "a"), shown(1, "r", "b"), time(NOW + 2 * DAY_MS)
+    )
+    of_item = {example.item_id: decode_example(msgspec.json.encode(example)).features or b"" for example in examples}
+    read = {item: Inputs.from_bytes(features) for item, features in of_item.items()}
+    assert sorted(read) == ["a", "b"]
+    assert [read[item].said.weights.tolist() for item in ("a", "b")] == [[], [0.5]]
+    assert [read[item].profile.codes.tolist() for item in ("a", "b")] == [[0, 1], [0, 1]]
+    batch = training_batch([Labelled(of_item[item], 1, 1.0, NOW, 0) for item in ("a", "b")]).batch
+    assert (batch.profile_counts.tolist(), batch.said_counts.tolist()) == ([2, 2], [0, 1])
+
+
+def test_content_that_is_not_finite_is_refused() -> None:
+    ((_, value),) = messages_of([with_content(float("nan"))])
+    with pytest.raises(BadEvent, match="not finite"):
+        decode_slate(value)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
-from stream_reco.events import Action, Event, Id, Impression, Retraction, encode, key_of
+from stream_reco.events import Action, Event, Id, Impression, Retraction, UserEvent, encode, key_of
 from stream_reco.redis.connection import RedisUnreachable
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.user_state import UserState
@@ -172,6 +173,70 @@ def test_who_was_only_shown_things_leaves_when_idle_and_when_deleted(store: Rock
     take(interests, [impression("ann", 1, hour * 3600) for hour in range(0, 24 * 92, 1)])
     assert interests._records.of("idle").last == 0
     assert interests._records.of("ann").last == START + (24 * 92 - 1) * 3_600_000
+    interests.close()
+
+
+def about(user: Id, seconds: int, event_id: str | None = None, **features: Any) -> UserEvent:
+    return UserEvent(user_id=user, timestamp=START + seconds * 1000, features=features, event_id=event_id)
+
+
+def profile_of(copies: Copies, user: Id) -> list[tuple[str, Any]] | None:
+    return list(state_of(copies, user).profile.items()) if user in copies.states else None
+
+
+def test_the_newest_statement_of_each_feature_holds_after_a_restart_too(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [about("ann", 5, "first", likes=["tea", None], age=30, city="Ulm"), about("ben", 5)])
+    until(lambda: profile_of(copies, "ann") == [("likes", ["tea", None]), ("age", 30), ("city", "Ulm")])
+    assert "ben" not in copies.states, "nothing is said of ben"
+    # One that was stated earlier comes late, and one comes twice; what is null is gone, what is not named stays.
+    take(interests, [about("ann", 6, age=None), about("ann", 4, city="Bonn", plan="b"), click("ann", 7)])
+    take(interests, [about("ann", 5, "first", likes=["tea", None], age=30, city="Rome")])
+    until(lambda: profile_of(copies, "ann") == [("likes", ["tea", None]), ("city", "Ulm"), ("plan", "b")])
+    interests.close()
+    interests = work(copies, store)
+    # What was taken away was taken away at its time: what is older does not bring it back.
+    take(interests, [about("ann", 5, age=31), about("ann", 9, plan="c")])
+    until(lambda: profile_of(copies, "ann") == [("likes", ["tea", None]), ("city", "Ulm"), ("plan", "c")])
+    take(interests, [about("ann", 10, age=32)])
+    until(lambda: profile_of(copies, "ann") == [("likes", ["tea", None]), ("age", 32), ("city", "Ulm"), ("plan", "c")])
+    assert counts(copies) == {"ann": 1}
+    interests.close()
+
+
+def test_who_was_only_described_leaves_when_idle_and_when_deleted(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [about("idle", 0, age=1), about("gone", 0, age=2), about("back", 0, age=3)])
+    until(lambda: len(copies.states) == 3)
+    forget(interests, "gone", "back")
+    until(lambda: list(copies.states) == ["idle"])
+    take(interests, [about("back", 1, age=4)])
+    until(lambda: profile_of(copies, "back") == [("age", 4)])
+    interests.close()
+    # An older Redis comes back: the next owner writes who is there, and takes out who is not.
+    copies.states, copies.number = {"gone": copies.states["idle"]}, 0
+    interests = work(copies, store)
+    until(lambda: sorted(copies.states, key=str) == ["back", "idle"])
+    take(interests, [impression("ann", 1, hour * 3600) for hour in range(0, 24 * 92, 1)])
+    assert interests._records.of("idle").profile == {}
+    interests.close()
+
+
+def test_records_of_releases_without_profiles_are_read(store: RocksStore) -> None:
+    copies = Copies()
+    interests = work(copies, store)
+    take(interests, [click("ann", 3)])
+    interests.close()
+    key, data = next(iter(store.scan(b"U", b"V")))
+    assert len(msgspec.msgpack.decode(data)) == 10
+    store.put(key, msgspec.msgpack.encode(msgspec.msgpack.decode(data)[:9]))
+    store.commit(b"here")
+    interests = work(copies, store)
+    take(interests, [about("ann", 4, age=1)])
+    until(lambda: profile_of(copies, "ann") == [("age", 1)])
+    assert counts(copies) == {"ann": 1}
     interests.close()
 
 
