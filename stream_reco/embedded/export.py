@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
@@ -127,7 +128,16 @@ def items_of(learner: Learner) -> Iterator[bytes]:
         if item_id is not None:
             time = int(catalogue.described[slot] or learner.state.signals.counts.items.stamps[slot])
             features, available = catalogue.features[slot] or {}, bool(catalogue.available[slot])
-            yield encode(ItemEvent(item_id=item_id, timestamp=time, features=features, available=available))
+            vector = catalogue.content.vectors.of(slot)
+            yield encode(
+                ItemEvent(
+                    item_id=item_id,
+                    timestamp=time,
+                    features=features,
+                    vector=UNSET if vector is None else vector,
+                    available=available,
+                )
+            )
 
 
 def events_of(folder: Path, user_id: Id | None = None) -> Iterator[bytes]:

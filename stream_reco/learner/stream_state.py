@@ -50,7 +50,7 @@ class StreamState:
     ) -> None:
         """Take signals and what is known of users over from a checkpoint; without `profiles` nobody has any."""
         self.signals, self.histories, self.dislikes, self.exposures = signals, histories, dislikes, exposures
-        self.profiles = profiles or Profiles(self._settings, signals.user_fields)
+        self.profiles = Profiles(self._settings, signals.user_fields) if profiles is None else profiles
         sampler = NegativeSampler(self._training)
         users = KnownUsers(histories, exposures, dislikes, self.profiles)
         self.present = FeatureBuilder(signals, users, sampler, self._needs)
@@ -165,5 +165,5 @@ class StreamState:
 
     def describe(self, event: ItemEvent) -> None:
         """Take over what the shop says of an item."""
-        said = Statement(event.timestamp, event.features, event.available, event.replace)
+        said = Statement(event.timestamp, event.features, event.available, event.replace, event.vector)
         self.signals.describe(event.item_id, said)

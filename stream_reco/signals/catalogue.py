@@ -42,7 +42,7 @@ class Catalogue:
         """Live items that may not be recommended."""
         self.columns = FeatureColumns(self.features)
         """The features as filters read them."""
-        self.content = ItemContent(self.features, fields or FeatureFields("item"))
+        self.content = ItemContent(self.features, FeatureFields("item") if fields is None else fields)
         """The features as models read them."""
         self._times = StatementTimes(1024)
         self._slots: dict[Id, int] = {}
@@ -88,10 +88,12 @@ class Catalogue:
         if self.features.put(slot, features):
             self.columns.set(slot, features)
             self.content.set(slot, features)
+        self.content.vectors.merge(slot, said)
         self._let(slot, available)
 
     def turn_back(self, time: int) -> NDArray[np.bool_]:
         """Take descriptions later than `time` (ms) as of that time; bool[size]: the slots that have any."""
+        self.content.vectors.turn_back(time)
         return self._times.turn_back(time)[: self.size]
 
     def release(self, slots: Iterable[int]) -> None:
@@ -141,6 +143,7 @@ class Catalogue:
         self.features.put(slot, None)
         self.columns.set(slot, None)
         self.content.set(slot, None)
+        self.content.vectors.forget(slot)
         self.keys[slot] = 0
         self._times.forget(slot)
         self._let(slot, True)
@@ -152,15 +155,18 @@ class Catalogue:
         self.unavailable += int(self.available[slot]) - int(available)
         self.available[slot] = available
 
-    def rows(self, slots: NDArray[np.int32]) -> Parts:
-        """What a replica needs to mirror the given slots; a free slot travels as a null id."""
+    def rows(self, slots: NDArray[np.int32], *, drained: bool = False) -> Parts:
+        """What a replica needs to mirror the given slots; a free slot travels as a null id.
+
+        `drained`: without the vectors of earlier such calls.
+        """
         entries = [(self.ids[slot], msgspec.Raw(self.features.raw(slot))) for slot in slots.tolist()]
         return {
             "slots": slots,
             "available": self.available[slots],
             "described": self.described[slots],
             "entries": np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8),
-        }
+        } | self.content.vectors.parts(slots, only_changed=drained)
 
     def apply(self, parts: Parts) -> None:
         """Mirror the rows of another catalogue.
@@ -170,6 +176,7 @@ class Catalogue:
         entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, msgspec.Raw]])
         slots = parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
+        self.content.vectors.apply_names(parts)
         # Nearly always it is the counts that changed, not what the shop says.
         changed = [
             (described, slot, item_id, bytes(packed))
@@ -187,12 +194,14 @@ class Catalogue:
             if item_id is not None:
                 self._let(slot, available)
         self.described[parts["slots"]] = parts["described"]
+        self.content.vectors.apply(parts)
 
     def state(self) -> Parts:
         """Everything, for a checkpoint."""
         return {
             **self.rows(np.arange(self.size, dtype=np.int32)),
             **self._times.state(self.size),
+            **self.content.vectors.state(self.size),
             "free": np.array(self._free, dtype=np.int64),
             "resting": np.array(self._resting, dtype=np.int64),
         }
@@ -203,6 +212,7 @@ class Catalogue:
         catalogue = cls(fields)
         catalogue.apply(parts)
         catalogue._times.restore(parts, catalogue.size)
+        catalogue.content.vectors.restore(parts)
         catalogue._free = parts["free"].tolist()
         catalogue._resting = parts["resting"].tolist()
         return catalogue

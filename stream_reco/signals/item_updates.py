@@ -6,12 +6,13 @@ the same time, the one that came last holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from stream_reco.signals.growing import Parts, grown
@@ -31,6 +32,8 @@ class Statement:
     """None says nothing of it."""
     replace: bool = False
     """Whether what it does not name is gone."""
+    vector: Sequence[float] | UnsetType | None = UNSET
+    """None takes the item's vector away; UNSET says nothing of it."""
 
 
 class StatementTimes:

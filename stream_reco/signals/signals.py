@@ -171,7 +171,7 @@ class Signals:
         for one in fields:
             one.changed = False
         parts = self._parts(rows, values, with_coder=changed) | _of_fields(fields)
-        return parts, self.catalogue.rows(rows)
+        return parts, self.catalogue.rows(rows, drained=True)
 
     def snapshot(self) -> tuple[Parts, Parts]:
         """All signals and the whole catalogue; touches nothing."""
@@ -184,6 +184,7 @@ class Signals:
         self._touched[signals["rows"]] = True
         self._touched_values[signals["values"]] = True
         self.coder.changed |= "context" in signals
+        self.catalogue.content.vectors.mark_changed(signals["rows"])
         for one in self._fields:
             one.changed |= f"{one.side}.names" in signals
 

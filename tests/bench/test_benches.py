@@ -10,6 +10,7 @@ import pytest
 
 from stream_reco.events import Action, ItemEvent, validate
 from tests.bench import (
+    bench_content,
     bench_events,
     bench_freshness,
     bench_labels,
@@ -61,6 +62,16 @@ def test_the_benchmarks_in_this_process_tell_their_figures(monkeypatch: pytest.M
     assert score["over_forward"] > 1
     candidates: Any = engine["candidates_per_request"]
     assert 200 < candidates <= 600
+
+
+def test_items_are_described_read_and_mirrored_here_and_in_another_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_content, "_TEXTS", 50)
+    here = bench_content.measure(2_000)
+    assert all(number > 0 for name, number in here.items() if not name.endswith("bytes_per_item"))
+    assert 80 < here["wire_bytes_per_item"] < 200
+    both = bench_content.run({"this": ROOT, "base": ROOT}, items=2_000, turns=1)
+    assert list(both) == ["this", "base", "ratio"]
+    assert both["ratio"].keys() == here.keys()
 
 
 @pytest.mark.timeout(200)

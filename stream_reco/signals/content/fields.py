@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events import key_of
-from stream_reco.signals.content.kinds import Kind
+from stream_reco.signals.content.kinds import Kind, kind_of
 from stream_reco.signals.content.scales import RunningScales
 from stream_reco.signals.growing import Parts, grown
 
@@ -37,6 +37,8 @@ class FeatureFields:
         """int8[capacity]: `Kind` of each."""
         self.kinds_by_number: list[int] = []
         """The same, as Python reads it in less time."""
+        self.vector_names: list[str] = []
+        """Features that are vectors."""
         self.turned: list[int] = []
         """Features that were taken for categories and are read as texts now; whoever takes them over empties it."""
         self.present = np.zeros(0, dtype=np.int64)
@@ -89,6 +91,14 @@ class FeatureFields:
         number = self._numbers.get(name, -1)
         return number if number >= 0 and _fits(kind, self.kinds_by_number[number], value) else -1
 
+    def vectors_of(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        """Those features that are vectors, and whose value is one."""
+        return {
+            name: features[name]
+            for name in self.vector_names
+            if name in features and kind_of(features[name]) == Kind.VECTOR
+        }
+
     def _set_kind(self, number: int, kind: Kind) -> None:
         self.kinds[number] = self.kinds_by_number[number] = int(kind)
 
@@ -104,6 +114,8 @@ class FeatureFields:
             self.misfits = grown(self.misfits, size, 0)
         self.hashes[number] = np.int64(key_of(name, f"{self.side} feature")).astype(np.int32)
         self._set_kind(number, kind)
+        if kind == Kind.VECTOR:
+            self.vector_names.append(name)
         self.running.make_room(number + 1)
         self.changed = True
         return number
@@ -147,7 +159,7 @@ class FeatureFields:
         before = len(self.names)
         if names[:before] != self.names:  # of another trainer
             before = 0
-            self.names, self._numbers, self.kinds_by_number = [], {}, []
+            self.names, self._numbers, self.kinds_by_number, self.vector_names = [], {}, [], []
         other = [number for number in range(before) if self.kinds[number] != kinds[number]]
         for number, kind in enumerate(kinds):
             if number < before:

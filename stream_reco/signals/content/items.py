@@ -21,6 +21,7 @@ from stream_reco.signals.content.entries import (
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.values import Frequencies, Values, read_values
+from stream_reco.signals.content.vectors import GivenVectors
 from stream_reco.signals.growing import capacity_for, grown
 
 _SPARE = 4096
@@ -45,6 +46,7 @@ class ItemContent:
     def __init__(self, features: Sequence[dict[str, Any] | None], fields: FeatureFields) -> None:
         """`features` by slot: those that the catalogue changes before it calls `set`."""
         self._features, self.fields = features, fields
+        self.vectors = GivenVectors()
         self.entries = Entries(
             np.zeros(1024, dtype=np.int64),
             np.zeros(1024, dtype=np.int32),
@@ -68,6 +70,8 @@ class ItemContent:
         """Take over the features of an item; `learn` as `encoded` takes it."""
         before = int(self.entries.lengths[slot]) if slot < self._sizes[0] else 0
         given = encoded(self.fields, features, learn=learn) if features else _NOTHING
+        if self.fields.vector_names:
+            self.vectors.set_features(slot, self.fields.vectors_of(features or {}), learn=learn)
         if not before and not len(given):
             return
         self._make_room(slot, len(given))

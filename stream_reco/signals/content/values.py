@@ -129,28 +129,6 @@ def _put_text(
 
 
 @njit(cache=True, nogil=True)
-def _read_slot(
-    values: Values, end: int, read: FieldReading, entries: Entries, slot: int, counted: Frequencies, now: int
-) -> int:
-    at, stop = entries.starts[slot], entries.starts[slot] + entries.lengths[slot]
-    while at < stop:
-        field = entries.fields[at]
-        kind, hashed, length = read.kinds[field], read.hashes[field], 1
-        if kind == _TEXT:
-            begin = end
-            end = _put_text(values, end, hashed, entries, at, stop, counted)
-            length = end - begin
-        elif kind == _NUMBER:
-            end = _put_number(values, end, read, field, _number_of(entries.codes[at]))
-        elif kind == _TIME:
-            end = _put_time(values, end, hashed, _number_of(entries.codes[at]), now)
-        elif not read.passed_over[field]:
-            end = _put(values, end, hashed, entries.codes[at], entries.weights[at])
-        at += length
-    return end
-
-
-@njit(cache=True, nogil=True)
 def _read(
     plain_read: tuple[NDArray[Any], ...],
     plain_entries: tuple[NDArray[Any], ...],
@@ -165,10 +143,26 @@ def _read(
             most += _PARTS * entries.lengths[slot]
     values = Values(np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32))
     counts, end = np.zeros(slots.shape[0], np.int32), 0
+    # One loop: to hand so many arrays on for each item would take longer than to read it.
     for place in range(slots.shape[0]):
         slot, begin = slots[place], end
-        if 0 <= slot < entries.lengths.shape[0]:
-            end = _read_slot(values, end, read, entries, slot, counted, now)
+        if not 0 <= slot < entries.lengths.shape[0]:
+            continue
+        at, stop = entries.starts[slot], entries.starts[slot] + entries.lengths[slot]
+        while at < stop:
+            field, first = entries.fields[at], end
+            kind, hashed = read.kinds[field], read.hashes[field]
+            if kind == _TEXT:
+                end = _put_text(values, end, hashed, entries, at, stop, counted)
+                at += end - first
+                continue
+            if kind == _NUMBER:
+                end = _put_number(values, end, read, field, _number_of(entries.codes[at]))
+            elif kind == _TIME:
+                end = _put_time(values, end, hashed, _number_of(entries.codes[at]), now)
+            elif not read.passed_over[field]:
+                end = _put(values, end, hashed, entries.codes[at], entries.weights[at])
+            at += 1
         counts[place] = end - begin
     return counts, values.fields[:end], values.codes[:end], values.weights[:end]
 

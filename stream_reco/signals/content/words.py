@@ -87,6 +87,9 @@ def _words(value: Any) -> Iterator[str]:
         if not isinstance(text, (list, tuple)) and kind_of(text) is not None:
             read = text_of(text[:left] if isinstance(text, str) else text)
             left -= len(read)
+            if read.isascii():
+                yield from _WORD.findall(read)
+                continue
             for word in _WORD.findall(read):
                 yield from _pairs(word) if len(word) > 2 and _IS_CLOSE.match(word) else (word,)
 

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from msgspec import UNSET
 
 from stream_reco.signals.content.encode import encoded
 from stream_reco.signals.content.values import values_of
@@ -23,8 +24,9 @@ VALUE = st.one_of(
     st.sampled_from(["tea", "mug", "2026-01-01", 3, 3.5, True, 1, False, None, 1.0]),
     st.lists(st.sampled_from(["a", "b", "c", 1, True, None]), max_size=4),
     st.sampled_from(["a text about tea and tea and mugs", "this text is about something else"]),
-    st.just([0.5] * 16),
+    st.sampled_from([[0.5] * 16, [0.25] * 9, [math.nan] + [0.5] * 15]),
 )
+VECTOR = st.sampled_from([UNSET, UNSET, None, [1.0, 2.0], [3.0, 4.0], [5.0], [math.nan], [1e300, 1.0]])
 FEATURES = st.dictionaries(st.sampled_from(["kind", "tags", "text", "size"]), VALUE, max_size=4)
 
 
@@ -45,6 +47,15 @@ def assert_alike(one: Signals, other: Signals) -> None:
     for name in ("present", "distinct"):
         theirs = getattr(other.catalogue.content.fields, name)
         np.testing.assert_array_equal(getattr(fields, name)[:size], theirs[:size])
+    vectors, theirs = one.catalogue.content.vectors, other.catalogue.content.vectors
+    assert vectors.names == theirs.names
+    for name in vectors.names:
+        mine, its = vectors.array(name), theirs.array(name)
+        assert mine is not None
+        assert its is not None
+        assert mine.count == its.count == mine.present.sum()
+        np.testing.assert_array_equal(mine.present, its.present)
+        np.testing.assert_array_equal(mine.rows, its.rows)
     assert one.catalogue.content.fields.everyone == other.catalogue.content.fields.everyone
 
 
@@ -54,10 +65,10 @@ class ContentReplicas(RuleBasedStateMachine):
         self.trainer, self.replica = Signals(SETTINGS), Signals(SETTINGS)
         self.now = START
 
-    @rule(item=ITEM, features=FEATURES, replace=st.booleans(), late=st.sampled_from([0, 5000]))
-    def describe(self, item: Any, features: dict[str, Any], replace: bool, late: int) -> None:
+    @rule(item=ITEM, features=FEATURES, replace=st.booleans(), late=st.sampled_from([0, 5000]), vector=VECTOR)
+    def describe(self, item: Any, features: dict[str, Any], replace: bool, late: int, vector: Any) -> None:
         self.now += 1000
-        self.trainer.describe(item, Statement(self.now - late, features, replace=replace))
+        self.trainer.describe(item, Statement(self.now - late, features, replace=replace, vector=vector))
 
     @rule(features=FEATURES)
     def describe_a_user(self, features: dict[str, Any]) -> None:
@@ -92,6 +103,11 @@ class ContentReplicas(RuleBasedStateMachine):
         self.replica.apply(signals)
         self.replica.apply_catalogue(catalogue)
         assert_alike(self.trainer, self.replica)
+
+    @rule(back=st.sampled_from([1000, 5000]))
+    def turn_back(self, back: int) -> None:
+        self.now -= back
+        self.trainer.turn_back(self.now)
 
     @rule()
     def restart(self) -> None:
@@ -166,3 +182,19 @@ def test_not_a_number_is_stored_and_says_nothing() -> None:
     trainer.describe(1, Statement(START, {"size": math.nan, "kind": "tea"}))
     published(trainer, replica)
     assert trainer.catalogue.content.fields.names == ["kind"]
+
+
+def test_vectors_travel_once_and_again_where_no_channel_took_them() -> None:
+    trainer, replica = Signals(SETTINGS), Signals(SETTINGS)
+    trainer.describe(1, Statement(START, {}, vector=[1.0, 2.0]))
+    lost = trainer.drain()
+    assert lost[1]["vectors.data"].tolist() == [1.0, 2.0]
+    trainer.restore_touched(lost[0])
+    published(trainer, replica)
+    trainer.show(trainer.admit(1), START)
+    signals, catalogue = trainer.drain()
+    assert len(catalogue["vectors.data"]) == 0
+    replica.apply(signals)
+    replica.apply_catalogue(catalogue)
+    assert_alike(trainer, replica)
+    assert trainer.snapshot()[1]["vectors.data"].tolist() == [1.0, 2.0]
