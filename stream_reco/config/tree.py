@@ -11,6 +11,7 @@ from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import ServeSettings, SlateSettings
+from stream_reco.signals.content.settings import FeatureSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
 
@@ -21,6 +22,7 @@ class Settings:
 
     labels: LabelSettings = field(default_factory=LabelSettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     interests: InterestSettings = field(default_factory=InterestSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     training: TrainSettings = field(default_factory=TrainSettings)

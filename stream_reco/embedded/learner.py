@@ -55,7 +55,7 @@ class Learner:
         self.settings = settings
         self.joiner = LabelJoiner(**settings.labels.of_joiner(), store=store)
         self.queue = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
-        self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs)
+        self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs, settings.features)
         self.queue.trainer.active_time = self.state.active_time
         self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)

@@ -23,6 +23,7 @@ from stream_reco.learner.retractable_actions import RetractableActions
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
+from stream_reco.signals.content.settings import FeatureSettings
 from stream_reco.signals.settings import DAY_MS, MINUTE_MS, SignalSettings
 from stream_reco.storage.checkpoint import Part, RestoredPart
 from stream_reco.train.settings import TrainSettings
@@ -45,11 +46,17 @@ class DistributedLearner:
     """
 
     def __init__(
-        self, labels: LabelSettings, signals: SignalSettings, model: ModelSettings, training: TrainSettings
+        self,
+        labels: LabelSettings,
+        signals: SignalSettings,
+        model: ModelSettings,
+        training: TrainSettings,
+        features: FeatureSettings | None = None,
     ) -> None:
+        """`features`: kinds that are not to be inferred."""
         self._labels, self._signals = labels, signals
         self.queue = ExampleQueue(labels, model, training, self._features)
-        self.state = StreamState(signals, training, self.queue.trainer.model.needs)
+        self.state = StreamState(signals, training, self.queue.trainer.model.needs, features)
         self.queue.trainer.active_time = self.state.active_time
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""

@@ -9,6 +9,7 @@ from stream_reco.events import Action, Id, Impression, ItemEvent, UserEvent
 from stream_reco.model.spec import Need
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.content.profiles import Profiles
+from stream_reco.signals.content.settings import FeatureSettings
 from stream_reco.signals.context import Context, ContextValue
 from stream_reco.signals.dislikes import Dislikes
 from stream_reco.signals.exposures import Exposures
@@ -26,8 +27,15 @@ from stream_reco.train.settings import TrainSettings
 class StreamState:
     """What the learner sees of the world: the items' signals, the users' histories, and how far time has come."""
 
-    def __init__(self, signals: SignalSettings, training: TrainSettings, needs: frozenset[Need]) -> None:
-        """`needs`: what the model reads of a request."""
+    def __init__(
+        self,
+        signals: SignalSettings,
+        training: TrainSettings,
+        needs: frozenset[Need],
+        features: FeatureSettings | None = None,
+    ) -> None:
+        """`needs`: what the model reads of a request; `features`: kinds that are not to be inferred."""
+        self.features = features
         self.stream_time = 0
         """The highest time seen, ms."""
         self.active_time = ActiveTime()
@@ -38,7 +46,7 @@ class StreamState:
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs, self._settings = training, needs, signals
-        self.connect(Signals(signals), Histories(signals), Dislikes(signals), Exposures(signals))
+        self.connect(Signals(signals, features), Histories(signals), Dislikes(signals), Exposures(signals))
 
     def connect(
         self,

@@ -11,6 +11,7 @@ from stream_reco.events import Id
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.catalogue import Catalogue
 from stream_reco.signals.content.fields import FeatureFields
+from stream_reco.signals.content.settings import FeatureSettings, declared
 from stream_reco.signals.context import Context, ContextCoder, ContextValue
 from stream_reco.signals.counters import count_shown
 from stream_reco.signals.counts import (
@@ -42,14 +43,15 @@ class Signals:
     `apply_catalogue`, with what `drain` or `snapshot` of the trainer's gave.
     """
 
-    def __init__(self, settings: SignalSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: SignalSettings, features: FeatureSettings | None = None) -> None:
+        """`features`: kinds that are not to be inferred."""
+        self.settings, self._features = settings, features or FeatureSettings()
         self.clear()
 
     def clear(self) -> None:
         """Forget everything: a snapshot follows."""
-        self.catalogue = Catalogue(FeatureFields("item"))
-        self.user_fields = FeatureFields("user")
+        self.catalogue = Catalogue(FeatureFields("item", declared(self._features.item)))
+        self.user_fields = FeatureFields("user", declared(self._features.user))
         """What is known of the users' features; who they are is in no publication."""
         self.coder = ContextCoder(self.settings.context_values)
         self.counts = empty_counts(self.settings)
@@ -241,19 +243,22 @@ class Signals:
         return {**signals, **touched, **trends, **marks, **catalogue, **fields}
 
     @classmethod
-    def from_state(cls, settings: SignalSettings, parts: Parts) -> Signals:
+    def from_state(cls, settings: SignalSettings, parts: Parts, features: FeatureSettings | None = None) -> Signals:
         """The signals that `state` was taken from; they go on bit for bit as those would have.
 
+        Features are of the kinds that `features` declare from now on, whatever they were.
         Raises ValueError where the settings do not fit.
         """
-        signals = cls(settings)
+        signals = cls(settings, features)
         signals.apply(parts)
         for one in signals._fields:
             if f"fields.{one.side}.names" in parts:  # not up to version 0.2.0
                 one.restore(_under(f"fields.{one.side}.", parts))
         fields = signals.catalogue.content.fields
+        redeclared = fields.declare()
+        signals.user_fields.declare()
         signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields)
-        if "fields.item.names" not in parts:
+        if redeclared or "fields.item.names" not in parts:
             signals.catalogue.content.learn_all()
         signals._touched[: len(parts["touched"])] = parts["touched"]
         signals._touched_values[: len(parts["touched_values"])] = parts["touched_values"]

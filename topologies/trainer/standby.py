@@ -24,7 +24,9 @@ class LearnerAtOffsets:
     """What was learned from all records before the `offsets`; used by one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self.learner = DistributedLearner(settings.labels, settings.signals, settings.model, settings.training)
+        self.learner = DistributedLearner(
+            settings.labels, settings.signals, settings.model, settings.training, settings.features
+        )
         self.offsets: Offsets = {}
         self.records = 0
         """Records learned from in this process."""

@@ -77,6 +77,8 @@ class FeatureFields:
         own = self.kinds_by_number[number]
         if kind == own:
             return number
+        if own == Kind.IGNORED:
+            return -1
         if not _fits(kind, own, value):
             self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
             return -1
@@ -98,6 +100,16 @@ class FeatureFields:
             for name in self.vector_names
             if name in features and kind_of(features[name]) == Kind.VECTOR
         }
+
+    def declare(self) -> bool:
+        """Have features be of the kinds that are declared, whatever they were; returns whether any was of another."""
+        changed = False
+        for name, kind in self.declared.items():
+            number = self._numbers.get(name, -1)
+            if number >= 0 and self.kinds_by_number[number] != kind:
+                self._set_kind(number, kind)
+                self.changed = changed = True
+        return changed
 
     def _set_kind(self, number: int, kind: Kind) -> None:
         self.kinds[number] = self.kinds_by_number[number] = int(kind)

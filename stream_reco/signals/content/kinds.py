@@ -24,6 +24,7 @@ class Kind(IntEnum):
     TIME = 3
     BOOLEAN = 4
     VECTOR = 5
+    IGNORED = 6
 
 
 _NUMBERS = frozenset({Kind.NUMBER})
