@@ -95,9 +95,10 @@ class Learner:
         """Delete what is known of a user: history, interests, pending examples, rows of the tables."""
         with self.state.lock:
             self.joiner.forget_user(user_id)
-            self.queue.forget_user(user_id)
             self.state.forget(user_id)
             self.interests.forget(user_id)
+        # Requests read nothing of it, and all rows of content are gone through, which takes a while.
+        self.queue.forget_user(user_id)
 
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log."""

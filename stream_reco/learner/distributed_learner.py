@@ -129,8 +129,8 @@ class DistributedLearner:
 
     def forget(self, user_id: Id) -> None:
         """Delete what is known of a user: history, examples that wait, rows of the tables."""
+        self.queue.forget_user(user_id)
         with self.state.lock:
-            self.queue.forget_user(user_id)
             self.state.forget(user_id)
             self._snapshots.forget_user(user_id)
             self._retractable.forget_user(user_id)

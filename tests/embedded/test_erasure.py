@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stream_reco.clock import ManualClock
@@ -16,8 +17,10 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.journal import recovery
 from stream_reco.embedded.threads.service import EngineService
-from stream_reco.events import Action, Id
+from stream_reco.events import Action, Id, key_of
 from stream_reco.labels.settings import LabelSettings
+from stream_reco.model.content.pairs import ACTIVITY, OWN, key_of_row, mixed
+from stream_reco.model.rows import Lookup
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.storage import checkpoint
 from stream_reco.storage.checkpoint import CheckpointError, Part, Written
@@ -92,6 +95,37 @@ def test_rows_of_a_deleted_user_leave_the_replica_and_the_table() -> None:
         engine.sync()
         assert (len(table), len(replica.tables["user"])) == (rows - 1, served - 1)
         table.check_invariants()
+
+
+def test_what_a_deleted_user_makes_of_items_leaves_the_replica_and_the_table() -> None:
+    """The content model has coefficients of each user over what is said of items: here a number of three values."""
+    with opened(None) as engine:
+        lived(engine, "gone", numbers=False)
+        engine.sync()
+        table, replica = engine.learner.queue.trainer.tables["content"], engine.publishing.served.replica
+        wanted = {user: own_keys_of(engine, user) for user in ("gone", 3)}
+        before = {user: rows_of(table, keys) for user, keys in wanted.items()}
+        assert all(len(rows) > 1 for rows in before.values())
+        assert all(len(rows_of(replica.tables["content"], keys)) > 1 for keys in wanted.values())
+        engine.forget("gone")
+        engine.sync()
+        assert rows_of(table, wanted["gone"]) == rows_of(replica.tables["content"], wanted["gone"]) == {}
+        assert rows_of(table, wanted[3]) == before[3]
+        table.check_invariants()
+
+
+def own_keys_of(engine: Engine, user: Id) -> list[int]:
+    """Keys of the user's own coefficients of all that is said of any item, by way of the catalogue."""
+    catalogue, key = engine.learner.state.signals.catalogue, key_of(user, "user")
+    said = catalogue.content.read(np.arange(catalogue.size, dtype=np.int32), NOW)[1]
+    values = {mixed(field, code) for field, code in zip(said.fields.tolist(), said.codes.tolist(), strict=True)}
+    return [key_of_row(ACTIVITY, key, 0), *(key_of_row(OWN, key, value) for value in values)]
+
+
+def rows_of(table: Lookup, keys: list[int]) -> dict[int, list[float]]:
+    """Those that there are: one that was learned from is not zero."""
+    rows = table.lookup(np.array(keys, dtype=np.int64))
+    return {key: row.tolist() for key, row in zip(keys, rows, strict=True) if row.any()}
 
 
 def test_an_erasure_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
