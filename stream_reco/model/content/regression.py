@@ -18,8 +18,9 @@ from stream_reco.embedding import SGD
 from stream_reco.model.content.pairs import Pairs
 from stream_reco.model.fields import TableSpec
 
-CONTENT_TABLE: Final = TableSpec("content", 2, SGD(lr=1.0), init_scale=0.0)
-"""Steps are computed here; the table adds them."""
+CONTENT_TABLE: Final = TableSpec("content", 2, SGD(lr=1.0), most_bytes=1 << 28, init_scale=0.0)
+"""Steps are computed here; the table adds them. What a user likes of what items say is a row for each such value
+that the user met, most of them seldom. Those seen long ago and seldom make way beyond 256 MB, or 5 million rows."""
 _NEWTON_STEPS = 8
 _LEAST_LEFT = 1e-3
 """Share of its prior variance that a coefficient keeps: tastes change, and what cannot move cannot follow."""

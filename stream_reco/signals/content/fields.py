@@ -149,7 +149,10 @@ class FeatureFields:
         """What a replica needs to read features as this side does."""
         size = len(self.names)
         names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
-        passed_over: Parts = {"misfits": self.misfits[:size].copy(), "refused": np.array([self.refused], dtype=np.int64)}
+        passed_over: Parts = {
+            "misfits": self.misfits[:size].copy(),
+            "refused": np.array([self.refused], dtype=np.int64),
+        }
         own: Parts = {"names": names, "kinds": self.kinds[:size].copy(), **passed_over}
         return own | {f"scales.{name}": array[:size] for name, array in self.running.parts().items()}
 
