@@ -114,7 +114,8 @@ class FeatureFields:
         return changed
 
     def _set_kind(self, number: int, kind: Kind) -> None:
-        self.kinds[number] = self.kinds_by_number[number] = int(kind)
+        name, self.kinds[number], self.kinds_by_number[number] = self.names[number], kind, int(kind)
+        self.vector_names = [one for one in self.vector_names if one != name] + [name] * (kind == Kind.VECTOR)
 
     def _add(self, name: str, kind: Kind) -> int:
         number = len(self.names)
@@ -128,8 +129,6 @@ class FeatureFields:
             self.misfits = grown(self.misfits, size, 0)
         self.hashes[number] = np.int64(key_of(name, f"{self.side} feature")).astype(np.int32)
         self._set_kind(number, kind)
-        if kind == Kind.VECTOR:
-            self.vector_names.append(name)
         self.running.make_room(number + 1)
         self.changed = True
         return number

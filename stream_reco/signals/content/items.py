@@ -70,7 +70,7 @@ class ItemContent:
         """Take over the features of an item; `learn` as `encoded` takes it."""
         before = int(self.entries.lengths[slot]) if slot < self._sizes[0] else 0
         given = encoded(self.fields, features, learn=learn) if features else _NOTHING
-        if self.fields.vector_names:
+        if self.fields.vector_names or self.vectors.listed:
             self.vectors.set_features(slot, self.fields.vectors_of(features or {}), learn=learn)
         if not before and not len(given):
             return

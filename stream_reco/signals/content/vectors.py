@@ -54,7 +54,7 @@ class GivenVectors:
 
     def __init__(self) -> None:
         self._arrays: dict[str, VectorArray] = {}
-        self._listed: list[VectorArray] = []
+        self.listed: list[VectorArray] = []
         """Those of features."""
         self.refused = 0
         """Vectors so far that were not finite, or for whose name there was no room."""
@@ -98,7 +98,7 @@ class GivenVectors:
 
     def set_features(self, slot: int, vectors: Mapping[str, Sequence[Any]], *, learn: bool) -> None:
         """Take over the vectors among the features of an item, by name; with `learn` new names are admitted."""
-        for listed in self._listed:
+        for listed in self.listed:
             listed.remove(slot)
         for name, values in vectors.items():
             vector = _finite(values)
@@ -111,7 +111,7 @@ class GivenVectors:
 
     def forget(self, slot: int) -> None:
         """There is no item in the slot any more."""
-        for array in self._listed:
+        for array in self.listed:
             array.remove(slot)
         if slot < len(self._dims) and (self._dims[slot] or self._stated[slot]):
             self._put(slot, None)
@@ -134,7 +134,7 @@ class GivenVectors:
             dim = int(name[name.rindex("[") + 1 : -1])
             array = self._arrays[name] = VectorArray(dim)
             if name != _named(_OWN, dim):
-                self._listed.append(array)
+                self.listed.append(array)
         return array
 
     def _make_room(self, slot: int) -> None:

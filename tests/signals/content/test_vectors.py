@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from stream_reco.signals.catalogue import Catalogue
+from stream_reco.signals.content.fields import FeatureFields
+from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.vectors import MOST_NAMES
 from stream_reco.signals.item_updates import Statement
 
@@ -108,3 +110,19 @@ def test_arrays_grow_with_the_catalogue() -> None:
     assert vectors(catalogue, 2_999) == {"vector[1]": [2_999.0]}
     restarted = Catalogue.from_state(catalogue.state())
     assert vectors(restarted, 1_500) == {"vector[1]": [1_500.0]}
+
+
+@pytest.mark.parametrize("kind", [Kind.IGNORED, Kind.CATEGORY])
+def test_a_vector_that_is_declared_to_be_none_is_none_from_then_on(kind: Kind) -> None:
+    catalogue = catalogue_with(Statement(1, {"image": [0.5] * 8, "shape": [1.0] * 9}))
+    replica = Catalogue()
+    replica.content.fields.apply(catalogue.content.fields.parts())
+    replica.apply(catalogue.rows(np.array([0], dtype=np.int32)))
+    assert vectors(replica, 0) == vectors(catalogue, 0)
+    fields = FeatureFields("item", {"image": kind})
+    fields.restore(catalogue.content.fields.state())
+    assert fields.declare()
+    restarted = Catalogue.from_state(catalogue.state(), fields)
+    assert vectors(restarted, 0) == {"shape[9]": [1.0] * 9}
+    replica.content.read_again(replica.content.fields.apply(fields.parts()))
+    assert vectors(replica, 0) == {"shape[9]": [1.0] * 9}
