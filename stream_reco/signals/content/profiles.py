@@ -70,6 +70,8 @@ class Profiles:
         self.fields.changed = True
         self._count(known, -1)
         encoded(self.fields, {name: value for name, value in said.items() if known.get(name) != value}, learn=True)
+        for number in self.fields.turned:
+            self._count_no_more(number)
         self.fields.turned.clear()  # all users are read anew each time
         self._count(said, 1)
 
@@ -94,6 +96,11 @@ class Profiles:
             self._holders[value] = holders + sign
         else:
             self._holders.pop(value, None)
+
+    def _count_no_more(self, field: int) -> None:
+        """Forget how many users have which category of a feature: it is a text now."""
+        self._holders = {value: holders for value, holders in self._holders.items() if value[0] != field}
+        self.fields.distinct[field] = 0
 
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
