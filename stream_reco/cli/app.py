@@ -11,6 +11,7 @@ import typer
 import stream_reco
 from stream_reco.cli.commands.backup import backup, restore
 from stream_reco.cli.commands.bench import bench
+from stream_reco.cli.commands.cold_start import cold_start
 from stream_reco.cli.commands.dead_letters import dead_letters
 from stream_reco.cli.commands.demo import demo
 from stream_reco.cli.commands.doctor import doctor
@@ -56,6 +57,7 @@ for command in (
 ):
     app.command()(command)
 # What `reproduce` runs; people would rather replay.
+app.command("cold-start", hidden=True)(cold_start)
 app.command(hidden=True)(learn)
 app.command(hidden=True)(simulate)
 

@@ -14,7 +14,7 @@ from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.trainer import predictions
+from stream_reco.train.predictions import predictions
 
 _BATCH = 256
 """Impressions that are predicted together: large enough for one matrix product, small enough to hold."""

@@ -19,7 +19,7 @@ from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights
 from stream_reco.sync import Publication
 from stream_reco.train.batch import is_finite
-from stream_reco.train.trainer import predictions
+from stream_reco.train.predictions import predictions
 
 
 class EvaluationSink(Protocol):

@@ -33,6 +33,8 @@ class TableSpec:
     """A row leaves after this long without training; None: `training.row_idle_days`."""
     per_user: bool = False
     """Whether its keys are users, who get rows as `training.user_sightings` says."""
+    most_bytes: int | None = None
+    """Memory that it takes at most where `training.table_megabytes` sets no bound; None: no bound."""
     init_scale: float = ROW_RANGE
     """New rows are drawn uniformly from ±init_scale."""
 

@@ -89,7 +89,7 @@ class ContentSource:
         for place in best.tolist():
             field, code = int(asked.fields[place]), int(asked.codes[place])
             newest = content.having(field, code, share // 2)
-            in_turn = content.in_turn(field, code, share - len(newest), turn)
+            in_turn = content.in_turn(field, code, share - len(newest), turn, len(newest))
             found |= dict.fromkeys([*newest, *in_turn])
         return np.array(list(found)[: self._quota], dtype=np.int32)
 

@@ -13,7 +13,7 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.content.erasure import own_keys
 from stream_reco.model.content.log_odds import ContentOdds
 from stream_reco.model.content.pairs import Pairs, pairs_of, priors_of
-from stream_reco.model.content.regression import Observations, learned, score
+from stream_reco.model.content.regression import Observations, contrasts, learned, score
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.training_batch import TrainingBatch
 
@@ -30,6 +30,8 @@ class PreparedContent(NamedTuple):
     pairs: Pairs
     keys: NDArray[np.int64]
     """int64[u], distinct, ascending."""
+    places: NDArray[np.int64]
+    """int64[m]: of each coefficient of the pairs the place of its key."""
     rows: NDArray[np.float32]
     """float32[u, 2]"""
     odds: ContentOdds
@@ -64,8 +66,8 @@ class ContentTrainer:
             of_first += [marks.keys[marks.bounds[one] : marks.bounds[one + 1]] for one in starts.tolist()]
         table.train_rows(np.unique(np.concatenate(of_first)), batch.now)
         keys, places = np.unique(pairs.keys, return_inverse=True)
-        rows = table.lookup(keys)
-        return PreparedContent(pairs, keys, rows, ContentOdds(*score(pairs, rows[places.reshape(-1)], self.priors)))
+        rows, places = table.lookup(keys), places.reshape(-1)
+        return PreparedContent(pairs, keys, places, rows, ContentOdds(*score(pairs, rows[places], self.priors)))
 
     def forget(self, user_key: int) -> None:
         """Remove the rows that are a user's own, with all that is in them.
@@ -80,32 +82,46 @@ class ContentTrainer:
 
     def learn(self, prepared: PreparedContent, batch: TrainingBatch, logits: Tensor) -> None:
         """Learn from a batch with corrected weights; `logits` float32[n] are what the rest says of each candidate."""
-        observed = _observations(batch, logits.double().numpy(), prepared.odds.means)
-        after = learned(prepared.pairs, prepared.keys, prepared.rows, observed, self.priors)
+        observed = _observations(prepared, batch, logits.double().numpy())
+        after = learned(prepared.rows, observed, self.priors)
         self._table().apply_gradients(prepared.keys, prepared.rows - after)
 
 
-def _observations(batch: TrainingBatch, logits: NDArray[np.float64], means: NDArray[np.float32]) -> Observations:
-    """All candidates, in a list each against the others: p = σ(offset + mean) is its share of the softmax."""
-    owners = batch.batch.owners
-    offsets = logits.copy()
-    lists = batch.sampled.numpy()[owners]
-    if lists.any():
-        offsets[lists] -= _log_sum_of_others(logits + means, batch.batch.starts)[lists]
+def _observations(prepared: PreparedContent, batch: TrainingBatch, logits: NDArray[np.float64]) -> Observations:
+    """One of each request: of its only candidate, or that the first was chosen among all.
+
+    A choice is a logistic regression on how the first differs from the others, each by its share of their odds: its
+    gradient is that of the softmax, and what all candidates have in common says nothing.
+    """
+    starts, owners = batch.batch.starts, batch.batch.owners
+    means = prepared.odds.means.astype(np.float64)
+    others, shares = _others(logits + means, starts, owners)
+    shares[starts] = -1.0
+    # A contrast says at the means of now what the first says over the others; the offset is what that leaves.
+    said = np.add.reduceat(shares * means, starts) + means[starts]
+    given = logits[starts] - np.where(np.isfinite(others), others - said, 0.0)
+    inputs = contrasts(prepared.pairs, prepared.places, starts, -shares)
     return Observations(
-        np.arange(len(owners), dtype=np.int64),
-        offsets,
-        batch.labels.double().numpy(),
-        batch.weights.double().numpy()[owners],
-        np.where(lists, 0.0, batch.undone.double().numpy()[owners]),
+        *inputs,
+        given,
+        batch.labels.double().numpy()[starts],
+        batch.weights.double().numpy(),
+        np.where(batch.sampled.numpy(), 0.0, batch.undone.double().numpy()),
     )
 
 
-def _log_sum_of_others(odds: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """float64[n]: the logarithm of the summed odds of all other candidates of the same request."""
-    owners = np.repeat(np.arange(len(starts)), np.diff([*starts, len(odds)]))
-    largest = np.maximum.reduceat(odds, starts)[owners]
-    own = np.exp(odds - largest)
-    others = np.add.reduceat(own, starts)[owners] - own
-    result: NDArray[np.float64] = largest + np.log(np.maximum(others, 1e-12))
-    return result
+def _others(
+    odds: NDArray[np.float64], starts: NDArray[np.int64], owners: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of all but the first candidates the logarithm float64[g] of their summed odds, and each one's share float64[n].
+
+    Where there are no others the logarithm is −inf; the shares of the first ones are 0.
+    """
+    rest = odds.copy()
+    rest[starts] = -np.inf
+    largest = np.maximum.reduceat(rest, starts)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    shares = np.exp(rest - finite[owners])
+    sums = np.add.reduceat(shares, starts)
+    with np.errstate(divide="ignore"):
+        return finite + np.log(sums), shares / np.where(sums > 0.0, sums, 1.0)[owners]

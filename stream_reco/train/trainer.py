@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stream_reco import metrics
-from stream_reco.embedding import Adagrad, EmbeddingTable, after
+from stream_reco.embedding import EmbeddingTable
 from stream_reco.events import Id, key_of
 from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.content.regression import CONTENT_TABLE
 from stream_reco.model.feature_columns import NAMES, widened_moment
-from stream_reco.model.fields import FIRST_ACCUMULATOR, TableSpec
+from stream_reco.model.fields import TableSpec
 from stream_reco.model.heads import bottom_of
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Lookup, gather
@@ -29,12 +29,12 @@ from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
-from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.batch import is_finite
 from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
+from stream_reco.train.tables import check_tables, new_table, warn_of_optimizers
 
 _LOGGER = logging.getLogger(__name__)
 _IDLE_A_STEP = 1000
@@ -66,7 +66,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.model = model.build()
-        self.tables = {spec.name: _table(spec, settings) for spec in (*self.model.tables, CONTENT_TABLE)}
+        self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, CONTENT_TABLE)}
         weights = _parameters(self.model)
         self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
         self.averaged = deepcopy(self.model)
@@ -187,7 +187,7 @@ class Trainer:
 
     def log_odds(self, batch: Batch) -> NDArray[np.float64]:
         """float64[n]: what the model to publish gives candidates that are shown, their positions unknown."""
-        odds = _log_odds(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
+        odds = log_odds_of(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
         said = content_log_odds(batch, self.tables, self.content.priors)
         if said is not None:
             odds += said.means
@@ -204,7 +204,7 @@ class Trainer:
     def add_table(self, spec: TableSpec) -> None:
         """Keep one more table: it is saved, published and evicted as the model's own are."""
         # Other threads may be going through the tables there are.
-        self.tables = {**self.tables, spec.name: _table(spec, self.settings)}
+        self.tables = {**self.tables, spec.name: new_table(spec, self.settings)}
 
     def _average(self) -> None:
         self._steps += 1
@@ -259,8 +259,8 @@ class Trainer:
         for prefix, model in (("weights.", self.model), ("averaged.", self.averaged)):
             weights = {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
             load_weights(model.network, weights)
-        _check_tables(tables, self.tables)
-        _warn_of_optimizers(self.model.tables, tables)
+        check_tables(tables, self.tables)
+        warn_of_optimizers(self.model.tables, tables)
         if self._optimizer is not None:
             state = self._optimizer_state(parts)
             self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
@@ -282,23 +282,6 @@ class Trainer:
         return state
 
 
-def _table(spec: TableSpec, settings: TrainSettings) -> EmbeddingTable:
-    optimizer = spec.optimizer or Adagrad(lr=settings.row_learning_rate, initial_accumulator_value=FIRST_ACCUMULATOR)
-    admission = spec.admission
-    if admission is None and spec.per_user and settings.user_sightings > 1:
-        admission = after(settings.user_sightings)
-    return EmbeddingTable(
-        spec.dim,
-        optimizer,
-        admission,
-        int(settings.row_idle_days * DAY_MS) if spec.ttl_ms is None else spec.ttl_ms,
-        name=spec.name,
-        init_scale=spec.init_scale,
-        seed=settings.seed,
-        budget_bytes=int(settings.table_megabytes * 1e6) or None,
-    )
-
-
 def _parameters(model: Model) -> list[nn.Parameter]:
     return [] if model.network is None else list(model.network.parameters())
 
@@ -307,60 +290,8 @@ def _buffers(model: Model) -> list[Tensor]:
     return [] if model.network is None else list(model.network.buffers())
 
 
-def _check_tables(given: Mapping[str, EmbeddingTable], wanted: Mapping[str, EmbeddingTable]) -> None:
-    """Raise ValueError where tables are not those of the settings; other learning rates are not reported."""
-    for name, table in wanted.items():
-        ours, other = _kind(table), _kind(given[name]) if name in given else "none"
-        if ours != other:
-            raise ValueError(
-                f"the table given as {name!r} is {other} instead of {ours}: it is of a model with other sizes, or of"
-                " another version; start with a new data folder, or restore the model settings that it was trained with"
-            )
-
-
-def _warn_of_optimizers(specs: Sequence[TableSpec], kept: Mapping[str, EmbeddingTable]) -> None:
-    """Warn where a model asks for another optimizer than its rows were created with; who calls compares the trainer's.
-
-    Rows hold what their optimizer has summed up, so they go on with it.
-    """
-    for spec in specs:
-        created_with = kept[spec.name].optimizer
-        if spec.optimizer is not None and created_with != spec.optimizer:
-            _LOGGER.warning(
-                "the settings ask for %s in the table %r, but it was created with %s, which stays in force: start with"
-                " a new data folder to change it",
-                spec.optimizer,
-                spec.name,
-                created_with,
-            )
-
-
-def _kind(table: EmbeddingTable) -> str:
-    return f"{table.name!r} with dim {table.dim} and {table.optimizer.name}"
-
-
-def predictions(
-    model: Model,
-    batch: TrainingBatch,
-    tables: Mapping[str, Lookup],
-    shift: float = 0.0,
-    priors: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
-
-    `shift`: added to the log-odds of impressions; `priors` float32[9]: of what content says, None: nothing. Where
-    negatives were sampled the probabilities are those of the labels in the sample, to compare with them.
-    """
-    logits = _log_odds(model, batch.batch, tables) - batch.log_rates
-    logits += torch.from_numpy(batch.shown[batch.batch.owners]) * shift
-    said = None if priors is None else content_log_odds(batch.batch, tables, priors)
-    if said is not None:
-        logits += torch.from_numpy(said.means)
-    result: NDArray[np.float32] = torch.sigmoid(logits).numpy()
-    return result
-
-
-def _log_odds(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> Tensor:
+def log_odds_of(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> Tensor:
+    """float32[n]: what a model gives the candidates, positions unknown; a constant."""
     if model.network is not None:
         model.network.eval()
     with torch.no_grad():

@@ -26,8 +26,8 @@ from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
+from stream_reco.train.predictions import predictions
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import predictions
 from tests.embedded.journal.recovery_world import SETTINGS as SMALL
 from tests.embedded.journal.recovery_world import compared, differences, steps
 from tests.learner.shop_of_kinds import ITEMS, ShopOfKinds, users

@@ -19,7 +19,7 @@ from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import InProcessChannel, Precision, Publication
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.trainer import predictions
+from stream_reco.train.predictions import predictions
 from tests.embedded.journal.recovery_world import SETTINGS
 from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
 

@@ -14,8 +14,9 @@ from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.two_tower_dcn import Ranker, TwoTowerDcnSettings
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, training_batch
+from stream_reco.train.predictions import predictions
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Trainer, predictions
+from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import example
 
 SMALL = TwoTowerDcnSettings(item_dim=4, tower_dim=4, user_dim=2, context_dim=2, cross_rank=4, hidden=8)

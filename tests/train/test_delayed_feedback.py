@@ -18,8 +18,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.delayed_feedback import TAUGHT_WITHIN_MS, Delays, Feedback, LateShare, corrected, es_dfm, fnw
+from stream_reco.train.predictions import predictions
 from stream_reco.train.settings import Correction
-from stream_reco.train.trainer import Trainer, predictions
+from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import MODEL, SETTINGS, example, learn
 
 Seen = tuple[Feedback, int, float]

@@ -12,7 +12,8 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.train.batch import training_batch
 from stream_reco.train.intercept import Intercept
-from stream_reco.train.trainer import Trainer, predictions
+from stream_reco.train.predictions import predictions
+from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import MODEL, SETTINGS, example
 
 

@@ -13,8 +13,9 @@ from stream_reco.model.settings import ModelSettings
 from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from stream_reco.train.batch import Labelled, training_batch
+from stream_reco.train.predictions import predictions
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import Trainer, predictions
+from stream_reco.train.trainer import Trainer
 
 NOW = 1_600_000_000_000
 SIZES = TwoTowerDcnSettings(item_dim=8, tower_dim=8, user_dim=8, context_dim=2, cross_rank=8, hidden=16)

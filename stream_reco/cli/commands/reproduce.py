@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from stream_reco.experiments.cold_start import experiment as cold_start
+from stream_reco.experiments.cold_start.plan import FASHION, ColdStartLog, cold_start_stores
 from stream_reco.experiments.collisions import experiment as collisions
 from stream_reco.experiments.collisions.plan import FILMS, CollisionLog
 from stream_reco.experiments.delays import experiment as delays
@@ -23,23 +25,25 @@ from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import WarmUpOption
 from stream_reco.terminal.printing import say
 
-ALL, COLLISIONS, DELAYS, SHOP = "all", "collisions", "delays", "shop"
+ALL, COLD_START, COLLISIONS, DELAYS, SHOP = "all", "cold_start", "collisions", "delays", "shop"
 LIMIT = 300_000
-Name = StrEnum("Name", [*EXPERIMENTS, COLLISIONS, DELAYS, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 
 
 def reproduce(
     name: Annotated[Name, typer.Argument(help="The experiment.")],
     data: Annotated[
         Path | None,
-        typer.Option(envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}.", metavar="DIR"),
+        typer.Option(
+            envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}, {FASHION}.", metavar="DIR"
+        ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help=f"Only the first N events by time (of shop: requests); {LIMIT:,} by default, others for collisions.",
+            help=f"Only the first N events by time (of shop: requests); {LIMIT:,} by default, other sizes for some.",
         ),
     ] = None,
     warm_up: WarmUpOption = None,
@@ -70,6 +74,10 @@ def reproduce(
         _reproduce_collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
         _reproduce_delays(_data_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+    if name in (COLD_START, ALL):
+        sizes = (limit, warm_up) if name == COLD_START else (None, None)
+        walked = cold_start_stores(_data_folder(data, FILMS), folder, *sizes, fresh=fresh)
+        _reproduce_cold_start(walked, out, jobs, fresh=fresh)
     if name in (SHOP, ALL):
         _reproduce_shop(WorldStore(folder, limit if name == SHOP else None), seeds, out, jobs, fresh=fresh)
 
@@ -104,6 +112,14 @@ def _reproduce_delays(data: Path, work: Path | None, out: Path, jobs: int, *, fr
         say(f"wrote {path}")
 
 
+def _reproduce_cold_start(stores: dict[ColdStartLog, ResultStore], out: Path, jobs: int, *, fresh: bool) -> None:
+    _create_folder(out)
+    for source, store in stores.items():
+        run_all(store, list(source.runs), jobs, fresh=fresh)
+    for path in cold_start.write_cold_start_page(stores, out):
+        say(f"wrote {path}")
+
+
 def _reproduce_shop(store: WorldStore, seeds: int, out: Path, jobs: int, *, fresh: bool) -> None:
     _create_folder(out)
     run_all(store, list(shop_runs(seeds)), jobs, fresh=fresh)
@@ -127,10 +143,10 @@ def write_experiment_page(experiment: Experiment, store: ResultStore, out: Path)
 
 def _data_folder(data: Path | None, log: str) -> Path:
     """The folder with a log, by the name that it has there."""
-    from stream_reco.datasets import globo, talkingdata
+    from stream_reco.datasets import globo, movielens, talkingdata
 
     if data is None:
-        source = globo if log == LOG else talkingdata
+        source = {LOG: globo, FILMS: movielens}.get(log, talkingdata)
         where = (source.__doc__ or "").partition("Get it at ")[2].partition(" ")[0].rstrip(":")
         raise Misuse(f"set --data or STREAM_RECO_DATA to the folder that holds {log}; the clicks are at {where}")
     return data

@@ -19,6 +19,9 @@ ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY = range(9)
 """Parts of the model, in the order of `priors_of`."""
 MOST_CROSSED = 12
 """Values of a user, and of an item, that are crossed: the first ones, of features in the order they were sent."""
+_PARTS = 9
+_MOST_SQUARES = 1.0
+"""The squares of a part's weights sum to so much at most: a candidate of whom much is said is no less known for it."""
 MULTIPLIER_1, MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -170,6 +173,22 @@ def _put_candidate(said: _Said, candidate: int, priors: NDArray[np.float32], pai
 
 
 @njit(cache=True, nogil=True)
+def _shrink(pairs: Pairs, begin: int, end: int) -> None:
+    """Keep each part's share of a candidate's prior variance to what its settings say, however much is said.
+
+    Features that are equal are left alone: they are few, and each of them tells.
+    """
+    squares = np.zeros(_PARTS)
+    for at in range(begin, end):
+        squares[pairs.parts[at]] += pairs.weights[at] ** 2
+    squares[EQUAL] = 0.0
+    for at in range(begin, end):
+        sum_of_part = squares[pairs.parts[at]]
+        if sum_of_part > _MOST_SQUARES:
+            pairs.weights[at] *= np.float32(np.sqrt(_MOST_SQUARES / sum_of_part))
+
+
+@njit(cache=True, nogil=True)
 def _pairs(
     plain_said: tuple[NDArray[Any], ...], priors: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.int64]]:
@@ -184,7 +203,9 @@ def _pairs(
     )
     end = 0
     for candidate in range(count):
+        begin = end
         end = _put_candidate(said, candidate, priors, pairs, end)
+        _shrink(pairs, begin, end)
         pairs.bounds[candidate + 1] = end
     return pairs.keys[:end], pairs.weights[:end], pairs.parts[:end], pairs.bounds
 

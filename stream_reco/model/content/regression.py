@@ -18,19 +18,27 @@ from stream_reco.embedding import SGD
 from stream_reco.model.content.pairs import Pairs
 from stream_reco.model.fields import TableSpec
 
-CONTENT_TABLE: Final = TableSpec("content", 2, SGD(lr=1.0), init_scale=0.0)
-"""Steps are computed here; the table adds them."""
+CONTENT_TABLE: Final = TableSpec("content", 2, SGD(lr=1.0), most_bytes=1 << 28, init_scale=0.0)
+"""Steps are computed here; the table adds them. What a user likes of what items say is a row for each such value
+that the user met, most of them seldom. Those seen long ago and seldom make way beyond 256 MB, or 5 million rows."""
 _NEWTON_STEPS = 8
 _LEAST_LEFT = 1e-3
 """Share of its prior variance that a coefficient keeps: tastes change, and what cannot move cannot follow."""
+_LEAST_INPUT = 1e-6
 _MOST_LOG_ODDS = 30.0
 
 
 class Observations(NamedTuple):
-    """What became known of g first candidates."""
+    """What became known of g requests, and the coefficients that speak of each."""
 
-    candidates: NDArray[np.int64]
-    """int64[g]: which candidates they are."""
+    places: NDArray[np.int64]
+    """int64[m]: the row of each coefficient, one request behind the other."""
+    inputs: NDArray[np.float32]
+    """float32[m]: what each coefficient is multiplied by."""
+    parts: NDArray[np.int8]
+    """int8[m]"""
+    bounds: NDArray[np.int64]
+    """int64[g + 1]: where the coefficients of each request begin and end."""
     offsets: NDArray[np.float64]
     """float64[g]: log-odds that the rest of the model gives each."""
     labels: NDArray[np.float64]
@@ -39,18 +47,6 @@ class Observations(NamedTuple):
     """float64[g]"""
     undone: NDArray[np.float64]
     """float64[g]: weight of the opposite label, which was learned before and is taken back."""
-
-
-class _Local(NamedTuple):
-    """Coefficients of a batch, each once."""
-
-    rows: NDArray[np.float32]
-    """float32[u, 2]"""
-    places: NDArray[np.int64]
-    """int64[m]: the row of each coefficient."""
-    weights: NDArray[np.float32]
-    parts: NDArray[np.int8]
-    bounds: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True)
@@ -97,18 +93,64 @@ def _moved(start: float, variance: float, label: float, weight: float, undone: f
 
 
 @njit(cache=True, nogil=True)
-def _learn(
-    plain_local: tuple[NDArray[Any], ...], plain_observed: tuple[NDArray[Any], ...], priors: NDArray[np.float32]
-) -> None:
-    local, observed = _Local(*plain_local), Observations(*plain_observed)
-    for one in range(observed.candidates.shape[0]):
-        candidate = observed.candidates[one]
-        begin, end = local.bounds[candidate], local.bounds[candidate + 1]
+def _contrasts(
+    plain_pairs: tuple[NDArray[Any], ...],
+    places: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    shares: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.int64]]:
+    pairs = Pairs(*plain_pairs)
+    rows = 0
+    for place in places:
+        rows = max(rows, place + 1)
+    sums, part_of, last = np.zeros(rows), np.zeros(rows, np.int8), np.full(rows, -1, np.int64)
+    found, inputs = np.empty(places.shape[0], np.int64), np.empty(places.shape[0], np.float32)
+    parts, bounds = np.empty(places.shape[0], np.int8), np.zeros(starts.shape[0] + 1, np.int64)
+    end = 0
+    for one in range(starts.shape[0]):
+        begin = end
+        after = starts[one + 1] if one + 1 < starts.shape[0] else pairs.bounds.shape[0] - 1
+        for candidate in range(starts[one], after):
+            for at in range(pairs.bounds[candidate], pairs.bounds[candidate + 1]):
+                place = places[at]
+                if last[place] != one:
+                    last[place], sums[place], part_of[place] = one, 0.0, pairs.parts[at]
+                    found[end] = place
+                    end += 1
+                sums[place] += shares[candidate] * pairs.weights[at]
+        kept = begin
+        for at in range(begin, end):
+            place = found[at]
+            if abs(sums[place]) > _LEAST_INPUT:
+                found[kept], inputs[kept], parts[kept] = place, sums[place], part_of[place]
+                kept += 1
+        end = kept
+        bounds[one + 1] = end
+    return found[:end], inputs[:end], parts[:end], bounds
+
+
+def contrasts(
+    pairs: Pairs, places: NDArray[np.int64], starts: NDArray[np.int64], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.int64]]:
+    """What the coefficients of requests are multiplied by: sums over their candidates, each by its `shares` float64[n].
+
+    `places` int64[m] of the pairs' keys, `starts` int64[g] of the requests' candidates. Returns the first four fields
+    of `Observations`.
+    """
+    found, inputs, parts, bounds = _contrasts(tuple(pairs), places, starts, shares)
+    return found, inputs, parts, bounds
+
+
+@njit(cache=True, nogil=True)
+def _learn(rows: NDArray[np.float32], plain_observed: tuple[NDArray[Any], ...], priors: NDArray[np.float32]) -> None:
+    observed = Observations(*plain_observed)
+    for one in range(observed.labels.shape[0]):
+        begin, end = observed.bounds[one], observed.bounds[one + 1]
         mean, variance = 0.0, 0.0
         for at in range(begin, end):
-            row, weight = local.rows[local.places[at]], local.weights[at]
-            mean += weight * row[0]
-            variance += weight * weight * priors[local.parts[at]] * (1.0 - row[1])
+            row, x = rows[observed.places[at]], observed.inputs[at]
+            mean += x * row[0]
+            variance += x * x * priors[observed.parts[at]] * (1.0 - row[1])
         if variance <= 0.0:
             continue
         start = observed.offsets[one] + mean
@@ -118,24 +160,16 @@ def _learn(
         information = max(weigh - undone, 0.0) * p * (1.0 - p)
         gain = information / (1.0 + information * variance)
         for at in range(begin, end):
-            row, weight = local.rows[local.places[at]], local.weights[at]
-            prior = priors[local.parts[at]]
+            row, x = rows[observed.places[at]], observed.inputs[at]
+            prior = priors[observed.parts[at]]
             left = prior * (1.0 - row[1])
-            row[0] += left * weight * gradient
-            left -= left * left * weight * weight * gain
+            row[0] += left * x * gradient
+            left -= left * left * x * x * gain
             row[1] = min(1.0 - left / prior, 1.0 - _LEAST_LEFT)
 
 
-def learned(
-    pairs: Pairs,
-    keys: NDArray[np.int64],
-    rows: NDArray[np.float32],
-    observed: Observations,
-    priors: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """float32[u, 2]: the `rows` of the distinct `keys` int64[u], ascending, after the observations in their order."""
+def learned(rows: NDArray[np.float32], observed: Observations, priors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32[u, 2]: the `rows` after the observations in their order."""
     after = rows.copy()
-    places = np.searchsorted(keys, pairs.keys)
-    local = _Local(after, places, pairs.weights, pairs.parts, pairs.bounds)
-    _learn(tuple(local), tuple(observed), priors)
+    _learn(after, tuple(observed), priors)
     return after

@@ -12,7 +12,10 @@ Variance = Annotated[float, Meta(ge=0.0, le=100.0)]
 
 @dataclass(frozen=True)
 class ContentSettings:
-    """Prior variances of the coefficients, on the log-odds; 0 leaves a part out.
+    """Prior variances of the parts, on the log-odds; 0 leaves a part out.
+
+    A variance is that of a coefficient where a candidate has one of the part, and of all of them together where it has
+    more, but for `equal`.
 
     Features that nobody sends cost nothing: where neither the user nor the item has any, this model says nothing.
     """

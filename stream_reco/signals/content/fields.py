@@ -72,6 +72,7 @@ class FeatureFields:
         if number < 0:
             if len(self.names) == MOST_FIELDS:
                 self.refused += 1
+                self.changed = True
                 return -1
             number = self._add(name, self.declared.get(name, kind))
         own = self.kinds_by_number[number]
@@ -81,6 +82,7 @@ class FeatureFields:
             return -1
         if not _fits(kind, own, value):
             self.misfits[number] = min(self.misfits[number] + 1, _MOST_MISFITS)
+            self.changed = True
             return -1
         if kind == Kind.TEXT and own == Kind.CATEGORY and name not in self.declared:
             self._set_kind(number, Kind.TEXT)
@@ -148,20 +150,24 @@ class FeatureFields:
         """What a replica needs to read features as this side does."""
         size = len(self.names)
         names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
-        own = {"names": names, "kinds": self.kinds[:size].copy()}
+        passed_over: Parts = {
+            "misfits": self.misfits[:size].copy(),
+            "refused": np.array([self.refused], dtype=np.int64),
+        }
+        own: Parts = {"names": names, "kinds": self.kinds[:size].copy(), **passed_over}
         return own | {f"scales.{name}": array[:size] for name, array in self.running.parts().items()}
 
     def tallies(self) -> Parts:
         """What a replica that does not know who has the features cannot count, as `apply_tallies` takes it."""
         size = len(self.names)
-        everyone = np.array([self.everyone, self.refused], dtype=np.int64)
-        columns = {"present": self.present, "distinct": self.distinct, "misfits": self.misfits}
+        columns = {"present": self.present, "distinct": self.distinct}
+        everyone = np.array([self.everyone], dtype=np.int64)
         return {"everyone": everyone, **{name: column[:size].copy() for name, column in columns.items()}}
 
     def apply_tallies(self, parts: Parts) -> None:
         """Mirror `tallies`, after `apply`."""
-        self.everyone, self.refused = parts["everyone"].tolist()
-        for name in ("present", "distinct", "misfits"):
+        self.everyone = int(parts["everyone"][0])
+        for name in ("present", "distinct"):
             getattr(self, name)[: len(parts[name])] = parts[name]
 
     def apply(self, parts: Parts) -> list[int]:
@@ -178,18 +184,14 @@ class FeatureFields:
                 self._set_kind(number, Kind(kind))
             else:
                 self._add(names[number], Kind(kind))
+        self.misfits[: len(kinds)], self.refused = parts["misfits"], int(parts["refused"][0])
         self.running.apply({name: parts[f"scales.{name}"] for name in self.running.scales._fields})
         return other
 
     def state(self) -> Parts:
         """Everything that is not counted anew from what items and users have, for a checkpoint."""
         learned = {f"running.{name}": array for name, array in self.running.state().items()}
-        counts: dict[str, NDArray[Any]] = {
-            "misfits": self.misfits[: len(self.names)].copy(),
-            "refused": np.array([self.refused], dtype=np.int64),
-            "changed": np.array([self.changed]),
-        }
-        return self.parts() | learned | counts
+        return self.parts() | learned | {"changed": np.array([self.changed])}
 
     def restore(self, parts: Parts) -> None:
         """Become what `state` was taken from."""
@@ -197,8 +199,7 @@ class FeatureFields:
         self.running.restore(
             {name.removeprefix("running."): array for name, array in parts.items() if name.startswith("running.")}
         )
-        self.misfits[: len(self.names)] = parts["misfits"]
-        self.refused, self.changed = int(parts["refused"][0]), bool(parts["changed"][0])
+        self.changed = bool(parts["changed"][0])
 
 
 def _fits(kind: Kind, own: int, value: object) -> bool:

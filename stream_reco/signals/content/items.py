@@ -108,12 +108,14 @@ class ItemContent:
         slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, 0).tolist()
         return slots
 
-    def in_turn(self, field: int, code: int, count: int, turn: int) -> list[int]:
-        """At most `count` slots of items that have a value, others with each `turn`, until the newest had theirs."""
-        among = min(self.frequency(field, code), _MOST_IN_TURN)
+    def in_turn(self, field: int, code: int, count: int, turn: int, behind: int = 0) -> list[int]:
+        """At most `count` slots of items that have a value, behind the `behind` newest, others with each `turn`."""
+        among = min(self.frequency(field, code), _MOST_IN_TURN) - behind
         if among <= 0 or count <= 0:
             return []
-        slots: list[int] = newest_slots(self._chains, self._values, (field, code), count, turn * count % among).tolist()
+        slots: list[int] = newest_slots(
+            self._chains, self._values, (field, code), count, behind + turn * count % among
+        ).tolist()
         return slots
 
     @property

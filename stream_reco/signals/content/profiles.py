@@ -70,10 +70,12 @@ class Profiles:
         self.fields.changed = True
         self._count(known, -1)
         encoded(self.fields, {name: value for name, value in said.items() if known.get(name) != value}, learn=True)
-        for number in self.fields.turned:
-            self._count_no_more(number)
-        self.fields.turned.clear()  # all users are read anew each time
-        self._count(said, 1)
+        if self.fields.turned:
+            # What others have said is read as words from now on.
+            self.fields.turned.clear()
+            self._count_anew()
+        else:
+            self._count(said, 1)
 
     def _count(self, features: Mapping[str, Any], sign: int) -> None:
         """Count a user's features; with `sign` −1 no longer."""
@@ -87,6 +89,12 @@ class Profiles:
             if number >= 0:
                 self.fields.present[number] += sign
 
+    def _count_anew(self) -> None:
+        self._holders.clear()
+        self.fields.present[:], self.fields.distinct[:] = 0, 0
+        for user_id in self._of:
+            self._count(self.features(user_id), 1)
+
     def _hold(self, value: tuple[int, int], sign: int) -> None:
         holders = self._holders.get(value, 0)
         if not holders and len(self._holders) == _MOST_COUNTED:
@@ -96,11 +104,6 @@ class Profiles:
             self._holders[value] = holders + sign
         else:
             self._holders.pop(value, None)
-
-    def _count_no_more(self, field: int) -> None:
-        """Forget how many users have which category of a feature: it is a text now."""
-        self._holders = {value: holders for value, holders in self._holders.items() if value[0] != field}
-        self.fields.distinct[field] = 0
 
     def features(self, user_id: Id) -> dict[str, Any]:
         """What is known of a user."""
@@ -148,7 +151,5 @@ class Profiles:
         restored = cls(settings, fields)
         users = msgspec.msgpack.decode(parts["users"].tobytes(), type=list[tuple[Id, dict[str, tuple[int, Any]]]])
         restored._of = dict(users)
-        fields.present[:], fields.distinct[:] = 0, 0
-        for user_id, _ in users:
-            restored._count(restored.features(user_id), 1)
+        restored._count_anew()
         return restored

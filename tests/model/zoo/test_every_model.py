@@ -23,7 +23,8 @@ from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import weights_of
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.train.batch import Labelled, training_batch
-from stream_reco.train.trainer import Trainer, predictions
+from stream_reco.train.predictions import predictions
+from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import SETTINGS, example, two_groups
 
 OPTED_OUT: dict[str, frozenset[str]] = {

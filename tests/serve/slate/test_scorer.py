@@ -28,8 +28,8 @@ from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.feature_builder import FeatureBuilder, KnownUsers
 from stream_reco.train.negative_sampler import NegativeSampler
+from stream_reco.train.predictions import predictions
 from stream_reco.train.settings import TrainSettings
-from stream_reco.train.trainer import predictions
 from tests.serve.small_shop import NOW, SmallShop
 
 ITEMS: list[Id] = [f"i{number}" for number in range(12)]

@@ -60,6 +60,7 @@ def test_numbers_of_kinds_stay_because_checkpoints_hold_them() -> None:
         ("TIME", 3),
         ("BOOLEAN", 4),
         ("VECTOR", 5),
+        ("IGNORED", 6),
     ]
 
 

@@ -21,7 +21,7 @@ NAMES = ("age", "likes", "about")
 VALUE = st.one_of(
     st.none(),
     st.integers(0, 3),
-    st.sampled_from([["tea", "mugs"], "tea", "a text of more than four words", float("nan"), True]),
+    st.sampled_from([["tea", "mugs"], "green tea", "a text of more than four words", float("nan"), True]),
 )
 STATEMENT = st.tuples(st.sampled_from(["u", 7]), st.dictionaries(st.sampled_from(NAMES), VALUE))
 Statements = list[tuple[Any, dict[str, Any]]]
@@ -70,12 +70,14 @@ def test_the_newest_statement_on_each_feature_holds_whatever_comes_first(
         for mine, its in zip(profiles.values(user, START), again.values(user, START), strict=True):
             np.testing.assert_array_equal(mine, its)
     size = len(profiles.fields)
-    np.testing.assert_array_equal(again.fields.present[:size], profiles.fields.present[:size])
+    for name in ("present", "distinct"):
+        np.testing.assert_array_equal(getattr(again.fields, name)[:size], getattr(profiles.fields, name)[:size])
     for user in ("u", 7):
         assert profiles.forget(user) == any(user == who and features for who, features in said)
         assert not profiles.forget(user)
     assert len(profiles) == 0
     assert not profiles.fields.present.any()
+    assert not profiles.fields.distinct.any()
 
 
 def counts_are_those_of(profiles: Profiles) -> None:
@@ -157,3 +159,17 @@ def test_numbers_that_are_stated_again_are_learned_once() -> None:
     profiles.describe("u", {"age": 40}, START)
     assert profiles.fields.running._counts == [2]
     assert profiles.values("u", START).codes[0] == 1
+
+
+def test_a_feature_that_becomes_a_text_is_counted_anew_of_everybody() -> None:
+    profiles = empty()
+    profiles.describe("u", {"about": "green tea"}, START)
+    profiles.describe("v", {"about": "green tea"}, START)
+    assert (profiles.fields.present[0], profiles.fields.distinct[0]) == (2, 1)
+    profiles.describe("w", {"about": "a text of more than four words"}, START)
+    counted = profiles.fields.present[0], profiles.fields.distinct[0]
+    again = restarted(profiles)
+    assert (again.fields.present[0], again.fields.distinct[0]) == counted
+    for user in ("u", "v", "w"):
+        profiles.forget(user)
+    assert (profiles.fields.present[0], profiles.fields.distinct[0]) == (0, 0)
