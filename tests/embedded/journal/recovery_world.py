@@ -120,14 +120,16 @@ def _event(rng: np.random.Generator, name: str, time: int) -> Event:
 
 
 def _said_of_item(drawn: int, time: int) -> Features:
-    """A number, categories, a time; from the second day on the number is a category, which it is not taken for."""
+    """A number, categories, a time; from the second day on a category that becomes a text, and values of another kind
+    than they had."""
     late = time > NOW - 3 * DAY
     kind: FeatureValue = f"k{drawn % 3}" if late and drawn % 5 == 0 else drawn % 3
-    return {"kind": kind, "genre": [f"g{drawn % 4}", f"g{drawn % 3}"], "out": "2025-10-01"}
+    title = f"the long title of number {drawn % 5}" if late and drawn % 2 else f"number {drawn % 5}"
+    return {"kind": kind, "genre": [f"g{drawn % 4}", f"g{drawn % 3}"], "title": title, "out": "2025-10-01"}
 
 
 def _said_of_user(drawn: int, time: int) -> Features:
-    """The same, and a category that becomes a text, and what is taken away."""
+    """The same, and what is taken away."""
     late = time > NOW - 3 * DAY
     likes: FeatureValue = f"g{drawn % 4}" if drawn % 3 else None
     motto = f"what I like is number {drawn % 3}" if late and drawn % 2 else "none"
