@@ -46,6 +46,7 @@ class OffPolicyRun:
         clicked = {event.request_id for event in log if isinstance(event, Action)}
         later = [event for event in random if event.timestamp >= middle]
         rewards = np.array([event.request_id in clicked for event in later], dtype=np.float64)
+        propensities = np.array([event.propensity or 0.0 for event in later])
         ranks, sizes = self._ranks(later)
         logged = {name: [event for event in shown if policy_of(event) == name] for name in _policies(shown)}
         return {
@@ -53,7 +54,10 @@ class OffPolicyRun:
             "learned": {"impressions": len(random) - len(later)},
             "policies": {
                 **{f"logged: {name}": _as_dict(_logged(events, clicked, middle)) for name, events in logged.items()},
-                **{title(share): _as_dict(_estimate(later, rewards, ranks, sizes, share)) for share in SHARES},
+                **{
+                    title(share): _as_dict(estimate_share(rewards, propensities, ranks, sizes, share))
+                    for share in SHARES
+                },
             },
         }
 
@@ -113,16 +117,20 @@ def _logged(events: Sequence[Impression], clicked: set[Id | None], middle: int) 
     return snips(rewards, np.ones(len(rewards)), np.ones(len(rewards)))
 
 
-def _estimate(
-    shown: Sequence[Impression],
+def estimate_share(
     rewards: NDArray[np.float64],
+    propensities: NDArray[np.float64],
     ranks: NDArray[np.int64],
     sizes: NDArray[np.int64],
     share: float,
 ) -> Estimate:
+    """What is earned by choosing at random among the best `share` of the items, at least one.
+
+    Of each of n impressions whether it was clicked, with which probability its item was shown, and the item's place
+    `ranks` from 0 among `sizes` items.
+    """
     chosen = np.maximum(1, (share * sizes).astype(np.int64))
-    targets = (ranks < chosen) / chosen
-    return snips(rewards, [float(event.propensity or 0.0) for event in shown], targets)
+    return snips(rewards, propensities, (ranks < chosen) / chosen)
 
 
 def _as_dict(estimate: Estimate) -> dict[str, float]:
