@@ -22,6 +22,7 @@ from stream_reco.config.deprecated import RENAMED
 from stream_reco.events import BadEvent, decode_many
 from stream_reco.events.schema import KINDS
 from stream_reco.model.registry import DEFAULT, MODELS
+from stream_reco.serve.feature_report import FeatureReport
 from stream_reco.serve.http.openapi import ERRORS, openapi
 from stream_reco.serve.settings import ServeSettings
 from tests.page_shell import PageShell
@@ -34,6 +35,7 @@ ARCHITECTURE, GLOSSARY = page("docs/architecture.md"), page("docs/glossary.md")
 NAMES_CODE = (ARCHITECTURE, GLOSSARY)
 """Pages in which every class must exist, and a path may leave out `stream_reco/`."""
 EVENTS = page("docs/events.md")
+FEATURES = page("docs/features.md")
 OPERATIONS, DECISIONS = page("docs/operations.md"), page("docs/decisions/README.md")
 CHANGELOG = page("docs/CHANGELOG.md")
 
@@ -339,8 +341,18 @@ def test_examples_run_as_they_stand(one: Page, tmp_path: Path) -> None:
                 printed = ""
 
 
+def test_the_examples_of_features_are_events_settings_and_answers(tmp_path: Path) -> None:
+    events, declared, answer = FEATURES.blocks
+    for line in events.text.splitlines():
+        assert not decode_many(f"[{line}]".encode())[1]
+    (tmp_path / "features.toml").write_text(declared.text)
+    settings = load(tmp_path / "features.toml").settings.features
+    assert (settings.item, settings.user) == ({"year": "category", "clicks": "ignored"}, {})
+    assert msgspec.json.decode(answer.text, type=FeatureReport).features[0].name == "kind"
+
+
 def test_other_pages_have_no_examples_that_nobody_runs() -> None:
     for one in PAGES:
         # The model of the page on architecture is added and trained by tests/model/zoo/test_added_model.py.
-        if one.name not in ("README.md", EVENTS.name, OPERATIONS.name, ARCHITECTURE.name):
+        if one.name not in ("README.md", EVENTS.name, OPERATIONS.name, ARCHITECTURE.name, FEATURES.name):
             assert not one.blocks, one.name

@@ -295,6 +295,9 @@ def test_each_source_brings_its_own() -> None:
     for source in sorted(every):
         shop = open_shop(retrieve=RetrieveSettings(without=tuple(sorted(every - {source}))))
         shop.medoids[1] = [key_of("i4", "item"), key_of("unheard", "item")]
+        for item in ITEMS:
+            shop.describe(item, {"kind": "a"})
+        shop.sync()
         slate = ask(shop, Request(1, 50, context={"device": "phone"}))
         assert slate.items, source
         assert {one.source for one in slate.items} == {source}
