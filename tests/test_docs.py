@@ -344,7 +344,8 @@ def test_examples_run_as_they_stand(one: Page, tmp_path: Path) -> None:
 def test_the_examples_of_features_are_events_settings_and_answers(tmp_path: Path) -> None:
     events, declared, answer = FEATURES.blocks
     for line in events.text.splitlines():
-        assert not decode_many(f"[{line}]".encode())[1]
+        (event,) = decode_many(f"[{line}]".encode(), arrived_at=1)
+        assert not isinstance(event, BadEvent)
     (tmp_path / "features.toml").write_text(declared.text)
     settings = load(tmp_path / "features.toml").settings.features
     assert (settings.item, settings.user) == ({"year": "category", "clicks": "ignored"}, {})
