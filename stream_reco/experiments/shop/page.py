@@ -81,8 +81,8 @@ def ours_in(world: str) -> WorldArm:
 
 def _reading() -> Iterator[str]:
     yield (
-        "`LinUCB` and `ridge` read the tastes that people declare and the items' categories; all others, this loop"
-        " included, know ids alone. Items shown are of all that were ever available; new ones are those that came after"
+        "`LinUCB`, `ridge` and this loop read the tastes that people declare and the items' categories; all others know"
+        " ids alone. Items shown are of all that were ever available; new ones are those that came after"
         " the start and a tenth of the run before its end. All arms leave out what they know that a person has acted"
         " on; the last column counts the places that went to disliked items, once the dislike had come in."
     )

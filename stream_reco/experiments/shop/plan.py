@@ -24,7 +24,11 @@ TITLES: Mapping[str, str] = {
     "ridge": "ridge on category × declared taste",
     "oracle": "oracle",
 }
-"""Arms in the order of tables: those that know ids alone first, then those that read features, then the truth."""
+"""Arms in the order of tables: those that know ids alone first, then the loop and others that read features, then the truth."""
+
+
+CONTENT_PARTS = ("item", "user", "cross", "equal", "context", "own", "appeal", "popularity", "activity")
+"""Settings of `[model.content]`: all at 0, nothing that is said of items and users is read."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ class EngineVariant:
 
 VARIANTS = (
     EngineVariant("no exploration", ("slate.explore = 0.0",)),
-    EngineVariant("no fatigue", ("slate.fatigue = 0.0",)),
     EngineVariant("labels conclusive", ('labels.policy = "conclusive"',)),
-    EngineVariant("labels immediate", ('labels.policy = "immediate"',)),
-    EngineVariant("without source fresh", ('retrieve.without = ["fresh"]',)),
+    EngineVariant("without content", tuple(f"model.content.{part} = 0.0" for part in CONTENT_PARTS)),
+    EngineVariant("without equal values", ("model.content.equal = 0.0",)),
+    EngineVariant("without a user's own", ("model.content.own = 0.0",)),
 )
 """One line each; they are run in the shop alone."""
 _VARIANT_WORLD = "shop"
