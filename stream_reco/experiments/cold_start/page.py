@@ -67,8 +67,8 @@ def cold_start_page(found: ColdStartResults, plot: str | None) -> str:
 def _size(found: ColdStartResults, source: ColdStartLog) -> Iterator[str]:
     report = found.report(source, WITH)
     yield (
-        f"The first {report['events']:,} events. {report['evaluated']:,} actions were evaluated: all that are among the first ten"
-        " of their user or on their item, and one in 16 of the others, which stands for all of them."
+        f"The first {report['events']:,} events. {report['evaluated']:,} actions were evaluated: all that are among"
+        " the first ten of their user or on their item, and one in 16 of the others, which stands for all of them."
     )
     yield ""
 
