@@ -39,7 +39,7 @@ _ABOUT = {
     ),
 }
 _FEW_CLICKS = (
-    "Of a thousand impressions four are clicked, and greedy agrees with the log at one in eighty, so what its interval"
+    "Of a thousand impressions four are clicked, and greedy agrees with the log at one in fifty, so what its interval"
     " leaves open is far wider than any difference between the policies: **these figures do not tell whether greedy is"
     " better or worse than `random`.** The policies that spread their choices over a share of the items rest on more"
     " impressions; they are estimates of other policies, not better ones of greedy."
@@ -59,7 +59,6 @@ def cold_start_page(found: ColdStartResults, plot: str | None) -> str:
     ]
     for source in WALKS:
         lines += [f"## {source.heading}", "", _ABOUT[source.name], "", *_size(found, source), *_table(found, source)]
-        lines += [*_cost(found, source)]
     lines += [f"## {BANDIT.heading}", "", _ABOUT[BANDIT.name], "", *_policies(found), _FEW_CLICKS, ""]
     results = [result for _, result in found.all_results()]
     return "\n".join([*lines, *machine_lines(results), *_commands(found), ""])
@@ -68,8 +67,8 @@ def cold_start_page(found: ColdStartResults, plot: str | None) -> str:
 def _size(found: ColdStartResults, source: ColdStartLog) -> Iterator[str]:
     report = found.report(source, WITH)
     yield (
-        f"{report['events']:,} events. {report['evaluated']:,} actions were evaluated: all that are among the first ten"
-        " of their user or on their item, and one in 16 of the others, which stands for all of them."
+        f"The first {report['events']:,} events. {report['evaluated']:,} actions were evaluated: all that are among"
+        " the first ten of their user or on their item, and one in 16 of the others, which stands for all of them."
     )
     yield ""
 
@@ -92,17 +91,6 @@ def _cell(found: ColdStartResults, source: ColdStartLog, where: tuple[str, str],
     values = [None if one is None else round(one[name], 4) for one in figures]
     best = max((one for one in values if one is not None), default=None)
     return " | ".join("–" if one is None else f"**{one:.4f}**" if one == best else f"{one:.4f}" for one in values)
-
-
-def _cost(found: ColdStartResults, source: ColdStartLog) -> Iterator[str]:
-    costs = [
-        f"{title}: {report['ingest_per_second']:,.0f} events a second learned, {report['score_ms']:.1f} ms a scoring"
-        " of all items"
-        for title in source.titles
-        for report in [found.report(source, title)]
-    ]
-    yield f"{'; '.join(costs)}."
-    yield ""
 
 
 def _policies(found: ColdStartResults) -> Iterator[str]:
