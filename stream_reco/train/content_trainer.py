@@ -20,7 +20,7 @@ from stream_reco.model.training_batch import TrainingBatch
 _AT_ONCE = 1 << 16
 """Keys that are gone through at once, so that little memory is taken."""
 _VALUES_ALONE = priors_of(
-    ContentSettings(item=1.0, user=0, cross=0, equal=0, context=0, own=0, appeal=0, popularity=0, activity=0)
+    ContentSettings(item=1.0, user=0, cross=0, equal=0, context=0, own=0, words=0, appeal=0, popularity=0, activity=0)
 )
 
 
@@ -47,7 +47,7 @@ class ContentTrainer:
     def __init__(self, settings: ContentSettings, table: Callable[[], EmbeddingTable]) -> None:
         """`table`: the one of the trainer, which a restart replaces."""
         self.priors, self._table = priors_of(settings), table
-        self._marks_values = settings.own > 0.0 and settings.item == 0.0
+        self._marks_values = max(settings.own, settings.words) > 0.0 and settings.item == 0.0
         """Whether rows of values have to be made for no other reason than that `forget` goes by them."""
 
     def prepare(self, batch: TrainingBatch) -> PreparedContent | None:

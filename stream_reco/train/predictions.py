@@ -24,7 +24,7 @@ def predictions(
 ) -> NDArray[np.float32]:
     """float32[n]: probabilities that a model gives the candidates of a batch, positions unknown.
 
-    `shift`: added to the log-odds of impressions; `priors` float32[9]: of what content says, None: nothing. Where
+    `shift`: added to the log-odds of impressions; `priors` float32[10]: of what content says, None: nothing. Where
     negatives were sampled the probabilities are those of the labels in the sample, to compare with them.
     """
     logits = log_odds_of(model, batch.batch, tables) - batch.log_rates

@@ -19,7 +19,7 @@ from stream_reco.events import Action, Event, Id, ItemEvent
 from stream_reco.experiments.cold_start.articles import ArticlePlan, article_log
 from stream_reco.experiments.cold_start.first_events import BUCKETS, K, bucket_of, rank_quality
 from stream_reco.experiments.cold_start.off_policy import estimate_share
-from stream_reco.experiments.cold_start.plan import COLD_START_LOGS, WIDER, WITHOUT
+from stream_reco.experiments.cold_start.plan import COLD_START_LOGS, NARROWER, WITHOUT
 from stream_reco.experiments.cold_start.walk import ColdStartWalk, WalkPlan
 from stream_reco.experiments.runs.plan import config_text
 from stream_reco.serve.service import Accepted
@@ -160,4 +160,4 @@ def test_runs_differ_in_their_settings_alone() -> None:
     for source in COLD_START_LOGS:
         assert len({config_text(run) for run in source.runs}) == len(source.runs)
         assert "model.content.item = 0.0" in config_text(source.run(WITHOUT))
-    assert WIDER in COLD_START_LOGS[0].titles
+    assert NARROWER in COLD_START_LOGS[0].titles

@@ -13,7 +13,7 @@ from stream_reco.embedded import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.experiments.cold_start.off_policy import SHARES, OffPolicyRun, title
 from stream_reco.experiments.cold_start.page import cold_start_page
-from stream_reco.experiments.cold_start.plan import BANDIT, COLD_START_LOGS, WALKS, WIDER, WITH, WITHOUT
+from stream_reco.experiments.cold_start.plan import BANDIT, COLD_START_LOGS, NARROWER, WALKS, WITH, WITHOUT
 from stream_reco.experiments.cold_start.results import ColdStartResults, cold_start_figures
 from stream_reco.experiments.runs.result_store import Result
 
@@ -37,7 +37,7 @@ def report(level: float) -> dict[str, Any]:
 
 
 def found() -> ColdStartResults:
-    levels = {WITH: 0.3, WIDER: 0.4, WITHOUT: 0.2}
+    levels = {WITH: 0.3, NARROWER: 0.4, WITHOUT: 0.2}
     return ColdStartResults(
         {
             source: {
@@ -65,7 +65,7 @@ def test_each_figure_is_of_its_run_and_the_best_is_bold() -> None:
 def test_all_figures_are_written() -> None:
     figures = json.loads(json.dumps(cold_start_figures(found())))
     assert set(figures["logs"]) == {source.name for source in COLD_START_LOGS}
-    assert figures["logs"]["films"][WIDER]["first_events"]["all"]["all"]["engine"]["hr@10"] == 0.4
+    assert figures["logs"]["films"][NARROWER]["first_events"]["all"]["all"]["engine"]["hr@10"] == 0.4
     assert "model.content.own = 0.0" in figures["logs"][BANDIT.name][WITHOUT]["settings"]
 
 

@@ -104,7 +104,7 @@ def test_much_that_is_said_is_no_wider_a_prior() -> None:
     batch = training_batch([choice([[1], list(range(1, 9))], profile=[7, 8, 9])]).batch
     pairs = pairs_of(batch, priors_of(of))
     squares = [
-        np.bincount(pairs.parts[begin:end], pairs.weights[begin:end] ** 2, minlength=9)
+        np.bincount(pairs.parts[begin:end], pairs.weights[begin:end] ** 2, minlength=10)
         for begin, end in zip(pairs.bounds[:-1], pairs.bounds[1:], strict=True)
     ]
     np.testing.assert_allclose([one[[0, 2, 5]] for one in squares], 1.0, rtol=1e-5)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.content.erasure import first_of
-from stream_reco.model.content.pairs import ACTIVITY, OWN, mixed, pairs_of, priors_of
+from stream_reco.model.content.pairs import ACTIVITY, OWN, WORDS, mixed, pairs_of, priors_of
 from stream_reco.model.content.regression import CONTENT_TABLE
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.inputs import Inputs
@@ -66,7 +66,7 @@ def whose(of: ContentSettings, log: list[Shown]) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     for one in log:
         pairs = pairs_of(training_batch([labelled(one)]).batch, priors_of(of))
-        for key in pairs.keys[np.isin(pairs.parts, (OWN, ACTIVITY))].tolist():
+        for key in pairs.keys[np.isin(pairs.parts, (OWN, WORDS, ACTIVITY))].tolist():
             found.setdefault(key, set()).add(one.user)
     return found
 

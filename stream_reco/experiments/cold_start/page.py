@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_reco.experiments.cold_start.plan import BANDIT, WALKS, WIDER_SETTINGS, WITH, WITHOUT, ColdStartLog
+from stream_reco.experiments.cold_start.plan import BANDIT, NARROWER_SETTINGS, WALKS, WITH, WITHOUT, ColdStartLog
 from stream_reco.experiments.cold_start.results import RANKINGS, SIDES, ColdStartResults, buckets_of
 from stream_reco.experiments.pages.tables import machine_lines
 from stream_reco.experiments.runs.plan import config_name, config_text
@@ -15,8 +15,8 @@ _INTRO = (
     " the one acted on is ranked among them: HR@10 is how often it is among the first ten, AUC the share of the others"
     " that it is above. Ties are broken by lot. Rows tell the n-th positive action of a user, or on an item, apart:"
     " before the first one nothing is known but what is said of it. `ids alone` is the same engine with"
-    " `[model.content]` switched off, and `popularity` the number of positive actions so far. `own tastes wider` has"
-    f" `{WIDER_SETTINGS[0]}`."
+    " `[model.content]` switched off, and `popularity` the number of positive actions so far. `words as categories` has"
+    f" `{NARROWER_SETTINGS[0]}`."
 )
 _ABOUT = {
     "films": (

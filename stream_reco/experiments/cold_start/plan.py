@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream_reco.experiments.runs.plan import Run, Size, checked_size
+from stream_reco.experiments.runs.plan import CONTENT_OFF, Run, Size, checked_size
 from stream_reco.experiments.runs.result_store import ResultStore
 
 COMMAND = "cold-start"
 FILMS, FASHION = "ml100k", "open_bandit"
 OURS, POPULAR = "engine", "popularity"
 """Rankings of a walk: of the loop, and by how many positive actions each item has had."""
-WITH, WIDER, WITHOUT = "with content", "own tastes wider", "ids alone"
-"""Runs: with the default settings, with `WIDER_SETTINGS`, and with content switched off."""
-WIDER_SETTINGS = ("model.content.own = 4.0",)
-"""A user's own taste for what items say may go further: words, of which an item has many, tell less each."""
-_PARTS = ("item", "user", "cross", "equal", "context", "own", "appeal", "popularity", "activity")
-OFF = tuple(f"model.content.{part} = 0.0" for part in _PARTS)
-"""Lines of TOML that leave the features of items and users unread."""
-_SETTINGS: Mapping[str, tuple[str, ...]] = {WITH: (), WIDER: WIDER_SETTINGS, WITHOUT: OFF}
+WITH, NARROWER, WITHOUT = "with content", "words as categories", "ids alone"
+"""Runs: with the default settings, with `NARROWER_SETTINGS`, and with content switched off."""
+NARROWER_SETTINGS = ("model.content.words = 0.5",)
+"""A user's own taste for words goes no further than that for categories."""
+_SETTINGS: Mapping[str, tuple[str, ...]] = {WITH: (), NARROWER: NARROWER_SETTINGS, WITHOUT: CONTENT_OFF}
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class ColdStartLog:
     @property
     def titles(self) -> tuple[str, ...]:
         """What is run: of a log of which few impressions are clicked no settings can be told apart."""
-        return (WITH, WITHOUT) if self.log_format == "openbandit" else (WITH, WIDER, WITHOUT)
+        return (WITH, WITHOUT) if self.log_format == "openbandit" else (WITH, NARROWER, WITHOUT)
 
     @property
     def runs(self) -> tuple[Run, ...]:

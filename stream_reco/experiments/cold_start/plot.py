@@ -5,11 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from stream_reco.experiments.cold_start.plan import POPULAR, WALKS, WIDER, WITH, WITHOUT, ColdStartLog
+from stream_reco.experiments.cold_start.plan import NARROWER, POPULAR, WALKS, WITH, WITHOUT, ColdStartLog
 from stream_reco.experiments.cold_start.results import RANKINGS, SIDES, ColdStartResults, buckets_of
 from stream_reco.experiments.pages.plot import STYLE
 
-_COLOURS = {WITH: "#c0392b", WIDER: "#d1681c", WITHOUT: "#1f77b4", POPULAR: "0.6"}
+_COLOURS = {WITH: "#c0392b", NARROWER: "#d1681c", WITHOUT: "#1f77b4", POPULAR: "0.6"}
 
 
 def cold_start_plot(found: ColdStartResults) -> bytes | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_reco.experiments.cold_start.first_events import BUCKETS
-from stream_reco.experiments.cold_start.plan import OURS, POPULAR, WIDER, WITH, WITHOUT, ColdStartLog
+from stream_reco.experiments.cold_start.plan import NARROWER, OURS, POPULAR, WITH, WITHOUT, ColdStartLog
 from stream_reco.experiments.runs.plan import Run, config_text
 from stream_reco.experiments.runs.result_store import Result
 
 SIDES = ("user", "item")
-RANKINGS = (WITH, WIDER, WITHOUT, POPULAR)
+RANKINGS = (WITH, NARROWER, WITHOUT, POPULAR)
 _KEPT = (
     "events",
     "evaluated",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream_reco.experiments.runs.plan import Run, Size, config_name, config_text
+from stream_reco.experiments.runs.plan import CONTENT_OFF, Run, Size, config_name, config_text
 from stream_reco.experiments.runs.result_store import RunStore
 
 SEED_COUNT = 5
@@ -24,11 +24,7 @@ TITLES: Mapping[str, str] = {
     "ridge": "ridge on category × declared taste",
     "oracle": "oracle",
 }
-"""Arms in the order of tables: those that know ids alone first, then the loop and others that read features, then the truth."""
-
-
-CONTENT_PARTS = ("item", "user", "cross", "equal", "context", "own", "appeal", "popularity", "activity")
-"""Settings of `[model.content]`: all at 0, nothing that is said of items and users is read."""
+"""Arms in the order of tables: those that know ids alone first, then those that read features, then the truth."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class EngineVariant:
 VARIANTS = (
     EngineVariant("no exploration", ("slate.explore = 0.0",)),
     EngineVariant("labels conclusive", ('labels.policy = "conclusive"',)),
-    EngineVariant("without content", tuple(f"model.content.{part} = 0.0" for part in CONTENT_PARTS)),
+    EngineVariant("without content", CONTENT_OFF),
     EngineVariant("without equal values", ("model.content.equal = 0.0",)),
     EngineVariant("without a user's own", ("model.content.own = 0.0",)),
 )

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.inputs import NO_KEY, Batch
+from stream_reco.signals.content.fields import OF_TEXT
 
-ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY = range(9)
+ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY, WORDS = range(10)
 """Parts of the model, in the order of `priors_of`."""
 MOST_CROSSED = 12
 """Values of a user, and of an item, that are crossed: the first ones, of features in the order they were sent."""
-_PARTS = 9
+_PARTS = 10
 _MOST_SQUARES = 1.0
 """The squares of a part's weights sum to so much at most: a candidate of whom much is said is no less known for it."""
 MULTIPLIER_1, MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -57,7 +58,7 @@ class _Said(NamedTuple):
 
 
 def priors_of(settings: ContentSettings) -> NDArray[np.float32]:
-    """float32[9]: the prior variance of each part's coefficients."""
+    """float32[10]: the prior variance of each part's coefficients."""
     one = settings
     variances = (
         one.item,
@@ -69,6 +70,7 @@ def priors_of(settings: ContentSettings) -> NDArray[np.float32]:
         one.appeal,
         one.popularity,
         one.activity,
+        one.words,
     )
     return np.array(variances, dtype=np.float32)
 
@@ -133,8 +135,9 @@ def _put_item(said: _Said, owner: int, i: tuple[int, int], priors: NDArray[np.fl
         value, weight = mixed(said.item_fields[q], said.item_codes[q]), said.item_weights[q]
         if priors[ITEM] > 0.0:
             at = _put(pairs, at, key_of_row(ITEM, value, 0), weight, ITEM)
-        if priors[OWN] > 0.0:
-            at = _put(pairs, at, key_of_row(OWN, said.user_keys[owner], value), weight, OWN)
+        own = WORDS if said.item_fields[q] & OF_TEXT else OWN
+        if priors[own] > 0.0:
+            at = _put(pairs, at, key_of_row(OWN, said.user_keys[owner], value), weight, own)
         if priors[CONTEXT] > 0.0 and q < i[0] + MOST_CROSSED:
             for context in said.contexts[owner]:
                 if context != NO_KEY:
@@ -211,7 +214,7 @@ def _pairs(
 
 
 def pairs_of(batch: Batch, priors: NDArray[np.float32]) -> Pairs:
-    """The coefficients of all candidates of a batch, of parts whose prior variance `priors` float32[9] is above 0."""
+    """The coefficients of all candidates of a batch, of parts whose prior variance `priors` float32[10] is above 0."""
     said = _Said(
         *batch.profiles,
         _bounds(batch.profile_counts, len(batch.user_keys)),

@@ -31,7 +31,9 @@ class ContentSettings:
     context: Variance = 0.1
     """Of a value of the context together with a value of an item."""
     own: Variance = 0.5
-    """Of a value of an item, for one user."""
+    """Of any other value of an item, for one user."""
+    words: Variance = 4.0
+    """Of a word of an item's texts, for one user: a text is told by few of its words, each of which weighs little."""
     appeal: Variance = 0.1
     """Of a value of a user, for one item."""
     popularity: Variance = 0.25

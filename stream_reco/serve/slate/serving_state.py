@@ -39,7 +39,7 @@ class ServingState:
         if self.model.network is not None:
             self.model.network.eval()
         self.content_priors = priors_of(model.content)
-        """float32[9]: what the coefficients of what is said of users and items begin from."""
+        """float32[10]: what the coefficients of what is said of users and items begin from."""
         self.signals = Signals(signals)
         self.retrieves = self.model if isinstance(self.model, Retrieves) else None
         """The model, where it gives vectors to search by."""

@@ -14,6 +14,8 @@ from stream_reco.signals.content.kinds import Kind, kind_of
 from stream_reco.signals.content.scales import RunningScales
 from stream_reco.signals.growing import Parts, grown
 
+OF_TEXT = 1
+"""Bit of a feature's hash by which whoever reads its values knows that they are words."""
 MOST_FIELDS = 1000
 """Features of a side that are read; later names are counted and passed over."""
 _NAMED = frozenset({Kind.CATEGORY, Kind.TEXT, Kind.BOOLEAN})
@@ -114,6 +116,7 @@ class FeatureFields:
         return changed
 
     def _set_kind(self, number: int, kind: Kind) -> None:
+        self.hashes[number] = (self.hashes[number] & ~OF_TEXT) | (OF_TEXT if kind == Kind.TEXT else 0)
         name, self.kinds[number], self.kinds_by_number[number] = self.names[number], kind, int(kind)
         self.vector_names = [one for one in self.vector_names if one != name] + [name] * (kind == Kind.VECTOR)
 

@@ -31,7 +31,7 @@ class Values(NamedTuple):
     """Values of one or of several items or users, one behind the other."""
 
     fields: NDArray[np.int32]
-    """int32[v]: hashes of the features' names."""
+    """int32[v]: hashes of the features' names, with the bit `OF_TEXT` where values are words."""
     codes: NDArray[np.int64]
     """int64[v]: what is said; equal where the same is said of any feature."""
     weights: NDArray[np.float32]

@@ -22,6 +22,7 @@ from stream_reco.model.content.pairs import (
     OWN,
     POPULARITY,
     USER,
+    WORDS,
     pairs_of,
     priors_of,
 )
@@ -72,7 +73,7 @@ def expected(user: int, profile: Said, item: int, said: Said, contexts: tuple[in
     yield ACTIVITY, (user,), 1.0
     for field, code, weight in said:
         yield ITEM, (field, code), weight
-        yield OWN, (user, field, code), weight
+        yield WORDS if field % 2 else OWN, (user, field, code), weight
         for context in contexts:
             yield CONTEXT, (context, field, code), weight
     for field, code, weight in profile:
@@ -108,14 +109,14 @@ def test_all_is_crossed_that_should_be_and_no_two_share_a_key(
     for place, candidate in enumerate(candidates):
         mine = slice(pairs.bounds[place], pairs.bounds[place + 1])
         wanted = sorted((part, weight) for part, _, weight in expected(*candidate))
-        squares = {part: sum(weight**2 for other, weight in wanted if other == part) for part in range(9)}
+        squares = {part: sum(weight**2 for other, weight in wanted if other == part) for part in range(10)}
         shrunk = sorted(
             (part, weight / max(1.0, squares[part]) ** 0.5 if part != EQUAL else weight) for part, weight in wanted
         )
         given_ = sorted(zip(pairs.parts[mine].tolist(), pairs.weights[mine].tolist(), strict=True))
         assert [part for part, _ in given_] == [part for part, _ in shrunk]
         np.testing.assert_allclose([weight for _, weight in given_], [weight for _, weight in shrunk], rtol=1e-5)
-        for part in range(9):
+        for part in range(10):
             names = sorted((part, *name) for other, name, _ in expected(*candidate) if other == part)
             found = set(pairs.keys[mine][pairs.parts[mine] == part].tolist())
             assert len(found) == len(names)
@@ -125,15 +126,15 @@ def test_all_is_crossed_that_should_be_and_no_two_share_a_key(
                 assert keys.setdefault(name, key) == key
 
 
-@pytest.mark.parametrize("part", range(9))
+@pytest.mark.parametrize("part", range(10))
 def test_a_variance_of_zero_leaves_a_part_out(part: int) -> None:
-    name = ("item", "user", "cross", "equal", "context", "own", "appeal", "popularity", "activity")[part]
-    batch = collate([request(1, [(1, 10, 1.0)], [(2, [(2, 10, 1.0)])], (71,))])
+    name = ("item", "user", "cross", "equal", "context", "own", "appeal", "popularity", "activity", "words")[part]
+    batch = collate([request(1, [(1, 10, 1.0)], [(2, [(2, 10, 1.0), (3, 10, 1.0)])], (71,))])
     whole, without = (
         set(pairs_of(batch, priors_of(given_)).parts.tolist())
         for given_ in (SETTINGS, replace(SETTINGS, **{name: 0.0}))
     )
-    assert whole == set(range(9))
+    assert whole == set(range(10))
     assert whole - without == {part}
 
 
@@ -147,5 +148,5 @@ def test_crosses_are_bounded_however_much_is_said() -> None:
     pairs = pairs_of(collate([request(1, many, [(2, many)])]), priors_of(SETTINGS))
     assert np.count_nonzero(pairs.parts == CROSS) == MOST_CROSSED**2
     assert np.count_nonzero(pairs.parts == ITEM) == len(many)
-    for part in range(9):
+    for part in range(10):
         assert part == EQUAL or (pairs.weights[pairs.parts == part] ** 2).sum() < 1.001
