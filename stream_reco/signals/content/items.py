@@ -141,10 +141,12 @@ class ItemContent:
         at = np.flatnonzero((cells.items > 0) & few[cells.fields])
         return list(zip(cells.fields[at].tolist(), cells.codes[at].tolist(), strict=True))
 
-    def categories_of(self, slots: NDArray[np.int32]) -> list[tuple[int, int]]:
-        """Feature and code of the categories of some items."""
+    def categories_of(self, slots: NDArray[np.int32], *, words: bool = False) -> list[tuple[int, int]]:
+        """Feature and code of the categories of some items, and of the `words` of their texts."""
         found: dict[tuple[int, int], None] = {}
         categories = set(self.category_fields)
+        if words:
+            categories.update(np.flatnonzero(self.fields.kinds[: len(self.fields)] == Kind.TEXT).tolist())
         for slot in slots[slots < self._sizes[0]].tolist():
             mine = slice(int(self.entries.starts[slot]), int(self.entries.starts[slot] + self.entries.lengths[slot]))
             for field, code in zip(self.entries.fields[mine].tolist(), self.entries.codes[mine].tolist(), strict=True):
