@@ -120,9 +120,10 @@ class ItemContent:
 
     @property
     def category_fields(self) -> list[int]:
-        """Numbers of the features that are categories, the first ones."""
-        kinds = self.fields.kinds[: len(self.fields)]
-        found: list[int] = np.flatnonzero((kinds == Kind.CATEGORY) | (kinds == Kind.BOOLEAN))[:_MOST_ASKED].tolist()
+        """Numbers of the features that are categories, the first ones; not of those that are unique to each item."""
+        kinds, size = self.fields.kinds[: len(self.fields)], len(self.fields)
+        shared = ((kinds == Kind.CATEGORY) | (kinds == Kind.BOOLEAN)) & ~self.fields.unique[:size]
+        found: list[int] = np.flatnonzero(shared)[:_MOST_ASKED].tolist()
         return found
 
     @property

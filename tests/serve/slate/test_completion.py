@@ -129,3 +129,12 @@ def test_nobody_enters_who_is_no_better() -> None:
     assert in_last_places([0, 1, 2], [3, 4], odds) == [0, 1, 3]
     assert in_last_places([0, 1, 2], [], odds) == [0, 1, 2]
     assert in_last_places([], [3], odds) == []
+
+
+def test_less_haste_is_made_with_items_whose_content_tells_who_likes_them() -> None:
+    values, shown = np.full(4, 0.1, dtype=np.float32), np.full(4, TARGET // 2)
+    plain = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)
+    variances = np.array([0.0, 0.04, 1.0, 9.0], dtype=np.float32)
+    told = raised_odds(values, Evidence(shown, 0, None, variances), TARGET, 2.0)
+    raised = (told - log(0.1 / 0.9)) / (plain - log(0.1 / 0.9))
+    np.testing.assert_allclose(raised, [1.0, 0.2, 1.0, 1.0], rtol=1e-4)

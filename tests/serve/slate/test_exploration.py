@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_reco.serve.slate.exploration import Evidence, chances
+from stream_reco.serve.slate.exploration import Evidence, chances, share_explored, variances_of
 from stream_reco.serve.slate.places import inclusion_probabilities, numbers_explored
 
 
@@ -98,3 +98,29 @@ def test_a_user_who_is_known_leaves_less_to_try() -> None:
     shown = [1_000, 1_000, 1_000]
     stranger, regular = (chances(values, evidence(shown, actions), 0, np.array([1, 2]), 20) for actions in (0, 500))
     assert regular[1] < stranger[1]
+
+
+def told(variances: list[float]) -> Evidence:
+    return Evidence(np.full(len(variances), 50), 10, None, np.array(variances, dtype=np.float32))
+
+
+def test_less_is_explored_the_more_content_tells() -> None:
+    assert share_explored(0.1, Evidence(np.zeros(3, np.int64), 0)) == 0.1
+    assert share_explored(0.1, told([0.25, 0.25])) == pytest.approx(0.05)
+    assert share_explored(0.1, told([4.0, 9.0])) == pytest.approx(0.1), "never more than the setting"
+    # Of whom content says nothing, nothing is known by it.
+    assert share_explored(0.1, told([0.25, 0.0])) == pytest.approx(0.075)
+    assert share_explored(0.1, told([])) == 0.1
+
+
+def test_content_says_how_uncertain_a_candidate_is_where_it_says_anything() -> None:
+    values = np.full(3, 0.05, dtype=np.float32)
+    counted = variances_of(values, told([0.0, 0.0, 0.0])._replace(variances=None))
+    np.testing.assert_allclose(variances_of(values, told([0.3, 0.0, 0.01])), [0.3, counted[1], 0.01], rtol=1e-6)
+
+
+def test_what_is_uncertain_is_drawn_more_often() -> None:
+    values = np.array([0.2, 0.05, 0.05], dtype=np.float32)
+    drawn = chances(values, told([0.1, 1.0, 0.05]), 0, np.array([1, 2]), 20)
+    assert drawn.sum() == pytest.approx(1.0)
+    assert drawn[0] > 2 * drawn[1]
