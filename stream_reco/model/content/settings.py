@@ -32,7 +32,7 @@ class ContentSettings:
     """Of a value of the context together with a value of an item."""
     own: Variance = 0.5
     """Of any other value of an item, for one user."""
-    words: Variance = 4.0
+    words: Variance = 1.5
     """Of a word of an item's texts, for one user: a text is told by few of its words, each of which weighs little."""
     appeal: Variance = 0.1
     """Of a value of a user, for one item."""
