@@ -1,4 +1,4 @@
-"""Compile and load all kernels before the first request or event needs them."""
+"""Compile and load the kernels before the first request or event needs them; those of features: `warm_up_content`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import replace
 from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.engine import Engine
-from stream_reco.events import Action, Event, Impression, ItemEvent, UserEvent
-from stream_reco.events.schema import Features
+from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.serve.settings import ServeSettings
 
 _START = 1_600_000_000_000
@@ -16,14 +15,6 @@ _START = 1_600_000_000_000
 _STEP_MS = 1_000
 _EVENTS = 160
 """Enough for ten batches of 16, so that every kernel of training runs."""
-_FEATURES: Features = {
-    "topic": "a",
-    "year": 1999,
-    "title": "one of every kind",
-    "since": "1999-01-01",
-    "tags": ["a", "b"],
-}
-"""Of items: a value of each kind."""
 _DISLIKE = 8
 """The event by which user 1 dislikes an item."""
 
@@ -40,7 +31,6 @@ def warm_up(settings: Settings) -> None:
         engine.score(1, [1, 2, 3])
         engine.similar(1, 5)
         engine.interests(1)
-        engine.features()
         engine.tick(engine.stream_time + _STEP_MS)
         engine.ingest([_event(_EVENTS)])
         engine.forget(1)
@@ -52,9 +42,7 @@ def warm_up(settings: Settings) -> None:
 def _event(number: int) -> Event:
     name, at, user, item = f"warm-{number}", _START + number * _STEP_MS, number % 7, number * 3 % 20
     if number < 5:
-        return ItemEvent(item_id=number, timestamp=at, features=_FEATURES)
-    if number < 7:
-        return UserEvent(user_id=number, timestamp=at, features={"likes": ["a"], "age": 30})
+        return ItemEvent(item_id=number, timestamp=at)
     if number % 3 == 0:
         return Impression(user_id=user, item_id=item, timestamp=at, request_id=name, position=number % 5 + 1)
     # Some a day apart, so that whole histories are clustered too.

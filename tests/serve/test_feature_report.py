@@ -94,3 +94,18 @@ def test_the_model_leans_on_what_decides_clicks(report: FeatureReport) -> None:
     assert leaning["likes"] > 2 * leaning["age"]
     assert leaning["sku"] == 0.0
     assert leaning["shop"] < leaning["colour"] / 10
+
+
+def test_requests_with_nothing_to_choose_from_are_no_part_of_it() -> None:
+    with Engine() as engine:
+        engine.ingest(
+            [
+                ItemEvent(item_id=1, timestamp=START, features={"colour": "red"}),
+                UserEvent(user_id=1, timestamp=START, features={"likes": "red"}),
+                Action(user_id=1, item_id=1, action="click", timestamp=START),
+            ],
+            strict=True,
+        )
+        engine.sync()
+        assert engine.recommend(1, 3).items == []
+        assert [one.leaning for one in engine.features().features] == [0.0, 0.0]

@@ -16,6 +16,7 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.embedded.warm_up import warm_up
+from stream_reco.embedded.warm_up_content import warm_up_content_in_background
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.auth import UnprotectedBindError
@@ -108,4 +109,6 @@ def _check_folder(data: Path, accept_loss: bool) -> None:
 
 def _open(data: Path, settings: Settings, accept_loss: bool) -> Engine:
     warm_up(settings)
-    return Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss)
+    engine = Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss)
+    warm_up_content_in_background()
+    return engine

@@ -14,6 +14,7 @@ from stream_reco.cli.server.embedded import RunningServer, answering
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.embedded.warm_up import warm_up
+from stream_reco.embedded.warm_up_content import warm_up_content_in_background
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.service import EventSink, ReplicaService
@@ -68,7 +69,7 @@ def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
         channel,
         lateness_ms=settings.labels.lateness_ms,
         now_ms=SystemClock().now_ms,
-        prepare=lambda: warm_up(settings),
+        prepare=lambda: _prepare(settings),
         sink=sink,
         limits=settings.serve,
     )
@@ -120,3 +121,8 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
     from topologies.gateway.sink_thread import SinkThread
 
     return stack.enter_context(closing(SinkThread(settings, SystemClock())))
+
+
+def _prepare(settings: Settings) -> None:
+    warm_up(settings)
+    warm_up_content_in_background()

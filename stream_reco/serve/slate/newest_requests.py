@@ -24,7 +24,9 @@ class NewestRequests:
         self._seen = 0
 
     def keep(self, inputs: Inputs) -> None:
-        """Remember a request, if it is its turn."""
+        """Remember a request, if it is its turn and there was anything to choose from."""
+        if not len(inputs.item_keys):
+            return
         self._seen += 1
         if self._seen % _EVERY == 1 and (len(inputs.profile.codes) or len(inputs.said.codes)):
             some = inputs.some(np.arange(min(len(inputs.item_keys), _CANDIDATES)))

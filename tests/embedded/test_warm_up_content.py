@@ -1,0 +1,46 @@
+"""After the kernels of features are warm, whatever is said of whom compiles nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream_reco.embedded import Engine
+from stream_reco.embedded.warm_up_content import warm_up_content
+from stream_reco.events import Action, Event, Impression, ItemEvent, UserEvent
+from stream_reco.events.schema import Features
+from stream_reco.model.content import erasure, pairs, regression
+from stream_reco.signals.content import entries, values
+
+TIME = 1_700_000_000_000
+KERNELS: list[Any] = [
+    entries.replace_entries,
+    entries.newest_slots,
+    values._read,
+    pairs._pairs,
+    regression._sums,
+    regression._contrasts,
+    regression._learn,
+    erasure._own_keys,
+]
+
+
+def test_what_follows_compiles_nothing() -> None:
+    warm_up_content()
+    before = [set(kernel.signatures) for kernel in KERNELS]
+    assert all(before)
+    said: Features = {"kind": "a", "price": 3.5, "title": "four words or more", "since": "2024-02-03", "new": True}
+    events: list[Event] = [
+        ItemEvent(item_id=item, timestamp=TIME, features={**said, "tags": ["x", str(item)]}) for item in range(9)
+    ]
+    events.append(UserEvent(user_id="u", timestamp=TIME, features={"likes": "a", "age": 30}))
+    events += [Impression(user_id="u", item_id=item, timestamp=TIME + item) for item in range(9)]
+    events += [Action(user_id="u", item_id=item, action="click", timestamp=TIME + 60_000 + item) for item in range(9)]
+    with Engine() as engine:
+        engine.ingest(events, strict=True)
+        engine.finish()
+        engine.sync()
+        engine.recommend("u", 3, filters={"kind": "a"})
+        engine.similar(1, 3)
+        engine.features()
+        engine.forget("u")
+    assert [set(kernel.signatures) for kernel in KERNELS] == before
