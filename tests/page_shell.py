@@ -146,4 +146,6 @@ def _essence(value: Any, key: str) -> object:
         return {name: _essence(part, name) for name, part in value.items()}
     if isinstance(value, list):
         return sorted((_essence(part, key) for part in value), key=json.dumps)
+    if key == "propensity" and value != 1.0:
+        return key  # where places are explored it depends on how little the model knows
     return key if key in _VARIES else value
