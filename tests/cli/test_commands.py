@@ -78,7 +78,7 @@ def test_formats_are_those_of_the_loader() -> None:
         (["replay", "x", "--format", "globo", "--sync-interval", "0"], 2, "--sync-interval is '0'"),
         (["replay", "x", "--format", "globo", "--sync-interval", "nan"], 2, "--sync-interval is 'nan'"),
         (["replay", "x", "--format", "globo", "--limit", "0"], 2, "--limit"),
-        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "choose from context, covisits"),
+        (["replay", "x", "--format", "globo", "--without-source", "luck"], 2, "choose from content, context, covisits"),
         (["replay", "x", "--format", "globo", "--without-features", "luck"], 2, "popularity"),
         (["replay", "x", "--format", "globo", "--json", "/nowhere/out.json"], 1, "cannot write /nowhere/out.json"),
         (["replay", "/nowhere.parquet", "--format", "globo"], 1, "there is no such file"),
@@ -269,7 +269,7 @@ def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
         assert first[name] == second[name], name
     assert first["events"] == 240
     assert first["evaluated"] == 140
-    assert first["rows"].keys() == {"item", "user", "context"}
+    assert first["rows"].keys() == {"item", "user", "context", "content"}
     assert first["dead_letters"] == {"id": 2, "timestamp": 1}
     assert 0.0 < first["hr@10"] < 1.0
     assert 8 <= first["freshness_seconds"]["p50"] <= 12

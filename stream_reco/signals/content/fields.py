@@ -54,7 +54,7 @@ class FeatureFields:
         self.refused = 0
         """Times that a feature was passed over because there were too many."""
         self.running = RunningScales()
-        self.changed = True
+        self.changed = False
         """Whether there is anything that replicas do not know."""
 
     def __len__(self) -> int:
