@@ -54,12 +54,7 @@ class Trainer:
     are given the same end with the same bits, on one machine and with one number of torch threads.
     """
 
-    def __init__(
-        self,
-        model: ModelSettings,
-        settings: TrainSettings,
-        come_by: ComeBy = _all_has_come,
-    ) -> None:
+    def __init__(self, model: ModelSettings, settings: TrainSettings, come_by: ComeBy = _all_has_come) -> None:
         """`come_by`: from ages, ms, to the share of actions that come by then."""
         self.settings = settings
         self._come_by = come_by

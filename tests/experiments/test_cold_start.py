@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import permutations
 
 import numpy as np
@@ -21,7 +21,8 @@ from stream_reco.experiments.cold_start.first_events import BUCKETS, K, bucket_o
 from stream_reco.experiments.cold_start.off_policy import estimate_share
 from stream_reco.experiments.cold_start.plan import COLD_START_LOGS, NARROWER, WITHOUT
 from stream_reco.experiments.cold_start.walk import ColdStartWalk, WalkPlan
-from stream_reco.experiments.runs.plan import config_text
+from stream_reco.experiments.runs.plan import CONTENT_OFF, config_text
+from stream_reco.model.content.settings import ContentSettings
 from stream_reco.serve.service import Accepted
 
 T = 1_600_000_000_000
@@ -161,3 +162,7 @@ def test_runs_differ_in_their_settings_alone() -> None:
         assert len({config_text(run) for run in source.runs}) == len(source.runs)
         assert "model.content.item = 0.0" in config_text(source.run(WITHOUT))
     assert NARROWER in COLD_START_LOGS[0].titles
+
+
+def test_all_parts_of_content_are_switched_off() -> None:
+    assert [f"model.content.{one.name} = 0.0" for one in fields(ContentSettings)] == list(CONTENT_OFF)

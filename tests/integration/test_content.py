@@ -14,9 +14,9 @@ from stream_reco.model.inputs import Inputs
 from tests import two_tastes
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
+from tests.integration.one_of_each import one_of_each
 from tests.integration.scorer import ScorerProcess
 from tests.integration.workers import Worker
-from tests.programs import stop_all
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
@@ -69,25 +69,11 @@ class OverKafka:
 def wiring(
     start_worker: StartWorker, kafka_settings: KafkaSettings, redis_server: RedisServer, tmp_path: Path
 ) -> Iterator[OverKafka]:
-    given = two_tastes.SETTINGS | {
-        "REDIS_URL": redis_server.url,
-        "REDIS_PREFIX": kafka_settings.prefix,
-        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
-    }
-    workers = {
-        name: start_worker(name, kafka_settings, tmp_path / name, given, flags)
-        for name, flags in {"labelling": (), "interests": (), "training": ("--sync-interval", "0.5")}.items()
-    }
-    workers["labelling"].wait_until_at_work()
-    scorer = ScorerProcess(redis_server.url, tmp_path / "scorer", given, kafka_settings)
-    try:
-        workers["interests"].wait_until_at_work()
-        workers["training"].wait_for("leads in epoch")
-        scorer.wait_until_ready()
+    with one_of_each(start_worker, kafka_settings, redis_server.url, tmp_path, two_tastes.SETTINGS) as (
+        workers,
+        scorer,
+    ):
         yield OverKafka(workers["training"], scorer)
-        stop_all([*workers.values(), scorer])
-    finally:
-        scorer.kill()
 
 
 def test_a_shop_of_two_tastes(wiring: OverKafka, kafka_settings: KafkaSettings) -> None:

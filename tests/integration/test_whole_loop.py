@@ -14,9 +14,9 @@ from stream_reco.config.servers import KafkaSettings
 from stream_reco.model.registry import MODELS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
+from tests.integration.one_of_each import one_of_each
 from tests.integration.scorer import ScorerProcess
 from tests.integration.workers import Worker
-from tests.programs import stop_all
 from tests.redis_server import RedisServer
 from tests.waiting import until
 from topologies.messages.served_slate import decode_slate
@@ -69,30 +69,12 @@ def loop(
     tmp_path: Path,
 ) -> Iterator[Loop]:
     """Ready, and with a catalogue to recommend from; of each model."""
-    given = SMALL | {
-        "MODEL_NAME": request.param,
-        "REDIS_URL": redis_server.url,
-        "REDIS_PREFIX": kafka_settings.prefix,
-        "TRAINING_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
-    }
-    workers = {
-        name: start_worker(name, kafka_settings, tmp_path / name, given, flags)
-        for name, flags in {"labelling": (), "interests": (), "training": ("--sync-interval", "0.5")}.items()
-    }
-    # Whoever was first has made the topics.
-    workers["labelling"].wait_until_at_work()
-    scorer = ScorerProcess(redis_server.url, tmp_path / "scorer", given, kafka_settings)
-    try:
-        workers["interests"].wait_until_at_work()
-        workers["training"].wait_for("leads in epoch")
-        scorer.wait_until_ready()
+    given = SMALL | {"MODEL_NAME": request.param}
+    with one_of_each(start_worker, kafka_settings, redis_server.url, tmp_path, given) as (workers, scorer):
         running = Loop(kafka_settings, workers, scorer)
         running.post([{"type": "item", "item_id": f"item-{number}"} for number in range(ITEMS)])
         scorer.wait_until_it_recommends()
         yield running
-        stop_all([*workers.values(), scorer])
-    finally:
-        scorer.kill()
 
 
 def test_what_is_clicked_is_learned_from_as_it_was_served_and_served_otherwise(loop: Loop) -> None:

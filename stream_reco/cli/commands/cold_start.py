@@ -5,10 +5,6 @@ It is what `stream-reco reproduce cold_start` runs, with content and without it.
 
 from __future__ import annotations
 
-import time
-
-import typer
-
 from stream_reco.clock import SystemClock
 from stream_reco.experiments.cold_start.experiment import run_cold_start
 from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
@@ -22,10 +18,9 @@ from stream_reco.terminal.log_options import (
     WarmUpOption,
 )
 from stream_reco.terminal.printing import say
+from stream_reco.terminal.progress import progress_lines
 from stream_reco.terminal.settings import loop_settings
-from stream_reco.terminal.signals import INTERRUPTED, stopping
-
-_LINE_SECONDS = 5.0
+from stream_reco.terminal.signals import stopping
 
 
 def cold_start(
@@ -45,16 +40,7 @@ def cold_start(
     with stopping() as stop:
         settings = loop_settings(config, {}, format)
         log = LogChoice(path, format).read(SystemClock().now_ms(), settings.serve.future_seconds)[:limit]
-        shown = time.monotonic()
-
-        def watch(done: int) -> None:
-            nonlocal shown
-            if stop.is_set():
-                raise typer.Exit(INTERRUPTED)
-            if time.monotonic() - shown >= _LINE_SECONDS:
-                shown = time.monotonic()
-                say(f"{done:,}/{len(log):,} events")
-
+        watch = progress_lines(stop, len(log), "events")
         first = len(log) // 3 if warm_up is None else warm_up
         figures = run_cold_start(log, settings, first, watch, bandit=format is Format.openbandit)
     say(f"{figures['evaluated']:,} evaluated in {figures['seconds']:,.0f} s")

@@ -5,7 +5,6 @@ It is what `stream-reco reproduce shop` runs, once for each arm, world and seed.
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from typing import Annotated
 
@@ -16,13 +15,13 @@ from stream_reco.experiments.shop.plan import OURS, TITLES, WORLD_NAMES
 from stream_reco.terminal.json_file import JsonOption, check_writable, write_json
 from stream_reco.terminal.log_options import ConfigOption
 from stream_reco.terminal.printing import say
+from stream_reco.terminal.progress import progress_lines
 from stream_reco.terminal.settings import settings_of
-from stream_reco.terminal.signals import INTERRUPTED, stopping
+from stream_reco.terminal.signals import stopping
 
 WorldName = StrEnum("WorldName", list(WORLD_NAMES))  # type: ignore[misc] # members are those of WORLD_NAMES
 ArmName = StrEnum("ArmName", list(TITLES))  # type: ignore[misc] # members are those of TITLES
 _OURS = ArmName(OURS)
-_LINE_SECONDS = 5.0
 
 
 def simulate(
@@ -43,16 +42,7 @@ def simulate(
     total = requests or WORLD_PLANS[world.value].requests
     with stopping() as stop:
         settings = settings_of(config, {"training.seed": seed} if seed else {}).settings
-        shown = time.monotonic()
-
-        def watch(done: int) -> None:
-            nonlocal shown
-            if stop.is_set():
-                raise typer.Exit(INTERRUPTED)
-            if time.monotonic() - shown >= _LINE_SECONDS:
-                shown = time.monotonic()
-                say(f"{done:,}/{total:,} requests")
-
+        watch = progress_lines(stop, total, "requests")
         figures = simulate_arm(world.value, arm.value, seed, requests, settings, watch)
     say(
         f"{figures['evaluated']:,} requests: click-through {figures['click_through']:.4f}, of the last fifth"

@@ -55,12 +55,17 @@ BLOCK_WORDS = 5 * BLOCK
 ABSENT, UNSURE = -1, ~PASS
 
 
+MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# Of `mix`, both odd, so that it can be undone.
+_FIRST, _SECOND = MULTIPLIERS
+
+
 @njit(cache=True, nogil=True, inline="never")
 def mix(key: int, salt: int) -> Scalar:
     """A bijective 64-bit hash as int64 (finalizer 13 of Stafford, as in splitmix64), so that equal low bits spread."""
     h = np.uint64(key) ^ np.uint64(salt)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    h = (h ^ (h >> np.uint64(30))) * _FIRST
+    h = (h ^ (h >> np.uint64(27))) * _SECOND
     return np.int64(h ^ (h >> np.uint64(31)))
 
 

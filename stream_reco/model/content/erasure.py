@@ -12,14 +12,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.model.content.pairs import ACTIVITY, GOLDEN, ITEM, MULTIPLIER_1, MULTIPLIER_2, OWN, key_of_row
+from stream_reco.embedding.kernels.index import MULTIPLIERS
+from stream_reco.model.content.pairs import ACTIVITY, GOLDEN, ITEM, OWN, key_of_row
 
 
 def _inverse(odd: np.uint64) -> np.uint64:
     return np.uint64(pow(int(odd), -1, 1 << 64))
 
 
-_GOLDEN, _MULTIPLIER_1, _MULTIPLIER_2 = _inverse(GOLDEN), _inverse(MULTIPLIER_1), _inverse(MULTIPLIER_2)
+_GOLDEN, (_MULTIPLIER_1, _MULTIPLIER_2) = _inverse(GOLDEN), map(_inverse, MULTIPLIERS)
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stream_reco.embedding.kernels.index import mix
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.inputs import NO_KEY, Batch
 from stream_reco.signals.content.fields import OF_TEXT
@@ -19,11 +20,10 @@ from stream_reco.signals.content.fields import OF_TEXT
 ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY, WORDS = range(10)
 """Parts of the model, in the order of `priors_of`."""
 MOST_CROSSED = 12
-"""Values of a user, and of an item, that are crossed: the first ones, of features in the order they were sent."""
+"""Values of a user, and of an item, that are crossed: the first ones, of features in the order of their numbers."""
 _PARTS = 10
 _MOST_SQUARES = 1.0
 """The squares of a part's weights sum to so much at most: a candidate of whom much is said is no less known for it."""
-MULTIPLIER_1, MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -77,11 +77,8 @@ def priors_of(settings: ContentSettings) -> NDArray[np.float32]:
 
 @njit(cache=True, nogil=True)
 def mixed(first: int, second: int) -> int:
-    """int64 of two: the finaliser of SplitMix64 (Steele, Lea and Flood 2014) over one, moved by the other."""
-    z = np.uint64(first) * GOLDEN + np.uint64(second)
-    z = (z ^ (z >> np.uint64(30))) * MULTIPLIER_1
-    z = (z ^ (z >> np.uint64(27))) * MULTIPLIER_2
-    return int(np.int64(z ^ (z >> np.uint64(31))))
+    """int64 of two: SplitMix64 (Steele, Lea and Flood 2014) of one, moved by the other."""
+    return int(mix(np.int64(np.uint64(first) * GOLDEN + np.uint64(second)), 0))
 
 
 @njit(cache=True, nogil=True)

@@ -128,12 +128,7 @@ def chances(
     whose place is taken. Items shown less than `first_impressions` times share most of it, those most that lack least.
     """
     found: NDArray[np.float64] = _chances(
-        values,
-        evidence.impressions,
-        variances_of(values, evidence),
-        rival,
-        eligible,
-        first_impressions,
+        values, evidence.impressions, variances_of(values, evidence), rival, eligible, first_impressions
     )
     return found
 
