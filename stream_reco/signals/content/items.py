@@ -20,7 +20,7 @@ from stream_reco.signals.content.entries import (
 )
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
-from stream_reco.signals.content.values import Frequencies, Values, read_values
+from stream_reco.signals.content.values import NO_VALUES, Frequencies, Values, read_values
 from stream_reco.signals.content.vectors import GivenVectors
 from stream_reco.signals.growing import capacity_for, grown
 
@@ -99,6 +99,8 @@ class ItemContent:
 
     def read(self, slots: NDArray[np.int32], now: int) -> tuple[NDArray[np.int32], Values]:
         """The values of items at `now` (ms) one behind the other, and how many each of `slots` int32[n] has."""
+        if not self.fields.everyone:  # as in a shop that describes nothing
+            return np.zeros(len(slots), dtype=np.int32), NO_VALUES
         cells = self._cells
         frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.fields.everyone)
         return read_values(self.fields, self._entries, frequencies, slots, now)
