@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,6 +16,7 @@ from stream_reco.model.content.pairs import Pairs
 from stream_reco.model.content.regression import Observations, contrasts, learned, score
 
 PRIORS = np.array([0.25, 1.0], dtype=np.float32)
+OFFSET = math.log(0.1 / 0.9)
 
 
 def observed(
@@ -48,6 +49,8 @@ NUMBERS = st.floats(-3.0, 3.0)
 
 
 @settings(deadline=None)  # the first call compiles
+@example([(0.0, 0.0, 2.0, 1), (1.0, 0.0, 1.0, 0)], 3.0, 0.0, 3.0)  # Newton's method alone goes to and fro
+@example([(0.0, 0.0, 2.0, 1), (0.0, 0.0, 1.5, 0)], -4.0, 1.0, 3.0)  # and so slowly within bounds
 @given(
     coefficients=st.lists(
         st.tuples(NUMBERS, st.floats(0.0, 0.99), st.floats(0.1, 2.0), st.integers(0, 1)), min_size=1, max_size=5
@@ -72,24 +75,33 @@ def test_the_score_moves_to_where_prior_and_likelihood_meet(
     assert np.all(after[:, 1] < 1.0)
 
 
-@settings(deadline=None)  # the first call compiles
-@given(seed=st.integers(0, 1000), chance=st.sampled_from([0.02, 0.1, 0.4]))
-def test_one_coefficient_has_about_the_true_posterior(seed: int, chance: float) -> None:
-    rng = np.random.default_rng(seed)
-    offset = math.log(0.1 / 0.9)
-    labels = (rng.random(60) < chance).astype(float)
-    after = learned(
-        np.zeros((1, 2), np.float32), observed([[(0, 1.0, 1)]] * 60, labels.tolist(), [offset] * 60), PRIORS
-    )
+@pytest.mark.parametrize("chance", [0.02, 0.1, 0.4])
+def test_one_coefficient_has_about_the_true_posterior(chance: float) -> None:
+    off, ratios = [], []
+    for seed in range(300):
+        labels = (np.random.default_rng(seed).random(60) < chance).astype(float)
+        after = learned(
+            np.zeros((1, 2), np.float32), observed([[(0, 1.0, 1)]] * 60, labels.tolist(), [OFFSET] * 60), PRIORS
+        )
+        mean, deviation = true_posterior(labels)
+        off.append(abs(after[0, 0] - mean) / deviation)
+        ratios.append(math.sqrt(1.0 - after[0, 1]) / deviation)
+    # One observation at a time depends on their order: it is off by a third of a deviation as a rule, seldom by one.
+    assert np.mean(off) < 0.4
+    assert max(off) < 1.5
+    assert min(ratios) > 0.7
+    assert max(ratios) < 1.3
+
+
+def true_posterior(labels: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and deviation of a coefficient with prior variance 1, by a sum over a grid."""
     grid = np.linspace(-6.0, 6.0, 2401)
-    odds = offset + grid
+    odds = OFFSET + grid
     log = -0.5 * grid**2 + labels.sum() * odds - len(labels) * np.logaddexp(0.0, odds)
     density = np.exp(log - log.max())
     density /= density.sum()
     mean = float(density @ grid)
-    deviation = math.sqrt(float(density @ (grid - mean) ** 2))
-    assert after[0, 0] == pytest.approx(mean, abs=0.6 * deviation + 0.02)
-    assert math.sqrt(1.0 - after[0, 1]) == pytest.approx(deviation, rel=0.3)
+    return mean, math.sqrt(float(density @ (grid - mean) ** 2))
 
 
 def test_what_is_taken_back_leaves_the_opposite() -> None:
@@ -153,4 +165,4 @@ def test_a_choice_has_the_gradient_of_the_softmax(seed: int, count: int) -> None
     given_rows = np.zeros((5, 2), np.float32)
     small = np.full(2, 1e-4, dtype=np.float32)
     after = learned(given_rows, Observations(*found, *map(np.atleast_1d, (offset, 1.0, 1.0, 0.0))), small)
-    np.testing.assert_allclose(after[:, 0] / 1e-4, weights.grad.numpy(), atol=2e-3)
+    np.testing.assert_allclose(after[:, 0] / 1e-4, weights.grad.numpy(), rtol=2e-3, atol=2e-3)
