@@ -9,7 +9,7 @@ from stream_reco.config.load import Loaded
 from stream_reco.config.origin import DEFAULT, Origin
 from stream_reco.config.secret import visible_text
 from stream_reco.config.sources import variable
-from stream_reco.model.settings import CONTENT_SECTION, ModelSettings
+from stream_reco.model.settings import BESIDE, ModelSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ def describe(loaded: Loaded[Any]) -> list[Line]:
         lines += _of_section(section.name, room, loaded)
         if isinstance(room, ModelSettings):
             lines += _of_section(f"{section.name}.{room.name}", room.resolved, loaded)
-            lines += _of_section(CONTENT_SECTION, room.content, loaded)
+            for name in BESIDE:
+                lines += _of_section(f"{section.name}.{name}", getattr(room, name), loaded)
     return lines
 
 
@@ -38,7 +39,7 @@ def _of_section(section: str, room: Any, loaded: Loaded[Any]) -> list[Line]:
     lines = []
     for field in fields(room):
         key = f"{section}.{field.name}"
-        if isinstance(room, ModelSettings) and field.name in ("settings", "content"):
+        if isinstance(room, ModelSettings) and field.name in ("settings", *BESIDE):
             continue
         shown = visible_text(field, getattr(room, field.name))
         lines.append(Line(key, shown, loaded.origins.get(key, DEFAULT), variable(section, field.name)))

@@ -32,10 +32,11 @@ from stream_reco.learner.progressive_evaluation import EvaluationSink
 from stream_reco.serve.feature_report import FeatureReport, feature_report
 from stream_reco.serve.python_requests import checked_request, recommend_request, score_request
 from stream_reco.serve.service import Accepted
+from stream_reco.serve.slate.interests import user_interests
 from stream_reco.serve.slate.pending_slates import PendingSlates
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
-from stream_reco.serve.slate.similar import similar_items, user_interests
+from stream_reco.serve.slate.similar import similar_items
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
 

@@ -18,7 +18,7 @@ from stream_reco.embedded.journal.recovery import Storage, recover
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Id, ItemEvent, decode_batch, encode, key_of
 from stream_reco.events.schema import Context, FeatureValue
-from stream_reco.serve.slate.similar import interests_in
+from stream_reco.serve.slate.interests import interests_in
 from stream_reco.serve.slate.slate import Interest
 from stream_reco.signals.history import NO_ITEM
 from stream_reco.storage.backup import back_up, log_of

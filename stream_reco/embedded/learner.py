@@ -57,6 +57,7 @@ class Learner:
         self.queue = ExampleQueue(settings.labels, settings.model, settings.training, self._late_features)
         self.state = StreamState(settings.signals, settings.training, self.queue.trainer.model.needs, settings.features)
         self.queue.trainer.active_time = self.state.active_time
+        self.state.on_freed = self.queue.trainer.encoder.forget_items
         self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)
         self._commit_at = _UNCOMMITTED
@@ -171,6 +172,7 @@ class Learner:
                 self.state.dislike(event, slot)
             return
         self.queue.heads.act(event, self.state.stream_time)
+        self.queue.trainer.encoder.act(self.state.signals, slot, self.state.newest(event.user_id), event.timestamp, rng)
         counted = self.state.count(event, slot, context)
         with self.state.lock:
             row, whole = self.state.remember(event, slot, counted=counted)

@@ -15,6 +15,7 @@ from stream_reco.learner.example_queue import ExampleQueue, ShownItem
 from stream_reco.learner.head_queue import HeadQueueState
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.content.regression import CONTENT_TABLE
+from stream_reco.model.encoder.encoding import ENCODER
 from stream_reco.model.heads import HEADS_TABLE
 from stream_reco.model.registry import DEFAULT
 from stream_reco.signals.active_time import ActiveTimeState
@@ -88,6 +89,7 @@ def parts_of(state: StreamState, queue: ExampleQueue) -> dict[str, Part]:
         "trainer": queue.trainer.state(),
         "calibration": queue.calibration.state(),
         "heads": queue.heads.trainer.state(),
+        "encoder": queue.trainer.encoder.state(),
         "tables": tables,
     }
 
@@ -126,22 +128,29 @@ def restore(
     )
     folder = parts["tables"]
     assert isinstance(folder, Path)
+    queue.trainer.restore(arrays(parts["trainer"]), _tables(queue, folder))
+    if "heads" in parts:  # not up to version 0.2.0
+        queue.heads.trainer.restore(arrays(parts["heads"]))
+    if "encoder" in parts:  # likewise
+        queue.trainer.encoder.restore(arrays(parts["encoder"]))
+    if progress.cohorts is not None:
+        queue.cohorts.recall(progress.cohorts)
+    if progress.heads is not None:
+        queue.heads.recall(progress.heads)
+
+
+def _tables(queue: ExampleQueue, folder: Path) -> dict[str, EmbeddingTable]:
+    """The tables that were saved, and new ones in place of those that joined later."""
     # Not mapped: a checkpoint may lie on a disk of the network, where the leader may remove it.
     names = [*queue.trainer.tables]
     if _table_file(folder, HEADS_TABLE.name).exists():  # not before there is anything to learn by kind
         names.append(HEADS_TABLE.name)
     new = {}
-    if not _table_file(folder, CONTENT_TABLE.name).exists():  # not up to version 0.2.0
-        names.remove(CONTENT_TABLE.name)
-        new = {CONTENT_TABLE.name: queue.trainer.tables[CONTENT_TABLE.name]}
-    tables = {name: EmbeddingTable.load(_table_file(folder, name)) for name in names} | new
-    queue.trainer.restore(arrays(parts["trainer"]), tables)
-    if "heads" in parts:  # not up to version 0.2.0
-        queue.heads.trainer.restore(arrays(parts["heads"]))
-    if progress.cohorts is not None:
-        queue.cohorts.recall(progress.cohorts)
-    if progress.heads is not None:
-        queue.heads.recall(progress.heads)
+    for name in (CONTENT_TABLE.name, ENCODER):  # not up to version 0.2.0
+        if name in names and not _table_file(folder, name).exists():
+            names.remove(name)
+            new[name] = queue.trainer.tables[name]
+    return {name: EmbeddingTable.load(_table_file(folder, name)) for name in names} | new
 
 
 def _table_file(folder: Path, name: str) -> Path:

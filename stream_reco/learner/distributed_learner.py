@@ -58,6 +58,7 @@ class DistributedLearner:
         self.queue = ExampleQueue(labels, model, training, self._features)
         self.state = StreamState(signals, training, self.queue.trainer.model.needs, features)
         self.queue.trainer.active_time = self.state.active_time
+        self.state.on_freed = self.queue.trainer.encoder.forget_items
         self.labelled_until = 0
         """The newest label's time, ms: so far, less the lateness, no label of an earlier time is expected."""
         self._impressions = 0
@@ -157,6 +158,8 @@ class DistributedLearner:
         self._snapshots.came(event)
         if is_live:
             self.queue.heads.act(event, self.now)
+            before = self.state.newest(event.user_id)
+            self.queue.trainer.encoder.act(self.state.signals, slot, before, event.timestamp, rng)
             counted = self.state.count(event, slot, context)
             with self.state.lock:
                 self.state.remember(event, slot, counted=counted)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_reco.events import Action, Id, Impression, ItemEvent, UserEvent
 from stream_reco.model.spec import Need
@@ -43,6 +46,8 @@ class StreamState:
         self.events = 0
         """Distinct events so far."""
         self.day = -1
+        self.on_freed: Callable[[NDArray[np.int32]], None] = lambda _: None
+        """Called with slots whose items have left and that others will have."""
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs, self._settings = training, needs, signals
@@ -84,6 +89,7 @@ class StreamState:
             self.histories.forget_items(freed)
             self.dislikes.forget_items(freed)
             self.exposures.forget_items(freed)
+        self.on_freed(freed)
         return True
 
     def turn_back(self, time: int) -> tuple[int, int]:
@@ -117,6 +123,11 @@ class StreamState:
         recent, times = recent_before(histories.newest(row), self._settings.once_ms)
         self.signals.act(slot, recent, times, context, event.timestamp)
         return True
+
+    def newest(self, user_id: Id) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Slots and times (ms) of a user's newest actions, as copies, newest first."""
+        newest = self.histories.newest(self.histories.row_of(user_id))
+        return newest.slots, newest.times
 
     def remember(self, event: Action, slot: int, *, counted: bool) -> tuple[int, bool]:
         """Add a positive action to its user's history; the user's row, and whether it is the first of a day.

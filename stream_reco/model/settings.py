@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stream_reco.model.content.settings import ContentSettings
+from stream_reco.model.encoder.settings import EncoderSettings
 from stream_reco.model.registry import DEFAULT, MODELS, UnknownModelError, build_model, model_class
 
 if TYPE_CHECKING:
     from stream_reco.model.spec import Model
 
-CONTENT_SECTION = "model.content"
+BESIDE: Mapping[str, type[Any]] = {"content": ContentSettings, "encoder": EncoderSettings}
+"""What stands beside any model: fields of `ModelSettings`, each a section `model.NAME`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class ModelSettings:
     """Settings of that model, of its own type (`[model.NAME]`); None: its defaults."""
     content: ContentSettings = field(default_factory=ContentSettings)
     """What is said of users and items, beside any model (`[model.content]`)."""
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    """Vectors of items from what is said of them, beside any model (`[model.encoder]`)."""
 
     def __post_init__(self) -> None:
         if self.name not in MODELS:
@@ -43,13 +47,13 @@ class ModelSettings:
 class ModelSections(Mapping[str, type[Any]]):
     """The settings types of the models by section, `model.NAME`; a model is imported when its type is asked for.
 
-    `model.content` is one more, of what stands beside any model.
+    Those of what stands beside any model are among them.
     """
 
     def __getitem__(self, section: str) -> type[Any]:
         room, _, name = section.partition(".")
-        if section == CONTENT_SECTION:
-            return ContentSettings
+        if room == "model" and name in BESIDE:
+            return BESIDE[name]
         if room != "model" or name not in MODELS:
             raise KeyError(section)
         settings: type[Any] = model_class(name).Settings
@@ -59,7 +63,7 @@ class ModelSections(Mapping[str, type[Any]]):
         return section in set(self)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*(f"model.{name}" for name in MODELS), CONTENT_SECTION])
+        return (f"model.{name}" for name in (*MODELS, *BESIDE))
 
     def __len__(self) -> int:
-        return len(MODELS) + 1
+        return len(MODELS) + len(BESIDE)

@@ -26,7 +26,8 @@ class RetrieveSettings:
     interests: int = 60
     """Shared by the medoids that were drawn for the request."""
     content: int = 60
-    """Items with the values that content expects the user to act on: half of them the newest, half in turn."""
+    """Items with the values that content expects the user to act on: half of them the newest, half in turn. To these
+    come half as many that were shown least and are most like the medoids by what is said of them."""
     limit: int = 600
     """Candidates of one request at most."""
     without: tuple[str, ...] = ()

@@ -79,6 +79,11 @@ class Retriever:
     def _quota(self, source: str) -> int:
         return 0 if source in self._settings.without else int(getattr(self._settings, source))
 
+    @property
+    def new_alike(self) -> int:
+        """How many new items like those that a user acted on are proposed, besides the quota of `by_content`."""
+        return self._quota("content") // 2
+
     def turn(self, k: int, items: int, *, filtered: bool) -> NDArray[np.int32]:
         """What the next request for k items takes its turn with, of `items` slots: `Asked.turn`.
 

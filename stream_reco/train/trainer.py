@@ -18,6 +18,7 @@ from stream_reco.embedding import EmbeddingTable
 from stream_reco.events import Id, key_of
 from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.content.regression import CONTENT_TABLE
+from stream_reco.model.encoder.encoding import ENCODER, encoder_table
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import TableSpec
 from stream_reco.model.heads import bottom_of
@@ -32,6 +33,7 @@ from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import is_finite
 from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
+from stream_reco.train.encoder_trainer import EncoderTrainer
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.tables import check_tables, new_table, warn_of_optimizers
@@ -61,7 +63,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.model = model.build()
-        self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, CONTENT_TABLE)}
+        beside = [CONTENT_TABLE, *([encoder_table(model.encoder)] if model.encoder.dim else [])]
+        self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, *beside)}
         weights = _parameters(self.model)
         self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
         self.averaged = deepcopy(self.model)
@@ -76,6 +79,8 @@ class Trainer:
         """What impressions have in common."""
         self.content = ContentTrainer(model.content, lambda: self.tables[CONTENT_TABLE.name])
         """What is learned of what users and items are said to be."""
+        self.encoder = EncoderTrainer(model.encoder, lambda: self.tables[ENCODER])
+        """What is learned of items whom the same people act on; whoever takes actions in tells it of them."""
         self._log_odds: Tensor | None = None
         """float32[g]: what is served for the examples of the present step, where the model has said it."""
         self._said: PreparedContent | None = None

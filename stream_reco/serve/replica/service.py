@@ -19,10 +19,11 @@ from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.service import Accepted, NotSetUpError, UnavailableError
 from stream_reco.serve.settings import ServeSettings
+from stream_reco.serve.slate.interests import user_interests
 from stream_reco.serve.slate.request import Request
 from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.serve.slate.similar import similar_items, user_interests
+from stream_reco.serve.slate.similar import similar_items
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
 from stream_reco.sync import Channel

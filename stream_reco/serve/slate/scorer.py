@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stream_reco import metrics
@@ -19,12 +18,12 @@ from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
 from stream_reco.model.inputs import Batch, Inputs, collate
 from stream_reco.model.rows import Rows, gather
-from stream_reco.retrieve.filters import Mask, parse_filters, passing
+from stream_reco.retrieve.filters import parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
-from stream_reco.retrieve.sources import CONTENT, Retriever, source_name
+from stream_reco.retrieve.sources import Retriever, source_name
 from stream_reco.serve.settings import SlateSettings
+from stream_reco.serve.slate.candidates import UnderstoodRequest, find_candidates
 from stream_reco.serve.slate.dislike_similarity import dislike_shift
-from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
 from stream_reco.serve.slate.new_items import new_items
@@ -39,10 +38,7 @@ from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import ScoredItems, Slate, SlateItem
 from stream_reco.serve.slate.slate_features import SlateFeatures, SlateListener
 
-_NO_SLOTS = np.empty(0, dtype=np.int32)
 Integer = TypeVar("Integer", np.int32, np.int64)
-Proposals = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""Slots int32[m] and the bits of their sources int32[m]."""
 _AT_ONCE = 20
 """Requests that are ranked in one forward pass: with a few hundred candidates each, arrays fit the CPU cache."""
 _THREADS = 2
@@ -50,25 +46,10 @@ _THREADS = 2
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A request in the numbers of the version that answers it."""
-
-    request: Request
-    user: UserContext
-    state: RequestState
-    inputs: Inputs
-    """Without candidates."""
-    passing: Mask | None
-    """The available slots that pass the request's filters, None without filters."""
-    turn: NDArray[np.int32]
-    """Which of the least shown are proposed to it."""
-
-
-@dataclass(frozen=True)
 class _Ranked:
     """The candidates of a request and what the ranker says of them."""
 
-    asked: _Asked
+    asked: UnderstoodRequest
     slots: NDArray[np.int32]
     sources: NDArray[np.int32]
     scored: Scored
@@ -172,7 +153,7 @@ class Scorer:
                 scored = self._score([asked], [self._named_inputs(asked, item_ids)], rows)[0]
         return scored.columns(among)
 
-    def _named_inputs(self, asked: _Asked, item_ids: Sequence[Id]) -> Inputs:
+    def _named_inputs(self, asked: UnderstoodRequest, item_ids: Sequence[Id]) -> Inputs:
         """A request's inputs with the items as candidates, be they known or not."""
         served = self._served
         slots = np.array([served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
@@ -182,7 +163,7 @@ class Scorer:
             keys[place] = key_of(item_ids[place], "item")
         return replace(inputs, item_keys=keys)
 
-    def _understand(self, request: Request, now: int) -> _Asked:
+    def _understand(self, request: Request, now: int) -> UnderstoodRequest:
         signals = self._served.signals
         if request.objectives:
             check_objectives(request.objectives, self.objectives)
@@ -197,21 +178,22 @@ class Scorer:
         state = RequestState(user.user_key, recent, times, context, now, user.shown, disliked, user.profile)
         passes = passing(signals.catalogue, parse_filters(request.filters)) if request.filters else None
         turn = self._retriever.turn(request.k, signals.catalogue.size, filtered=passes is not None)
-        return _Asked(request, user, state, request_inputs(signals, state), passes, turn)
+        return UnderstoodRequest(request, user, state, request_inputs(signals, state), passes, turn)
 
-    def _portions(self, requests: Sequence[Request], now: int) -> list[list[_Asked]]:
+    def _portions(self, requests: Sequence[Request], now: int) -> list[list[UnderstoodRequest]]:
         asked = [self._understand(one, now) for one in requests]
         return [asked[first : first + _AT_ONCE] for first in range(0, len(asked), _AT_ONCE)]
 
-    def _rank_timed(self, asked: list[_Asked]) -> tuple[list[_Ranked], float]:
+    def _rank_timed(self, asked: list[UnderstoodRequest]) -> tuple[list[_Ranked], float]:
         start = perf_counter()
         ranked = self._rank(asked)
         return ranked, perf_counter() - start
 
-    def _rank(self, asked: list[_Asked]) -> list[_Ranked]:
+    def _rank(self, asked: list[UnderstoodRequest]) -> list[_Ranked]:
         batch = collate([one.inputs for one in asked])
         rows = self._request_rows(batch)
-        found = self._retrieve(asked, batch, rows)
+        keep_seen = self._settings.keep_seen
+        found = find_candidates(self._served, self._retriever, asked, (batch, rows), keep_seen=keep_seen)
         signals, needs = self._served.signals, self._served.model.needs
         inputs = [
             with_candidates(one.inputs, signals, one.state, slots, needs)
@@ -227,43 +209,7 @@ class Scorer:
         """What the model reads of the requests alone."""
         return gather(self._request_fields, batch, self._served.replica.tables, training=False)
 
-    def _near(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
-        """Proposals over vectors for each request; none where the model gives no vectors."""
-        served = self._served
-        if served.retrieves is None:
-            return [(_NO_SLOTS, _NO_SLOTS)] * len(asked)
-        slots_of = served.signals.catalogue.slots_of_keys
-        directions = [served.index.directions_of(slots_of(one.user.medoids.tolist())) for one in asked]
-        medoids = [found[found.any(axis=1)] for found in directions]
-        with torch.no_grad():
-            users = served.retrieves.user_vectors(batch, rows)
-        catalogue = served.signals.catalogue
-        everything = catalogue.available if catalogue.unavailable else None
-        allowed = [everything if one.passing is None else one.passing for one in asked]
-        return self._retriever.near(served.index, users.numpy(), medoids, allowed)
-
-    def _retrieve(self, asked: list[_Asked], batch: Batch, rows: Rows) -> list[Proposals]:
-        served, found = self._served, []
-        of_content = self._retriever.by_content.propose(
-            served.signals.catalogue.content,
-            [one.inputs for one in asked],
-            [one.state.recent for one in asked],
-            [int(one.turn[0]) for one in asked],
-            served.replica.tables,
-            served.content_priors,
-        )
-        for one, proposals, slots in zip(asked, self._near(asked, batch, rows), of_content, strict=True):
-            user, proposals = one.user, _with_content(proposals, slots)
-            blocked = user.disliked if self._settings.keep_seen else np.concatenate([user.disliked, user.seen])
-            if one.request.exclude:
-                blocked = np.concatenate([blocked, excluded_slots(served.signals.catalogue, one.request.exclude)])
-            slots, sources = self._retriever.candidates(
-                served.signals, one.state.recent, one.state.context, blocked, proposals, one.turn, one.passing
-            )
-            found.append((slots, sources))
-        return found
-
-    def _score(self, asked: list[_Asked], inputs: list[Inputs], rows: Rows) -> list[Scored]:
+    def _score(self, asked: list[UnderstoodRequest], inputs: list[Inputs], rows: Rows) -> list[Scored]:
         """For each request what the model says of its candidates, which are in its `inputs`.
 
         `rows`: what `_request_rows` gathered for the same requests.
@@ -327,13 +273,6 @@ def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked = ranked.asked
     items = [one.item_id for one in slate.items]
     return SlateFeatures(slate.request_id, asked.request.user_id, asked.state.now, items, ranked.inputs.some(places))
-
-
-def _with_content(proposals: Proposals, slots: NDArray[np.int32]) -> Proposals:
-    if not len(slots):
-        return proposals
-    bits = np.full(len(slots), CONTENT, dtype=np.int32)
-    return np.concatenate([proposals[0], slots]), np.concatenate([proposals[1], bits])
 
 
 def _source(chosen: Chosen, sources: int) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_reco.model.content.pairs import priors_of
+from stream_reco.model.encoder.encoding import ENCODER
 from stream_reco.model.heads import Heads, bottom_dim_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Retrieves
+from stream_reco.retrieve.encoded_items import EncodedItems
 from stream_reco.retrieve.model_replica import model_replica
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
@@ -45,6 +47,8 @@ class ServingState:
         """The model, where it gives vectors to search by."""
         self.index = VectorIndex(_NO_DIM if self.retrieves is None else self.retrieves.vector_dim)
         """The items' vectors; empty where the model gives none."""
+        self.encoded = EncodedItems(model.encoder.dim)
+        """The items' vectors by what is said of them."""
         signal_followers: dict[str, Follower] = {
             "signals": _Follow(self._reset_signals, self._apply_signals),
             "catalogue": _Follow(self._apply_catalogue, self._apply_catalogue),
@@ -59,6 +63,7 @@ class ServingState:
         self.signals.clear()
         self.signals.apply(parts)
         self.index = VectorIndex(self.index.dim)
+        self.encoded.clear()
 
     def _apply_signals(self, parts: Parts) -> None:
         self.signals.apply(parts)
@@ -69,6 +74,8 @@ class ServingState:
     def _applied(self, publication: Publication) -> None:
         self.shift = publication.shift
         self._index_vectors(publication)
+        catalogue, table = self.signals.catalogue, self.replica.tables.get(ENCODER)
+        self.encoded.follow(catalogue.content, catalogue.size, publication.catalogue.get("slots", _NO_SLOTS), table)
 
     def _index_vectors(self, publication: Publication) -> None:
         """Keep the index to the items of the catalogue that have a trained row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,21 @@ _MOST_ASKED = 32
 _MOST_IN_TURN = 2000
 """Of the items with one value, so many take turns: a chain is walked to where a turn begins."""
 _NOTHING = np.empty((0, 3), dtype=np.int64)
+
+
+_BEFORE_ALL = 0
+"""A time (ms) before which no item was: an age is then 0, whose weight is 0."""
+
+
+class Lasting(NamedTuple):
+    """What is said of n items at any time."""
+
+    counts: NDArray[np.int32]
+    """int32[n]: how many `values` each has."""
+    values: Values
+    """One item's behind the other's; ages weigh 0."""
+    vectors: list[tuple[str, NDArray[np.float32]]]
+    """Names of given vectors, and the items' vectors float32[n, d]; zeros where an item has none."""
 
 
 class ItemContent:
@@ -104,6 +119,15 @@ class ItemContent:
         cells = self._cells
         frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.fields.everyone)
         return read_values(self.fields, self._entries, frequencies, slots, now)
+
+    def has(self, slot: int) -> bool:
+        """Whether an item has any value."""
+        return slot < self._sizes[0] and bool(self.entries.lengths[slot])
+
+    def lasting(self, slots: NDArray[np.int32]) -> Lasting:
+        """What is said of items, but for what changes from one moment to the next."""
+        counts, values = self.read(slots, _BEFORE_ALL)
+        return Lasting(counts, values, self.vectors.rows_of(slots))
 
     def having(self, field: int, code: int, count: int) -> list[int]:
         """At most `count` slots of items that have a value, those first that got it last."""

@@ -74,6 +74,17 @@ class GivenVectors:
         """The vectors of a name; None where there is no such name."""
         return self._arrays.get(name)
 
+    def rows_of(self, slots: NDArray[np.int32]) -> list[tuple[str, NDArray[np.float32]]]:
+        """Names, and the vectors float32[n, d] of items, zeros where they have none; no names that none of them has."""
+        found = []
+        for name, array in self._arrays.items():
+            rows = np.zeros((len(slots), array.rows.shape[1]), dtype=np.float32)
+            known = (slots >= 0) & (slots < len(array.present))
+            rows[known] = array.rows[slots[known]]
+            if rows.any():
+                found.append((name, rows))
+        return found
+
     def of(self, slot: int) -> list[float] | None:
         """The vector of an item's events, None where it has none."""
         dim = int(self._dims[slot]) if slot < len(self._dims) else 0
