@@ -22,6 +22,7 @@ from stream_reco.signals.counts import (
     put_counts,
     take_counts,
     turn_counts_back,
+    with_spare_lists,
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
@@ -77,6 +78,7 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
+        self.counts = with_spare_lists(self.counts)
         count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, 1.0)
 
     def take_back(
@@ -87,6 +89,7 @@ class Signals:
 
     def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
         """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
+        self.counts = with_spare_lists(self.counts)
         pair_again(plain(self.counts), slot, before, after, now, self._marks)
 
     @property
@@ -214,7 +217,7 @@ class Signals:
             content.read_again(content.fields.apply(_under("item.", signals)))
         slots, values = signals["sizes"].tolist()
         self._make_room(slots, values)
-        put_counts(self.counts, signals)
+        self.counts = put_counts(self.counts, signals)
 
     def apply_catalogue(self, rows: Parts) -> None:
         """Mirror drained catalogue rows, and renew the trends, which are frozen until the next time."""
