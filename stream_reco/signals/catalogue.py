@@ -16,6 +16,7 @@ from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.item_updates import Statement, StatementTimes
 from stream_reco.signals.packed_features import NOTHING, PackedFeatures
+from stream_reco.signals.slot_index import SlotIndex
 
 _DESCRIBED = itemgetter(0)
 
@@ -45,14 +46,16 @@ class Catalogue:
         self.content = ItemContent(self.features, FeatureFields("item") if fields is None else fields)
         """The features as models read them."""
         self._times = StatementTimes(1024)
-        self._slots: dict[Id, int] = {}
-        self._slots_by_key: dict[int, int] = {}
+        self._index = SlotIndex()
+        self._colliding: dict[Id, int] = {}
+        """Slots of items whose key another item had before: an integer may be the hash of a text."""
+        self._count = 0
         self._free: list[int] = []
         self._resting: list[int] = []
 
     def __len__(self) -> int:
         """Live items."""
-        return len(self._slots)
+        return self._count
 
     @property
     def size(self) -> int:
@@ -66,16 +69,19 @@ class Catalogue:
 
     def slot_of(self, item_id: Id) -> int:
         """The item's slot, −1 if it has none."""
-        return self._slots.get(item_id, -1)
+        try:
+            slot = self._index.find(self.keys, key_of(item_id, "item"))
+        except UnicodeEncodeError:  # no text that an item could be named by
+            return -1
+        return slot if slot < 0 or self.ids[slot] == item_id else self._colliding.get(item_id, -1)
 
     def slots_of_keys(self, keys: Iterable[int]) -> NDArray[np.int32]:
         """int32[n]: the slots of embedding keys, −1 where there is none."""
-        find = self._slots_by_key.get
-        return np.fromiter((find(key, -1) for key in keys), dtype=np.int32)
+        return self._index.find_all(self.keys, np.fromiter(keys, dtype=np.int64))
 
     def admit(self, item_id: Id) -> int:
         """The item's slot, a new one if it has none; a new item is available."""
-        slot = self._slots.get(item_id, -1)
+        slot = self.slot_of(item_id)
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
@@ -129,16 +135,20 @@ class Catalogue:
         self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
-        self._slots[item_id] = slot
-        self._slots_by_key[key] = slot
+        self._count += 1
+        if self._index.find(self.keys, key) < 0:
+            self._index.put(self.keys, slot)
+        else:
+            self._colliding[item_id] = slot
 
     def _remove(self, slot: int) -> None:
         item_id = self.ids[slot]
         if item_id is None:
             return
-        del self._slots[item_id]
-        if self._slots_by_key.get(int(self.keys[slot])) == slot:
-            del self._slots_by_key[int(self.keys[slot])]
+        self._count -= 1
+        if self._colliding.pop(item_id, None) is None:
+            self._index.remove(self.keys, slot)
+            self._take_over(int(self.keys[slot]))
         self.ids[slot] = None
         self.features.put(slot, None)
         self.columns.set(slot, None)
@@ -149,6 +159,14 @@ class Catalogue:
         self._let(slot, True)
         self.available[slot] = False
         self.live[slot] = False
+
+    def _take_over(self, key: int) -> None:
+        """Let another item that has the same key be found by it."""
+        for item_id, slot in self._colliding.items():
+            if self.keys[slot] == key:
+                del self._colliding[item_id]
+                self._index.put(self.keys, slot)
+                return
 
     def _let(self, slot: int, available: bool) -> None:
         """Whether the item in a slot may be recommended."""
