@@ -16,7 +16,9 @@ class Publishing:
         self._contents = PublicationContents(learner.state, learner.queue, settings.labels.lateness_ms)
         self._publisher = self._contents.publisher(epoch)
         self._channel = InProcessChannel() if channel is None else channel
-        self.served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
+        self.served = ServingState(
+            settings.model, settings.signals, settings.serve.row_precision, beside=learner.state.signals
+        )
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""

@@ -115,7 +115,7 @@ def restore(
         queue.window_buffer.recall(*progress.window_buffer)
     state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
     state.active_time.restore(progress.active_time, progress.stream_time)
-    signals = Signals.from_state(settings, arrays(parts["signals"]), state.features)
+    signals = Signals.from_state(settings, arrays(parts["signals"]), state.features, lists_items=False)
     state.connect(
         signals,
         Histories.from_state(settings, arrays(parts["histories"])),

@@ -29,8 +29,14 @@ class Catalogue:
     the most recently freed first.
     """
 
-    def __init__(self, fields: FeatureFields | None = None) -> None:
-        """`fields`: what is known of the items' features."""
+    def __init__(
+        self, fields: FeatureFields | None = None, *, beside: Catalogue | None = None, lists_items: bool = True
+    ) -> None:
+        """`fields`: what is known of the items' features. `lists_items`: whether `content` is asked who says what.
+
+        `beside`: the one that this one mirrors, if it is in this process: what both have is held once. Both are changed
+        by the same thread then, this one while nobody reads it.
+        """
         self.ids: list[Id | None] = []
         self.features = PackedFeatures()
         self.keys = np.zeros(1024, dtype=np.int64)
@@ -43,8 +49,14 @@ class Catalogue:
         """Live items that may not be recommended."""
         self.columns = FeatureColumns(self.features)
         """The features as filters read them."""
-        self.content = ItemContent(self.features, FeatureFields("item") if fields is None else fields)
+        self.content: ItemContent = ItemContent(
+            self.features,
+            FeatureFields("item") if fields is None else fields,
+            store=None if beside is None else beside.content.store,
+            lists_items=lists_items,
+        )
         """The features as models read them."""
+        self._beside = beside
         self._times = StatementTimes(1024)
         self._index = SlotIndex()
         self._colliding: dict[Id, int] = {}
@@ -128,11 +140,12 @@ class Catalogue:
         """`packed` features are as another catalogue learned to read them. The item is available."""
         self._extend(slot + 1)
         key = key_of(item_id, "item")
-        self.ids[slot] = item_id
-        self.features.put_raw(slot, packed)
-        features = self.features[slot]
-        self.columns.set(slot, features)
-        self.content.set(slot, features, learn=False)
+        if not self._share(slot, item_id, packed):
+            self.ids[slot] = item_id
+            self.features.put_raw(slot, packed)
+            features = self.features[slot]
+            self.columns.set(slot, features)
+            self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
         self._count += 1
@@ -140,6 +153,19 @@ class Catalogue:
             self._index.put(self.keys, slot)
         else:
             self._colliding[item_id] = slot
+
+    def _share(self, slot: int, item_id: Id, packed: bytes) -> bool:
+        """Hold what the catalogue beside this one has in a slot; False where it has not the same there."""
+        other = self._beside
+        if other is None or slot >= other.size or other.ids[slot] != item_id or other.features.raw(slot) != packed:
+            return False
+        self.ids[slot] = other.ids[slot]
+        self.features.share(slot, other.features)
+        if not self.columns.is_idle:
+            self.columns.set(slot, self.features[slot])
+        if not self.content.take_over(slot, other.content):
+            self.content.set(slot, self.features[slot], learn=False)
+        return True
 
     def _remove(self, slot: int) -> None:
         item_id = self.ids[slot]
@@ -225,9 +251,9 @@ class Catalogue:
         }
 
     @classmethod
-    def from_state(cls, parts: Parts, fields: FeatureFields | None = None) -> Catalogue:
+    def from_state(cls, parts: Parts, fields: FeatureFields | None = None, *, lists_items: bool = True) -> Catalogue:
         """The catalogue that `state` was taken from, with the `fields` of its content as they were."""
-        catalogue = cls(fields)
+        catalogue = cls(fields, lists_items=lists_items)
         catalogue.apply(parts)
         catalogue._times.restore(parts, catalogue.size)
         catalogue.content.vectors.restore(parts)

@@ -44,14 +44,26 @@ class Signals:
     `apply_catalogue`, with what `drain` or `snapshot` of the trainer's gave.
     """
 
-    def __init__(self, settings: SignalSettings, features: FeatureSettings | None = None) -> None:
-        """`features`: kinds that are not to be inferred."""
+    def __init__(
+        self,
+        settings: SignalSettings,
+        features: FeatureSettings | None = None,
+        *,
+        beside: Signals | None = None,
+        lists_items: bool = True,
+    ) -> None:
+        """`features`: kinds that are not to be inferred. `beside` and `lists_items` as for `Catalogue`."""
         self.settings, self._features = settings, features or FeatureSettings()
+        self._beside, self._lists_items = beside, lists_items
         self.clear()
 
     def clear(self) -> None:
         """Forget everything: a snapshot follows."""
-        self.catalogue = Catalogue(FeatureFields("item", declared(self._features.item)))
+        self.catalogue: Catalogue = Catalogue(
+            FeatureFields("item", declared(self._features.item)),
+            beside=None if self._beside is None else self._beside.catalogue,
+            lists_items=self._lists_items,
+        )
         self.user_fields = FeatureFields("user", declared(self._features.user))
         """What is known of the users' features; who they are is in no publication."""
         self.coder = ContextCoder(self.settings.context_values)
@@ -246,13 +258,20 @@ class Signals:
         return {**signals, **touched, **trends, **marks, **catalogue, **fields}
 
     @classmethod
-    def from_state(cls, settings: SignalSettings, parts: Parts, features: FeatureSettings | None = None) -> Signals:
+    def from_state(
+        cls,
+        settings: SignalSettings,
+        parts: Parts,
+        features: FeatureSettings | None = None,
+        *,
+        lists_items: bool = True,
+    ) -> Signals:
         """The signals that `state` was taken from; they go on bit for bit as those would have.
 
         Features are of the kinds that `features` declare from now on, whatever they were.
         Raises ValueError where the settings do not fit.
         """
-        signals = cls(settings, features)
+        signals = cls(settings, features, lists_items=lists_items)
         signals.apply(parts)
         for one in signals._fields:
             if f"fields.{one.side}.names" in parts:  # not up to version 0.2.0
@@ -260,7 +279,7 @@ class Signals:
         fields = signals.catalogue.content.fields
         redeclared = fields.declare()
         signals.user_fields.declare()
-        signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields)
+        signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields, lists_items=lists_items)
         if redeclared or "fields.item.names" not in parts:
             signals.catalogue.content.learn_all()
         signals._touched[: len(parts["touched"])] = parts["touched"]
