@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +12,10 @@ from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
+from stream_reco.signals.item_rows import ItemRows, item_rows
 from stream_reco.signals.item_updates import Statement, StatementTimes
 from stream_reco.signals.packed_features import NOTHING, PackedFeatures
 from stream_reco.signals.slot_index import SlotIndex
-
-_DESCRIBED = itemgetter(0)
 
 
 class Catalogue:
@@ -204,12 +201,11 @@ class Catalogue:
 
         `drained`: without the vectors of earlier such calls.
         """
-        entries = [(self.ids[slot], msgspec.Raw(self.features.raw(slot))) for slot in slots.tolist()]
         return {
             "slots": slots,
             "available": self.available[slots],
             "described": self.described[slots],
-            "entries": np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8),
+            **item_rows(self.ids, self.features, slots),
         } | self.content.vectors.parts(slots, only_changed=drained)
 
     def apply(self, parts: Parts) -> None:
@@ -217,24 +213,27 @@ class Catalogue:
 
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
-        entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, msgspec.Raw]])
-        slots = parts["slots"].tolist()
+        rows, slots = ItemRows(parts), parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
         self.content.vectors.apply_names(parts)
         # Nearly always it is the counts that changed, not what the shop says.
-        changed = [
-            (described, slot, item_id, bytes(packed))
-            for described, slot, (item_id, packed) in zip(parts["described"].tolist(), slots, entries, strict=True)
-            if item_id != self.ids[slot] or packed != self.features.raw(slot)
-        ]
-        for _, slot, item_id, _ in changed:
-            if item_id != self.ids[slot]:
-                self._remove(slot)
+        changed = np.array(
+            [
+                place
+                for place, (slot, item_id) in enumerate(zip(slots, rows.ids, strict=True))
+                if item_id != self.ids[slot] or rows.packed(place) != self.features.raw(slot)
+            ],
+            dtype=np.int64,
+        )
+        for place in changed.tolist():
+            if rows.ids[place] != self.ids[slots[place]]:
+                self._remove(slots[place])
         # Items that say the same stand in the order in which they came.
-        for _, slot, item_id, packed in sorted(changed, key=_DESCRIBED):
+        for place in changed[np.argsort(parts["described"][changed], kind="stable")].tolist():
+            item_id = rows.ids[place]
             if item_id is not None:
-                self._place(slot, item_id, packed)
-        for slot, (item_id, _), available in zip(slots, entries, parts["available"].tolist(), strict=True):
+                self._place(slots[place], item_id, rows.packed(place))
+        for slot, item_id, available in zip(slots, rows.ids, parts["available"].tolist(), strict=True):
             if item_id is not None:
                 self._let(slot, available)
         self.described[parts["slots"]] = parts["described"]
