@@ -109,8 +109,8 @@ def restart(folder: Path, items: int) -> dict[str, Any]:
         "resident_before_mb": before,
         **memory,
         "resident_after_requests_mb": _resident(),
-        "bytes_per_item": (memory["resident_mb"] - before) * _BYTES / items,
         "parts_mb": parts,
+        "bytes_per_item": sum(parts.values()) * _BYTES / items,
         "checkpoint_mb": sum(one.stat().st_size for one in folder.glob("checkpoints/*/*") if one.is_file()) / _BYTES,
     }
     service.close()

@@ -16,6 +16,7 @@ from tests.bench import (
     bench_labels,
     bench_load,
     bench_loop,
+    bench_million,
     bench_serve,
     bench_table,
     load_page,
@@ -72,6 +73,16 @@ def test_items_are_described_read_and_mirrored_here_and_in_another_checkout(monk
     both = bench_content.run({"this": ROOT, "base": ROOT}, items=2_000, turns=1)
     assert list(both) == ["this", "base", "ratio"]
     assert both["ratio"].keys() == here.keys()
+
+
+@pytest.mark.timeout(200)
+def test_a_folder_of_described_items_is_filled_and_opened_again(tmp_path: Path) -> None:
+    assert all(number > 0 for number in bench_million.fill(tmp_path, 300, 60).values())
+    figures = bench_million.restart(tmp_path, 300)
+    parts = figures["parts_mb"]
+    assert all(figures[name] > 0 for name in ("ready_seconds", "median_request_ms", "checkpoint_mb"))
+    assert parts["replica.ids"] < parts["learner.ids"] / 2
+    assert parts["replica.features"] < parts["learner.features"] / 2
 
 
 @pytest.mark.timeout(200)
