@@ -15,8 +15,11 @@ class Publishing:
     def __init__(self, learner: Learner, settings: Settings, epoch: int, channel: Channel | None = None) -> None:
         self._contents = PublicationContents(learner.state, learner.queue, settings.labels.lateness_ms)
         self._publisher = self._contents.publisher(epoch)
-        self._channel = InProcessChannel() if channel is None else channel
-        self.served = ServingState(settings.model, settings.signals, settings.serve.row_precision)
+        # What the replica has applied is not kept: a snapshot is as large as what it was taken from.
+        self._channel = InProcessChannel(capacity=1) if channel is None else channel
+        self.served = ServingState(
+            settings.model, settings.signals, settings.serve.row_precision, beside=learner.state.signals
+        )
 
     def sync(self, now: int) -> int:
         """Publish and apply what changed; `now` (ms, wall clock) stamps the publication. Returns the version served."""

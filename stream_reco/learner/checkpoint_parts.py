@@ -117,7 +117,10 @@ def restore(
         queue.window_buffer.recall(*progress.window_buffer)
     state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
     state.active_time.restore(progress.active_time, progress.stream_time)
-    signals = Signals.from_state(settings, arrays(parts["signals"]), state.features)
+    read = parts["signals"]
+    assert isinstance(read, dict)
+    # Not copied: it is the largest part, and all of it is written to arrays that are the signals' own.
+    signals = Signals.from_state(settings, read, state.features, lists_items=False)
     state.connect(
         signals,
         Histories.from_state(settings, arrays(parts["histories"])),

@@ -51,7 +51,9 @@ class StreamState:
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs, self._settings = training, needs, signals
-        self.connect(Signals(signals, features), Histories(signals), Dislikes(signals), Exposures(signals))
+        # Requests are served from a replica: nobody asks the learner which items have a value.
+        listless = Signals(signals, features, lists_items=False)
+        self.connect(listless, Histories(signals), Dislikes(signals), Exposures(signals))
 
     def connect(
         self,

@@ -120,8 +120,9 @@ def _propose_lists(
 ) -> int:
     """Propose the first allowed keys of each of the rows, as many of as many as `quota` says; skips negative rows."""
     for row in rows:
-        if 0 <= row < lists.keys.shape[0]:
-            count = _propose_first(lists.keys[row, : quota[1]], quota[0], source, available, scratch, count)
+        if 0 <= row < lists.numbers.shape[0]:
+            keys = lists.keys[lists.numbers[row], : quota[1]]
+            count = _propose_first(keys, quota[0], source, available, scratch, count)
     return count
 
 
@@ -131,21 +132,22 @@ def _propose_heaviest(
 ) -> int:
     """Propose the `quota` allowed keys of each of the rows that weigh most; skips negative rows."""
     for row in rows:
-        if not 0 <= row < lists.keys.shape[0]:
+        if not 0 <= row < lists.numbers.shape[0]:
             continue
-        left = lists.weights[row, :, 0].copy()
+        keys = lists.keys[lists.numbers[row]]
+        left = lists.weights[lists.numbers[row], :, 0].copy()
         for _ in range(quota):
             best = -1
             for place in range(left.shape[0]):
-                if lists.keys[row, place] == EMPTY:
+                if keys[place] == EMPTY:
                     break
                 heavier = left[place] > (left[best] if best >= 0 else 0.0)
-                if heavier and _allows(lists.keys[row, place], available, scratch):
+                if heavier and _allows(keys[place], available, scratch):
                     best = place
             if best < 0:
                 break
             left[best] = 0.0
-            count = _propose(lists.keys[row, best], NEIGHBOUR, scratch, count)
+            count = _propose(keys[best], NEIGHBOUR, scratch, count)
     return count
 
 

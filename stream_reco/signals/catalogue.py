@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,10 +12,10 @@ from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.feature_columns import FeatureColumns
 from stream_reco.signals.growing import Parts, capacity_for, grown
+from stream_reco.signals.item_rows import ItemRows, item_rows
 from stream_reco.signals.item_updates import Statement, StatementTimes
 from stream_reco.signals.packed_features import NOTHING, PackedFeatures
-
-_DESCRIBED = itemgetter(0)
+from stream_reco.signals.slot_index import SlotIndex
 
 
 class Catalogue:
@@ -28,8 +26,14 @@ class Catalogue:
     the most recently freed first.
     """
 
-    def __init__(self, fields: FeatureFields | None = None) -> None:
-        """`fields`: what is known of the items' features."""
+    def __init__(
+        self, fields: FeatureFields | None = None, *, beside: Catalogue | None = None, lists_items: bool = True
+    ) -> None:
+        """`fields`: what is known of the items' features. `lists_items`: whether `content` is asked who says what.
+
+        `beside`: the one that this one mirrors, if it is in this process: what both have is held once. Both are changed
+        by the same thread then, this one while nobody reads it.
+        """
         self.ids: list[Id | None] = []
         self.features = PackedFeatures()
         self.keys = np.zeros(1024, dtype=np.int64)
@@ -42,17 +46,25 @@ class Catalogue:
         """Live items that may not be recommended."""
         self.columns = FeatureColumns(self.features)
         """The features as filters read them."""
-        self.content = ItemContent(self.features, FeatureFields("item") if fields is None else fields)
+        self.content: ItemContent = ItemContent(
+            self.features,
+            FeatureFields("item") if fields is None else fields,
+            store=None if beside is None else beside.content.store,
+            lists_items=lists_items,
+        )
         """The features as models read them."""
+        self._beside = beside
         self._times = StatementTimes(1024)
-        self._slots: dict[Id, int] = {}
-        self._slots_by_key: dict[int, int] = {}
+        self._index = SlotIndex()
+        self._colliding: dict[Id, int] = {}
+        """Slots of items whose key another item had before: an integer may be the hash of a text."""
+        self._count = 0
         self._free: list[int] = []
         self._resting: list[int] = []
 
     def __len__(self) -> int:
         """Live items."""
-        return len(self._slots)
+        return self._count
 
     @property
     def size(self) -> int:
@@ -66,16 +78,19 @@ class Catalogue:
 
     def slot_of(self, item_id: Id) -> int:
         """The item's slot, −1 if it has none."""
-        return self._slots.get(item_id, -1)
+        try:
+            slot = self._index.find(self.keys, key_of(item_id, "item"))
+        except UnicodeEncodeError:  # no text that an item could be named by
+            return -1
+        return slot if slot < 0 or self.ids[slot] == item_id else self._colliding.get(item_id, -1)
 
     def slots_of_keys(self, keys: Iterable[int]) -> NDArray[np.int32]:
         """int32[n]: the slots of embedding keys, −1 where there is none."""
-        find = self._slots_by_key.get
-        return np.fromiter((find(key, -1) for key in keys), dtype=np.int32)
+        return self._index.find_all(self.keys, np.fromiter(keys, dtype=np.int64))
 
     def admit(self, item_id: Id) -> int:
         """The item's slot, a new one if it has none; a new item is available."""
-        slot = self._slots.get(item_id, -1)
+        slot = self.slot_of(item_id)
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
@@ -122,23 +137,41 @@ class Catalogue:
         """`packed` features are as another catalogue learned to read them. The item is available."""
         self._extend(slot + 1)
         key = key_of(item_id, "item")
-        self.ids[slot] = item_id
-        self.features.put_raw(slot, packed)
-        features = self.features[slot]
-        self.columns.set(slot, features)
-        self.content.set(slot, features, learn=False)
+        if not self._share(slot, item_id, packed):
+            self.ids[slot] = item_id
+            self.features.put_raw(slot, packed)
+            features = self.features[slot]
+            self.columns.set(slot, features)
+            self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
-        self._slots[item_id] = slot
-        self._slots_by_key[key] = slot
+        self._count += 1
+        if self._index.find(self.keys, key) < 0:
+            self._index.put(self.keys, slot)
+        else:
+            self._colliding[item_id] = slot
+
+    def _share(self, slot: int, item_id: Id, packed: bytes) -> bool:
+        """Hold what the catalogue beside this one has in a slot; False where it has not the same there."""
+        other = self._beside
+        if other is None or slot >= other.size or other.ids[slot] != item_id or other.features.raw(slot) != packed:
+            return False
+        self.ids[slot] = other.ids[slot]
+        self.features.share(slot, other.features)
+        if not self.columns.is_idle:
+            self.columns.set(slot, self.features[slot])
+        if not self.content.take_over(slot, other.content):
+            self.content.set(slot, self.features[slot], learn=False)
+        return True
 
     def _remove(self, slot: int) -> None:
         item_id = self.ids[slot]
         if item_id is None:
             return
-        del self._slots[item_id]
-        if self._slots_by_key.get(int(self.keys[slot])) == slot:
-            del self._slots_by_key[int(self.keys[slot])]
+        self._count -= 1
+        if self._colliding.pop(item_id, None) is None:
+            self._index.remove(self.keys, slot)
+            self._take_over(int(self.keys[slot]))
         self.ids[slot] = None
         self.features.put(slot, None)
         self.columns.set(slot, None)
@@ -150,6 +183,14 @@ class Catalogue:
         self.available[slot] = False
         self.live[slot] = False
 
+    def _take_over(self, key: int) -> None:
+        """Let another item that has the same key be found by it."""
+        for item_id, slot in self._colliding.items():
+            if self.keys[slot] == key:
+                del self._colliding[item_id]
+                self._index.put(self.keys, slot)
+                return
+
     def _let(self, slot: int, available: bool) -> None:
         """Whether the item in a slot may be recommended."""
         self.unavailable += int(self.available[slot]) - int(available)
@@ -160,12 +201,11 @@ class Catalogue:
 
         `drained`: without the vectors of earlier such calls.
         """
-        entries = [(self.ids[slot], msgspec.Raw(self.features.raw(slot))) for slot in slots.tolist()]
         return {
             "slots": slots,
             "available": self.available[slots],
             "described": self.described[slots],
-            "entries": np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8),
+            **item_rows(self.ids, self.features, slots),
         } | self.content.vectors.parts(slots, only_changed=drained)
 
     def apply(self, parts: Parts) -> None:
@@ -173,24 +213,27 @@ class Catalogue:
 
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
-        entries = msgspec.msgpack.decode(parts["entries"].tobytes(), type=list[tuple[Id | None, msgspec.Raw]])
-        slots = parts["slots"].tolist()
+        rows, slots = ItemRows(parts), parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
         self.content.vectors.apply_names(parts)
         # Nearly always it is the counts that changed, not what the shop says.
-        changed = [
-            (described, slot, item_id, bytes(packed))
-            for described, slot, (item_id, packed) in zip(parts["described"].tolist(), slots, entries, strict=True)
-            if item_id != self.ids[slot] or packed != self.features.raw(slot)
-        ]
-        for _, slot, item_id, _ in changed:
-            if item_id != self.ids[slot]:
-                self._remove(slot)
+        changed = np.array(
+            [
+                place
+                for place, (slot, item_id) in enumerate(zip(slots, rows.ids, strict=True))
+                if item_id != self.ids[slot] or rows.packed(place) != self.features.raw(slot)
+            ],
+            dtype=np.int64,
+        )
+        for place in changed.tolist():
+            if rows.ids[place] != self.ids[slots[place]]:
+                self._remove(slots[place])
         # Items that say the same stand in the order in which they came.
-        for _, slot, item_id, packed in sorted(changed, key=_DESCRIBED):
+        for place in changed[np.argsort(parts["described"][changed], kind="stable")].tolist():
+            item_id = rows.ids[place]
             if item_id is not None:
-                self._place(slot, item_id, packed)
-        for slot, (item_id, _), available in zip(slots, entries, parts["available"].tolist(), strict=True):
+                self._place(slots[place], item_id, rows.packed(place))
+        for slot, item_id, available in zip(slots, rows.ids, parts["available"].tolist(), strict=True):
             if item_id is not None:
                 self._let(slot, available)
         self.described[parts["slots"]] = parts["described"]
@@ -207,9 +250,9 @@ class Catalogue:
         }
 
     @classmethod
-    def from_state(cls, parts: Parts, fields: FeatureFields | None = None) -> Catalogue:
+    def from_state(cls, parts: Parts, fields: FeatureFields | None = None, *, lists_items: bool = True) -> Catalogue:
         """The catalogue that `state` was taken from, with the `fields` of its content as they were."""
-        catalogue = cls(fields)
+        catalogue = cls(fields, lists_items=lists_items)
         catalogue.apply(parts)
         catalogue._times.restore(parts, catalogue.size)
         catalogue.content.vectors.restore(parts)

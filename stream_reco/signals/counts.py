@@ -16,7 +16,15 @@ from stream_reco.signals.counters import (
     empty_counters,
     grown_counters,
 )
-from stream_reco.signals.decayed_lists import ROW_ARRAYS, clear_rows, drop_keys, empty_lists, grown_lists
+from stream_reco.signals.decayed_lists import (
+    clear_rows,
+    drop_keys,
+    empty_lists,
+    grown_lists,
+    put_lists,
+    take_lists,
+    with_spare,
+)
 from stream_reco.signals.growing import Parts, capacity_for, grown, put, take
 from stream_reco.signals.observe import Counts, DecayedTotals
 from stream_reco.signals.settings import (
@@ -24,6 +32,7 @@ from stream_reco.signals.settings import (
     CONTEXT_HALF_LIVES_MS,
     NEXT_HALF_LIVES_MS,
     PAIR_HALF_LIVES_MS,
+    RECENT,
     TOGETHER_HALF_LIVES_MS,
     SignalSettings,
 )
@@ -32,6 +41,8 @@ _CONTEXT_WIDTH = 64
 """Context values kept for each item."""
 _POPULAR_WIDTH = 64
 """Items kept for each context value."""
+_MOST_NEW = RECENT + 1
+"""Rows of a family that one action may give their first key: those of its item and of the user's recent ones."""
 _ONE_ROW = np.zeros(1, dtype=np.int32)
 _FIELD_ROWS = np.arange(CONTEXT_FIELDS, dtype=np.int32)
 
@@ -72,6 +83,18 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
     return counts
 
 
+def with_spare_lists(counts: Counts) -> Counts:
+    """The same counts with room for what one action may add."""
+    _, _, pairs, following, together, contexts, popular, _, _ = counts
+    return counts._replace(
+        pairs=with_spare(pairs, _MOST_NEW),
+        following=with_spare(following, _MOST_NEW),
+        together=with_spare(together, _MOST_NEW),
+        contexts=with_spare(contexts, _MOST_NEW),
+        popular=with_spare(popular, _MOST_NEW),
+    )
+
+
 def forget_items(
     counts: Counts, slots: NDArray[np.int32], touched: NDArray[np.bool_], touched_values: NDArray[np.bool_]
 ) -> None:
@@ -109,10 +132,10 @@ def turn_counts_back(counts: Counts, time: int, touched_values: NDArray[np.bool_
     Context values that it changed are marked in `touched_values`.
     """
     changed: NDArray[np.bool_] = np.zeros(len(counts.items.stamps), dtype=np.bool_)
-    for family in (counts.items, counts.pairs, counts.following, counts.together, counts.contexts):
-        changed |= family.stamps > time
-    for by_value in (counts.popular, counts.values):
-        touched_values |= by_value.stamps > time
+    changed |= counts.items.stamps > time
+    for family in (counts.pairs, counts.following, counts.together, counts.contexts):
+        changed |= (family.stamps > time)[family.numbers]
+    touched_values |= (counts.popular.stamps > time)[counts.popular.numbers] | (counts.values.stamps > time)
     for stamped in counts:
         np.minimum(stamped.stamps, time, out=stamped.stamps)
     for counters in (counts.items, counts.everything):
@@ -125,30 +148,33 @@ def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int3
     """Copies of the rows of item slots and context values, and of what is counted over all of them."""
     parts: Parts = {"rows": rows, "values": values}
     parts |= take(counts.items, Counters._fields, rows, "items.")
-    parts |= take(counts.pairs, ROW_ARRAYS, rows, "pairs.")
-    parts |= take(counts.following, ROW_ARRAYS, rows, "following.")
-    parts |= take(counts.together, ROW_ARRAYS, rows, "together.")
-    parts |= take(counts.contexts, ROW_ARRAYS, rows, "contexts.")
-    parts |= take(counts.popular, ROW_ARRAYS, values, "popular.")
+    parts |= take_lists(counts.pairs, rows, "pairs.")
+    parts |= take_lists(counts.following, rows, "following.")
+    parts |= take_lists(counts.together, rows, "together.")
+    parts |= take_lists(counts.contexts, rows, "contexts.")
+    parts |= take_lists(counts.popular, values, "popular.")
     parts |= take(counts.values, DecayedTotals._fields, values, "tally.")
     parts |= take(counts.everything, Counters._fields, _ONE_ROW, "everything.")
     return parts | take(counts.fields, DecayedTotals._fields, _FIELD_ROWS, "fields.")
 
 
-def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> None:
-    """Overwrite what `take_counts` took. Raises ValueError where it was taken under other settings."""
+def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> Counts:
+    """The counts with what `take_counts` took. Raises ValueError where it was taken under other settings."""
     rows, values = parts["rows"], parts["values"]
     parts = _with_impressions(parts)
     put(counts.items, Counters._fields, rows, parts, "items.")
-    put(counts.pairs, ROW_ARRAYS, rows, parts, "pairs.")
-    put(counts.following, ROW_ARRAYS, rows, parts, "following.")
-    if "together.keys" in parts:
-        put(counts.together, ROW_ARRAYS, rows, parts, "together.")
-    put(counts.contexts, ROW_ARRAYS, rows, parts, "contexts.")
-    put(counts.popular, ROW_ARRAYS, values, parts, "popular.")
+    has_together = "together.keys" in parts  # not up to version 0.2.0
+    counts = counts._replace(
+        pairs=put_lists(counts.pairs, rows, parts, "pairs."),
+        following=put_lists(counts.following, rows, parts, "following."),
+        together=put_lists(counts.together, rows, parts, "together.") if has_together else counts.together,
+        contexts=put_lists(counts.contexts, rows, parts, "contexts."),
+        popular=put_lists(counts.popular, values, parts, "popular."),
+    )
     put(counts.values, DecayedTotals._fields, values, parts, "tally.")
     put(counts.everything, Counters._fields, _ONE_ROW, parts, "everything.")
     put(counts.fields, DecayedTotals._fields, _FIELD_ROWS, parts, "fields.")
+    return counts
 
 
 def _with_impressions(parts: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:

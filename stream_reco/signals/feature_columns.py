@@ -164,6 +164,11 @@ class FeatureColumns:
         self._unknown: set[str] = set()
         self._making = threading.Lock()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has filtered by anything yet."""
+        return not self._columns and not self._unknown
+
     def set(self, slot: int, features: Mapping[str, Any] | None) -> None:
         """Take over the features of an item."""
         if self._columns:

@@ -52,6 +52,10 @@ class PackedFeatures(Sequence[Features | None]):
         """Keep what `raw` of another gave."""
         self._packed[slot] = None if packed == NOTHING else packed
 
+    def share(self, slot: int, other: PackedFeatures) -> None:
+        """Keep the very object that another has in the same slot."""
+        self._packed[slot] = other._packed[slot]
+
     def column(self, name: str) -> list[Any]:
         """One feature of each slot, None where there is none: nothing else of the features is unpacked."""
         try:

@@ -22,6 +22,7 @@ from stream_reco.signals.counts import (
     put_counts,
     take_counts,
     turn_counts_back,
+    with_spare_lists,
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
@@ -43,14 +44,26 @@ class Signals:
     `apply_catalogue`, with what `drain` or `snapshot` of the trainer's gave.
     """
 
-    def __init__(self, settings: SignalSettings, features: FeatureSettings | None = None) -> None:
-        """`features`: kinds that are not to be inferred."""
+    def __init__(
+        self,
+        settings: SignalSettings,
+        features: FeatureSettings | None = None,
+        *,
+        beside: Signals | None = None,
+        lists_items: bool = True,
+    ) -> None:
+        """`features`: kinds that are not to be inferred. `beside` and `lists_items` as for `Catalogue`."""
         self.settings, self._features = settings, features or FeatureSettings()
+        self._beside, self._lists_items = beside, lists_items
         self.clear()
 
     def clear(self) -> None:
         """Forget everything: a snapshot follows."""
-        self.catalogue = Catalogue(FeatureFields("item", declared(self._features.item)))
+        self.catalogue: Catalogue = Catalogue(
+            FeatureFields("item", declared(self._features.item)),
+            beside=None if self._beside is None else self._beside.catalogue,
+            lists_items=self._lists_items,
+        )
         self.user_fields = FeatureFields("user", declared(self._features.user))
         """What is known of the users' features; who they are is in no publication."""
         self.coder = ContextCoder(self.settings.context_values)
@@ -77,6 +90,7 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
+        self.counts = with_spare_lists(self.counts)
         count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, 1.0)
 
     def take_back(
@@ -87,6 +101,7 @@ class Signals:
 
     def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
         """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
+        self.counts = with_spare_lists(self.counts)
         pair_again(plain(self.counts), slot, before, after, now, self._marks)
 
     @property
@@ -214,7 +229,7 @@ class Signals:
             content.read_again(content.fields.apply(_under("item.", signals)))
         slots, values = signals["sizes"].tolist()
         self._make_room(slots, values)
-        put_counts(self.counts, signals)
+        self.counts = put_counts(self.counts, signals)
 
     def apply_catalogue(self, rows: Parts) -> None:
         """Mirror drained catalogue rows, and renew the trends, which are frozen until the next time."""
@@ -243,13 +258,20 @@ class Signals:
         return {**signals, **touched, **trends, **marks, **catalogue, **fields}
 
     @classmethod
-    def from_state(cls, settings: SignalSettings, parts: Parts, features: FeatureSettings | None = None) -> Signals:
+    def from_state(
+        cls,
+        settings: SignalSettings,
+        parts: Parts,
+        features: FeatureSettings | None = None,
+        *,
+        lists_items: bool = True,
+    ) -> Signals:
         """The signals that `state` was taken from; they go on bit for bit as those would have.
 
         Features are of the kinds that `features` declare from now on, whatever they were.
         Raises ValueError where the settings do not fit.
         """
-        signals = cls(settings, features)
+        signals = cls(settings, features, lists_items=lists_items)
         signals.apply(parts)
         for one in signals._fields:
             if f"fields.{one.side}.names" in parts:  # not up to version 0.2.0
@@ -257,7 +279,7 @@ class Signals:
         fields = signals.catalogue.content.fields
         redeclared = fields.declare()
         signals.user_fields.declare()
-        signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields)
+        signals.catalogue = Catalogue.from_state(_under("catalogue.", parts), fields, lists_items=lists_items)
         if redeclared or "fields.item.names" not in parts:
             signals.catalogue.content.learn_all()
         signals._touched[: len(parts["touched"])] = parts["touched"]

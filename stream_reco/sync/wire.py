@@ -16,8 +16,11 @@ from safetensors import numpy as tensors
 from stream_reco.embedding import Delta
 from stream_reco.sync.publication import FOLLOWED, BadPublication, Parts, Publication, arrays_of
 
-FORMAT = 1
-_MAGIC = b"SRPB" + FORMAT.to_bytes(4, "little")
+FORMAT = 2
+_OLDER = 1
+"""Up to version 0.2.0; what reads its parts knows them by their names."""
+_NAME = b"SRPB"
+_MAGIC = _NAME + FORMAT.to_bytes(4, "little")
 _HEAD = len(_MAGIC) + 16
 
 
@@ -84,13 +87,14 @@ def decode(data: bytes) -> Publication:
 
 
 def _verified(data: bytes) -> bytes:
-    if len(data) < _HEAD or data[:4] != _MAGIC[:4]:
+    if len(data) < _HEAD or data[:4] != _NAME:
         raise BadPublication("format", f"{len(data)} bytes beginning {data[:8]!r} are not a publication")
-    if data[: len(_MAGIC)] != _MAGIC:
-        found = int.from_bytes(data[4:8], "little")
+    found = int.from_bytes(data[4:8], "little")
+    if found not in (_OLDER, FORMAT):
         raise BadPublication(
             "format",
-            f"publication has format {found}, this release reads {FORMAT}: run trainer and scorers of one release",
+            f"publication has format {found}, this release reads {_OLDER} and {FORMAT}: run trainer and scorers of one"
+            " release",
         )
     body = data[_HEAD:]
     if xxhash.xxh3_128_digest(body) != data[len(_MAGIC) : _HEAD]:

@@ -104,7 +104,8 @@ def _mirrored(catalogue: Catalogue, items: int) -> dict[str, float]:
     start = process_time()
     mirror.apply(parts)
     seconds = process_time() - start
-    wire = len(parts["entries"])
+    # Releases up to 0.2.0 have entries, which `--base` may be.
+    wire = sum(len(parts[name]) for name in ("entries", "ids", "packed") if name in parts)
     del parts
     return {
         "mirrored_per_second": items / seconds,

@@ -16,6 +16,7 @@ from tests.bench import (
     bench_labels,
     bench_load,
     bench_loop,
+    bench_million,
     bench_serve,
     bench_similar,
     bench_table,
@@ -94,6 +95,16 @@ def test_films_that_are_alike_are_asked_for_before_the_next_one_is_learned_from(
     figures = bench_similar.measure(log)
     assert figures["similar"]["asked"] == figures["item_cosine"]["asked"] == 30
     assert all(0.0 < figures[way]["genres_shared"] <= 1.0 for way in figures)
+
+
+@pytest.mark.timeout(200)
+def test_a_folder_of_described_items_is_filled_and_opened_again(tmp_path: Path) -> None:
+    assert all(number > 0 for number in bench_million.fill(tmp_path, 300, 60).values())
+    figures = bench_million.restart(tmp_path, 300)
+    parts = figures["parts_mb"]
+    assert all(figures[name] > 0 for name in ("ready_seconds", "median_request_ms", "checkpoint_mb"))
+    assert parts["replica.ids"] < parts["learner.ids"] / 2
+    assert parts["replica.features"] < parts["learner.features"] / 2
 
 
 @pytest.mark.timeout(200)

@@ -23,7 +23,7 @@ from stream_reco.signals.candidates import (
     Gatherer,
     ProposalLists,
 )
-from stream_reco.signals.decayed_lists import Lists, empty_lists
+from stream_reco.signals.decayed_lists import Lists, empty_lists, with_spare
 from stream_reco.signals.settings import RECENT
 from stream_reco.signals.trends import no_trends
 
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
         recent[: len(self.recent)] = self.recent
         bits = np.full(len(self.extra), TOWER, dtype=np.int32)
         together = lists_of(self.together)
-        for row, keys in enumerate(self.together):
+        for row, keys in enumerate(self.together, 1):
             together.weights[row, : len(keys), 0] = [weight_of(slot) for slot in keys]
         available = np.array(self.available)
         lists = ProposalLists(trends, lists_of(self.pairs), lists_of(self.popular), together, available)
@@ -130,7 +130,8 @@ def ints(values: list[int]) -> Ints:
 
 def lists_of(rows: list[list[int]]) -> Lists:
     lists = empty_lists(len(rows), 6, (1000,))
-    for row, keys in enumerate(rows):
+    lists.numbers[:] = range(1, len(rows) + 1)
+    for row, keys in enumerate(rows, 1):
         lists.keys[row, : len(keys)] = keys
     return lists
 
@@ -185,8 +186,9 @@ def test_threads_share_one_gatherer() -> None:
     rng = np.random.default_rng(0)
     slots = 30_000
     gatherer = Gatherer(600, (100, 40, 40, 50, 0))
-    pairs, popular = empty_lists(slots, 40, (1000,)), empty_lists(4, 40, (1000,))
-    pairs.keys[:] = rng.integers(0, slots, pairs.keys.shape)
+    pairs, popular = with_spare(empty_lists(slots, 40, (1000,)), slots), empty_lists(4, 40, (1000,))
+    pairs.numbers[:] = range(1, slots + 1)
+    pairs.keys[1 : slots + 1] = rng.integers(0, slots, (slots, 40))
     trends = no_trends(100, 50)
     trends.trending[:] = rng.permutation(slots)[: trends.trending.size].reshape(trends.trending.shape)
     available, nothing = np.ones(slots, dtype=np.bool_), ints([])

@@ -8,7 +8,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stream_reco.signals.decayed_lists import EMPTY, add_weight, drop_keys, empty_lists, grown_lists
+from stream_reco.signals.decayed_lists import (
+    EMPTY,
+    add_weight,
+    drop_keys,
+    empty_lists,
+    grown_lists,
+    put_lists,
+    take_lists,
+    with_spare,
+)
 from tests.signals.reference_signals import DAY, HOUR, PAIRS, decayed
 
 START = 1_600_000_000_000
@@ -26,7 +35,7 @@ class ListMachine(RuleBasedStateMachine):
         self.now = START
 
     def present(self, row: int) -> set[int]:
-        keys = self.lists.keys[row]
+        keys = self.lists.keys[self.lists.numbers[row]]
         return set(keys[keys != EMPTY].tolist())
 
     @rule(
@@ -71,20 +80,25 @@ class ListMachine(RuleBasedStateMachine):
 
     @rule()
     def grow(self) -> None:
-        self.lists = grown_lists(self.lists, len(self.lists.keys) + 1)
+        self.lists = grown_lists(self.lists, len(self.lists.numbers) + 1)
+        if len(self.lists.keys) < 4096:  # it doubles
+            self.lists = with_spare(self.lists, len(self.lists.keys))
 
     @invariant()
     def agrees(self) -> None:
         for row, model in enumerate(self.model):
-            keys = self.lists.keys[row].tolist()
+            number = self.lists.numbers[row]
+            keys = self.lists.keys[number].tolist()
             assert sorted(key for key in keys if key != EMPTY) == sorted(model)
             assert all(key == EMPTY for key in keys[len(model) :])
             for place, key in enumerate(keys[: len(model)]):
                 for kind, half_life in enumerate(PAIRS):
-                    fade = 2.0 ** (-(self.now - int(self.lists.stamps[row])) / half_life)
-                    got = float(self.lists.weights[row, place, kind]) * fade
+                    fade = 2.0 ** (-(self.now - int(self.lists.stamps[number])) / half_life)
+                    got = float(self.lists.weights[number, place, kind]) * fade
                     assert got == pytest.approx(decayed(model[key], half_life, self.now), rel=1e-4, abs=_NOTHING)
-        assert (self.lists.keys[ROWS:] == EMPTY).all()
+        assert not self.lists.numbers[ROWS:].any()
+        assert (self.lists.keys[0] == EMPTY).all()
+        assert (self.lists.keys[int(self.lists.used[0]) :] == EMPTY).all()
 
 
 TestLists = ListMachine.TestCase
@@ -98,7 +112,7 @@ def test_a_row_that_is_touched_every_few_milliseconds_still_decays() -> None:
     for step in range(1, n + 1):
         add_weight(lists, 0, 2, 1.0, START + gap * step)
     for kind, half_life in enumerate(PAIRS):
-        got = float(lists.weights[0, 0, kind]) * 2.0 ** (-(START + gap * n - int(lists.stamps[0])) / half_life)
+        got = float(lists.weights[1, 0, kind]) * 2.0 ** (-(START + gap * n - int(lists.stamps[1])) / half_life)
         assert got == pytest.approx(4000.0 * 2.0 ** (-gap * n / half_life), rel=1e-5)
 
 
@@ -107,6 +121,36 @@ def test_a_late_newcomer_does_not_push_out_what_weighs_more() -> None:
     add_weight(lists, 0, 1, 1.0, START)
     add_weight(lists, 0, 2, 1.0, START)
     add_weight(lists, 0, 3, 1.0, START - 70 * DAY)
-    assert lists.keys[0].tolist() == [1, 2]
+    assert lists.keys[1].tolist() == [1, 2]
     add_weight(lists, 0, 3, 0.5, START)
-    assert lists.keys[0].tolist() == [3, 2]
+    assert lists.keys[1].tolist() == [3, 2]
+
+
+def test_rows_that_hold_nothing_take_nothing_and_are_emptied_where_they_arrive() -> None:
+    lists, other = empty_lists(2000, 2, PAIRS), empty_lists(2000, 2, PAIRS)
+    add_weight(lists, 7, 1, 1.0, START)
+    add_weight(other, 9, 2, 1.0, START)
+    rows = np.arange(2000, dtype=np.int32)
+    parts = take_lists(lists, rows, "pairs.")
+    assert parts["pairs.rows"].tolist() == [7]
+    assert parts["pairs.keys"].tolist() == [[1, EMPTY]]
+    other = put_lists(other, rows, parts, "pairs.")
+    assert other.keys[other.numbers[9]].tolist() == [EMPTY, EMPTY]
+    again = take_lists(other, rows, "pairs.")
+    assert all((parts[name] == again[name]).all() for name in parts)
+
+
+def test_lists_of_an_earlier_release_come_with_all_their_rows() -> None:
+    """Up to version 0.2.0 parts had a list for each row."""
+    rows = np.array([3, 1, 2], dtype=np.int32)
+    parts = {
+        "pairs.keys": np.array([[5, EMPTY], [EMPTY, EMPTY], [6, 7]], dtype=np.int32),
+        "pairs.weights": np.ones((3, 2, 2), dtype=np.float32),
+        "pairs.stamps": np.array([START, 0, START + 1]),
+    }
+    lists = put_lists(empty_lists(4, 2, PAIRS), rows, parts, "pairs.")
+    assert [lists.keys[lists.numbers[row]].tolist() for row in range(4)] == [[-1, -1], [-1, -1], [6, 7], [5, -1]]
+    assert int(lists.used[0]) == 3
+    assert lists.stamps[lists.numbers].tolist() == [0, 0, START + 1, START]
+    with pytest.raises(ValueError, match=r"pairs\.keys.*other settings"):
+        put_lists(empty_lists(4, 3, PAIRS), rows, parts, "pairs.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,3 +125,21 @@ def test_statements_of_a_clock_that_was_ahead_are_no_newer_than_the_present() ->
     assert np.array_equal(catalogue.described[:1], [100])
     catalogue.describe(0, Statement(101, {"kind": None, "price": 5}, available=True))
     assert found(catalogue) == ({"price": 5}, True)
+
+
+def test_rows_of_an_earlier_release_are_read() -> None:
+    """Up to version 0.2.0 there was a list of pairs of an id and features."""
+    catalogue = Catalogue()
+    for number, features in enumerate(({"kind": "tea"}, {}, {"size": 3})):
+        catalogue.describe(catalogue.admit(number), Statement(number + 1, features))
+    catalogue.admit("named only")
+    catalogue.release([1])
+    parts = catalogue.state()
+    entries = [(catalogue.ids[slot], msgspec.Raw(catalogue.features.raw(slot))) for slot in range(4)]
+    older = {name: part for name, part in parts.items() if name not in ("ids", "lengths", "packed")}
+    older["entries"] = np.frombuffer(msgspec.msgpack.encode(entries), dtype=np.uint8)
+    for state in (parts, older):
+        restored = Catalogue.from_state(state)
+        assert restored.ids == [0, None, 2, "named only"]
+        assert [*restored.features] == [{"kind": "tea"}, None, {"size": 3}, None]
+        assert [restored.slot_of(item) for item in (0, 1, 2, "named only")] == [0, -1, 2, 3]

@@ -239,7 +239,8 @@ class SignalsMachine(RuleBasedStateMachine):
             self.list_agrees(counts.together, slot, together, TOGETHER)
             inside = {numbers[value]: times for value, times in record.contexts.items() if value in numbers}
             # The numbers of a dropped field stay in the lists until the next eviction; nobody can ask for them.
-            hidden = [number for number in counts.contexts.keys[slot].tolist() if number not in inside]
+            listed = counts.contexts.keys[counts.contexts.numbers[slot]].tolist()
+            hidden = [number for number in listed if number not in inside]
             self.list_agrees(counts.contexts, slot, inside, CONTEXTS, ignored={*hidden} - {int(EMPTY)})
         for value, number in numbers.items():
             keyed = {catalogue.slot_of(item): times for item, times in self.model.popular.get(value, {}).items()}
@@ -267,13 +268,14 @@ class SignalsMachine(RuleBasedStateMachine):
         half_lives: tuple[int, ...],
         ignored: set[int] | None = None,
     ) -> None:
-        keys = [key for key in lists.keys[row].tolist() if key != EMPTY]
+        number = lists.numbers[row]
+        keys = [key for key in lists.keys[number].tolist() if key != EMPTY]
         assert len(set(keys)) == len(keys)
         assert set(keys) - (ignored or set()) == set(wanted)
         for place, key in enumerate(keys):
             for kind, half_life in enumerate(half_lives if key in wanted else ()):
-                fade = 2.0 ** (-(self.now - int(lists.stamps[row])) / half_life)
-                got = float(lists.weights[row, place, kind]) * fade
+                fade = 2.0 ** (-(self.now - int(lists.stamps[number])) / half_life)
+                got = float(lists.weights[number, place, kind]) * fade
                 assert got == pytest.approx(decayed(wanted[key], half_life, self.now), rel=1e-4, abs=1e-30)
 
 
@@ -330,5 +332,6 @@ def test_everything_grows() -> None:
     replica.apply(rows)
     replica.apply_catalogue(catalogue)
     equal(replica.snapshot()[0], signals.snapshot()[0])
-    assert replica.counts.pairs.keys[1299, 0] == 1298
-    assert (replica.counts.popular.keys[:1300, 0] == np.arange(1300)).all()
+    pairs, popular = replica.counts.pairs, replica.counts.popular
+    assert pairs.keys[pairs.numbers[1299], 0] == 1298
+    assert (popular.keys[popular.numbers[:1300], 0] == np.arange(1300)).all()

@@ -99,11 +99,12 @@ def agrees(state: StreamState, model: ReferenceSignals, now: int) -> None:
 def list_agrees(
     lists: Lists, row: int, wanted: dict[int, list[tuple[int, float]]], half_lives: tuple[int, ...], now: int
 ) -> None:
-    places = {int(key): place for place, key in enumerate(lists.keys[row]) if key != EMPTY}
+    number = lists.numbers[row]
+    places = {int(key): place for place, key in enumerate(lists.keys[number]) if key != EMPTY}
     for key in places.keys() | wanted.keys():
         for kind, half_life in enumerate(half_lives):
-            fade = math.exp2(-(now - int(lists.stamps[row])) / half_life)
-            got = float(lists.weights[row, places[key], kind]) * fade if key in places else 0.0
+            fade = math.exp2(-(now - int(lists.stamps[number])) / half_life)
+            got = float(lists.weights[number, places[key], kind]) * fade if key in places else 0.0
             assert got == pytest.approx(decayed(wanted.get(key, []), half_life, now), rel=1e-3, abs=1e-3)
     # What nobody stands for any more must not be proposed either.
     assert {key for key in places if not wanted.get(key)} == set()

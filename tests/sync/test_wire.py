@@ -117,8 +117,10 @@ def test_bytes_of_a_stranger_are_refused_by_name(data: bytes) -> None:
 def test_another_format_version_says_what_to_do(toy: Toy) -> None:
     data = bytearray(encode(toy.publication(1, 0)))
     data[4] = 9
-    with pytest.raises(BadPublication, match="format 9, this release reads 1: run trainer and scorers of one release"):
+    with pytest.raises(BadPublication, match="format 9, this release reads 1 and 2: run trainer and scorers"):
         decode(bytes(data))
+    data[4] = 1  # of version 0.2.0 and earlier
+    assert decode(bytes(data)).version == 1
 
 
 def with_header(data: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:

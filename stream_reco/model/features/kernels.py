@@ -126,11 +126,12 @@ def _found(
             break
         for kind in range(kinds):
             fades[kind] = decay_of(lists, row, kind, now)
+        number = lists.numbers[row]
         for place in range(lists.keys.shape[1]):
-            key = lists.keys[row, place]
+            key = lists.keys[number, place]
             if key == EMPTY:
                 break
-            weights = lists.weights[row, place] * fades
+            weights = lists.weights[number, place] * fades
             masses[seed] += weights
             at = np.searchsorted(ascending, key)
             while at < slots.shape[0] and ascending[at] == key:
@@ -212,15 +213,15 @@ def _context_columns(
     """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
     if slot < 0:
         return
-    fade = decay_of(contexts, slot, 1, now)
+    fade, number = decay_of(contexts, slot, 1, now), contexts.numbers[slot]
     values, field_of, priors = request
     inside = np.zeros(values.shape[0], dtype=np.float32)
     for place in range(contexts.keys.shape[1]):
-        value = contexts.keys[slot, place]
+        value = contexts.keys[number, place]
         if value == EMPTY:
             break
         if field_of[value] >= 0:
-            inside[field_of[value]] = contexts.weights[slot, place, 1]
+            inside[field_of[value]] = contexts.weights[number, place, 1]
     total = 0.0
     for field in range(values.shape[0]):
         if values[field] >= 0:

@@ -43,15 +43,15 @@ def shared_users(counts: Counts, others: NDArray[np.int32], slots: NDArray[np.in
             break
         if stands_before(others, place_of_other):
             continue
-        fade = decay_of(shared, row, 0, now)
+        fade, number = decay_of(shared, row, 0, now), shared.numbers[row]
         for place in range(shared.keys.shape[1]):
-            key = shared.keys[row, place]
+            key = shared.keys[number, place]
             if key == EMPTY:
                 break
             at = np.searchsorted(ascending, key)
             if at == ascending.shape[0] or ascending[at] != key:
                 continue
-            users = shared.weights[row, place, 0] * fade
+            users = shared.weights[number, place, 0] * fade
             cosine = min(1.0, users / math.sqrt(max(1.0, totals[row]) * max(1.0, totals[key])))
             while at < ascending.shape[0] and ascending[at] == key:
                 sums = found[order[at]]

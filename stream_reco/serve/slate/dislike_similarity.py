@@ -69,9 +69,10 @@ def _users(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int3
     acted = decayed_at(items, slots, _WEEK_OF_ACTIONS, now)[:, -1]
     acted_on_disliked = decayed_at(items, disliked, _WEEK_OF_ACTIONS, now)[:, -1]
     for slot, actions in zip(disliked.tolist(), acted_on_disliked.tolist(), strict=True):
-        used = pairs.keys[slot] != EMPTY
-        weights = dict(zip(pairs.keys[slot][used].tolist(), pairs.weights[slot, used, _WEEK].tolist(), strict=True))
-        faded = np.exp2(-max(now - int(pairs.stamps[slot]), 0) * pairs.rates[_WEEK])
+        number = pairs.numbers[slot]
+        used = pairs.keys[number] != EMPTY
+        weights = dict(zip(pairs.keys[number][used].tolist(), pairs.weights[number, used, _WEEK].tolist(), strict=True))
+        faded = np.exp2(-max(now - int(pairs.stamps[number]), 0) * pairs.rates[_WEEK])
         together = np.array([weights.get(one, 0.0) for one in slots.tolist()]) * faded
         alike = np.maximum(alike, together / np.maximum(np.sqrt(acted * actions), _LEAST_DIVISOR))
     return np.minimum(alike, 1.0).astype(np.float32)

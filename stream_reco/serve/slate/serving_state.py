@@ -35,14 +35,24 @@ class _Follow:
 class ServingState:
     """A replica and all that follows it. Read it inside `replica.reading()` only."""
 
-    def __init__(self, model: ModelSettings, signals: SignalSettings, precision: Precision = "float32") -> None:
-        """precision: what the rows of the embedding tables are kept in."""
+    def __init__(
+        self,
+        model: ModelSettings,
+        signals: SignalSettings,
+        precision: Precision = "float32",
+        *,
+        beside: Signals | None = None,
+    ) -> None:
+        """precision: what the rows of the embedding tables are kept in.
+
+        beside: the learner's signals, where it is in this process and publishes on the thread that applies.
+        """
         self.model = model.build()
         if self.model.network is not None:
             self.model.network.eval()
         self.content_priors = priors_of(model.content)
         """float32[10]: what the coefficients of what is said of users and items begin from."""
-        self.signals = Signals(signals)
+        self.signals = Signals(signals, beside=beside)
         self.retrieves = self.model if isinstance(self.model, Retrieves) else None
         """The model, where it gives vectors to search by."""
         self.index = VectorIndex(_NO_DIM if self.retrieves is None else self.retrieves.vector_dim)

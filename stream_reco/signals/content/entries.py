@@ -112,6 +112,15 @@ def _count_present(entries: Entries, present: NDArray[np.int64], start: int, end
 
 
 @njit(cache=True, nogil=True)
+def _set_run(entries: Entries, present: NDArray[np.int64], slot: int, start: int, end: int) -> None:
+    """Have the entries of an item be those from `start` to `end`, and count its features."""
+    first = entries.starts[slot]
+    _count_present(entries, present, first, first + entries.lengths[slot], -1)
+    _count_present(entries, present, start, end, 1)
+    entries.starts[slot], entries.lengths[slot] = start, end - start
+
+
+@njit(cache=True, nogil=True)
 def _chain(entries: Entries, links: Links, cells: ValueCells, distinct: NDArray[np.int64], at: int) -> int:
     """Make an entry the newest of its value; returns how many cells that has taken."""
     field, code = entries.fields[at], entries.codes[at]
@@ -126,6 +135,34 @@ def _chain(entries: Entries, links: Links, cells: ValueCells, distinct: NDArray[
         distinct[field] += 1
     cells.newest[cell] = at
     cells.items[cell] += 1
+    return taken
+
+
+@njit(cache=True, nogil=True)
+def _count_value(entries: Entries, cells: ValueCells, distinct: NDArray[np.int64], at: int, by: int) -> int:
+    """Count an entry, or with `by` −1 no longer, where none are chained; returns how many cells that has taken."""
+    field, code = entries.fields[at], entries.codes[at]
+    cell = cell_of(cells.fields, cells.codes, field, code)
+    taken = int(cells.fields[cell] == _FREE)
+    cells.fields[cell], cells.codes[cell] = field, code
+    before = cells.items[cell]
+    cells.items[cell] = before + by
+    distinct[field] += (before + by > 0) - (before > 0)
+    return taken
+
+
+@njit(cache=True, nogil=True)
+def _count_values(
+    entries: Entries, cells: ValueCells, counts: FieldCounts, old: tuple[int, int], new: tuple[int, int]
+) -> int:
+    """Count the entries between two places and no longer those between two others; returns how many cells it took."""
+    taken = 0
+    for at in range(new[0], new[1]):
+        if counts.kinds[entries.fields[at]] not in (_NUMBER, _TIME):
+            taken += _count_value(entries, cells, counts.distinct, at, 1)
+    for at in range(old[0], old[1]):
+        if counts.kinds[entries.fields[at]] not in (_NUMBER, _TIME):
+            taken += _count_value(entries, cells, counts.distinct, at, -1)
     return taken
 
 
@@ -178,18 +215,24 @@ def replace_entries(
     plain_counts: tuple[NDArray[Any], ...],
     given: NDArray[np.int64],
     slot: int,
-    start: int,
+    run: tuple[int, int],
 ) -> int:
-    """Have an item say what `given` int64[n, 3] does, in the n free entries from `start` on, and nothing else.
+    """Have an item say what `given` int64[n, 3] does, and nothing else; `run` has the first of n free entries, and n.
 
-    Returns how many cells that has taken; there must be 2 · n more than are taken. Who has said the same keeps its
-    place among the items that do.
+    With nothing given it says what the entries of the run say already. Returns how many cells that has taken; there
+    must be 2 · n more than are taken. Who has said the same keeps its place among the items that do. Without `Links`
+    items are counted, and not chained.
     """
     entries, links = Entries(*plain_entries), Links(*plain_links)
     cells, counts = ValueCells(*plain_cells), FieldCounts(*plain_counts)
-    first, end, taken = entries.starts[slot], start + given.shape[0], 0
+    start, end, taken = run[0], run[0] + run[1], 0
+    first = entries.starts[slot]
     last = first + entries.lengths[slot]
-    write_entries(entries, counts.kinds, given, start)
+    if given.shape[0]:
+        write_entries(entries, counts.kinds, given, start)
+    _set_run(entries, counts.present, slot, start, end)
+    if not links.slots.shape[0]:
+        return int(_count_values(entries, cells, counts, (first, last), (start, end)))
     for at in range(start, end):
         links.slots[at], kind = slot, counts.kinds[entries.fields[at]]
         if kind in (_NUMBER, _TIME):
@@ -203,10 +246,7 @@ def replace_entries(
     for at in range(first, last):
         if links.newer[at] != NOT_LISTED:
             _unchain(entries, links, cells, counts.distinct, at)
-    _count_present(entries, counts.present, first, last, -1)
-    _count_present(entries, counts.present, start, end, 1)
-    entries.starts[slot], entries.lengths[slot] = start, given.shape[0]
-    return taken
+    return int(taken)
 
 
 @njit(cache=True, nogil=True)

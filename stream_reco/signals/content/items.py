@@ -18,14 +18,13 @@ from stream_reco.signals.content.entries import (
     newest_slots,
     replace_entries,
 )
+from stream_reco.signals.content.entry_store import EntryStore
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.values import NO_VALUES, Frequencies, Values, read_values
 from stream_reco.signals.content.vectors import GivenVectors
 from stream_reco.signals.growing import capacity_for, grown
 
-_SPARE = 4096
-"""Entries are packed when so many more than half of them are of what items said once."""
 _FEWEST_CELLS = 4096
 _FEW_VALUES = 100
 """Categories of a feature that are all asked for by each request."""
@@ -58,44 +57,78 @@ class ItemContent:
     items have a feature, and the word, at the moment: replicas that have the same items read the same.
     """
 
-    def __init__(self, features: Sequence[dict[str, Any] | None], fields: FeatureFields) -> None:
-        """`features` by slot: those that the catalogue changes before it calls `set`."""
+    def __init__(
+        self,
+        features: Sequence[dict[str, Any] | None],
+        fields: FeatureFields,
+        *,
+        store: EntryStore | None = None,
+        lists_items: bool = True,
+    ) -> None:
+        """`features` by slot: those that the catalogue changes before it calls `set`.
+
+        `store`: that of another one in this process, to share what both say. Without `lists_items` it is only counted
+        how many items have a value, and `having` and `in_turn` cannot be asked.
+        """
         self._features, self.fields = features, fields
         self.vectors = GivenVectors()
-        self.entries = Entries(
-            np.zeros(1024, dtype=np.int64),
-            np.zeros(1024, dtype=np.int32),
-            np.zeros(1024, dtype=np.int16),
-            np.zeros(1024, dtype=np.int64),
-            np.zeros(1024, dtype=np.float32),
-        )
-        self._links = Links(*(np.zeros(1024, dtype=np.int32) for _ in Links._fields))
+        self._owns, self.store = store is None, store or EntryStore()
+        self.starts, self.lengths = np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int32)
+        self._links = Links(*(np.zeros(1024 if lists_items else 0, dtype=np.int32) for _ in Links._fields))
         self._cells, self._taken = empty_cells(_FEWEST_CELLS), 0
-        self._written = self._in_use = 0
         self._common: tuple[tuple[int, ...], list[tuple[int, int]]] = ((), [])
-        self._keep()
+        self.follow_store()
+        self.store.add_holder(self)
 
-    def _keep(self) -> None:
-        """Plain tuples of the arrays, which a kernel reads in less time, and how large they are."""
+    def follow_store(self) -> None:
+        """Take over the arrays of the store, which grow, and keep room for links of as many entries."""
+        self.entries = Entries(self.starts, self.lengths, *self.store.arrays)
+        if 0 < len(self._links.slots) < len(self.entries.codes):
+            self._links = Links(*(grown(one, len(self.entries.codes), 0) for one in self._links))
+        # Plain tuples of the arrays, which a kernel reads in less time.
         plain: tuple[tuple[NDArray[Any], ...], ...] = (self.entries, self._links, self._cells)
         self._entries, self._chains, self._values = (tuple(one) for one in plain)
-        self._sizes = len(self.entries.starts), len(self.entries.codes), len(self._cells.codes) // 2
+        self._sizes = len(self.starts), len(self.entries.codes), len(self._cells.codes) // 2
 
     def set(self, slot: int, features: Mapping[str, Any] | None, *, learn: bool = True) -> None:
         """Take over the features of an item; `learn` as `encoded` takes it."""
-        before = int(self.entries.lengths[slot]) if slot < self._sizes[0] else 0
         given = encoded(self.fields, features, learn=learn) if features else _NOTHING
         if self.fields.vector_names or self.vectors.listed:
             self.vectors.set_features(slot, self.fields.vectors_of(features or {}), learn=learn)
-        if not before and not len(given):
+        if not len(given) and not self._has(slot):
             return
         self._make_room(slot, len(given))
+        start = self.store.written
+        self.store.written += len(given)
+        self._set_run(slot, start, given)
+
+    def take_over(self, slot: int, other: ItemContent) -> bool:
+        """Take over what another one with the same store says of an item in the same slot, of the same features.
+
+        False where it has vectors among its features, which each keeps for itself: it is to be `set` then.
+        """
+        if self.fields.vector_names or self.vectors.listed:
+            return False
+        length = int(other.lengths[slot]) if slot < len(other.lengths) else 0
+        if length or self._has(slot):
+            self._make_room(slot, length, written=True)
+            start = int(other.starts[slot]) if length else 0
+            if not length or start != self.starts[slot] or length != self.lengths[slot]:
+                self._set_run(slot, start, _NOTHING, length)
+        return True
+
+    def _has(self, slot: int) -> bool:
+        return slot < self._sizes[0] and bool(self.lengths[slot])
+
+    def _set_run(self, slot: int, start: int, given: NDArray[np.int64], length: int = 0) -> None:
+        """Have an item say what is `given`, or else what the run of a `length` says already."""
+        before, length = int(self.lengths[slot]), length or len(given)
         self._taken += replace_entries(
-            self._entries, self._chains, self._values, self.fields.counts, given, slot, self._written
+            self._entries, self._chains, self._values, self.fields.counts, given, slot, (start, length)
         )
-        self._written += len(given)
-        self._in_use += len(given) - before
-        self.fields.everyone += bool(len(given)) - bool(before)
+        if self._owns:
+            self.store.in_use += length - before
+        self.fields.everyone += bool(length) - bool(before)
         if self.fields.turned:
             turned, self.fields.turned = self.fields.turned, []
             self.read_again(turned)
@@ -175,7 +208,7 @@ class ItemContent:
         if words:
             categories.update(np.flatnonzero(self.fields.kinds[: len(self.fields)] == Kind.TEXT).tolist())
         for slot in slots[slots < self._sizes[0]].tolist():
-            mine = slice(int(self.entries.starts[slot]), int(self.entries.starts[slot] + self.entries.lengths[slot]))
+            mine = slice(int(self.starts[slot]), int(self.starts[slot] + self.lengths[slot]))
             for field, code in zip(self.entries.fields[mine].tolist(), self.entries.codes[mine].tolist(), strict=True):
                 if field in categories:
                     found[field, code] = None
@@ -185,19 +218,19 @@ class ItemContent:
         """How many items have a value."""
         return int(self._cells.items[cell_of(self._cells.fields, self._cells.codes, field, code)])
 
-    def _make_room(self, slot: int, entries: int) -> None:
-        if self._written > 2 * self._in_use + _SPARE:
-            self._pack()
-        (slots, written, values), size = self._sizes, self._written + entries
-        if slot >= slots or size > written:
-            slots, written = capacity_for(slot + 1, slots), capacity_for(size, written)
-            by_slot, by_entry = self._entries[:2], self._entries[2:]
-            self.entries = Entries(
-                *(grown(one, slots, 0) for one in by_slot), *(grown(one, written, 0) for one in by_entry)
-            )
-            self._links = Links(*(grown(one, written, 0) for one in self._chains))
-            self._keep()
-        if self._taken + entries > values:
+    def _make_room(self, slot: int, entries: int, *, written: bool = False) -> None:
+        """For an item with so many entries, which are `written` already or are to be."""
+        # Of several holders the later ones are read while the first one learns: they pack when nobody reads.
+        if self.store.is_wasteful and self._owns != self.store.is_shared:
+            self.store.pack()
+        if not written:
+            self.store.make_room(entries)
+        if slot >= self._sizes[0]:
+            slots = capacity_for(slot + 1, self._sizes[0])
+            self.starts, self.lengths = grown(self.starts, slots, 0), grown(self.lengths, slots, 0)
+        if slot >= self._sizes[0] or self.entries.codes is not self.store.codes:
+            self.follow_store()
+        if self._taken + entries > self._sizes[2]:
             self._add_cells(entries)
 
     def _add_cells(self, entries: int) -> None:
@@ -205,24 +238,16 @@ class ItemContent:
         live = int(np.count_nonzero(self._cells.items)) + entries
         cells = empty_cells(capacity_for(3 * live, _FEWEST_CELLS))
         self._taken, self._cells = move_cells(self._values, tuple(cells)), cells
-        self._keep()
+        self.follow_store()
 
-    def _pack(self) -> None:
-        """Leave out what no item says any more."""
-        starts, lengths = self.entries[:2]
-        slots = np.flatnonzero(lengths)
-        counts = lengths[slots].astype(np.int64)
-        ends = np.cumsum(counts)
-        kept = np.repeat(starts[slots] - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)
-        # Entries are chained by their numbers, which change; those below 0 are no entries.
-        moved = np.zeros(self._written, dtype=np.int32)
-        moved[kept] = np.arange(len(kept), dtype=np.int32)
-        starts[slots] = ends - counts
-        for array in (*self._entries[2:], self._links.slots):
-            array[: len(kept)] = array[kept]
+    def move(self, kept: NDArray[np.int64], moved: NDArray[np.int32]) -> None:
+        """Follow entries that are chained by their numbers, which change; numbers below 0 are no entries."""
+        if not len(self._links.slots):
+            return
+        self._links.slots[: len(kept)] = self._links.slots[kept]
         for array in (self._links.older, self._links.newer):
             chained = array[kept]
-            array[: len(kept)] = np.where(chained < 0, chained, moved[np.maximum(chained, 0)])
+            # Of entries that only others hold there are no links, but whatever stood there.
+            array[: len(kept)] = np.where(chained < 0, chained, moved[np.clip(chained, 0, len(moved) - 1)])
         live = self._cells.items > 0
         self._cells.newest[live] = moved[self._cells.newest[live]]
-        self._written = len(kept)

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stream_reco.signals.content import items
+from stream_reco.signals.content import entry_store
 from stream_reco.signals.content.encode import encoded
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.items import ItemContent
@@ -61,8 +61,8 @@ class ItemContentMachine(RuleBasedStateMachine):
 
     @rule()
     def pack(self) -> None:
-        self.content._pack()
-        assert self.content._written == sum(len(self.given(slot)) for slot in range(SLOTS))
+        self.content.store.pack()
+        assert self.content.store.written == sum(len(self.given(slot)) for slot in range(SLOTS))
 
     @rule()
     def move_to_other_cells(self) -> None:
@@ -216,7 +216,7 @@ def test_a_category_with_a_value_for_each_item_is_read_until_it_is_seen_to_be_an
 
 
 def test_what_no_item_says_any_more_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items, "_SPARE", 16)
+    monkeypatch.setattr(entry_store, "_SPARE", 16)
     content = ItemContent([], FeatureFields("item"))
     for number in range(40_000):
         content.set(number % 50, {"session": f"s{number}", "tags": [f"t{number % 7}", f"u{number}"]})

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import UNSET
 
+from stream_reco.signals.content import entry_store
 from stream_reco.signals.content.encode import encoded
 from stream_reco.signals.content.values import values_of
+from stream_reco.signals.content.words import code_of
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
@@ -62,8 +64,14 @@ def assert_alike(one: Signals, other: Signals) -> None:
 class ContentReplicas(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.trainer, self.replica = Signals(SETTINGS), Signals(SETTINGS)
+        self.trainer, self.replica = Signals(SETTINGS, lists_items=False), Signals(SETTINGS)
+        self.near = Signals(SETTINGS, beside=self.trainer)
+        """A replica that holds what it can in common with the trainer."""
         self.now = START
+        self.spare, entry_store._SPARE = entry_store._SPARE, 8
+
+    def teardown(self) -> None:
+        entry_store._SPARE = self.spare
 
     @rule(item=ITEM, features=FEATURES, replace=st.booleans(), late=st.sampled_from([0, 5000]), vector=VECTOR)
     def describe(self, item: Any, features: dict[str, Any], replace: bool, late: int, vector: Any) -> None:
@@ -91,17 +99,19 @@ class ContentReplicas(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         signals, catalogue = self.trainer.drain()
-        self.replica.apply(signals)
-        self.replica.apply_catalogue(catalogue)
+        for one in (self.replica, self.near):
+            one.apply(signals)
+            one.apply_catalogue(catalogue)
         assert_alike(self.trainer, self.replica)
 
     @rule()
     def publish_a_snapshot(self) -> None:
         self.trainer.drain()
         signals, catalogue = self.trainer.snapshot()
-        self.replica.clear()
-        self.replica.apply(signals)
-        self.replica.apply_catalogue(catalogue)
+        for one in (self.replica, self.near):
+            one.clear()
+            one.apply(signals)
+            one.apply_catalogue(catalogue)
         assert_alike(self.trainer, self.replica)
 
     @rule(back=st.sampled_from([1000, 5000]))
@@ -111,13 +121,26 @@ class ContentReplicas(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        restarted = Signals.from_state(SETTINGS, {name: part.copy() for name, part in self.trainer.state().items()})
+        state = {name: part.copy() for name, part in self.trainer.state().items()}
+        restarted = Signals.from_state(SETTINGS, state, lists_items=False)
         assert_alike(self.trainer, restarted)
         self.trainer = restarted
+        self.near = Signals(SETTINGS, beside=restarted)
+        self.publish_a_snapshot()
 
     @rule()
     def fail_to_publish(self) -> None:
         self.trainer.restore_touched(self.trainer.drain()[0])
+
+    @invariant()
+    def near_and_far_replicas_are_alike_whatever_the_trainer_has_learned_since(self) -> None:
+        assert_alike(self.replica, self.near)
+        far, near = self.replica.catalogue, self.near.catalogue
+        assert far.features._packed == near.features._packed
+        assert far.ids == near.ids
+        for value in far.content.categories_of(np.arange(far.size, dtype=np.int32), words=True):
+            assert far.content.frequency(*value) == near.content.frequency(*value)
+            assert far.content.having(*value, 9) == near.content.having(*value, 9)
 
 
 TestContentReplicas = ContentReplicas.TestCase
@@ -198,3 +221,24 @@ def test_vectors_travel_once_and_again_where_no_channel_took_them() -> None:
     replica.apply_catalogue(catalogue)
     assert_alike(trainer, replica)
     assert trainer.snapshot()[1]["vectors.data"].tolist() == [1.0, 2.0]
+
+
+def test_what_a_trainer_and_its_replica_have_in_common_is_held_once() -> None:
+    trainer = Signals(SETTINGS, lists_items=False)
+    replica = Signals(SETTINGS, beside=trainer)
+    for number in range(3000):
+        trainer.describe(f"item {number}", Statement(START, {"kind": "tea", "tags": ["a", f"b{number}"], "size": 1.5}))
+    published(trainer, replica)
+    ours, theirs = trainer.catalogue, replica.catalogue
+    assert ours.content.store is theirs.content.store
+    assert ours.content.store.written == 3000 * 4
+    assert theirs.content.entries.codes is ours.content.entries.codes
+    assert all(one is other for one, other in zip(ours.ids, theirs.ids, strict=True))
+    assert all(one is other for one, other in zip(ours.features._packed, theirs.features._packed, strict=True))
+    assert len(ours.content._links.slots) == 0
+    for _ in range(3):
+        for number in range(3000):
+            trainer.describe(f"item {number}", Statement(START + 1, {"kind": f"mug {number % 2}"}))
+        published(trainer, replica)
+    assert ours.content.store.written <= 2 * 3000 * 4 + 4096
+    assert len(replica.catalogue.content.having(0, code_of("mug 1"), 5000)) == 1500
