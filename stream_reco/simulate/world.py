@@ -113,6 +113,10 @@ class World:
         """Return the true chance that a user who looks at an item at `now` clicks it; 0 for what is not alive."""
         return float(self._probabilities(user, [item], now)[0])
 
+    def click_probabilities(self, user: int, items: Sequence[Id], now: int) -> Floats:
+        """Return float64[len(items)]: `click_probability` of each; 0 for one that came before among them."""
+        return self._probabilities(user, items, now)
+
     def expected_clicks(self, user: int, slate: Sequence[Id], now: int) -> float:
         """Return the true mean number of clicks on a slate; a repeated item counts at its first position only."""
         return float(self._probabilities(user, slate, now) @ self.examination(len(slate)))
