@@ -91,7 +91,7 @@ def test_evidence_is_what_was_shown_before() -> None:
 def test_the_chances_are_those_by_which_people_click() -> None:
     """What a uniformly drawn item is expected to get, against what the slates by lot got."""
     expected, clicks, shown, declared = 0.0, 0, 0, set()
-    for one in WorldStream(0).requests(1500):
+    for one in WorldStream(0).requests(800):
         expected += float(one.chances.mean()) * SLATE
         clicks += sum(isinstance(event, Action) and event.action == "click" for event in one.before)
         declared |= {event.user_id for event in one.before if isinstance(event, UserEvent)}

@@ -65,6 +65,7 @@ class WorldStream:
         self._rng = np.random.default_rng([seed, 1])
         self._impressions: Counter[Id] = Counter()
         self._requests: Counter[int] = Counter()
+        self._promotions: dict[Id, float] = {}
         self._later: list[tuple[int, int, Event]] = []
         self._order = count()
         self._stepped: int | None = None
@@ -92,11 +93,9 @@ class WorldStream:
 
     def _open_to(self, user: int, now: int) -> dict[Id, float]:
         """What is there and the user has not clicked, in an order by lot, with the true chance once it is looked at."""
-        world = self._world
-        chances = {
-            item: world.click_probability(user, item, now) for item in world.random_slate(user, world.items, now)
-        }
-        return {item: chance for item, chance in chances.items() if chance > 0.0}
+        items = self._world.random_slate(user, self._world.items, now)
+        chances = self._world.click_probabilities(user, items, now).tolist()
+        return {item: chance for item, chance in zip(items, chances, strict=True) if chance > 0.0}
 
     def _slate(self, there: Sequence[Id]) -> list[Id]:
         promotions = np.exp([self._promotion(item) for item in there])
@@ -105,7 +104,9 @@ class WorldStream:
         return [there[place] for place in self._rng.permutation(chosen).tolist()]
 
     def _promotion(self, item: Id) -> float:
-        return _PROMOTION * float(np.random.default_rng([self._seed, 2, int(item)]).normal())
+        if item not in self._promotions:
+            self._promotions[item] = _PROMOTION * float(np.random.default_rng([self._seed, 2, int(item)]).normal())
+        return self._promotions[item]
 
     def _news(self, now: int) -> list[Event]:
         events = self._world.item_events(self._stepped, now)
