@@ -340,6 +340,18 @@ def test_a_cliff_is_named(by: float, worse: bool) -> None:
     assert ("- films, 0 likes of the film: loss **" in page.text) == worse
 
 
+def test_a_level_that_is_the_reason_is_named() -> None:
+    worse = found(0.01)
+    # Both sources are below in AUC over all, and nothing is known of the order among as little known.
+    assert handover_page(worse, None).count("The level is.") == 2
+    assert "it gives 1.2 times the likes that they get, `ids alone` 1.0 times" in handover_page(worse, None)
+    told = worse.results[FILM_RUN].report["evidence"]["item"]["0"]
+    told["within"] = dict.fromkeys(ARMS, 0.7)
+    told["within_differences"] = {arm: [-0.2, 1e-6] for arm in ARMS[1:]}
+    assert handover_page(worse, None).count("The level is.") == 1
+    assert "The level is." not in handover_page(found(), None)
+
+
 def test_the_plot_and_the_figures_are_the_same_bytes_each_time() -> None:
     picture = handover_plot(found())
     assert picture is not None
@@ -392,6 +404,20 @@ def test_parts_are_left_out_one_at_a_time() -> None:
         changed = {name for name, value in without.items() if value != default[name]}
         assert changed == (set(names) or set(default))
     assert PART_FILM_RUN.options[1] == "parts"
+
+
+@pytest.mark.parametrize("name", ["handover"])
+def test_the_page_that_is_published_is_of_this_form(name: str) -> None:
+    runs, page = {"handover": (handover_runs(), handover_page), PARTS_PAGE: (part_runs(), parts_page)}[name]
+    folder = Path(__file__).parents[2] / "docs/results"
+    figures = json.loads((folder / f"{name}.json").read_bytes())
+    results = {
+        run: Result(told["command"], told["machine"], told["jobs"], told)
+        for group in runs
+        for run in group
+        for told in (figures["runs"][run.title],)
+    }
+    assert page(HandoverResults(results), f"{name}.svg") == (folder / f"{name}.md").read_text()
 
 
 def test_a_short_one_is_made_from_its_command(

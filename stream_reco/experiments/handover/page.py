@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_reco.experiments.handover.paired_tally import MEASURES
+from stream_reco.experiments.handover.paired_tally import BUCKETS, MEASURES
 from stream_reco.experiments.handover.plan import ARMS, BOTH, CONTENT, IDS, WORLD, arm_settings
 from stream_reco.experiments.handover.results import SIDES, SOURCES, Comparison, EvidenceCell, HandoverResults
 from stream_reco.experiments.pages.tables import machine_lines
@@ -103,6 +103,28 @@ def _verdict(found: HandoverResults) -> Iterator[str]:
         yield "`both` is below the better one of the others by more than chance explains in:"
         yield ""
         yield from (f"- {one}" for one in worse)
+    yield ""
+    for source in SOURCES:
+        yield from _reason(found, source)
+
+
+def _reason(found: HandoverResults, source: str) -> Iterator[str]:
+    """Where items are below in AUC over all, but not among those that are as little known: it is their level."""
+    cells = dict(found.cells(source, "item"))
+    below = [bucket for bucket, cell in cells.items() if cell.with_best("auc").is_worse]
+    within = [cell.with_best("within") for cell in cells.values() if "within" in cell.means]
+    unknown = cells.get(BUCKETS[0])
+    if not below or unknown is None or any(one.is_worse for one in within):
+        return
+    what = _EVIDENCE[source, "item"][1]
+    yield (
+        f"Of {what} the order is not the reason: among {what} of which as little is known `{BOTH}` is below in no row."
+        f" The level is. To {what} without any evidence it gives {unknown.levels[BOTH]:.1f} times the likes that they"
+        f" get, `{IDS}` {unknown.levels[IDS]:.1f} times, and content lifts some of them past those of which a little is"
+        " known. Where there are no impressions negatives are drawn from what people acted on"
+        " (`stream_reco/train/negative_sampler.py`): what nobody has acted on is never one, so that nothing teaches its"
+        " level."
+    )
     yield ""
 
 
