@@ -77,6 +77,6 @@ def _lines(axes: Any, found: HandoverResults, source: str, what: tuple[str, str]
     for arm in ARMS:
         values = [cell.means[name][arm] for _, cell in cells]
         axes.plot(range(len(cells)), values, marker="o", markersize=4, color=_COLOURS[arm], label=arm)
-    axes.set_xticks(range(len(cells)), [bucket.replace(" and more", "+") for bucket, _ in cells])
+    axes.set_xticks(range(len(cells)), [bucket.replace(" and more", "+") for bucket, _ in cells], fontsize=8)
     unit = {"item": "impressions", "user": "requests"}[side] if source == WORLD else "likes"
     axes.set_title(f"{'loss' if name == 'loss' else 'AUC'}, {unit} of the {side}", fontsize=10)
