@@ -16,6 +16,7 @@ from stream_reco.cli.commands.dead_letters import dead_letters
 from stream_reco.cli.commands.demo import demo
 from stream_reco.cli.commands.doctor import doctor
 from stream_reco.cli.commands.export import export
+from stream_reco.cli.commands.handover import handover
 from stream_reco.cli.commands.ingest import ingest
 from stream_reco.cli.commands.learn import learn
 from stream_reco.cli.commands.models import models
@@ -58,6 +59,7 @@ for command in (
     app.command()(command)
 # What `reproduce` runs; people would rather replay.
 app.command("cold-start", hidden=True)(cold_start)
+app.command(hidden=True)(handover)
 app.command(hidden=True)(learn)
 app.command(hidden=True)(simulate)
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stream_reco.events import Action, Event, Id, UserEvent
+from stream_reco.events import Action, Id
 from stream_reco.simulate.arrivals import TICK_MS, Arrivals, Visit
 from stream_reco.simulate.delays import Delay
 from stream_reco.simulate.draws import Draw, generator
@@ -85,7 +85,6 @@ class ClosedLoopWorld(World):
         tick_ms = max(TICK_MS, round(_REQUESTS_PER_TICK / plan.requests_per_hour * HOUR_MS))
         per_second = plan.requests_per_hour / 3600
         self._arrivals = Arrivals(seed, plan.users, per_second, start_ms, tick_ms)
-        self._declared: dict[int, list[int]] = {}
 
     def visits(self, requests: int) -> Iterator[Visit]:
         """Yield the first `requests` requests, by time; the plan's number takes about its length."""
@@ -95,18 +94,6 @@ class ClosedLoopWorld(World):
             for visit in self.step(now)[:left]:
                 left -= 1
                 yield visit
-
-    def user_events(self, now: int) -> list[Event]:
-        """Return an event for each user whose declared tastes are not those of the last call: the first time, all."""
-        events: list[Event] = []
-        for user in range(self.users):
-            topics = self._tastes.topics_at(user, now)
-            if self._declared.get(user) != topics:
-                self._declared[user] = topics
-                tastes: list[str | int | float | bool | None] = [self.topic_name(topic) for topic in topics]
-                event_id = f"user-{user}-{now}"
-                events.append(UserEvent(user_id=user, features={"tastes": tastes}, event_id=event_id, timestamp=now))
-        return events
 
     def births(self, until: int) -> dict[int, int]:
         """Return item → birth (ms) of all items that were alive at any time from the start to `until`.

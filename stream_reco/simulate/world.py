@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from stream_reco.events import Action, Event, Id, Impression, ItemEvent
+from stream_reco.events import Action, Event, Id, Impression, ItemEvent, UserEvent
 from stream_reco.simulate.arrivals import Arrivals, Visit
 from stream_reco.simulate.catalogue import LivingItems, SimulatedCatalogue
 from stream_reco.simulate.delays import CLICK, PURCHASE, Delay
@@ -91,6 +91,7 @@ class World:
         self._arrivals = Arrivals(seed, users, requests_per_second, start_ms)
         self._stepped_to = start_ms - 1
         self._clicked: dict[int, set[int]] = {}
+        self._declared: dict[int, list[int]] = {}
 
     def step(self, now: int) -> list[Visit]:
         """Return the requests since the last step up to `now`, by time; the first step counts from the start."""
@@ -109,9 +110,25 @@ class World:
         changes = self._catalogue.changes(since, until)
         return [self._announcement(item, at, born, vectors=vectors) for at, item, born in changes]
 
+    def user_events(self, now: int) -> list[Event]:
+        """Return an event for each user whose declared tastes are not those of the last call: the first time, all."""
+        events: list[Event] = []
+        for user in range(self.users):
+            topics = self._tastes.topics_at(user, now)
+            if self._declared.get(user) != topics:
+                self._declared[user] = topics
+                tastes: list[str | int | float | bool | None] = [self.topic_name(topic) for topic in topics]
+                event_id = f"user-{user}-{now}"
+                events.append(UserEvent(user_id=user, features={"tastes": tastes}, event_id=event_id, timestamp=now))
+        return events
+
     def click_probability(self, user: int, item: Id, now: int) -> float:
         """Return the true chance that a user who looks at an item at `now` clicks it; 0 for what is not alive."""
         return float(self._probabilities(user, [item], now)[0])
+
+    def click_probabilities(self, user: int, items: Sequence[Id], now: int) -> Floats:
+        """Return float64[len(items)]: `click_probability` of each; 0 for one that came before among them."""
+        return self._probabilities(user, items, now)
 
     def expected_clicks(self, user: int, slate: Sequence[Id], now: int) -> float:
         """Return the true mean number of clicks on a slate; a repeated item counts at its first position only."""

@@ -37,8 +37,8 @@ def demo(
 ) -> None:
     """Run the whole loop on a simulated world, with its API and a live dashboard.
 
-    Users with several drifting interests request slates and click; items appear and vanish. The true click
-    probabilities are known, so that slates can be compared with random and with the best possible ones.
+    Users with several drifting interests say what they like, request slates and click; items appear and vanish. The
+    true click probabilities are known, so that slates can be compared with random and with the best possible ones.
     """
     from stream_reco.cli.demo.simulated_users import SETTINGS
 
@@ -81,10 +81,12 @@ def _simulate(
     with DemoView(console, running.url) as view:
         while not stop.wait(_STEP_SECONDS) and (seconds is None or time.monotonic() - started < seconds):
             users.step(clock.now_ms())
-            view.update(time.monotonic() - started, users.score, running.service.status())
+            view.update(time.monotonic() - started, users, running.service.status())
     client.close()
     console.print(
         f"{users.score.requests:,} slates, {users.sent.accepted:,} events. Expected clicks per slate, of the last"
         f" {min(RECENT, users.score.requests):,}: {users.score.in_words()}.",
         soft_wrap=True,
     )
+    if users.new_items.clicked:
+        console.print(f"{users.new_items.in_words()}.", soft_wrap=True)

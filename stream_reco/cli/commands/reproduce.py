@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +15,12 @@ from stream_reco.experiments.collisions import experiment as collisions
 from stream_reco.experiments.collisions.plan import FILMS, CollisionLog
 from stream_reco.experiments.delays import experiment as delays
 from stream_reco.experiments.delays.plan import TALKINGDATA
+from stream_reco.experiments.handover import experiment as handover
+from stream_reco.experiments.handover.plan import PARTS_PAGE, handover_runs, handover_stores, part_runs
 from stream_reco.experiments.pages.tables import ExperimentResults, experiment_figures, experiment_page
 from stream_reco.experiments.pages.write import write_page
-from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Size, checked_size
-from stream_reco.experiments.runs.result_store import ResultStore
+from stream_reco.experiments.runs.plan import EXPERIMENTS, LOG, Experiment, Run, Size, checked_size
+from stream_reco.experiments.runs.result_store import ResultStore, RunStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.experiments.shop import experiment as shop
 from stream_reco.experiments.shop.plan import SEED_COUNT, WorldStore, shop_runs
@@ -25,9 +28,23 @@ from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import WarmUpOption
 from stream_reco.terminal.printing import say
 
-ALL, COLD_START, COLLISIONS, DELAYS, SHOP = "all", "cold_start", "collisions", "delays", "shop"
+ALL, COLD_START, COLLISIONS, DELAYS, HANDOVER, SHOP = (
+    "all",
+    "cold_start",
+    "collisions",
+    "delays",
+    "handover",
+    "shop",
+)
 LIMIT = 300_000
-Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+Runs = Callable[[], tuple[list[Run], list[Run]]]
+WritePage = Callable[[dict[RunStore, list[Run]], Path], list[Path]]
+COMPARED: Mapping[str, tuple[Runs, WritePage]] = {
+    HANDOVER: (handover_runs, handover.write_handover_page),
+    PARTS_PAGE: (part_runs, handover.write_parts_page),
+}
+"""Pages on arms that see the same events: their runs, in the world and on films, and who writes them."""
+Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, *COMPARED, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 
 
 def reproduce(
@@ -43,7 +60,7 @@ def reproduce(
         typer.Option(
             min=1,
             metavar="N",
-            help=f"Only the first N events by time (of shop: requests); {LIMIT:,} by default, other sizes for some.",
+            help=f"Only the first N events by time (in worlds: requests); {LIMIT:,} by default, other sizes for some.",
         ),
     ] = None,
     warm_up: WarmUpOption = None,
@@ -57,8 +74,8 @@ def reproduce(
 ) -> None:
     """Run the replays of an experiment and write its page of results, the figures and a plot.
 
-    Finished replays are kept, so the same command resumes where it stopped. --limit and --warm-up do not apply to
-    `delays`, which replays whole logs. `shop` simulates its worlds and needs no log.
+    Finished replays are kept, so the same command resumes where it stopped. `delays` replays whole logs, whatever
+    --limit and --warm-up are. `shop` simulates its worlds and needs no log.
     """
     folder = _work_folder(work)
     hashed = {}
@@ -66,20 +83,20 @@ def reproduce(
         # Before the hours of the others, so that a missing log is reported at once.
         hashed = collisions.collision_stores(_data_folder(data, LOG), folder, limit, warm_up)
     if name in (*EXPERIMENTS, ALL):
-        chosen = [EXPERIMENTS[one]() for one in (EXPERIMENTS if name == ALL else [name.value])]
-        _reproduce_replays(
-            chosen, ResultStore(folder, _data_folder(data, LOG) / LOG, _size(limit, warm_up)), out, jobs, fresh=fresh
-        )
+        store = ResultStore(folder, _data_folder(data, LOG) / LOG, _size(limit, warm_up))
+        _reproduce_replays(list(EXPERIMENTS) if name == ALL else [name.value], store, out, jobs, fresh=fresh)
     if hashed:
         _reproduce_collisions(hashed, out, jobs, fresh=fresh)
     if name in (DELAYS, ALL):
         _reproduce_delays(_data_folder(data, TALKINGDATA), work, out, jobs, fresh=fresh)
+    sizes = (None, None) if name == ALL else (limit, warm_up)
     if name in (COLD_START, ALL):
-        sizes = (limit, warm_up) if name == COLD_START else (None, None)
         walked = cold_start_stores(_data_folder(data, FILMS), folder, *sizes, fresh=fresh)
         _reproduce_cold_start(walked, out, jobs, fresh=fresh)
+    for one in [page for page in COMPARED if name in (page, ALL)]:
+        _reproduce_handover(one, _data_folder(data, FILMS), folder, Size(*sizes), out, jobs, fresh=fresh)
     if name in (SHOP, ALL):
-        _reproduce_shop(WorldStore(folder, limit if name == SHOP else None), seeds, out, jobs, fresh=fresh)
+        _reproduce_shop(WorldStore(folder, sizes[0]), seeds, out, jobs, fresh=fresh)
 
 
 def _size(limit: int | None, warm_up: int | None) -> Size:
@@ -87,8 +104,9 @@ def _size(limit: int | None, warm_up: int | None) -> Size:
     return checked_size(Size(most, most // 3 if warm_up is None else warm_up))
 
 
-def _reproduce_replays(chosen: list[Experiment], store: ResultStore, out: Path, jobs: int, *, fresh: bool) -> None:
+def _reproduce_replays(names: list[str], store: ResultStore, out: Path, jobs: int, *, fresh: bool) -> None:
     _create_folder(out)
+    chosen = [EXPERIMENTS[one]() for one in names]
     run_all(store, [run for one in chosen for run in one.everything], jobs, fresh=fresh)
     for one in chosen:
         for path in write_experiment_page(one, store, out):
@@ -117,6 +135,17 @@ def _reproduce_cold_start(stores: dict[ColdStartLog, ResultStore], out: Path, jo
     for source, store in stores.items():
         run_all(store, list(source.runs), jobs, fresh=fresh)
     for path in cold_start.write_cold_start_page(stores, out):
+        say(f"wrote {path}")
+
+
+def _reproduce_handover(page: str, data: Path, work: Path, size: Size, out: Path, jobs: int, *, fresh: bool) -> None:
+    """`size`: that of all its runs, None where they have their own."""
+    _create_folder(out)
+    runs, write = COMPARED[page]
+    stores = handover_stores(runs(), data, work, size.limit, size.warm_up)
+    for store, chosen in stores.items():
+        run_all(store, chosen, jobs, fresh=fresh)
+    for path in write(stores, out):
         say(f"wrote {path}")
 
 

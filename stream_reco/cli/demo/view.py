@@ -8,29 +8,35 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from stream_reco.cli.demo.simulated_users import RECENT, DemoScore
+from stream_reco.cli.demo.simulated_users import RECENT, DemoScore, SimulatedUsers
+from stream_reco.cli.demo.unclicked_items import UnclickedItem
 
 _LINE_SECONDS = 5.0
 _BARS = ("served", "random", "best possible")
 
 
 class DemoView:
-    """Shows the score and the status of the server; a context manager."""
+    """Shows the score, the last new item and the status of the server; a context manager."""
 
     def __init__(self, console: Console, url: str) -> None:
         self._console, self._url = console, url
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown = -_LINE_SECONDS
+        self._named: UnclickedItem | None = None
 
-    def update(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> None:
+    def update(self, seconds: float, users: SimulatedUsers, status: Mapping[str, object]) -> None:
         """Show the state after `seconds`."""
         if self._live is not None:
-            self._live.update(self._table(seconds, score, status), refresh=True)
+            self._live.update(self._table(seconds, users, status), refresh=True)
         elif seconds - self._shown >= _LINE_SECONDS:
             self._shown = seconds
-            self._console.print(self._line(seconds, score, status), soft_wrap=True)
+            self._console.print(self._line(seconds, users.score, status), soft_wrap=True)
+            if users.new_items.latest not in (None, self._named):
+                self._named = users.new_items.latest
+                self._console.print(f"  {self._named.in_words()}", soft_wrap=True)
 
-    def _table(self, seconds: float, score: DemoScore, status: Mapping[str, object]) -> Table:
+    def _table(self, seconds: float, users: SimulatedUsers, status: Mapping[str, object]) -> Table:
+        score, new_items = users.score, users.new_items
         served, by_chance, best = score.means()
         table = Table("", "", box=None, show_header=False, pad_edge=False)
         table.add_row("time", f"{seconds:,.0f} s")
@@ -41,6 +47,9 @@ class DemoView:
         shares = (*score.shares(), 1.0)
         for name, value, share in zip(_BARS, (served, by_chance, best), shares, strict=True):
             table.add_row(f"  {name}", f"{value:.3f}  {share:4.0%}  {_bar(share)}")
+        if new_items.latest is not None:
+            table.add_row("", new_items.latest.in_words())
+            table.add_row("", new_items.in_words())
         table.add_row("dashboard", f"{self._url}/dashboard")
         table.add_row("", "Ctrl-C to stop")
         return table

@@ -41,8 +41,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "disliked": ("disliked_all", "disliked_best", "disliked_features"),
 }
 """Family → the names of its features."""
-LEARNED_FAMILIES = ("item", "user", "context_rows", "history")
-"""Families of inputs that are not numbers but rows of the embedding tables."""
+LEARNED_FAMILIES = ("item", "user", "context_rows", "history", "match")
+"""Families of inputs that are not numbers but rows of the embedding tables, and what the two towers make of them."""
 
 FEATURES: tuple[str, ...] = tuple(name for names in FAMILIES.values() for name in names)
 """Names of the columns of a feature matrix."""

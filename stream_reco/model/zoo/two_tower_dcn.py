@@ -176,6 +176,8 @@ class Ranker(nn.Module):
         item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
         match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
+        if not self.uses["match"]:
+            match = torch.zeros_like(match)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.keep
         shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
         matches = self._matches(batch, rows, target)

@@ -230,6 +230,7 @@ def test_the_people_of_the_demo_do_everything_in_its_time() -> None:
             assert now - 500 < timestamp <= now
     kinds = [event["type"] for event in toy.posted]
     assert kinds.count("item") >= 300
+    assert {one["user_id"] for one in toy.posted if one["type"] == "user"} == set(range(300))
     assert kinds.count("impression") == 10 * toy.asked > 0
     impressions = {(one["request_id"], one["item_id"]) for one in toy.posted if one["type"] == "impression"}
     actions = [one for one in toy.posted if one["type"] == "action"]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
-from stream_reco.model.features.names import FEATURES
+from stream_reco.model.features.names import FAMILIES, FEATURES
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.model.weights import weights_of
@@ -162,3 +162,12 @@ def test_a_family_that_is_left_out_does_not_matter(family: str, tables: dict[str
     assert not np.allclose(odds_of(made(), [one], tables), odds_of(made(), [other], tables))
     without = made(replace(SETTINGS, without=(family,)))
     assert odds_of(without, [one], tables) == pytest.approx(odds_of(without, [other], tables), rel=1e-5)
+
+
+def test_without_all_that_is_an_items_own_all_candidates_are_alike(tables: dict[str, EmbeddingTable]) -> None:
+    """The towers' match reads an item's row as well, so that it has to be left out with the others."""
+    one = request(np.random.default_rng(4), 9, 6)
+    families = (*FAMILIES, "item", "user", "history")
+    odds = odds_of(made(replace(SETTINGS, without=(*families, "match"))), [one], tables)
+    assert odds == pytest.approx(np.full(9, odds[0]), rel=1e-6)
+    assert np.ptp(odds_of(made(replace(SETTINGS, without=families)), [one], tables)) > 1e-4
