@@ -55,7 +55,8 @@ def similar_items(served: ServingState, item_id: Id, k: int) -> list[Neighbour] 
 def _comparable(served: ServingState, slot: int, k: int) -> NDArray[np.int32]:
     """Available items that may be among the k most alike: some by each way, ascending."""
     catalogue, together = served.signals.catalogue, served.signals.counts.together
-    by_users = together.keys[slot][together.keys[slot] != EMPTY]
+    by_users = together.keys[together.numbers[slot]]
+    by_users = by_users[by_users != EMPTY]
     found = [by_users, _near_in_towers(served, slot, _CHOSEN_FROM * k), sharing_rare_values(catalogue.content, slot)]
     if served.encoded.has(slot):
         cosines = served.encoded.codes.cosines(slot, np.arange(catalogue.size, dtype=np.int32))

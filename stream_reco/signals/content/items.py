@@ -95,7 +95,7 @@ class ItemContent:
         given = encoded(self.fields, features, learn=learn) if features else _NOTHING
         if self.fields.vector_names or self.vectors.listed:
             self.vectors.set_features(slot, self.fields.vectors_of(features or {}), learn=learn)
-        if not len(given) and not self._has(slot):
+        if not len(given) and not self.has(slot):
             return
         self._make_room(slot, len(given))
         start = self.store.written
@@ -110,15 +110,12 @@ class ItemContent:
         if self.fields.vector_names or self.vectors.listed:
             return False
         length = int(other.lengths[slot]) if slot < len(other.lengths) else 0
-        if length or self._has(slot):
+        if length or self.has(slot):
             self._make_room(slot, length, written=True)
             start = int(other.starts[slot]) if length else 0
             if not length or start != self.starts[slot] or length != self.lengths[slot]:
                 self._set_run(slot, start, _NOTHING, length)
         return True
-
-    def _has(self, slot: int) -> bool:
-        return slot < self._sizes[0] and bool(self.lengths[slot])
 
     def _set_run(self, slot: int, start: int, given: NDArray[np.int64], length: int = 0) -> None:
         """Have an item say what is `given`, or else what the run of a `length` says already."""
@@ -155,7 +152,7 @@ class ItemContent:
 
     def has(self, slot: int) -> bool:
         """Whether an item has any value."""
-        return slot < self._sizes[0] and bool(self.entries.lengths[slot])
+        return slot < self._sizes[0] and bool(self.lengths[slot])
 
     def lasting(self, slots: NDArray[np.int32]) -> Lasting:
         """What is said of items, but for what changes from one moment to the next."""
