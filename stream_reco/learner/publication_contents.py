@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stream_reco import metrics
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
@@ -51,8 +53,11 @@ class PublicationContents:
         return PublicationDraft(tables, dense, parts, catalogue, watermark, created, restore, queue.examples, shift)
 
     def observe(self) -> None:
-        """Update the metrics of the tables (sizes, rows evicted for the budget, rejected gradients) and calibration."""
+        """Update the metrics of the tables (sizes, rows evicted for the budget, rejected gradients), of calibration and
+        of features.
+        """
         self._queue.heads.trainer.observe()
+        self._observe_features()
         for age, value in self._queue.calibration.by_age().items():
             if age in REPORTED:
                 metrics.CALIBRATION_BY_AGE.labels(REPORTED[age]).set(value)
@@ -63,3 +68,13 @@ class PublicationContents:
             self._counted[name] = table.evicted_for_budget, table.rejected_gradients
             metrics.TABLE_ROWS.labels(name).set(len(table))
             metrics.TABLE_BYTES.labels(name).set(table.nbytes)
+
+    def _observe_features(self) -> None:
+        signals = self._state.signals
+        content = signals.catalogue.content
+        for side in (content.fields, signals.user_fields):
+            # A series for each feature that has any: of a thousand names nearly all are as they should be.
+            for number in np.flatnonzero(side.misfits[: len(side)]).tolist():
+                metrics.FEATURE_MISFITS.labels(side.side, side.names[number]).set(int(side.misfits[number]))
+        metrics.FEATURES_REFUSED.labels("item").set(content.fields.refused + content.vectors.refused)
+        metrics.FEATURES_REFUSED.labels("user").set(signals.user_fields.refused)

@@ -15,6 +15,7 @@ from stream_reco.metrics.checkpoints import (
     CHECKPOINT_FAILURES,
     CHECKPOINT_SECONDS,
 )
+from stream_reco.metrics.features import FEATURE_MISFITS, FEATURES_REFUSED
 from stream_reco.metrics.ingest import (
     BACKLOG,
     EVENTS_ACCEPTED,
@@ -131,6 +132,8 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "TABLE_BYTES",
     "TABLE_EVICTED",
     "TABLE_REFUSED",
+    "FEATURE_MISFITS",
+    "FEATURES_REFUSED",
     "PUBLICATION_BYTES",
     "PUBLICATION_SECONDS",
     "PUBLISHED_VERSION",
