@@ -406,7 +406,7 @@ def test_parts_are_left_out_one_at_a_time() -> None:
     assert PART_FILM_RUN.options[1] == "parts"
 
 
-@pytest.mark.parametrize("name", ["handover"])
+@pytest.mark.parametrize("name", ["handover", PARTS_PAGE])
 def test_the_page_that_is_published_is_of_this_form(name: str) -> None:
     runs, page = {"handover": (handover_runs(), handover_page), PARTS_PAGE: (part_runs(), parts_page)}[name]
     folder = Path(__file__).parents[2] / "docs/results"
