@@ -1,9 +1,11 @@
 """Negatives for actions that came without impressions: what the user could have acted on instead.
 
-Two samples, as at Avito and in Yi et al. (2019): items that the signals propose for the very request (hard), and
-active items with probability ∝ √popularity, with replacement. With each candidate goes its rate, the probability that
-the two samples together include it where it is not the positive; log-odds minus log rate is what a model of the sample
-fits, so the log-odds stay those of the whole population (Covington et al. 2016 after Jean et al. 2015, §3.1).
+Three samples. Two as at Avito and in Yi et al. (2019): items that the signals propose for the very request (hard), and
+active items with probability ∝ √popularity, with replacement. And some of all items with the same probability: what
+nobody has acted on yet would never be one otherwise, and nothing would tell how seldom such an item is chosen. With
+each candidate goes its rate, the probability that the samples together include it where it is not the positive;
+log-odds minus log rate is what a model of the sample fits, so the log-odds stay those of the whole population
+(Covington et al. 2016 after Jean et al. 2015, §3.1).
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from numpy.typing import NDArray
 from stream_reco.signals.candidates import NO_TURN, Asked, Gatherer, ProposalLists
 from stream_reco.signals.context import Context
 from stream_reco.signals.signals import Signals
-from stream_reco.signals.trends import Trends
 from stream_reco.train.settings import TrainSettings
 
 _LEAST_RATE = 1e-4
@@ -74,20 +75,20 @@ def _draw(
     positive: int,
     pool: NDArray[np.int32],
     seen: NDArray[np.int32],
-    plain_trends: tuple[NDArray[Any], ...],
+    population: tuple[NDArray[Any], ...],
     chance: NDArray[np.float64],
-    hard: int,
+    draws: tuple[int, int, int],
     sample: tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]],
 ) -> int:
     """Fill `sample` and return the number of its slots; shuffles `pool`.
 
-    `plain_trends` and `sample` are `Trends` and `_Sample` as plain tuples. `chance` float64[hard + popular] are uniform
-    numbers in [0, 1).
+    `population`: `active`, `cumulative` and `chances` of `Trends`, and bool[slots] of what is available. `draws`: how
+    many are drawn from the pool, of active items and of all. `chance` float64[sum of `draws`] are uniform numbers in
+    [0, 1). `sample` is a `_Sample` as a plain tuple.
     """
-    trends = Trends(*plain_trends)
-    active, cumulative, chances = trends.active, trends.cumulative, trends.chances
+    active, cumulative, chances, available = population
     marks, slots, rates = sample
-    popular = chance.shape[0] - hard
+    hard, popular, uniform = draws
     _mark(pool, _PROPOSED, marks)
     _mark(seen, _TAKEN, marks)
     marks[positive] |= _TAKEN
@@ -102,11 +103,17 @@ def _draw(
         bound = chance[hard + place] * cumulative[-1]
         slot = active[min(np.searchsorted(cumulative, bound, side="right"), active.shape[0] - 1)]
         count = _take(slot, marks, slots, count)
+    for place in range(uniform):
+        slot = int(chance[hard + popular + place] * available.shape[0])
+        if available[slot]:
+            count = _take(slot, marks, slots, count)
+    missed_by_uniform = (1.0 - 1.0 / available.shape[0]) ** uniform
     for place in range(count):
         slot = slots[place]
         missed = 1.0 - drawn / pool.shape[0] if marks[slot] & _PROPOSED else 1.0
         if slot < chances.shape[0]:
             missed *= (1.0 - chances[slot]) ** popular
+        missed *= missed_by_uniform
         rates[place] = max(_LEAST_RATE, 1.0 - missed)
     _unmark(slots[:count], marks)
     _unmark(pool, marks)
@@ -118,13 +125,12 @@ class NegativeSampler:
     """Draws the negatives of one action from the trainer's own signals."""
 
     def __init__(self, settings: TrainSettings) -> None:
-        self._hard = settings.hard_negatives
-        self._draws = settings.hard_negatives + settings.popular_negatives
+        self._draws = settings.hard_negatives, settings.popular_negatives, settings.uniform_negatives
         self._gather = Gatherer(_POOL, _QUOTAS)
         self._sample = _Sample(
             np.zeros(_FIRST_MARKS, dtype=np.uint8),
-            np.empty(1 + self._draws, dtype=np.int32),
-            np.empty(1 + self._draws, dtype=np.float32),
+            np.empty(1 + sum(self._draws), dtype=np.int32),
+            np.empty(1 + sum(self._draws), dtype=np.float32),
         )
 
     def sample(
@@ -142,6 +148,8 @@ class NegativeSampler:
         pool, _ = self._gather(lists, Asked(recent, context.values, seen, _NONE, _NONE, NO_TURN))
         if len(self._sample.marks) < len(available):
             self._sample = self._sample._replace(marks=np.zeros(len(available), dtype=np.uint8))
-        chance = rng.random(self._draws)
-        count = _draw(positive, pool, seen, tuple(signals.trends), chance, self._hard, tuple(self._sample))
+        chance = rng.random(sum(self._draws))
+        trends = signals.trends
+        population = trends.active, trends.cumulative, trends.chances, available[: signals.catalogue.size]
+        count = _draw(positive, pool, seen, population, chance, self._draws, tuple(self._sample))
         return self._sample.slots[:count].copy(), self._sample.rates[:count].copy()

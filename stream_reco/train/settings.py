@@ -27,6 +27,8 @@ class TrainSettings:
     """Negatives drawn from the candidates that the signals propose for the same request."""
     popular_negatives: int = 20
     """Negatives drawn from all active items, with probability ∝ √activity."""
+    uniform_negatives: int = 4
+    """Negatives drawn from all items, whether anybody acted on them or not."""
     correction: Correction = "auto"
     """What makes up for labels that were wrong at first: `undo` takes their loss back, `fnw` and `es-dfm` weigh what
     was presumed and undo the rest, `none` does nothing; `auto` weighs by the measured delays, learns from what comes

@@ -42,8 +42,8 @@ def sampled(
     return sampler.sample(signals, positive, NOBODY, seen, signals.coder.encode(None, NOW), rng)
 
 
-def sampler(hard: int, popular: int) -> NegativeSampler:
-    return NegativeSampler(TrainSettings(hard_negatives=hard, popular_negatives=popular))
+def sampler(hard: int, popular: int, uniform: int = 0) -> NegativeSampler:
+    return NegativeSampler(TrainSettings(hard_negatives=hard, popular_negatives=popular, uniform_negatives=uniform))
 
 
 def test_popular_negatives_come_by_the_root_of_popularity() -> None:
@@ -61,10 +61,11 @@ def test_popular_negatives_come_by_the_root_of_popularity() -> None:
     assert chisquare(np.append(drawn[1:], missed), np.append(expected[1:], expected[0])).pvalue > 1e-3
 
 
-def test_rates_are_the_chances_of_being_a_negative() -> None:
+@pytest.mark.parametrize("uniform", [0, 2])
+def test_rates_are_the_chances_of_being_a_negative(uniform: int) -> None:
     """This is what makes the correction right: each item's rate is how often the sample includes it."""
-    counts = [40, 30, 20, 10, 5, 3, 2, 1, 1, 60]
-    signals, rng, one = world(counts), np.random.default_rng(2), sampler(3, 4)
+    counts = [40, 30, 20, 10, 5, 3, 2, 1, 0 if uniform else 1, 60]
+    signals, rng, one = world(counts), np.random.default_rng(2), sampler(3, 4, uniform)
     draws, included, rates = 8_000, np.zeros(10), np.full(10, np.nan)
     for _ in range(draws):
         slots, rate = sampled(signals, one, rng, positive=4, seen=np.array([9], dtype=np.int32))
@@ -84,10 +85,23 @@ def test_rates_are_the_chances_of_being_a_negative() -> None:
     assert included[4] / draws == pytest.approx(rates[4], abs=4.5 * deviation[4])
 
 
+def test_what_nobody_has_acted_on_is_a_negative_as_often_as_anything() -> None:
+    signals, rng, one = world([50, 0, 0, 20, 0, 0]), np.random.default_rng(1), sampler(0, 0, 1)
+    signals.describe(5, Statement(NOW, {}, False))
+    signals.refresh(NOW, force=True)
+    drawn = np.zeros(6)
+    for _ in range(6_000):
+        slots, rates = sampled(signals, one, rng)
+        drawn[slots[1:]] += 1
+        assert rates.tolist() == pytest.approx([1 / 6] * len(slots))
+    assert drawn[[0, 5]].tolist() == [0.0, 0.0], "neither the positive nor what is not available"
+    assert chisquare([*drawn[1:5], 6_000 - drawn.sum()], [1_000.0] * 4 + [2_000.0]).pvalue > 1e-3
+
+
 def test_neither_the_positive_nor_what_was_seen_is_a_negative() -> None:
     rng = np.random.default_rng(3)
     signals = world(rng.integers(1, 20, 30).tolist())
-    one = sampler(20, 30)
+    one = sampler(20, 30, 10)
     for _ in range(300):
         positive = int(rng.integers(30))
         seen = rng.choice(30, size=int(rng.integers(0, 30)), replace=False).astype(np.int32)
@@ -96,7 +110,7 @@ def test_neither_the_positive_nor_what_was_seen_is_a_negative() -> None:
         assert len(set(slots.tolist())) == len(slots)
         assert not set(slots[1:].tolist()) & {positive, *seen.tolist()}
         assert np.all((rates > 0) & (rates <= 1))
-        assert len(slots) <= 1 + 20 + 30
+        assert len(slots) <= 1 + 20 + 30 + 10
 
 
 def test_slots_that_are_not_there_yet_may_have_been_seen() -> None:
