@@ -117,10 +117,7 @@ def restore(
         queue.window_buffer.recall(*progress.window_buffer)
     state.stream_time, state.events, state.day = progress.stream_time, progress.events, progress.day
     state.active_time.restore(progress.active_time, progress.stream_time)
-    read = parts["signals"]
-    assert isinstance(read, dict)
-    # Not copied: it is the largest part, and all of it is written to arrays that are the signals' own.
-    signals = Signals.from_state(settings, read, state.features, lists_items=False)
+    signals = Signals.from_state(settings, _as_read(parts["signals"]), state.features, lists_items=False)
     state.connect(
         signals,
         Histories.from_state(settings, arrays(parts["histories"])),
@@ -158,6 +155,12 @@ def _tables(queue: ExampleQueue, folder: Path) -> dict[str, EmbeddingTable]:
 
 def _table_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
+
+
+def _as_read(part: RestoredPart) -> Arrays:
+    """A part of arrays that is not copied: the largest one, which is written to other arrays as it is."""
+    assert isinstance(part, dict)
+    return part
 
 
 def raw(part: RestoredPart) -> bytes:

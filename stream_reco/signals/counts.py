@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from stream_reco.signals.counters import (
     LONGEST_SHOWN,
     WINDOW_SPANS,
-    Counters,
     clear_counters,
     empty_counters,
     grown_counters,
+    put_counters,
+    take_counters,
+    with_spare_numbers,
 )
 from stream_reco.signals.decayed_lists import (
     clear_rows,
@@ -83,10 +85,11 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
     return counts
 
 
-def with_spare_lists(counts: Counts) -> Counts:
+def with_spare_rows(counts: Counts) -> Counts:
     """The same counts with room for what one action may add."""
-    _, _, pairs, following, together, contexts, popular, _, _ = counts
+    items, _, pairs, following, together, contexts, popular, _, _ = counts
     return counts._replace(
+        items=with_spare_numbers(items, 1),
         pairs=with_spare(pairs, _MOST_NEW),
         following=with_spare(following, _MOST_NEW),
         together=with_spare(together, _MOST_NEW),
@@ -147,14 +150,14 @@ def turn_counts_back(counts: Counts, time: int, touched_values: NDArray[np.bool_
 def take_counts(counts: Counts, rows: NDArray[np.int32], values: NDArray[np.int32]) -> Parts:
     """Copies of the rows of item slots and context values, and of what is counted over all of them."""
     parts: Parts = {"rows": rows, "values": values}
-    parts |= take(counts.items, Counters._fields, rows, "items.")
+    parts |= take_counters(counts.items, rows, "items.")
     parts |= take_lists(counts.pairs, rows, "pairs.")
     parts |= take_lists(counts.following, rows, "following.")
     parts |= take_lists(counts.together, rows, "together.")
     parts |= take_lists(counts.contexts, rows, "contexts.")
     parts |= take_lists(counts.popular, values, "popular.")
     parts |= take(counts.values, DecayedTotals._fields, values, "tally.")
-    parts |= take(counts.everything, Counters._fields, _ONE_ROW, "everything.")
+    parts |= take_counters(counts.everything, _ONE_ROW, "everything.")
     return parts | take(counts.fields, DecayedTotals._fields, _FIELD_ROWS, "fields.")
 
 
@@ -162,9 +165,10 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> Counts:
     """The counts with what `take_counts` took. Raises ValueError where it was taken under other settings."""
     rows, values = parts["rows"], parts["values"]
     parts = _with_impressions(parts)
-    put(counts.items, Counters._fields, rows, parts, "items.")
     has_together = "together.keys" in parts  # not up to version 0.2.0
     counts = counts._replace(
+        items=put_counters(counts.items, rows, parts, "items."),
+        everything=put_counters(counts.everything, _ONE_ROW, parts, "everything."),
         pairs=put_lists(counts.pairs, rows, parts, "pairs."),
         following=put_lists(counts.following, rows, parts, "following."),
         together=put_lists(counts.together, rows, parts, "together.") if has_together else counts.together,
@@ -172,7 +176,6 @@ def put_counts(counts: Counts, parts: Mapping[str, NDArray[Any]]) -> Counts:
         popular=put_lists(counts.popular, values, parts, "popular."),
     )
     put(counts.values, DecayedTotals._fields, values, parts, "tally.")
-    put(counts.everything, Counters._fields, _ONE_ROW, parts, "everything.")
     put(counts.fields, DecayedTotals._fields, _FIELD_ROWS, parts, "fields.")
     return counts
 

@@ -36,7 +36,7 @@ class ItemRows:
         self.ids: list[Id | None]
         if "ids" in parts:
             self.ids = _IDS.decode(parts["ids"].tobytes())
-            lengths, self._bytes = parts["lengths"], memoryview(np.ascontiguousarray(parts["packed"]))
+            lengths, self._bytes = parts["lengths"], np.ascontiguousarray(parts["packed"]).data
         else:
             entries = _ENTRIES.decode(parts["entries"].tobytes())
             self.ids = [item_id for item_id, _ in entries]

@@ -22,7 +22,7 @@ from stream_reco.signals.counts import (
     put_counts,
     take_counts,
     turn_counts_back,
-    with_spare_lists,
+    with_spare_rows,
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
@@ -90,7 +90,7 @@ class Signals:
 
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
-        self.counts = with_spare_lists(self.counts)
+        self.counts = with_spare_rows(self.counts)
         count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, 1.0)
 
     def take_back(
@@ -101,7 +101,7 @@ class Signals:
 
     def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
         """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
-        self.counts = with_spare_lists(self.counts)
+        self.counts = with_spare_rows(self.counts)
         pair_again(plain(self.counts), slot, before, after, now, self._marks)
 
     @property
@@ -110,6 +110,7 @@ class Signals:
 
     def show(self, slot: int, now: int) -> None:
         """Count an impression."""
+        self.counts = with_spare_rows(self.counts)
         count_shown(self.counts.items, slot, now)
         self._touched[slot] = True
 

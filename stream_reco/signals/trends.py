@@ -50,12 +50,14 @@ def find_trends(
     if size == 0:
         return no_trends(width, fresh_width)
     kinds = len(ACTION_HALF_LIVES_MS)
-    counts = (decayed_at(counters, slice(size), kinds, now) * available[:size, None]).astype(np.float32)
-    trending = np.stack([_largest(counts[:, kind], width) for kind in range(kinds)])
+    # Most of a large catalogue have nothing counted.
+    counted = np.flatnonzero(counters.numbers[:size] * available[:size]).astype(np.int32)
+    counts = decayed_at(counters, counted, kinds, now).astype(np.float32)
+    trending = np.stack([_largest(counted, counts[:, kind], width) for kind in range(kinds)])
     fresh = _least_shown(counters, np.flatnonzero(available[:size]), now, fresh_width)
     activity = counts[:, ACTIVITY]
-    active = np.flatnonzero(activity > _NEGLIGIBLE).astype(np.int32)
-    weights = np.sqrt(activity[active])
+    is_active = activity > _NEGLIGIBLE
+    active, weights = counted[is_active], np.sqrt(activity[is_active])
     cumulative = np.cumsum(weights, dtype=np.float64)
     chances = np.zeros(size, dtype=np.float32)
     if len(active):
@@ -65,7 +67,7 @@ def find_trends(
 
 def _least_shown(counters: Counters, slots: NDArray[np.int64], now: int, width: int) -> NDArray[np.int32]:
     """Of `slots` those with the fewest impressions (half-life a week) first, the newest of equals, ties by slot."""
-    shown = counters.decayed[slots, -1]
+    shown = counters.decayed[counters.numbers[slots], -1]
     never = shown == 0.0
     if np.count_nonzero(never) >= width:
         # Of a million items nearly all may be such, and then it is of no account how often the others were shown.
@@ -88,16 +90,15 @@ def _least_shown(counters: Counters, slots: NDArray[np.int64], now: int, width: 
     return result
 
 
-def _largest(values: NDArray[np.floating], width: int) -> NDArray[np.int32]:
-    """Indices of the largest positive values, largest first, ties by index; −1 behind the last."""
+def _largest(slots: NDArray[np.int32], values: NDArray[np.floating], width: int) -> NDArray[np.int32]:
+    """Of ascending `slots` those with the largest positive values, largest first, ties by slot; −1 behind the last."""
     count = min(width, len(values))
+    bound = np.finfo(np.float32).tiny
     if count < len(values):
-        # Ties at the cut are resolved by index, so that equal states give equal lists.
-        bound = np.partition(values, len(values) - count)[len(values) - count]
-        chosen = np.flatnonzero(values >= max(bound, np.finfo(np.float32).tiny))
-    else:
-        chosen = np.flatnonzero(values > 0)
+        # Ties at the cut are resolved by slot, so that equal states give equal lists.
+        bound = max(bound, np.partition(values, len(values) - count)[len(values) - count])
+    chosen = np.flatnonzero(values >= bound)
     order = chosen[np.argsort(-values[chosen], kind="stable")][:count]
     result = np.full(width, -1, dtype=np.int32)
-    result[: len(order)] = order
+    result[: len(order)] = slots[order]
     return result

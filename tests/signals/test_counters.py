@@ -8,13 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.signals.counters import (
+    BY_NUMBER,
+    BY_SLOT,
     DECAY_RATES,
     clear_counters,
     count_action,
     count_shown,
     empty_counters,
     grown_counters,
+    put_counters,
+    take_counters,
     windowed,
+    with_spare_numbers,
 )
 from stream_reco.signals.counts import empty_counts, put_counts, take_counts
 from stream_reco.signals.observe import DecayedTotals, add_to_tally, tallied
@@ -43,14 +48,15 @@ def test_a_slot_says_what_the_formula_says_whatever_the_order(events: list[tuple
     assert counters.first_seen[1] == min(times)
     assert counters.totals[1] == len(acted)
     assert counters.impressions[1] == len(shown)
-    got = counters.decayed[1] * np.exp2(-later * DECAY_RATES)
+    got = counters.decayed[counters.numbers[1]] * np.exp2(-later * DECAY_RATES)
     wanted = [decayed([(time, 1.0) for time in acted], half_life, now) for half_life in ACTIONS]
     wanted += [decayed([(time, 1.0) for time in shown], half_life, now) for half_life in SHOWN]
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-200)
     for window, span in enumerate(WINDOWS):
         assert windowed(counters, 1, window, now) == pytest.approx(expected_window(acted, span, now), abs=1e-9)
+    assert not counters.decayed[0].any()
     for slot in (0, 2):
-        assert not counters.decayed[slot].any()
+        assert counters.numbers[slot] == 0
         assert counters.first_seen[slot] == -1
 
 
@@ -79,7 +85,7 @@ def test_what_is_counted_every_millisecond_still_decays() -> None:
     for kind, half_life in enumerate(ACTIONS):
         ratio = 2.0 ** (-1.0 / half_life)
         wanted = n * ratio ** (n - 1) + (1 - ratio ** (n - 1)) / (1 - ratio)
-        assert counters.decayed[0, kind] == pytest.approx(wanted, rel=1e-7)
+        assert counters.decayed[1, kind] == pytest.approx(wanted, rel=1e-7)
     ratio = 2.0 ** (-1.0 / DAY)
     wanted = n * ratio ** (n - 1) + (1 - ratio ** (n - 1)) / (1 - ratio)
     assert tallied(tally, 0, START + n - 1) == pytest.approx(wanted, rel=1e-7)
@@ -112,8 +118,32 @@ def test_growing_keeps_and_clearing_forgets() -> None:
     assert counters.first_seen.tolist() == [-1, START, -1, -1, -1]
     clear_counters(counters, np.array([1], dtype=np.int32))
     blank = empty_counters(5)
-    for name in counters._fields:
+    for name in BY_SLOT:
         np.testing.assert_array_equal(getattr(counters, name), getattr(blank, name))
+    assert not any(getattr(counters, name).any() for name in BY_NUMBER)
+    counters = with_spare_numbers(counters, 2)
+    assert len(counters.decayed) >= int(counters.used[0]) + 2
+
+
+def test_counters_travel_and_come_from_a_release_that_had_all_of_them_by_slot() -> None:
+    """Up to version 0.2.0."""
+    counters = empty_counters(3)
+    for slot, now in ((2, START), (0, START + 1), (2, START + HOUR)):
+        count_action(counters, slot, now)
+    count_shown(counters, 0, START + 5)
+    slots = np.arange(3, dtype=np.int32)
+    parts = take_counters(counters, slots, "items.")
+    assert parts["items.rows"].tolist() == [0, 2]
+    older = {name: part for name, part in parts.items() if name != "items.rows"}
+    older |= {f"items.{name}": getattr(counters, name)[counters.numbers] for name in BY_NUMBER}
+    for sent in (parts, older):
+        other = empty_counters(3)
+        count_action(other, 1, START)
+        other = put_counters(other, slots, sent, "items.")
+        again = take_counters(other, slots, "items.")
+        assert again.keys() == parts.keys()
+        for name, part in parts.items():
+            np.testing.assert_array_equal(again[name], part)
 
 
 def test_what_a_release_without_totals_of_impressions_kept_is_taken_for_them() -> None:
@@ -124,7 +154,11 @@ def test_what_a_release_without_totals_of_impressions_kept_is_taken_for_them() -
     rows = np.array([0, 1], dtype=np.int32)
     parts = take_counts(counts, rows, np.empty(0, dtype=np.int32))
     mirrored, older = empty_counts(SignalSettings()), empty_counts(SignalSettings())
-    put_counts(mirrored, parts)
+    mirrored = put_counts(mirrored, parts)
     assert mirrored.items.impressions[:2].tolist() == [0, 4]
-    put_counts(older, {name: part for name, part in parts.items() if not name.endswith("impressions")})
+    for family, counters in (("items", counts.items), ("everything", counts.everything)):
+        # It had everything by slot.
+        del parts[f"{family}.rows"], parts[f"{family}.impressions"]
+        parts |= {f"{family}.{name}": getattr(counters, name)[counters.numbers[:2]] for name in BY_NUMBER}
+    older = put_counts(older, parts)
     assert older.items.impressions[:2].tolist() == [0, 2], "one, and three that have halved twice"

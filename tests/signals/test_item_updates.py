@@ -130,7 +130,8 @@ def test_statements_of_a_clock_that_was_ahead_are_no_newer_than_the_present() ->
 def test_rows_of_an_earlier_release_are_read() -> None:
     """Up to version 0.2.0 there was a list of pairs of an id and features."""
     catalogue = Catalogue()
-    for number, features in enumerate(({"kind": "tea"}, {}, {"size": 3})):
+    said: list[dict[str, Any]] = [{"kind": "tea"}, {}, {"size": 3}]
+    for number, features in enumerate(said):
         catalogue.describe(catalogue.admit(number), Statement(number + 1, features))
     catalogue.admit("named only")
     catalogue.release([1])

@@ -217,7 +217,7 @@ class SignalsMachine(RuleBasedStateMachine):
             assert items.stamps[slot] == record.stamp
             assert items.totals[slot] == len(record.acted)
             assert items.impressions[slot] == len(record.shown)
-            got = items.decayed[slot] * np.exp2(-(now - items.stamps[slot]) * DECAY_RATES)
+            got = items.decayed[items.numbers[slot]] * np.exp2(-(now - items.stamps[slot]) * DECAY_RATES)
             wanted = [decayed([(time, 1.0) for time in record.acted], half_life, now) for half_life in ACTIONS]
             wanted += [decayed([(time, 1.0) for time in record.shown], half_life, now) for half_life in SHOWN]
             np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-200)

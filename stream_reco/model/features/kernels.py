@@ -76,10 +76,10 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
             out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
         out[_AGE + 1] = _log1p(max(0, now) / 1000.0)
         return 0.0
-    elapsed = max(0, now - items.stamps[slot])
+    elapsed, number = max(0, now - items.stamps[slot]), items.numbers[slot]
     decayed = np.empty(DECAYS, dtype=np.float32)
     for kind in range(DECAYS):
-        decayed[kind] = items.decayed[slot, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
+        decayed[kind] = items.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
     for kind in range(_ACTIONS):
         out[_POPULARITY + kind] = _log1p(decayed[kind])
     out[_POPULARITY + _ACTIONS] = _log1p(items.totals[slot])
@@ -295,10 +295,10 @@ def fill(
     """
     counts = named(plain_counts)
     (recent, times), (values, ages) = actions, context
-    totals = np.empty(_SHARED_WINDOWS, dtype=np.float32)
-    elapsed = max(0, now - counts.everything.stamps[0])
+    everything, totals = counts.everything, np.empty(_SHARED_WINDOWS, dtype=np.float32)
+    elapsed, number = max(0, now - everything.stamps[0]), everything.numbers[0]
     for kind in range(_SHARED_WINDOWS):
-        totals[kind] = _log1p(counts.everything.decayed[0, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
+        totals[kind] = _log1p(everything.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
     fading = np.zeros(_SEEDS, dtype=np.float32)
     known = 0
     while known < _SEEDS and recent[known] >= 0:
