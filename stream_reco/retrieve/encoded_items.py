@@ -12,28 +12,35 @@ from stream_reco.signals.content.items import ItemContent
 
 _AT_ONCE = 4096
 """Items that are encoded together: their rows fit the cache."""
+_MOST = 20_000
+"""Changed items that are encoded with one publication, a tenth of a second's work; the others with the next ones."""
 _FEWEST, _SHARE = 1000, 1 / 256
 """After each publication so many items, or this share of all, are encoded anew in turn: rows move with each, a little,
 and to encode a million items takes seconds."""
 
 
 class EncodedItems:
-    """Follows a replica: what it has encoded is at most 256 publications old, and of a changed item that of now."""
+    """Follows a replica: what it has encoded is at most 256 publications old, and of a changed item that of now.
+
+    After a snapshot of a large catalogue, or an import, items wait for their turn, 20,000 a publication.
+    """
 
     def __init__(self, dim: int) -> None:
         """`dim`: numbers of a vector; 0: no item has one."""
         self._dim = dim
         self.codes = ItemCodes(dim)
-        self._next = 0
+        self._next, self._waiting = 0, np.empty(0, dtype=np.int32)
 
     def clear(self) -> None:
         """A snapshot follows: there is no item any more."""
-        self.codes, self._next = ItemCodes(self._dim), 0
+        self.codes, self._next, self._waiting = ItemCodes(self._dim), 0, np.empty(0, dtype=np.int32)
 
     def follow(self, content: ItemContent, size: int, changed: NDArray[np.int32], table: Lookup | None) -> None:
         """A publication was applied: encode the `changed` slots int32[n] and some of all `size` in turn."""
         if not self._dim or table is None or not (content.fields.everyone or content.vectors.names):
             return
+        waiting = np.union1d(self._waiting, changed).astype(np.int32)
+        changed, self._waiting = waiting[:_MOST], waiting[_MOST:]
         some = min(size, max(_FEWEST, int(size * _SHARE)))
         turn = (self._next + np.arange(some)) % max(size, 1)
         self._next = int(turn[-1] + 1) if some else 0
