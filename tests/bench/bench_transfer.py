@@ -54,9 +54,9 @@ def halves(events: Events, seed: int) -> tuple[list[Event], list[Event]]:
     of_user = dict(zip(users, rng.random(len(users)) < 0.5, strict=True))
 
     def sides(event: Event) -> Iterator[bool]:
-        if not isinstance(event, UserEvent):
+        if isinstance(event, Action | ItemEvent):
             yield bool(of_item[event.item_id])
-        if not isinstance(event, ItemEvent):
+        if isinstance(event, Action | UserEvent):
             yield bool(of_user[event.user_id])
 
     return [one for one in events if all(sides(one))], [one for one in events if not any(sides(one))]

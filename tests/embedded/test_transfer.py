@@ -102,7 +102,7 @@ def rows(table: EmbeddingTable) -> dict[int, tuple[float, ...]]:
 
 def value(fields: FeatureFields, name: str, said: object) -> int:
     """What stands for a value in the keys of rows."""
-    return mixed(fields.hashes[fields.find(name)], key_of(str(said), "feature value"))
+    return int(mixed(fields.hashes[fields.find(name)], key_of(str(said), "feature value")))
 
 
 def keys_of_values(engine: Engine, contexts: tuple[str, ...] = ()) -> set[int]:

@@ -52,7 +52,8 @@ def shared_keys(values: SharedValues, keys: NDArray[np.int64]) -> NDArray[np.int
 
 def values_of_items(values: SharedValues) -> NDArray[np.int64]:
     """int64[v]: the numbers that stand for the items' values in keys; in the table of the encoder they are the keys."""
-    return _values(values.item_fields, values.item_codes)
+    found: NDArray[np.int64] = _values(values.item_fields, values.item_codes)
+    return found
 
 
 def _pairs(
