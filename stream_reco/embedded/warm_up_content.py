@@ -15,11 +15,16 @@ from stream_reco.model.content.erasure import own_keys
 from stream_reco.model.content.pairs import pairs_of, priors_of
 from stream_reco.model.content.regression import Observations, contrasts, learned, score
 from stream_reco.model.content.settings import ContentSettings
+from stream_reco.model.encoder.encoding import encode, encoder_table, gradient_rows, spelled
+from stream_reco.model.encoder.item_codes import ItemCodes
+from stream_reco.model.encoder.settings import EncoderSettings
 from stream_reco.model.inputs import NO_CANDIDATES, Inputs, collate
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.content.values import values_of
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
+from stream_reco.train.settings import TrainSettings
+from stream_reco.train.tables import new_table
 
 _FEATURES: dict[str, Any] = {
     "topic": "a",
@@ -59,6 +64,17 @@ def warm_up_content() -> None:
     inputs = contrasts(pairs, np.arange(len(rows)), np.zeros(1, dtype=np.int64), np.ones(1))
     learned(rows, Observations(*inputs, *(np.ones(1) for _ in range(4))), priors)
     own_keys(pairs.keys, 1)
+    _encode(content)
+
+
+def _encode(content: ItemContent) -> None:
+    settings = EncoderSettings()
+    said, table = spelled(content.lasting(_SLOT)), new_table(encoder_table(settings), TrainSettings())
+    encoded = encode(said, table, settings.dim)
+    gradient_rows(said, encoded)
+    codes = ItemCodes(settings.dim)
+    codes.put(_SLOT, encoded)
+    codes.cosines(0, _SLOT)
 
 
 def warm_up_content_in_background() -> None:

@@ -11,9 +11,11 @@ from stream_reco.serve.slate.newest_requests import NewestRequests
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
+from stream_reco.signals.content.vectors import GivenVectors
 
 _SUSPICIOUS = 3.0
 """Leaning from which a feature decides nearly everything: what people did may have been told to it."""
+_VECTOR = Kind.VECTOR.name.lower()
 _CONSTANT_AMONG = 20
 """Items or users that must have one and the same value before a feature is called constant."""
 
@@ -38,7 +40,10 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class FeatureReport(msgspec.Struct, frozen=True):
-    """All features, those of items first; `refused` counts values of further features, of which there are too many."""
+    """All features, given vectors last.
+
+    `refused` counts values of features, and vectors, beyond those that are read, and vectors that are not finite.
+    """
 
     features: list[Feature]
     refused: int
@@ -57,7 +62,28 @@ def feature_report(served: ServingState, newest: NewestRequests) -> FeatureRepor
             msgspec.structs.replace(one, leaning=round(float(by), 4), notes=_notes(one, float(by)))
             for one, by in zip(found, lean, strict=True)
         ]
-        return FeatureReport(features, sum(one.refused for one in sides))
+        vectors = served.signals.catalogue.content.vectors
+        kept = [one for one in features if one.kind != _VECTOR]
+        return FeatureReport([*kept, *_vectors(vectors, sides[0])], sum(one.refused for one in (*sides, vectors)))
+
+
+def _vectors(vectors: GivenVectors, fields: FeatureFields) -> list[Feature]:
+    """Given vectors, each length of a name on its own; the encoder leans on them, and not the linear model."""
+    counts = {name: 0 if (array := vectors.array(name)) is None else array.count for name in vectors.names}
+    misfits = dict(zip(fields.names, fields.misfits.tolist(), strict=False))
+    return [
+        Feature(
+            side=fields.side,
+            name=name,
+            kind=_VECTOR,
+            coverage=round(count / max(fields.everyone, *counts.values(), 1), 4),
+            cardinality=0,
+            leaning=0.0,
+            misfits=misfits.get(name.rpartition("[")[0], 0),
+            notes=[],
+        )
+        for name, count in counts.items()
+    ]
 
 
 def _feature(fields: FeatureFields, number: int) -> Feature:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream_reco.events import Action, ItemEvent, validate
+from stream_reco.events import Action, Event, ItemEvent, validate
 from tests.bench import (
     bench_content,
     bench_events,
@@ -17,6 +17,7 @@ from tests.bench import (
     bench_load,
     bench_loop,
     bench_serve,
+    bench_similar,
     bench_table,
     load_page,
     table_page,
@@ -72,6 +73,27 @@ def test_items_are_described_read_and_mirrored_here_and_in_another_checkout(monk
     both = bench_content.run({"this": ROOT, "base": ROOT}, items=2_000, turns=1)
     assert list(both) == ["this", "base", "ratio"]
     assert both["ratio"].keys() == here.keys()
+
+
+def test_films_that_are_alike_are_asked_for_before_the_next_one_is_learned_from() -> None:
+    genres = ["drama", "comedy"]
+    log: list[Event] = [
+        ItemEvent(item_id=film, timestamp=1_000_000_000_000, features={"genre": [genres[film % 2]]})
+        for film in range(30)
+    ]
+    log += [
+        Action(
+            user_id=number % 7,
+            item_id=(number * 11 % 15) * 2 + number % 2,
+            action="rating",
+            value=5.0,
+            timestamp=1_000_000_000_000 + 60_000 * number,
+        )
+        for number in range(600)
+    ]
+    figures = bench_similar.measure(log)
+    assert figures["similar"]["asked"] == figures["item_cosine"]["asked"] == 30
+    assert all(0.0 < figures[way]["genres_shared"] <= 1.0 for way in figures)
 
 
 @pytest.mark.timeout(200)

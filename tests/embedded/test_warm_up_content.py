@@ -9,6 +9,7 @@ from stream_reco.embedded.warm_up_content import warm_up_content
 from stream_reco.events import Action, Event, Impression, ItemEvent, UserEvent
 from stream_reco.events.schema import Features
 from stream_reco.model.content import erasure, pairs, regression
+from stream_reco.model.encoder import encoding, item_codes
 from stream_reco.signals.content import entries, values
 
 TIME = 1_700_000_000_000
@@ -21,6 +22,10 @@ KERNELS: list[Any] = [
     regression._contrasts,
     regression._learn,
     erasure._own_keys,
+    encoding.weighted_sums,
+    encoding._spread,
+    encoding._keys,
+    item_codes.cosines,
 ]
 
 
@@ -34,11 +39,16 @@ def test_what_follows_compiles_nothing() -> None:
     ]
     events.append(UserEvent(user_id="u", timestamp=TIME, features={"likes": "a", "age": 30}))
     events += [Impression(user_id="u", item_id=item, timestamp=TIME + item) for item in range(9)]
-    events += [Action(user_id="u", item_id=item, action="click", timestamp=TIME + 60_000 + item) for item in range(9)]
+    # Two people on different items, so that there is something to learn who belongs together against.
+    events += [
+        Action(user_id="uv"[one % 2], item_id=one % 8, action="click", timestamp=TIME + 60_000 * one)
+        for one in range(1, 40)
+    ]
     with Engine() as engine:
         engine.ingest(events, strict=True)
         engine.finish()
         engine.sync()
+        assert engine.learner.queue.trainer.encoder.learned > 0
         engine.recommend("u", 3, filters={"kind": "a"})
         engine.similar(1, 3)
         engine.features()

@@ -156,7 +156,7 @@ class GivenVectors:
 
     def parts(self, slots: NDArray[np.int32], *, only_changed: bool) -> Parts:
         """What a replica needs of some slots; `only_changed` leaves out what was drained, and is a drain."""
-        if not self._arrays:
+        if not self._arrays and not self.refused:
             return {}
         self._make_room(int(slots.max(initial=0)))
         dims = self._dims[slots]
@@ -170,13 +170,16 @@ class GivenVectors:
         ]
         names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
         data = np.concatenate(given) if given else np.empty(0, dtype=np.float32)
-        return {"vectors.names": names, "vectors.dims": dims, "vectors.data": data}
+        refused = np.array([self.refused], dtype=np.int64)
+        return {"vectors.names": names, "vectors.dims": dims, "vectors.data": data, "vectors.refused": refused}
 
     def apply_names(self, parts: Parts) -> None:
         """Know the names that another knows: before the features of its items are taken over."""
         if "vectors.names" in parts:
             for name in json.loads(parts["vectors.names"].tobytes()):
                 self._admit(name)
+        if "vectors.refused" in parts:
+            self.refused = int(parts["vectors.refused"][0])
 
     def apply(self, parts: Parts) -> None:
         """Mirror the vectors of the events of the slots in `parts`, which has "slots" besides."""

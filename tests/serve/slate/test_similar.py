@@ -69,7 +69,7 @@ def expected(engine: Engine, log: list[tuple[int, int]], described: set[int], it
             ways.append((0.5, float(codes[mine] @ codes[place])))
         if item in described:
             values = [set(features_of(one).values()) if one in described else set() for one in (item, other)]
-            ways.append((0.05, len(values[0] & values[1]) / 2.0))
+            ways.append((0.1, len(values[0] & values[1]) / 2.0))
         total = sum(weight for weight, _ in ways)
         scores[other] = sum(weight * max(alike, 0.0) for weight, alike in ways) / (total or 1.0)
     del scores[item]
