@@ -77,11 +77,11 @@ class Walk:
         self._engine, self._weigh = engine, weigh
         self._known, self._waiting, self._sync_at, self._ratings = KnownSoFar(), list[Event](), 0, 0
 
-    def run(self, events: Iterable[Event]) -> Walk:
-        """Walk until the most ratings that are asked for have come."""
+    def run(self, events: Iterable[Event], ratings: int) -> Walk:
+        """Walk until so many ratings have come."""
         for event in events:
             self._ratings += isinstance(event, Action)
-            if self._ratings > FIRST_RATINGS[-1]:
+            if self._ratings > ratings:
                 break
             if event.timestamp >= self._sync_at:
                 self._learn()
@@ -110,6 +110,8 @@ class Walk:
         found = {}
         for most in FIRST_RATINGS:
             of_first = [one for one in self.found if one[0] <= most]
+            if self._ratings < most:
+                break
             hits, areas = ([getattr(one[ranking], name) for one in of_first] for name in ("hit", "auc"))
             found[f"{most:,}"] = {
                 "ranked": len(of_first),
@@ -119,19 +121,20 @@ class Walk:
         return found
 
 
-def films(data: Path, seed: int, arms: Sequence[str]) -> dict[str, object]:
-    """The films of two shops."""
+def films(data: Path, seed: int, arms: Sequence[str], learned: int | None, ratings: int) -> dict[str, object]:
+    """The films of two shops: the first one learns from `learned` events (None: all), `ratings` come to the second."""
     settings = loop_settings(None, {"training.seed": seed}, Format.movielens)
     choice = LogChoice(data / "ml100k" / "ratings.csv.gz", Format.movielens)
     first, second = halves(list(choice.read(SystemClock().now_ms(), settings.serve.future_seconds)), seed)
-    found: dict[str, object] = {"events": [len(first), len(second)]}
+    first = first[:learned]
+    found: dict[str, object] = {"learned from": len(first)}
     with tempfile.TemporaryDirectory() as scratch:
         for arm in arms:
             folder = Path(scratch) / "second" if arm == TRANSFERRED else None
             if folder is not None:
                 found["transferred"] = str(_transferred(first, settings, Path(scratch) / "first", folder))
             with Engine(folder, settings) as engine:
-                walk = Walk(engine, settings.labels.action_kinds.weight).run(second)
+                walk = Walk(engine, settings.labels.action_kinds.weight).run(second, ratings)
             found |= {arm: walk.figures(1), POPULAR: walk.figures(2)}
     return found
 
@@ -188,10 +191,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that has ml100k; for films")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--requests", type=int, default=3_000, help="of the first simulated shop")
+    parser.add_argument("--learned", type=int, help="events that the first shop of films learns from; default all")
+    parser.add_argument("--ratings", type=int, default=FIRST_RATINGS[-1], help="of the second shop of films")
     parser.add_argument("--arms", nargs="+", default=[EMPTY, TRANSFERRED])
     given = parser.parse_args()
     if given.world == "films":
-        found = films(given.data, given.seed, given.arms)
+        found = films(given.data, given.seed, given.arms, given.learned, given.ratings)
     else:
         found = shop(given.world, given.seed, given.requests, given.arms)
     print(json.dumps({"world": given.world, "seed": given.seed} | found, indent=1))  # noqa: T201 - what it is for
