@@ -26,6 +26,7 @@ from stream_reco.cli.commands.reproduce import reproduce
 from stream_reco.cli.commands.serve import serve
 from stream_reco.cli.commands.simulate import simulate
 from stream_reco.cli.commands.topics import topics
+from stream_reco.cli.commands.transfer import transfer
 from stream_reco.cli.commands.work import work
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.printing import say
@@ -47,6 +48,7 @@ for command in (
     ingest,
     backup,
     restore,
+    transfer,
     export,
     topics,
     dead_letters,

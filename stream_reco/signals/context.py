@@ -95,6 +95,11 @@ class ContextCoder:
                     encoded.keys[place] = key
         return encoded
 
+    def keys_of(self, field: str) -> NDArray[np.int64]:
+        """int64[v]: the embedding keys of the values of a field; none where it is unknown."""
+        place = self._fields.get(field)
+        return np.array([] if place is None else [*self._numbers[place]], dtype=np.int64)
+
     def unused(self, idle: Iterable[int]) -> list[int]:
         """Those of the `idle` numbers that stand for a value, and all numbers of dropped fields."""
         dropped = {self._fields[field] for field in self._dropped}

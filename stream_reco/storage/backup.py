@@ -54,10 +54,10 @@ def back_up(folder: Path, out: Path, now: int) -> Backup:
     Raises BackupError, or a LogError or CheckpointError where the data folder itself is damaged; nothing is left at
     `out` then.
     """
-    _check_is_data(folder)
-    _check_new(out)
+    check_is_data(folder)
+    check_new(out)
     for _ in range(_ATTEMPTS):
-        with suppress(_MovedOnError), _whole_or_nothing(out):
+        with suppress(_MovedOnError), whole_or_nothing(out):
             return _copied(folder, out, now)
     raise BackupError(f"{folder} wrote checkpoints faster than they could be copied to {out}: copy to a faster disk")
 
@@ -68,7 +68,7 @@ def log_of(folder: Path, scratch: Path) -> Iterator[EventLog]:
 
     Raises BackupError where there is none, and LogErrors.
     """
-    _check_is_data(folder)
+    check_is_data(folder)
     try:
         log = EventLog(folder / LOG)
     except LogBusyError:
@@ -84,8 +84,8 @@ def restore(backup: Path, folder: Path) -> Backup:
     Raises BackupError, LogError or CheckpointError where the backup is not whole.
     """
     description = describe(backup)
-    _check_new(folder)
-    with _whole_or_nothing(folder):
+    check_new(folder)
+    with whole_or_nothing(folder):
         for part in (CHECKPOINTS, LOG):
             if (backup / part).exists():
                 shutil.copytree(backup / part, folder / part)
@@ -110,7 +110,7 @@ def describe(backup: Path) -> Backup:
 
 
 @contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[None]:
+def whole_or_nothing(folder: Path) -> Iterator[None]:
     """Leave nothing at `folder` where what is done within fails; an OSError becomes a BackupError."""
     try:
         yield
@@ -122,12 +122,14 @@ def _whole_or_nothing(folder: Path) -> Iterator[None]:
         raise
 
 
-def _check_is_data(folder: Path) -> None:
+def check_is_data(folder: Path) -> None:
+    """Raise BackupError where a folder is no data folder."""
     if not (folder / LOG / _LOG_FILE).exists():
         raise BackupError(f"{folder} is no data folder: it has no {LOG}/{_LOG_FILE}; name the folder given as --data")
 
 
-def _check_new(folder: Path) -> None:
+def check_new(folder: Path) -> None:
+    """Raise BackupError unless a folder is empty or not there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder} exists already: name a new folder, or remove that one first")
 

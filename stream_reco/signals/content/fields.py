@@ -195,8 +195,26 @@ class FeatureFields:
         learned = {f"running.{name}": array for name, array in self.running.state().items()}
         return self.parts() | learned | {"changed": np.array([self.changed])}
 
+    def summary(self, least: int) -> Parts:
+        """What can be told to others, as `restore` takes it: kinds and scales of features that `least` or more have.
+
+        No value is in it but the octiles of numbers.
+        """
+        size = len(self.names)
+        kept = self.present[:size] >= least
+        names = json.dumps([name for name, keep in zip(self.names, kept.tolist(), strict=True) if keep])
+        learned = {f"running.{name}": array[:size][kept] for name, array in self.running.summary().items()}
+        learned |= {f"scales.{name}": array[:size][kept] for name, array in self.running.parts().items()}
+        return learned | {
+            "names": np.frombuffer(names.encode(), dtype=np.uint8),
+            "kinds": self.kinds[:size][kept],
+            "misfits": np.zeros(int(kept.sum()), dtype=np.int64),
+            "refused": np.zeros(1, dtype=np.int64),
+            "changed": np.array([True]),
+        }
+
     def restore(self, parts: Parts) -> None:
-        """Become what `state` was taken from."""
+        """Become what `state` or `summary` was taken from."""
         self.apply(parts)
         self.running.restore(
             {name.removeprefix("running."): array for name, array in parts.items() if name.startswith("running.")}

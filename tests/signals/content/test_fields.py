@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from stream_reco.signals.content.encode import encoded
 from stream_reco.signals.content.fields import MOST_FIELDS, FeatureFields
 from stream_reco.signals.content.kinds import Kind, kind_of
+from stream_reco.signals.content.profiles import Profiles
+from stream_reco.signals.settings import SignalSettings
 
 TEXT = "a long text of many words"
 
@@ -159,3 +161,21 @@ def test_parts_of_another_trainer_replace_everything() -> None:
     replica.apply(other.parts())
     assert (replica.names, replica.find("a"), replica.find("c")) == (["c"], -1, 0)
     assert replica.kinds_by_number == [Kind.CATEGORY]
+
+
+def test_a_summary_has_the_features_that_enough_have_and_counts_nothing() -> None:
+    fields, taken = FeatureFields("user"), FeatureFields("user")
+    profiles = Profiles(SignalSettings(), fields)
+    for number in range(5):
+        rare: dict[str, Any] = {"rare": 3.5, "bio": TEXT} if number < 2 else {}
+        profiles.describe(f"user-{number}", {**rare, "age": 20 + number, "city": "Oslo", "likes": TEXT}, number)
+    assert admit(fields, "age", "old") == -1
+    taken.restore(fields.summary(5))
+    assert taken.names == ["age", "city", "likes"]
+    assert taken.kinds_by_number == [Kind.NUMBER, Kind.CATEGORY, Kind.TEXT]
+    for name in taken.names:
+        assert taken.hashes[taken.find(name)] == fields.hashes[fields.find(name)]
+    assert taken.running.scales.means[0] == fields.running.scales.means[fields.find("age")] == 22
+    assert (taken.everyone, taken.refused, int(taken.misfits.sum()), int(taken.present.sum())) == (0, 0, 0, 0)
+    assert taken.changed
+    assert admit(taken, "rare", "a word") == 3

@@ -96,3 +96,26 @@ def test_a_replica_mirrors_what_is_known_and_grows_with_it() -> None:
     replica.apply(trainer.parts())
     for mine, its in zip(trainer.parts().values(), replica.parts().values(), strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 40, 255, 256, 5_000])
+def test_a_summary_has_the_same_scales_and_no_value_but_the_octiles(count: int) -> None:
+    values = np.random.default_rng(count).lognormal(0.0, 2.0, count).tolist()
+    given = learned(values, renew=count > 0)
+    taken = RunningScales()
+    taken.restore(given.summary())
+    taken.apply(given.parts())
+    known = given.scales.edges[1][np.isfinite(given.scales.edges[1])]
+    assert set(given.summary()["samples"][1].tolist()) <= {0.0, *known.tolist()}
+    assert np.isin(given.summary()["samples"][1][: min(count, 256)], known).all()
+    for one, other in zip(taken.scales, given.scales, strict=True):
+        np.testing.assert_array_equal(one[:3], other[:3])
+    if count:
+        taken._renew(1)
+        np.testing.assert_array_equal(taken.scales.edges[1], known)
+    # They go on alike in all but the quantiles.
+    for scales in (given, taken):
+        scales.add(1, 4.5)
+        scales._renew(1)
+    assert taken.scales.means[1] == given.scales.means[1]
+    assert taken.scales.deviations[1] == given.scales.deviations[1]

@@ -1,0 +1,54 @@
+"""Some rows of a table, alone in another one: nothing of the others is left there, neither in memory nor in a file."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
+from stream_reco.embedding.kernels.insert import NewRowPolicy
+from stream_reco.embedding.table.arguments import Keys, checked_keys
+from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct
+from stream_reco.embedding.table.table import EmbeddingTable
+
+_EVERY = NewRowPolicy(np.concatenate([ADMIT_EVERY, [0.0, 0.0]]), NO_SKETCH)
+
+
+def only(table: EmbeddingTable, keys: Keys) -> EmbeddingTable:
+    """A table of the same settings with those rows of int64[n] keys that there are: vectors, optimizer state, last seen
+    and count bit for bit. What admission has counted, and the default row, begin anew.
+    """
+    chosen = EmbeddingTable(
+        table.dim,
+        table.optimizer,
+        table.admission,
+        table.ttl_ms,
+        name=table.name,
+        init_scale=table.init_scale,
+        seed=table.seed,
+        budget_bytes=table.budget_bytes,
+        half_life_ms=table.half_life_ms,
+    )
+    wanted = distinct(checked_keys(table.name, keys))
+    with table._alone:
+        rows = table._store.find(wanted)
+        _copy(table._store, np.sort(rows[rows >= 0]), chosen._store)
+    return chosen
+
+
+def _copy(source: RowStore, rows: NDArray[np.int64], target: RowStore) -> None:
+    """Copy `rows` of a store to another one, which is empty."""
+    if not len(rows):
+        return
+    keys = source.keys_of(rows)
+    places = target.claim(keys, 0, _EVERY)
+    for given, taken in ((source.meta, target.meta), (source.data, target.data)):
+        items = given.read(source.top).reshape(-1, given.item_bytes)[rows]
+        ordered = np.empty_like(items)
+        ordered[places] = items
+        flat, done = ordered.reshape(-1), 0
+        for piece in taken.pieces(len(rows)):
+            piece[:] = flat[done : done + len(piece)]
+            done += len(piece)
+    # Not known without a look at all rows: each page gets one when it is its turn.
+    target.bounds[:] = -NEVER
