@@ -121,9 +121,8 @@ def _reason(found: HandoverResults, source: str) -> Iterator[str]:
         f"Of {what} the order is not the reason: among {what} of which as little is known `{BOTH}` is below in no row."
         f" The level is. To {what} without any evidence it gives {unknown.levels[BOTH]:.1f} times the likes that they"
         f" get, `{IDS}` {unknown.levels[IDS]:.1f} times, and content lifts some of them past those of which a little is"
-        " known. Where there are no impressions negatives are drawn from what people acted on"
-        " (`stream_reco/train/negative_sampler.py`): what nobody has acted on is never one, so that nothing teaches its"
-        " level."
+        " known. Where there are no impressions negatives are drawn (`stream_reco/train/negative_sampler.py`), few of"
+        " them of what nobody has acted on, so that little teaches its level."
     )
     yield ""
 
