@@ -269,7 +269,7 @@ def test_replay_reports_the_figures_and_two_runs_agree(tmp_path: Path) -> None:
         assert first[name] == second[name], name
     assert first["events"] == 240
     assert first["evaluated"] == 140
-    assert first["rows"].keys() == {"item", "user", "context", "content"}
+    assert first["rows"].keys() == {"item", "user", "context", "content", "encoder"}
     assert first["dead_letters"] == {"id": 2, "timestamp": 1}
     assert 0.0 < first["hr@10"] < 1.0
     assert 8 <= first["freshness_seconds"]["p50"] <= 12

@@ -46,8 +46,8 @@ def learner(found: LoadedCheckpoint) -> DistributedLearner:
 def test_tables_are_what_the_files_say(learner: DistributedLearner, folder: Path) -> None:
     tables = learner.queue.trainer.tables
     names = {path.stem for path in (folder / "tables").iterdir()}
-    assert tables.keys() - names == {"content"}
-    assert len(tables["content"]) == 0
+    assert tables.keys() - names == {"content", "encoder"}
+    assert len(tables["content"]) == len(tables["encoder"]) == 0
     for name in names:
         table = tables[name]
         saved = load_file(folder / "tables" / f"{name}.safetensors")

@@ -234,7 +234,7 @@ def test_strange_ids_survive_and_stay_apart() -> None:
         engine.sync()
         status = engine.status()
         assert (status["users"], status["items"]) == (len(STRANGE_IDS), len(STRANGE_IDS))
-        counts = {"item": len(STRANGE_IDS), "user": len(STRANGE_IDS), "context": 0, "content": 0}
+        counts = {"item": len(STRANGE_IDS), "user": len(STRANGE_IDS), "context": 0, "content": 0, "encoder": 0}
         assert status["tables"] == counts
         for user in STRANGE_IDS:
             (item,) = engine.recommend(user, 100).items
