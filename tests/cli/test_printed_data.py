@@ -119,6 +119,7 @@ PRINTING: dict[str, list[Tried]] = {
     "serve": [a_failure, a_log_line],
     "work": [a_log_line],
     "backup": [no_such_folder("backup", HOSTILE, "out")],
+    "transfer": [no_such_folder("transfer", HOSTILE, "out")],
     "restore": [no_such_folder("restore", HOSTILE, "data")],
     "repair": [no_such_folder("repair", "clock", HOSTILE)],
     "export": [no_such_folder("export", "events", HOSTILE)],

@@ -196,11 +196,14 @@ def test_checkpoints_come_by_time_where_anything_is_new(tmp_path: Path) -> None:
     time.sleep(0.6)
     assert written() == [], "nothing is new yet"
     service.submit([*other_events(START), *marked_events(START, user, numbers=False)]).result(60)
-    wait_for(lambda: len(written()) == 1)
+    wait_for(lambda: len(written()) >= 1)
+    # A machine that is busy may learn the events in several portions, with a checkpoint after each.
+    time.sleep(2.0)
+    before = written()
     time.sleep(0.6)
-    assert len(written()) == 1, "and nothing since"
+    assert written() == before, "and nothing since"
     service._running()[1].record("forget", b'"%s"' % user.encode()).result(60)
-    wait_for(lambda: [name[-1] for name in written()] == ["2", "3"])
+    wait_for(lambda: len(written()) == 2 and written()[0] > before[-1])
     wait_for(lambda: not service._running()[0].journaled._erasing)
     assert traces(tmp_path, user) == []
     service.close()
