@@ -168,6 +168,7 @@ def learned(log: Log, *bits: int, seeds: tuple[int, ...] = (), idle_days: float 
         average_steps=10,
         hard_negatives=0,
         popular_negatives=4,
+        uniform_negatives=0,
         wait_seconds=1e6,
         row_idle_days=idle_days,
     )
