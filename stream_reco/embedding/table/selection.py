@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import RLock
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,14 @@ from stream_reco.embedding.kernels.insert import NewRowPolicy
 from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct
 from stream_reco.embedding.table.table import EmbeddingTable
+
+
+class _Read(Protocol):
+    """What is read of a table: its rows, while nobody else is at it."""
+
+    _alone: RLock
+    _store: RowStore
+
 
 _EVERY = NewRowPolicy(np.concatenate([ADMIT_EVERY, [0.0, 0.0]]), NO_SKETCH)
 
@@ -29,11 +40,14 @@ def only(table: EmbeddingTable, keys: Keys) -> EmbeddingTable:
         budget_bytes=table.budget_bytes,
         half_life_ms=table.half_life_ms,
     )
-    wanted = distinct(checked_keys(table.name, keys))
-    with table._alone:
-        rows = table._store.find(wanted)
-        _copy(table._store, np.sort(rows[rows >= 0]), chosen._store)
+    _copy_those(table, distinct(checked_keys(table.name, keys)), chosen)
     return chosen
+
+
+def _copy_those(source: _Read, keys: NDArray[np.int64], target: _Read) -> None:
+    with source._alone:
+        rows = source._store.find(keys)
+        _copy(source._store, np.sort(rows[rows >= 0]), target._store)
 
 
 def _copy(source: RowStore, rows: NDArray[np.int64], target: RowStore) -> None:

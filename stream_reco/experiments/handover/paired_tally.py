@@ -19,6 +19,11 @@ MEASURES = ("loss", "auc", "within")
 _LEAST_PROBABILITY = 1e-7
 
 
+def differences_of(measure: str) -> str:
+    """What the differences by a measure are called in reports."""
+    return "_".join((measure, "differences"))
+
+
 @dataclass(frozen=True)
 class ScoreQuality:
     """What the scores of n candidates are worth: sums to be added, then divided."""
@@ -124,7 +129,7 @@ class PairedTally:
                 if not base.sum() > 0.0:
                     continue
                 entry[name] = dict(zip(self._arms, (values.sum(axis=0) / base.sum()).tolist(), strict=True))
-                entry[f"{name}_differences"] = {
+                entry[differences_of(name)] = {
                     arm: ratio_with_variance(values[:, 0] - values[:, other], base)
                     for other, arm in enumerate(self._arms)
                     if other
