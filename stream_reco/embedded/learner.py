@@ -172,7 +172,7 @@ class Learner:
                 self.state.dislike(event, slot)
             return
         self.queue.heads.act(event, self.state.stream_time)
-        self.queue.trainer.encoder.act(self.state.signals, slot, self.state.newest(event.user_id), event.timestamp, rng)
+        self.queue.trainer.encoder.act(self.state.signals, self.state.histories, event, slot, rng)
         counted = self.state.count(event, slot, context)
         with self.state.lock:
             row, whole = self.state.remember(event, slot, counted=counted)

@@ -158,8 +158,7 @@ class DistributedLearner:
         self._snapshots.came(event)
         if is_live:
             self.queue.heads.act(event, self.now)
-            before = self.state.newest(event.user_id)
-            self.queue.trainer.encoder.act(self.state.signals, slot, before, event.timestamp, rng)
+            self.queue.trainer.encoder.act(self.state.signals, self.state.histories, event, slot, rng)
             counted = self.state.count(event, slot, context)
             with self.state.lock:
                 self.state.remember(event, slot, counted=counted)

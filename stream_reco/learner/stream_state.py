@@ -126,11 +126,6 @@ class StreamState:
         self.signals.act(slot, recent, times, context, event.timestamp)
         return True
 
-    def newest(self, user_id: Id) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Slots and times (ms) of a user's newest actions, as copies, newest first."""
-        newest = self.histories.newest(self.histories.row_of(user_id))
-        return newest.slots, newest.times
-
     def remember(self, event: Action, slot: int, *, counted: bool) -> tuple[int, bool]:
         """Add a positive action to its user's history; the user's row, and whether it is the first of a day.
 

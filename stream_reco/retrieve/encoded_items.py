@@ -37,7 +37,7 @@ class EncodedItems:
 
     def follow(self, content: ItemContent, size: int, changed: NDArray[np.int32], table: Lookup | None) -> None:
         """A publication was applied: encode the `changed` slots int32[n] and some of all `size` in turn."""
-        if not self._dim or table is None or not (content.fields.everyone or content.vectors.names):
+        if not self._dim or table is None or not content.says_anything:
             return
         waiting = np.union1d(self._waiting, changed).astype(np.int32)
         changed, self._waiting = waiting[:_MOST], waiting[_MOST:]

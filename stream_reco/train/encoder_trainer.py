@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
+from stream_reco.events import Action
 from stream_reco.model.encoder.contrast import gradients
 from stream_reco.model.encoder.encoding import Spelled, all_keys, encode, gradient_rows, spelled
 from stream_reco.model.encoder.item_codes import ItemCodes
 from stream_reco.model.encoder.settings import EncoderSettings
 from stream_reco.signals.growing import Parts
+from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import HOUR_MS
 from stream_reco.signals.signals import Signals
 
@@ -35,27 +37,24 @@ class EncoderTrainer:
     def act(
         self,
         signals: Signals,
+        histories: Histories,
+        event: Action,
         slot: int,
-        before: tuple[NDArray[np.int32], NDArray[np.int64]],
-        now: int,
         rng: np.random.Generator,
     ) -> None:
-        """A user acted on the item of a `slot` at `now` (ms).
-
-        `before`: slots int32[r] (−1: none) and times int64[r], ms, of what they had acted on, newest first.
-        """
-        content = signals.catalogue.content
-        if not self._settings.dim or not (content.fields.everyone or content.vectors.names):
+        """A user acted on the item of a `slot`; `histories` has what they had acted on before."""
+        if not self._settings.dim or not signals.catalogue.content.says_anything:
             return
-        partners = self._partners(slot, *before, now)
+        before, now = histories.newest(histories.row_of(event.user_id)), event.timestamp
+        partners = self._partners(slot, before.slots, before.times, now)
         if not len(partners):
             return
-        negatives = self._negatives(signals, slot, before[0], rng)
+        negatives = self._negatives(signals, slot, before.slots, rng)
         if len(negatives):
             self._step(np.concatenate([[slot], partners, negatives]).astype(np.int32), len(partners), signals, now)
 
     def _partners(self, slot: int, slots: NDArray[np.int32], times: NDArray[np.int64], now: int) -> NDArray[np.int32]:
-        near = (slots >= 0) & (slots != slot) & (np.abs(now - times) <= self._longest_ms)
+        near = (slots != slot) & (np.abs(now - times) <= self._longest_ms)
         found = np.fromiter(dict.fromkeys(slots[near].tolist()), dtype=np.int32)
         return found[: self._settings.pairs]
 

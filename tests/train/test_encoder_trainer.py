@@ -45,7 +45,7 @@ class Shop:
         event = Action(user_id=user, item_id=item, action="click", timestamp=self.now)
         self.state.pass_time(self.now)
         slot, context = self.state.admit(event)
-        self.trainer.act(self.state.signals, slot, self.state.newest(user), self.now, self.rng)
+        self.trainer.act(self.state.signals, self.state.histories, event, slot, self.rng)
         self.state.count(event, slot, context)
         self.state.remember(event, slot, counted=True)
 
@@ -135,7 +135,7 @@ def test_negatives_are_active_and_never_the_users_own() -> None:
         shop.describe(item, features_of(item))
     run(shop, 300)
     signals, slot_of = shop.state.signals, shop.state.signals.catalogue.slot_of
-    own, times = shop.state.newest(3)
+    own, times, _ = shop.state.histories.newest(shop.state.histories.row_of(3))
     active = set(signals.trends.active.tolist())
     for seed in range(50):
         slot = slot_of(seed % 40)

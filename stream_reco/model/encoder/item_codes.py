@@ -36,7 +36,7 @@ class ItemCodes:
 
     def cosines(self, slot: int, slots: NDArray[np.int32]) -> NDArray[np.float32]:
         """float32[n]: cosines of one item with others; 0 where either has no vector."""
-        found: NDArray[np.float32] = cosines(self.of(np.array([slot], dtype=np.int32)), self.of(slots))[0]
+        found: NDArray[np.float32] = self.nearest(self.of(np.array([slot], dtype=np.int32)), slots)[0]
         return found
 
     def nearest(self, queries: NDArray[np.int8], among: NDArray[np.int32]) -> NDArray[np.float32]:

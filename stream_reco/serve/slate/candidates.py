@@ -88,7 +88,7 @@ def _of_content(
 ) -> list[NDArray[np.int32]]:
     """Slots int32[m] for each request: of the values that it is expected to act on, and new ones like its medoids."""
     catalogue = served.signals.catalogue
-    if not catalogue.content.fields.everyone and not catalogue.content.vectors.names:
+    if not catalogue.content.says_anything:
         return [_NO_SLOTS] * len(asked)
     of_values = retriever.by_content.propose(
         catalogue.content,

@@ -150,6 +150,11 @@ class ItemContent:
         frequencies = Frequencies(cells.fields, cells.codes, cells.items, self.fields.everyone)
         return read_values(self.fields, self._entries, frequencies, slots, now)
 
+    @property
+    def says_anything(self) -> bool:
+        """Whether any item has features, or a vector was ever given of one."""
+        return bool(self.fields.everyone or self.vectors.names)
+
     def has(self, slot: int) -> bool:
         """Whether an item has any value."""
         return slot < self._sizes[0] and bool(self.lengths[slot])
