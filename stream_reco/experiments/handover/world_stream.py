@@ -6,11 +6,9 @@ moment differ in how often they have been shown; what is shown says nothing of w
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +17,13 @@ from stream_reco.events import Event, Id
 from stream_reco.simulate.closed_loop import ClosedLoopWorld
 from stream_reco.simulate.closed_loop_worlds import SHOP
 from stream_reco.simulate.world import ClickModel
+from stream_reco.simulate.world_news import WorldNews
 
 SLATE = 10
 PROBES = 30
 """Items drawn uniformly of those there are, whose scores are compared with their true chances at each request."""
 _PROMOTION = 1.0
 """Standard deviation of the logarithm of how often an item is shown against others."""
-_DECLARATIONS = 20
-"""How often within a run people say what they like now."""
 HANDOVER = replace(
     SHOP,
     name="handover",
@@ -66,10 +63,7 @@ class WorldStream:
         self._impressions: Counter[Id] = Counter()
         self._requests: Counter[int] = Counter()
         self._promotions: dict[Id, float] = {}
-        self._later: list[tuple[int, int, Event]] = []
-        self._order = count()
-        self._stepped: int | None = None
-        self._declare_at = self._world.start_ms
+        self._news = WorldNews(self._world)
 
     def requests(self, total: int) -> Iterator[ProbedRequest]:
         """Yield the first `total` requests, by time."""
@@ -77,14 +71,13 @@ class WorldStream:
         looked = float(world.examination(SLATE).mean())
         for visit in world.visits(total):
             user, now = visit.user_id, visit.timestamp
-            before = self._news(now)
+            before = self._news.until(now)
             there = self._open_to(user, now)
             probes = list(there)[:PROBES]
             slate = self._slate(list(there))
             of_items = np.array([self._impressions[item] for item in probes], dtype=np.int64)
             events = world.respond(user, slate, now)
-            for event in events[SLATE:]:
-                heapq.heappush(self._later, (event.timestamp, next(self._order), event))
+            self._news.schedule(events[SLATE:])
             chances = looked * np.array([there[item] for item in probes])
             shown = events[:SLATE]
             yield ProbedRequest(now, user, before, shown, probes, chances, of_items, self._requests[user])
@@ -107,13 +100,3 @@ class WorldStream:
         if item not in self._promotions:
             self._promotions[item] = _PROMOTION * float(np.random.default_rng([self._seed, 2, int(item)]).normal())
         return self._promotions[item]
-
-    def _news(self, now: int) -> list[Event]:
-        events = self._world.item_events(self._stepped, now)
-        self._stepped = now
-        if now >= self._declare_at:
-            events += self._world.user_events(now)
-            self._declare_at += self._world.plan.length_ms // _DECLARATIONS
-        while self._later and self._later[0][0] <= now:
-            events.append(heapq.heappop(self._later)[2])
-        return sorted(events, key=lambda event: event.timestamp)
