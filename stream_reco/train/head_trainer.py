@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +30,7 @@ from stream_reco.model.inputs import Batch
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, is_finite, training_batch
+from stream_reco.train.dense_adam import DenseAdam
 from stream_reco.train.head_quality import HeadQuality
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.kind_slots import KindSlots
@@ -82,9 +82,7 @@ class HeadTrainer:
         self.published = deepcopy(self.heads)
         """Averages over the last steps, as those of the model are."""
         self._intercepts = [Intercept() for _ in range(HEADS)]
-        self._optimizer = torch.optim.Adam(
-            self.heads.towers.parameters(), lr=_FASTER * settings.learning_rate, fused=True
-        )
+        self._optimizer = DenseAdam(self.heads.towers.parameters())
         self._values_seen = np.zeros(MOST_KINDS)
         self.acted = 0.0
         """How much was acted on so far."""
@@ -179,9 +177,9 @@ class HeadTrainer:
         self._measure(bottom, rows.detach(), positives.double().numpy(), mass)
         odds = self.heads.log_odds(bottom, rows)
         losses = masses * functional.softplus(odds) - positives * odds
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         losses.sum().backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        self._optimizer.step(_FASTER * self._settings.learning_rate)
         assert rows.grad is not None
         table.apply_gradients(batch.item_keys, rows.grad.numpy())
         self._learn_intercepts(torch.sigmoid(odds.detach()).double().numpy(), masses, positives)
@@ -239,9 +237,7 @@ class HeadTrainer:
         }
         for prefix, heads in (("towers", self.heads), ("averaged", self.published)):
             parts |= {f"{prefix}.{name}": value for name, value in weights_of(heads.towers).items()}
-        for number, entry in self._optimizer.state_dict()["state"].items():
-            parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
-        return parts
+        return parts | self._optimizer.state()
 
     def restore(self, parts: Parts) -> None:
         """The inverse of `state`. Raises ValueError where the model's bottom has another size."""
@@ -255,12 +251,7 @@ class HeadTrainer:
         for intercept, kept in zip(self._intercepts, parts["intercepts"], strict=True):
             intercept.restore(kept)
         self.quality.sums = np.array(parts["quality"])
-        state: dict[int, dict[str, Any]] = {}
-        for name, value in parts.items():
-            if name.startswith("adam."):
-                _, number, field = name.split(".")
-                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(value))
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._optimizer.restore(parts)
         self._share_names()
 
 

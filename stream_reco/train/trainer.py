@@ -33,6 +33,7 @@ from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import is_finite
 from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
+from stream_reco.train.dense_adam import DenseAdam
 from stream_reco.train.encoder_trainer import EncoderTrainer
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
@@ -65,8 +66,7 @@ class Trainer:
             self.model = model.build()
         beside = [CONTENT_TABLE, *([encoder_table(model.encoder)] if model.encoder.dim else [])]
         self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, *beside)}
-        weights = _parameters(self.model)
-        self._optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, fused=True) if weights else None
+        self._optimizer = DenseAdam(_parameters(self.model))
         self.averaged = deepcopy(self.model)
         """The model to publish: its weights are averages over the last steps, which are less noisy than the last."""
         self._weights = list(zip(_parameters(self.averaged), _parameters(self.model), strict=True))
@@ -111,13 +111,10 @@ class Trainer:
         given = self._with_intercept(batch)
         self._said, self._learnable = self.content.prepare(batch), None
         loss = self.model.loss(replace(self._with_content(given), correction=self._correct), rows)
-        if self._optimizer is not None:
-            self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         # A step that did not wait for a full batch must not weigh each of its examples more.
         (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
-        if self._optimizer is not None:
-            self._optimizer.param_groups[0]["lr"] = self.settings.learning_rate * self._share_of_step(batch)
-            self._optimizer.step()
+        self._optimizer.step(self.settings.learning_rate * self._share_of_step(batch))
         self._average()
         for gathered in rows.gathered():
             if gathered.rows.grad is not None:
@@ -248,9 +245,7 @@ class Trainer:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""
         parts = {f"weights.{name}": value for name, value in weights_of(self.model.network).items()}
         parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged.network).items()}
-        optimizer = {} if self._optimizer is None else self._optimizer.state_dict()["state"]
-        for number, entry in optimizer.items():
-            parts |= {f"adam.{number}.{name}": value.detach().numpy().copy() for name, value in entry.items()}
+        parts |= self._optimizer.state()
         progress = np.array([self.examples, self._steps], dtype=np.int64)
         return parts | {"progress": progress, "late": self._late.counts.copy(), "intercept": self.intercept.state()}
 
@@ -261,25 +256,20 @@ class Trainer:
             load_weights(model.network, weights)
         check_tables(tables, self.tables)
         warn_of_optimizers(self.model.tables, tables)
-        if self._optimizer is not None:
-            state = self._optimizer_state(parts)
-            self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._optimizer.restore(self._moments(parts))
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
         self.intercept.restore(parts.get("intercept"))
 
-    def _optimizer_state(self, parts: Parts) -> dict[int, dict[str, Tensor]]:
-        """What Adam knows of each weight, by number; nothing yet of the columns of features that have joined since."""
-        assert self.model.network is not None
-        weights = [name for name, _ in self.model.network.named_parameters()]
-        names, state = parts.get(f"weights.{NAMES}"), dict[int, dict[str, Tensor]]()
-        for name, value in parts.items():
-            if name.startswith("adam."):
-                _, number, field = name.split(".")
-                grown = widened_moment(self.model.network, weights[int(number)], value, names)
-                state.setdefault(int(number), {})[field] = torch.from_numpy(np.array(grown))
-        return state
+    def _moments(self, parts: Parts) -> Parts:
+        """What Adam knows of each weight; nothing yet of the columns of features that have joined since."""
+        network, names = self.model.network, parts.get(f"weights.{NAMES}")
+        weights = [] if network is None else [name for name, _ in network.named_parameters()]
+        return {
+            name: value if network is None else widened_moment(network, weights[number], value, names)
+            for name, number, value in DenseAdam.parts_of(parts)
+        }
 
 
 def _parameters(model: Model) -> list[nn.Parameter]:
