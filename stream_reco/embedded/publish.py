@@ -16,7 +16,7 @@ class Publishing:
         self._contents = PublicationContents(learner.state, learner.queue, settings.labels.lateness_ms)
         self._publisher = self._contents.publisher(epoch)
         # What the replica has applied is not kept: a snapshot is as large as what it was taken from.
-        self._channel = InProcessChannel(capacity=1) if channel is None else channel
+        self._channel = InProcessChannel(capacity=1, for_one_reader=True) if channel is None else channel
         self.served = ServingState(
             settings.model, settings.signals, settings.serve.row_precision, beside=learner.state.signals
         )

@@ -58,10 +58,12 @@ class InProcessChannel:
     than `capacity` see a gap.
     """
 
-    def __init__(self, capacity: int = 8) -> None:
+    def __init__(self, capacity: int = 8, *, for_one_reader: bool = False) -> None:
+        """With `for_one_reader` what was read is let go when it asks for what comes after."""
         if capacity < 1:
             raise ValueError(f"channel capacity is {capacity}: must be at least 1")
         self._kept: deque[tuple[int, Publication]] = deque(maxlen=capacity)
+        self._for_one_reader = for_one_reader
         self._sent = 0
         self._wanted = False
         self._lock = threading.Lock()
@@ -79,6 +81,8 @@ class InProcessChannel:
         start = int(after) if after else 0
         with self._lock:
             newer = [(number, publication) for number, publication in self._kept if number > start]
+            if self._for_one_reader:
+                self._kept = deque(newer, maxlen=self._kept.maxlen)
         return [Delivery(str(number), publication) for number, publication in newer[:limit]]
 
     def ask_for_snapshot(self) -> None:
@@ -116,4 +120,5 @@ def _owned_delta(delta: Delta) -> Delta:
 
 
 def _own(array: _Array) -> _Array:
-    return array if array.flags.owndata else array.copy()
+    # What looks into bytes looks at what nobody can change.
+    return array if array.flags.owndata or isinstance(array.base, bytes) else array.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -132,6 +133,20 @@ def test_the_in_process_channel_shares_the_arrays_it_may(toy: Toy) -> None:
     entry = channel.read("", 1)[0].publication
     assert isinstance(entry, Publication)
     assert entry.tables[0].vectors is sent.tables[0].vectors
+
+
+def test_a_channel_for_one_reader_lets_go_of_what_was_read(toy: Toy) -> None:
+    channel = InProcessChannel(for_one_reader=True)
+    for version in (1, 2):
+        channel.send(toy.publication(version, version - 1))
+    first = channel.read("", 1)[0]
+    kept, cursor = weakref.ref(first.publication), first.cursor
+    del first
+    assert kept() is not None
+    assert versions(channel, cursor) == [2]
+    assert kept() is None
+    channel.send(toy.publication(3, 2))
+    assert versions(channel, cursor) == [2, 3]
 
 
 def test_a_capacity_of_nothing_is_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 import threading
@@ -19,6 +18,7 @@ from stream_reco.embedded.journal import records
 from stream_reco.embedded.threads.from_thread import FromThread
 from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
+from stream_reco.embedded.threads.opened_memory import settle
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch, PackedEvents
@@ -87,10 +87,7 @@ class EngineService:
         except BaseException as error:
             self._opened.set_exception(error)
             return
-        # What was made until now stays: the garbage collector need not look through all of it, a tenth of a second in
-        # which nobody is answered, each time that a body has brought many objects.
-        gc.collect()
-        gc.freeze()
+        settle()
         self._engine, self._parts = engine, (writer, learning)
         self._opened.set_result(engine)
 
