@@ -17,6 +17,9 @@ from stream_reco.signals.item_updates import Statement, StatementTimes
 from stream_reco.signals.packed_features import NOTHING, PackedFeatures
 from stream_reco.signals.slot_index import SlotIndex
 
+_CONTENT = "content."
+"""Before the names of what items say, in a checkpoint."""
+
 
 class Catalogue:
     """Gives every live item a slot: a small dense number under which all arrays of the signals keep it.
@@ -94,7 +97,7 @@ class Catalogue:
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
-        self._place(slot, item_id, NOTHING)
+        self._place(slot, item_id, NOTHING, read=True)
         return slot
 
     def describe(self, slot: int, said: Statement) -> None:
@@ -133,16 +136,20 @@ class Catalogue:
             self.available = grown(self.available, capacity, 0)
             self.live = grown(self.live, capacity, 0)
 
-    def _place(self, slot: int, item_id: Id, packed: bytes) -> None:
-        """`packed` features are as another catalogue learned to read them. The item is available."""
+    def _place(self, slot: int, item_id: Id, packed: bytes, *, read: bool) -> None:
+        """`packed` features are as another catalogue learned to read them, if they are to be `read`.
+
+        The item is available.
+        """
         self._extend(slot + 1)
         key = key_of(item_id, "item")
         if not self._share(slot, item_id, packed):
             self.ids[slot] = item_id
             self.features.put_raw(slot, packed)
-            features = self.features[slot]
-            self.columns.set(slot, features)
-            self.content.set(slot, features, learn=False)
+            if read:
+                features = self.features[slot]
+                self.columns.set(slot, features)
+                self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
         self._count += 1
@@ -213,6 +220,9 @@ class Catalogue:
 
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
+        self._apply(parts, read=True)
+
+    def _apply(self, parts: Parts, *, read: bool) -> None:
         rows, slots = ItemRows(parts), parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
         self.content.vectors.apply_names(parts)
@@ -232,7 +242,7 @@ class Catalogue:
         for place in changed[np.argsort(parts["described"][changed], kind="stable")].tolist():
             item_id = rows.ids[place]
             if item_id is not None:
-                self._place(slots[place], item_id, rows.packed(place))
+                self._place(slots[place], item_id, rows.packed(place), read=read)
         for slot, item_id, available in zip(slots, rows.ids, parts["available"].tolist(), strict=True):
             if item_id is not None:
                 self._let(slot, available)
@@ -245,6 +255,7 @@ class Catalogue:
             **self.rows(np.arange(self.size, dtype=np.int32)),
             **self._times.state(self.size),
             **self.content.vectors.state(self.size),
+            **{f"{_CONTENT}{name}": array for name, array in self.content.state(self.size).items()},
             "free": np.array(self._free, dtype=np.int64),
             "resting": np.array(self._resting, dtype=np.int64),
         }
@@ -253,7 +264,12 @@ class Catalogue:
     def from_state(cls, parts: Parts, fields: FeatureFields | None = None, *, lists_items: bool = True) -> Catalogue:
         """The catalogue that `state` was taken from, with the `fields` of its content as they were."""
         catalogue = cls(fields, lists_items=lists_items)
-        catalogue.apply(parts)
+        said = {name.removeprefix(_CONTENT): array for name, array in parts.items() if name.startswith(_CONTENT)}
+        is_read = catalogue.content.is_as_read(said)
+        catalogue._apply(parts, read=not is_read)
+        if is_read:
+            # Items that say the same stand in the order in which they came, as in `apply`.
+            catalogue.content.restore(said, np.argsort(parts["described"], kind="stable"))
         catalogue._times.restore(parts, catalogue.size)
         catalogue.content.vectors.restore(parts)
         catalogue._free = parts["free"].tolist()

@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.signals.content.kinds import Kind
-from stream_reco.signals.content.words import weight_of
 
+MOST_COUNTED = 127
+"""What int8 holds: a word that is there more often weighs no more, and no feature has so many categories."""
 NOT_LISTED, _END = -2, -1
 """Instead of a newer entry: of a number or a time; of the newest of its value. `_END` is behind the oldest as well."""
 _FREE = -1
@@ -23,7 +24,6 @@ _FREE = -1
 _NUMBER, _TIME, _TEXT = int(Kind.NUMBER), int(Kind.TIME), int(Kind.TEXT)
 _GOLDEN, _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _HALF, _UPPER = np.uint64(32), np.uint64(20)
-_weight_of = njit(weight_of)
 
 
 class Entries(NamedTuple):
@@ -37,8 +37,9 @@ class Entries(NamedTuple):
     """int16[entries]: number of the feature."""
     codes: NDArray[np.int64]
     """int64[entries]: what is said, as `encoded` gives it."""
-    weights: NDArray[np.float32]
-    """float32[entries]: squares of a feature's categories sum to 1; of a word it is `weight_of`."""
+    counts: NDArray[np.int8]
+    """int8[entries]: of a category how many its feature has; of a word how often it is there, as `counted_words` says,
+    up to `MOST_COUNTED`; of all else 1."""
 
 
 class Links(NamedTuple):
@@ -93,15 +94,11 @@ def write_entries(entries: Entries, kinds: NDArray[np.int8], given: NDArray[np.i
     for place in range(given.shape[0]):
         field, count = given[place, 0], given[place, 2]
         entries.fields[start + place], entries.codes[start + place] = field, given[place, 1]
-        if kinds[field] == _TEXT:
-            entries.weights[start + place] = _weight_of(count)
-        elif kinds[field] == _NUMBER or kinds[field] == _TIME:
-            entries.weights[start + place] = 1.0
-        else:
-            alike = 0
+        if kinds[field] not in (_TEXT, _NUMBER, _TIME):
+            count = 0
             for other in range(given.shape[0]):
-                alike += given[other, 0] == field
-            entries.weights[start + place] = 1.0 / np.sqrt(alike)
+                count += given[other, 0] == field
+        entries.counts[start + place] = min(max(count, -MOST_COUNTED), MOST_COUNTED)
 
 
 @njit(cache=True, nogil=True)
@@ -246,6 +243,26 @@ def replace_entries(
     for at in range(first, last):
         if links.newer[at] != NOT_LISTED:
             _unchain(entries, links, cells, counts.distinct, at)
+    return int(taken)
+
+
+@njit(cache=True, nogil=True)
+def take_runs(
+    plain_entries: tuple[NDArray[Any], ...],
+    plain_links: tuple[NDArray[Any], ...],
+    plain_cells: tuple[NDArray[Any], ...],
+    plain_counts: tuple[NDArray[Any], ...],
+    slots: NDArray[np.int64],
+    runs: tuple[NDArray[np.int64], NDArray[np.int32]],
+) -> int:
+    """`replace_entries` for items `slots` int64[n] of which nothing is known yet, and whose entries are written.
+
+    `runs` are where those begin, int64[n], and how many each has, int32[n].
+    """
+    nothing, taken = np.empty((0, 3), np.int64), 0
+    for place in range(slots.shape[0]):
+        run = (runs[0][place], runs[1][place])
+        taken += replace_entries(plain_entries, plain_links, plain_cells, plain_counts, nothing, slots[place], run)
     return int(taken)
 
 

@@ -38,7 +38,7 @@ class EntryStore:
     def __init__(self) -> None:
         self.fields = np.zeros(1024, dtype=np.int16)
         self.codes = np.zeros(1024, dtype=np.int64)
-        self.weights = np.zeros(1024, dtype=np.float32)
+        self.counts = np.zeros(1024, dtype=np.int8)
         self.written = 0
         """Entries so far, with those that nobody holds any more."""
         self.in_use = 0
@@ -48,8 +48,13 @@ class EntryStore:
         self._holders: WeakSet[EntryHolder] = WeakSet()
 
     @property
-    def arrays(self) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.float32]]:
-        return self.fields, self.codes, self.weights
+    def arrays(self) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int8]]:
+        return self.fields, self.codes, self.counts
+
+    @property
+    def by_name(self) -> dict[str, NDArray[Any]]:
+        """The same by their names in `Entries`."""
+        return {"fields": self.fields, "codes": self.codes, "counts": self.counts}
 
     def add_holder(self, holder: EntryHolder) -> None:
         """Keep the runs of a further holder as well, for as long as it lives."""
@@ -71,7 +76,7 @@ class EntryStore:
         if size > len(self.codes):
             room = capacity_for(size, len(self.codes))
             self.fields, self.codes = grown(self.fields, room, 0), grown(self.codes, room, 0)
-            self.weights = grown(self.weights, room, 0)
+            self.counts = grown(self.counts, room, 0)
 
     def pack(self) -> None:
         """Leave out what nobody holds any more; nobody may read meanwhile."""

@@ -17,13 +17,14 @@ from stream_reco.signals.content.entries import (
     move_cells,
     newest_slots,
     replace_entries,
+    take_runs,
 )
 from stream_reco.signals.content.entry_store import EntryStore
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
 from stream_reco.signals.content.values import NO_VALUES, Frequencies, Values, read_values
 from stream_reco.signals.content.vectors import GivenVectors
-from stream_reco.signals.growing import capacity_for, grown
+from stream_reco.signals.growing import Parts, capacity_for, grown
 
 _FEWEST_CELLS = 4096
 _FEW_VALUES = 100
@@ -33,6 +34,10 @@ _MOST_ASKED = 32
 _MOST_IN_TURN = 2000
 """Of the items with one value, so many take turns: a chain is walked to where a turn begins."""
 _NOTHING = np.empty((0, 3), dtype=np.int64)
+_AT_ONCE = 16_384
+"""Items that are taken over from a checkpoint at once: cells are made for as many values as they may bring."""
+READING = 1
+"""Changes when features are read otherwise than before: what a checkpoint says they say holds no longer then."""
 
 
 _BEFORE_ALL = 0
@@ -129,6 +134,44 @@ class ItemContent:
         if self.fields.turned:
             turned, self.fields.turned = self.fields.turned, []
             self.read_again(turned)
+
+    def state(self, size: int) -> Parts:
+        """What the items in the first `size` slots say, for a checkpoint: to read a million again takes long."""
+        lengths = np.zeros(size, dtype=np.int32)
+        known = min(size, len(self.lengths))
+        lengths[:known] = self.lengths[:known]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        entries = np.repeat(self.starts[:known] - (ends - lengths)[:known], lengths[:known])
+        entries += np.arange(len(entries))
+        said: Parts = {name: array[entries] for name, array in self.store.by_name.items()}
+        kinds = self.fields.kinds[: len(self.fields)].copy()
+        return {"reading": np.array([READING]), "kinds": kinds, "lengths": lengths, **said}
+
+    def is_as_read(self, parts: Parts) -> bool:
+        """Whether parts are a `state` of a release that reads as this one does, and of features of the same kinds."""
+        kinds = self.fields.kinds[: len(self.fields)]
+        return "reading" in parts and int(parts["reading"][0]) == READING and np.array_equal(parts["kinds"], kinds)
+
+    def restore(self, parts: Parts, order: NDArray[np.int64]) -> None:
+        """Become what `state` was taken from, with the `fields` as they were; `order` int64[n] is that of the slots."""
+        lengths, written = parts["lengths"], len(parts["codes"])
+        starts = np.cumsum(lengths, dtype=np.int64) - lengths
+        self.store.make_room(written)
+        for name, array in self.store.by_name.items():
+            array[:written] = parts[name]
+        self.store.written = self.store.in_use = written
+        self._make_room(max(len(lengths) - 1, 0), 0, written=True)
+        saying = order[lengths[order] > 0]
+        for first in range(0, len(saying), _AT_ONCE):
+            slots = saying[first : first + _AT_ONCE]
+            self._make_room(0, int(lengths[slots].sum()), written=True)
+            self._taken += take_runs(
+                self._entries, self._chains, self._values, self.fields.counts, slots, (starts[slots], lengths[slots])
+            )
+        self.fields.everyone = len(saying)
+        if self.fields.vector_names:
+            for slot in order.tolist():
+                self.vectors.set_features(slot, self.fields.vectors_of(self._features[slot] or {}), learn=False)
 
     def learn_all(self) -> None:
         """Learn to read all features that there are: they come from a release that read none."""

@@ -10,9 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.signals.content.encode import encoded
-from stream_reco.signals.content.entries import Entries, cell_of, empty_cells, write_entries
+from stream_reco.signals.content.entries import MOST_COUNTED, Entries, cell_of, empty_cells, write_entries
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.kinds import Kind
+from stream_reco.signals.content.words import weight_of
 from stream_reco.signals.settings import DAY_MS, HOUR_MS
 
 SCALED, BUCKET, AGE, HOUR, WEEKDAY = 1, 16, 2, 32, 64
@@ -23,6 +24,10 @@ _PARTS = 3
 """Values that one number or time may become."""
 _NUMBER, _TIME, _TEXT = int(Kind.NUMBER), int(Kind.TIME), int(Kind.TEXT)
 _ONE = np.zeros(1, dtype=np.int32)
+_ALIKE = np.array([1.0 / np.sqrt(max(count, 1)) for count in range(MOST_COUNTED + 1)], dtype=np.float32)
+"""float32[counts]: what each of so many categories of a feature weighs; their squares sum to 1."""
+_WORDS = np.array([weight_of(count or 1) for count in range(-MOST_COUNTED, MOST_COUNTED + 1)], dtype=np.float32)
+"""float32[counts]: what a word weighs that is so often in a text, from −`MOST_COUNTED` on."""
 _OLD_DAYS = 30.0
 """An age of so many days counts as 1; log(1 + days), so that the first days differ most."""
 
@@ -118,7 +123,7 @@ def _put_text(
     while entry < stop and entries.fields[entry] == field:
         cell = cell_of(counted.fields, counted.codes, field, entries.codes[entry])
         rarity = 1.0 + np.log((1 + counted.described) / (1 + counted.items[cell]))
-        weight = entries.weights[entry] * rarity
+        weight = _WORDS[entries.counts[entry] + MOST_COUNTED] * rarity
         squares += weight * weight
         at = _put(values, at, hashed, entries.codes[entry], weight)
         entry += 1
@@ -161,7 +166,7 @@ def _read(
             elif kind == _TIME:
                 end = _put_time(values, end, hashed, _number_of(entries.codes[at]), now)
             elif not read.passed_over[field]:
-                end = _put(values, end, hashed, entries.codes[at], entries.weights[at])
+                end = _put(values, end, hashed, entries.codes[at], _ALIKE[entries.counts[at]])
             at += 1
         counts[place] = end - begin
     return counts, values.fields[:end], values.codes[:end], values.weights[:end]
@@ -194,7 +199,7 @@ def values_of(fields: FeatureFields, features: Mapping[str, Any], now: int) -> V
         np.array([size], dtype=np.int32),
         np.empty(size, dtype=np.int16),
         np.empty(size, dtype=np.int64),
-        np.empty(size, dtype=np.float32),
+        np.empty(size, dtype=np.int8),
     )
     write_entries(one, fields.kinds, given, 0)
     return read_values(fields, tuple(one), _UNCOUNTED, _ONE, now)[1]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import UNSET
 
-from stream_reco.signals.content import entry_store
+from stream_reco.signals.content import entry_store, items
 from stream_reco.signals.content.encode import encoded
+from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.values import values_of
 from stream_reco.signals.content.words import code_of
+from stream_reco.signals.growing import Parts
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
@@ -59,6 +63,19 @@ def assert_alike(one: Signals, other: Signals) -> None:
         np.testing.assert_array_equal(mine.present, its.present)
         np.testing.assert_array_equal(mine.rows, its.rows)
     assert one.catalogue.content.fields.everyone == other.catalogue.content.fields.everyone
+
+
+def assert_same_lists(one: Signals, other: Signals) -> None:
+    """Which items say what, and in which order they came to it."""
+    mine, theirs = one.catalogue.content, other.catalogue.content
+    for value in mine.categories_of(np.arange(one.catalogue.size, dtype=np.int32), words=True):
+        assert mine.frequency(*value) == theirs.frequency(*value)
+        assert mine.having(*value, 9) == theirs.having(*value, 9)
+
+
+def without_content(state: Parts) -> Parts:
+    """As earlier releases wrote it."""
+    return {name: part for name, part in state.items() if not name.startswith("catalogue.content.")}
 
 
 class ContentReplicas(RuleBasedStateMachine):
@@ -124,6 +141,9 @@ class ContentReplicas(RuleBasedStateMachine):
         state = {name: part.copy() for name, part in self.trainer.state().items()}
         restarted = Signals.from_state(SETTINGS, state, lists_items=False)
         assert_alike(self.trainer, restarted)
+        read_anew = Signals.from_state(SETTINGS, without_content(state))
+        assert_alike(self.trainer, read_anew)
+        assert_same_lists(Signals.from_state(SETTINGS, state), read_anew)
         self.trainer = restarted
         self.near = Signals(SETTINGS, beside=restarted)
         self.publish_a_snapshot()
@@ -138,9 +158,7 @@ class ContentReplicas(RuleBasedStateMachine):
         far, near = self.replica.catalogue, self.near.catalogue
         assert far.features._packed == near.features._packed
         assert far.ids == near.ids
-        for value in far.content.categories_of(np.arange(far.size, dtype=np.int32), words=True):
-            assert far.content.frequency(*value) == near.content.frequency(*value)
-            assert far.content.having(*value, 9) == near.content.having(*value, 9)
+        assert_same_lists(self.replica, self.near)
 
 
 TestContentReplicas = ContentReplicas.TestCase
@@ -242,3 +260,59 @@ def test_what_a_trainer_and_its_replica_have_in_common_is_held_once() -> None:
         published(trainer, replica)
     assert ours.content.store.written <= 2 * 3000 * 4 + 4096
     assert len(replica.catalogue.content.having(0, code_of("mug 1"), 5000)) == 1500
+
+
+def described() -> Signals:
+    signals = Signals(SETTINGS, lists_items=False)
+    for number in range(80):
+        said = {
+            "kind": f"kind {number % 7}",
+            "text": f"what is said of item {number} and {number // 3}",
+            "price": number,
+        }
+        signals.describe(number, Statement(START + number, said))
+    return signals
+
+
+def test_what_items_say_is_not_read_again_at_a_restart_but_where_it_would_be_read_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signals = described()
+    read = list[object]()
+
+    def noted(fields: Any, features: Any, *, learn: bool) -> Any:
+        read.append(features)
+        return encoded(fields, features, learn=learn)
+
+    monkeypatch.setattr(items, "encoded", noted)
+    state = signals.state()
+    assert_alike(signals, Signals.from_state(SETTINGS, state, lists_items=False))
+    assert not read
+    state["catalogue.content.reading"] = np.array([items.READING + 1])
+    assert_alike(signals, Signals.from_state(SETTINGS, state, lists_items=False))
+    assert len(read) == len(signals.catalogue)
+
+
+def test_a_checkpoint_takes_more_items_over_than_cells_are_made_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "_AT_ONCE", 3)
+    monkeypatch.setattr(items, "_FEWEST_CELLS", 16)
+    signals = described()
+    restarted = Signals.from_state(SETTINGS, signals.state())
+    assert_alike(signals, restarted)
+    assert_same_lists(restarted, Signals.from_state(SETTINGS, without_content(signals.state())))
+
+
+def test_features_are_read_as_this_number_of_the_reading_says() -> None:
+    """Where this fails, what checkpoints say that items say holds no longer: add one to `READING`, and pin it anew."""
+    fields = FeatureFields("item")
+    said = {
+        "kind": "Tea",
+        "tags": ["a", "b"],
+        "text": "Green tea, tea and the greenest of teas",
+        "price": 3.5,
+        "since": "2026-01-01",
+        "new": True,
+    }
+    found = encoded(fields, said, learn=True)
+    digest = hashlib.sha256(found.tobytes()).hexdigest()[:16]
+    assert (items.READING, digest) == (1, "4cabaa0c7f608616")
