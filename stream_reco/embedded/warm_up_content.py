@@ -19,9 +19,11 @@ from stream_reco.model.encoder.encoding import encode, encoder_table, gradient_r
 from stream_reco.model.encoder.item_codes import ItemCodes
 from stream_reco.model.encoder.settings import EncoderSettings
 from stream_reco.model.inputs import NO_CANDIDATES, Inputs, collate
+from stream_reco.serve.slate.alike_pairs import pairs_by_vectors, pairs_by_words
 from stream_reco.signals.content.fields import FeatureFields
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.content.values import values_of
+from stream_reco.signals.content.vectors import VectorArray
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.tables import new_table
@@ -35,6 +37,7 @@ _FEATURES: dict[str, Any] = {
 }
 """A value of each kind."""
 _SLOT = np.zeros(1, dtype=np.int32)
+_TWICE = np.zeros(2, dtype=np.int32)
 
 
 def warm_up_content() -> None:
@@ -64,7 +67,16 @@ def warm_up_content() -> None:
     inputs = contrasts(pairs, np.arange(len(rows)), np.zeros(1, dtype=np.int64), np.ones(1))
     learned(rows, Observations(*inputs, *(np.ones(1) for _ in range(4))), priors)
     own_keys(pairs.keys, 1)
+    _compare(content)
     _encode(content)
+
+
+def _compare(content: ItemContent) -> None:
+    counts, said = content.read(_TWICE, 0)
+    pairs_by_words(counts, said, np.arange(len(_TWICE)), 0.5)
+    given = VectorArray(1)
+    given.put(0, np.ones(1, dtype=np.float32))
+    pairs_by_vectors(given, _TWICE, np.arange(len(_TWICE)))
 
 
 def _encode(content: ItemContent) -> None:

@@ -44,6 +44,7 @@ from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
     BODY_BYTES,
     CANDIDATES,
+    NEAR_DUPLICATES,
     QUEUE_SECONDS,
     QUEUED_REQUESTS,
     REQUEST_SECONDS,
@@ -163,6 +164,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "HEAD_SHARE",
     "CANDIDATES",
     "SLATE_ITEMS",
+    "NEAR_DUPLICATES",
     "SERVED_SLATES",
     "USER_COPIES",
     "USER_COPIES_LOST",

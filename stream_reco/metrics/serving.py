@@ -51,6 +51,11 @@ SLATE_ITEMS: Final = Counter(
     ["source"],
     registry=REGISTRY,
 )
+NEAR_DUPLICATES: Final = Counter(
+    "stream_reco_near_duplicates_total",
+    "Candidates that were left out because a better one says nearly the same.",
+    registry=REGISTRY,
+)
 SERVED_SLATES: Final = Counter(
     "stream_reco_served_slates_total",
     "Slates whose features of the moment were to go to Kafka, by what became of them: written, or dropped.",

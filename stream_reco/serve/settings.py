@@ -73,8 +73,9 @@ class SlateSettings:
     """Share of its score that an item just like one that the user dislikes loses in the order of a slate."""
     diversity: Share = 0.0
     """Weight of being unlike what is above, against the score (1 − λ of MMR); 0 ranks by score alone."""
-    near_duplicate: Share = 1.0
-    """Cosine above which an item is left out for being the same as one above; 1 leaves all in."""
+    near_duplicate: Share = 0.9
+    """Cosine of the words of two items from which only the better one is a candidate, if nothing else that both say
+    tells them apart; items with given vectors and no text go by these. 1 leaves all in."""
     cap_feature: str | None = None
     """An item feature, such as "brand", of which no value may fill more of a slate than `cap` places."""
     cap: Positive = 3

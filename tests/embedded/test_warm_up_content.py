@@ -10,6 +10,7 @@ from stream_reco.events import Action, Event, Impression, ItemEvent, UserEvent
 from stream_reco.events.schema import Features
 from stream_reco.model.content import erasure, pairs, regression
 from stream_reco.model.encoder import encoding, item_codes
+from stream_reco.serve.slate import alike_pairs
 from stream_reco.signals.content import entries, values
 
 TIME = 1_700_000_000_000
@@ -26,6 +27,8 @@ KERNELS: list[Any] = [
     encoding._spread,
     encoding._keys,
     item_codes.cosines,
+    alike_pairs._pairs_by_words,
+    alike_pairs._near_in_bits,
 ]
 
 

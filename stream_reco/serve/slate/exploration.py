@@ -45,6 +45,12 @@ class Evidence(NamedTuple):
     variances: NDArray[np.float32] | None = None
     """float32[n]: of the log-odds, where what users and items are said to be tells it; None: only counts do."""
 
+    def some(self, places: NDArray[np.int64]) -> Evidence:
+        """The same of some of the candidates, in the order of `places`."""
+        reported = None if self.reported is None else self.reported[places]
+        variances = None if self.variances is None else self.variances[places]
+        return Evidence(self.impressions[places], self.actions, reported, variances)
+
 
 @njit(cache=True, nogil=True)
 def _better(odds: NDArray[np.float64], variances: NDArray[np.float64], rival: int, out: NDArray[np.float64]) -> None:

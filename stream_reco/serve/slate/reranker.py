@@ -1,4 +1,4 @@
-"""From ranked candidates to a slate: near-duplicates, diversity, caps, newcomers, exploration."""
+"""From ranked candidates to a slate: diversity, caps, newcomers, exploration."""
 
 from __future__ import annotations
 
@@ -59,11 +59,8 @@ class _Slate:
         """float32[n]: the largest cosine of each candidate to what was taken, at least 0."""
 
     def allows(self, place: int) -> bool:
-        """Whether neither the cap nor a near-duplicate forbids a candidate."""
-        settings = self._settings
-        if settings.near_duplicate < 1.0 and self.nearest[place] > settings.near_duplicate:
-            return False
-        return all(self._taken[value] < settings.cap for value in self._values(place))
+        """Whether the cap does not forbid a candidate."""
+        return all(self._taken[value] < self._settings.cap for value in self._values(place))
 
     def take(self, place: int) -> None:
         self._taken.update(self._values(place))
@@ -119,8 +116,7 @@ class Reranker:
 
     @property
     def _is_plain(self) -> bool:
-        settings = self._settings
-        return settings.diversity == 0.0 and settings.near_duplicate >= 1.0 and settings.cap_feature is None
+        return self._settings.diversity == 0.0 and not self._has_limits
 
     def _limited(self, slots: NDArray[np.int32], index: VectorIndex, catalogue: Catalogue) -> _Slate:
         return _Slate(self._settings, slots, index.directions_of(slots), catalogue)
@@ -207,10 +203,10 @@ class Reranker:
 
     @property
     def _has_limits(self) -> bool:
-        return self._settings.near_duplicate < 1.0 or self._settings.cap_feature is not None
+        return self._settings.cap_feature is not None
 
     def _diverse(self, ranked: NDArray[np.int64], scores: NDArray[np.float32], k: int, slate: _Slate) -> list[int]:
-        """Maximal marginal relevance (Carbonell and Goldstein 1998), with duplicates and caps as hard limits.
+        """Maximal marginal relevance (Carbonell and Goldstein 1998), with caps as hard limits.
 
         Relevance is the score divided by the best one; similarity the cosine of the items' vectors, where it is
         positive. An item without a vector is like no other.

@@ -26,6 +26,7 @@ from stream_reco.serve.slate.candidates import UnderstoodRequest, find_candidate
 from stream_reco.serve.slate.dislike_similarity import dislike_shift
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.fatigue import fatigue_shift
+from stream_reco.serve.slate.near_duplicates import NearDuplicates, without_duplicates
 from stream_reco.serve.slate.new_items import new_items
 from stream_reco.serve.slate.newest_requests import NewestRequests
 from stream_reco.serve.slate.objectives import check_objectives, known_objectives
@@ -83,6 +84,7 @@ class Scorer:
         self._context_of = context_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
+        self._duplicates = NearDuplicates(settings.near_duplicate)
         self._rerank = Reranker(settings, seed, name)
         self._numbers = itertools.count(1)
         self._name, self._watch = name, watch
@@ -225,11 +227,7 @@ class Scorer:
         served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored
         self.candidates += len(slots)
         self.newest.keep(ranked.inputs)
-        k = ranked.asked.request.k
-        wanted = self._rerank.places_for_newcomers(k)
-        new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
-        ordering = ordering_values(scored.ordering, self._shifts(ranked))
-        chosen = self._rerank(slots, ordering, k, served.index, served.signals.catalogue, new, self._evidence(ranked))
+        chosen = self._choose(ranked, ordering_values(scored.ordering, self._shifts(ranked)))
         items = []
         for one, said in zip(chosen, by_kind(scored, [one.place for one in chosen]), strict=True):
             item_id = served.signals.catalogue.ids[slots[one.place]]
@@ -244,6 +242,21 @@ class Scorer:
         if self._watch is not None and items:
             self._watch(_shown(slate, ranked, [one.place for one in chosen]))
         return slate
+
+    def _choose(self, ranked: _Ranked, ordering: NDArray[np.float32]) -> list[Chosen]:
+        """The places of the slate; candidates are ordered by `ordering` float32[n]."""
+        served, k, slots, evidence = self._served, ranked.asked.request.k, ranked.slots, self._evidence(ranked)
+        content = ranked.inputs.counts, ranked.inputs.said
+        catalogue = served.signals.catalogue
+        staying = without_duplicates(self._duplicates.among(catalogue, slots, content, ordering), ordering, k)
+        if staying is not None:
+            metrics.NEAR_DUPLICATES.inc(len(slots) - len(staying))
+            slots, ordering = slots[staying], ordering[staying]
+            evidence = None if evidence is None else evidence.some(staying)
+        wanted = self._rerank.places_for_newcomers(k)
+        new = new_items(served.signals.counts.items, slots, ranked.asked.state.now) if wanted else NOBODY
+        chosen = self._rerank(slots, ordering, k, served.index, catalogue, new, evidence)
+        return chosen if staying is None else [one._replace(place=int(staying[one.place])) for one in chosen]
 
     def _evidence(self, ranked: _Ranked) -> Evidence | None:
         """How much is known of the candidates; None where nothing is explored."""

@@ -38,9 +38,13 @@ class VectorArray:
         self.count += not self.present[slot]
         self.rows[slot], self.present[slot] = vector, True
 
+    def has(self, slot: int) -> bool:
+        """Whether an item has a vector."""
+        return slot < len(self.present) and bool(self.present[slot])
+
     def remove(self, slot: int) -> None:
         """Take the vector of an item away, if it has one."""
-        if slot < len(self.present) and self.present[slot]:
+        if self.has(slot):
             self.rows[slot], self.present[slot] = 0.0, False
             self.count -= 1
 

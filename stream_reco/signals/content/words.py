@@ -63,7 +63,7 @@ def counted_words(value: Any) -> Iterator[tuple[str, int]]:
 
     Behind them come beginnings of words, with an asterisk behind them and the count negated, as many as find room.
     """
-    counts = Counter(_words(value))
+    counts = Counter(words_in(value))
     words = counts.most_common(_MOST_WHOLE)
     yield from words
     beginnings: Counter[str] = Counter()
@@ -79,7 +79,8 @@ def weight_of(count: int) -> float:
     return (1.0 + math.log(abs(count))) * (1.0 if count > 0 else BEGINNING_SHARE)
 
 
-def _words(value: Any) -> Iterator[str]:
+def words_in(value: Any) -> Iterator[str]:
+    """The words of a text, or of the texts in a list, as they stand there, in small letters."""
     left = _MOST_READ
     for text in value if isinstance(value, (list, tuple)) else (value,):
         if left <= 0:

@@ -107,9 +107,8 @@ def test_without_exploration_the_best_come_first_and_ties_by_place(values: list[
 SETTINGS = [
     SlateSettings(),
     SlateSettings(diversity=0.4),
-    SlateSettings(near_duplicate=0.5),
     SlateSettings(cap_feature="brand", cap=2),
-    SlateSettings(diversity=0.3, near_duplicate=0.9, cap_feature="brand", cap=1),
+    SlateSettings(diversity=0.3, cap_feature="brand", cap=1),
 ]
 
 
@@ -124,15 +123,8 @@ def test_any_length_can_be_asked_for(chosen_settings: SlateSettings, explore: fl
     assert len(set(places(found))) == len(found)
 
 
-def test_a_near_duplicate_is_left_out() -> None:
-    vectors = np.array([[1, 0], [0.999, 0.01], [0.7, 0.7], [0, 2], [0, 0], [0, 0]], dtype=np.float32)
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], dtype=np.float32)
-    assert places(slate(SlateSettings(near_duplicate=0.99), scores, vectors, 6, [None] * 6)) == [0, 2, 3, 4, 5]
-    assert places(slate(SlateSettings(near_duplicate=0.6), scores, vectors, 6, [None] * 6)) == [0, 3, 4, 5]
-
-
-def test_without_a_limit_twins_stay() -> None:
-    """A cosine may be rounded to more than 1."""
+def test_twins_stay_where_nothing_else_is_said_of_them() -> None:
+    """A cosine of vectors may be rounded to more than 1."""
     vectors = np.tile(np.random.default_rng(0).normal(size=(1, 33)).astype(np.float32), (8, 1))
     scores = np.linspace(1, 0.1, 8, dtype=np.float32)
     assert len(slate(SlateSettings(diversity=0.2), scores, vectors, 8, [None] * 8)) == 8
@@ -255,17 +247,6 @@ def test_hard_limits_hold_for_explored_items_too() -> None:
         assert len(one) == 5
         assert max(Counter(brands[chosen.place] for chosen in one).values()) <= 2
         assert sum(chosen.explored for chosen in one) == 1, "two might exceed the cap together"
-    twins = np.repeat(np.eye(6, dtype=np.float32), 2, axis=0)
-    rerank = Reranker(SlateSettings(explore=0.7, near_duplicate=0.9), 0)
-    for _ in range(200):
-        found = rerank(
-            np.arange(12, dtype=np.int32),
-            np.linspace(1, 0.1, 12, dtype=np.float32),
-            3,
-            index_of(twins),
-            catalogue([None] * 12),
-        )
-        assert len({chosen.place // 2 for chosen in found}) == 3
 
 
 def test_exploration_comes_as_often_as_set_at_every_place_and_is_marked() -> None:
