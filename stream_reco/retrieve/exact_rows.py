@@ -9,6 +9,8 @@ Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.int64]
 
 NO_KEY = -1
+_LOOK_UP = 128
+"""Keys are looked up one by one where they are fewer than one in so many: each takes as long as a hundred of a mask."""
 _SCORES_AT_ONCE = 1 << 18
 """Scores of one block of rows against all queries: 1 MB stays in the cache between product and selection."""
 
@@ -87,9 +89,22 @@ class ExactRows:
                 self.keys[row], self.vectors[row] = self.keys[last], self.vectors[last]
                 self.row_of[int(self.keys[row])] = row
 
-    def rows(self, keys: Keys) -> Keys:
+    def rows(self, keys: npt.NDArray[np.integer]) -> Keys:
         """Row numbers int64[n], −1 for unknown keys."""
         return np.array([self.row_of.get(key, -1) for key in keys.tolist()], np.int64)
+
+    def known_rows(self, keys: npt.NDArray[np.integer]) -> Keys | None:
+        """int64[m], ascending: rows of those of the distinct keys that are known and not negative; None where all are.
+
+        In this order a search of all comes by them, so that of equal scores the same are kept.
+        """
+        keys = keys[keys >= 0]
+        if len(keys) * _LOOK_UP < len(self):
+            rows = self.rows(keys)
+            return np.sort(rows[rows >= 0])
+        allowed = np.zeros(int(keys.max(initial=-1)) + 1, np.bool_)
+        allowed[keys] = True
+        return self.allowed_rows(allowed)
 
     def allowed_rows(self, allowed: npt.NDArray[np.bool_]) -> Keys | None:
         """int64[m]: rows whose keys `allowed` allows; None where it allows all."""

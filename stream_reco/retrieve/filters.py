@@ -8,27 +8,19 @@ list, one member has to satisfy a value, a list of values, or all bounds of a ra
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_reco.events.bad import shown
 from stream_reco.events.field_names import nearest, shortened
 from stream_reco.events.schema import MAX_ID_BYTES, MAX_KEYS, MAX_LIST
+from stream_reco.retrieve.conditions import BOUNDS, All, AnyOf, Condition, Not, Range
+from stream_reco.retrieve.passing_items import PassingItems, find_passing
 from stream_reco.signals.catalogue import Catalogue
-from stream_reco.signals.feature_columns import EXACT_BELOW, FeatureColumn, Value, microseconds
+from stream_reco.signals.feature_columns import Value, microseconds
 
-Mask = NDArray[np.bool_]
-BOUNDS: Mapping[str, Callable[..., bool]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
 OPERATORS = (*BOUNDS, "not", "exists")
 DEEPEST = 8
 """Conditions within conditions: `not` of `not` says nothing that one less does not say."""
@@ -36,104 +28,6 @@ DEEPEST = 8
 
 class BadFilterError(ValueError):
     """A filter that says nothing: what is wrong with it, and what to send instead."""
-
-
-class Condition(Protocol):
-    """A condition on one feature."""
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        """bool[slots of the column]: of which items it holds."""
-        ...
-
-    @property
-    def holds_without(self) -> bool:
-        """Whether it holds of an item that has no such feature."""
-        ...
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """One of the item's values is one of these."""
-
-    values: tuple[Value, ...]
-    holds_without: bool = False
-    """Whether null is among them: the item may also have no such feature."""
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        wanted = np.zeros(len(column.values), dtype=np.bool_)
-        codes = [column.code_of(value) for value in self.values]
-        wanted[[code for code in codes if code >= 0]] = True
-        found = column.having(wanted)
-        return found | ~column.present if self.holds_without else found
-
-
-@dataclass(frozen=True)
-class Range:
-    """One of the item's values lies within all bounds: numbers, or times in µs where `is_time`."""
-
-    bounds: tuple[tuple[str, int | float], ...]
-    """Operator and bound."""
-    is_time: bool
-    holds_without = False
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        values = column.times if self.is_time else column.numbers
-        wanted = ~np.isnan(values)
-        for name, bound in self.bounds:
-            wanted &= self._within(name, bound, values, column)
-        return column.having(wanted)
-
-    def _within(self, name: str, bound: int | float, values: NDArray[np.float64], column: FeatureColumn) -> Mask:
-        compare = BOUNDS[name]
-        within = np.array(compare(values, float(bound)), dtype=np.bool_)
-        if not self.is_time and abs(bound) >= EXACT_BELOW:
-            # Numbers that float64 takes for the bound are compared as what they are.
-            for code in np.flatnonzero(values == float(bound)).tolist():
-                within[code] = compare(column.values[code], bound)
-        return within
-
-
-@dataclass(frozen=True)
-class Exists:
-    """The item has the feature, or has it not."""
-
-    wanted: bool
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        return column.present if self.wanted else ~column.present
-
-    @property
-    def holds_without(self) -> bool:
-        return not self.wanted
-
-
-@dataclass(frozen=True)
-class Not:
-    """The contrary of another condition."""
-
-    of: Condition
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        return ~self.of.holds(column)
-
-    @property
-    def holds_without(self) -> bool:
-        return not self.of.holds_without
-
-
-@dataclass(frozen=True)
-class All:
-    """Several conditions at once."""
-
-    of: tuple[Condition, ...]
-
-    def holds(self, column: FeatureColumn) -> Mask:
-        holds: Mask = np.logical_and.reduce([one.holds(column) for one in self.of])
-        return holds
-
-    @property
-    def holds_without(self) -> bool:
-        return all(one.holds_without for one in self.of)
 
 
 Conditions = Mapping[str, Condition]
@@ -151,19 +45,16 @@ def parse_filters(filters: Mapping[str, object]) -> Conditions:
     return conditions
 
 
-def passing(catalogue: Catalogue, conditions: Conditions) -> Mask:
-    """bool[size]: the available items that satisfy all conditions."""
-    size = catalogue.size
-    passes = catalogue.available[:size].copy()
+def passing(catalogue: Catalogue, conditions: Conditions) -> PassingItems:
+    """The available items that satisfy all conditions."""
+    asked = []
     for name, condition in conditions.items():
         column = catalogue.columns.column(name)
-        if column is None:
-            passes &= condition.holds_without
-        else:
-            found = condition.holds(column)[:size]
-            passes[: len(found)] &= found
-            passes[len(found) :] &= condition.holds_without
-    return passes
+        if column is not None:
+            asked.append((column, condition))
+        elif not condition.holds_without:
+            return PassingItems(np.empty(0, dtype=np.int32))
+    return find_passing(catalogue.available[: catalogue.size], asked)
 
 
 def _condition(given: object, where: str, depth: int) -> Condition:
@@ -201,7 +92,8 @@ def _operators(given: Mapping[str, object], where: str, depth: int) -> Condition
         elif name == "exists":
             if not isinstance(value, bool):
                 raise BadFilterError(f"{where}.exists is {shown(value)}: it is true or false")
-            conditions.append(Exists(value))
+            has_none = AnyOf((), holds_without=True)
+            conditions.append(Not(has_none) if value else has_none)
         else:
             raise BadFilterError(_unknown_operator(str(name), where))
     if bounds:

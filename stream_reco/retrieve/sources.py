@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.retrieve.content_source import ContentSource
+from stream_reco.retrieve.passing_items import PassingItems
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.candidates import (
@@ -102,18 +103,18 @@ class Retriever:
         index: VectorIndex,
         users: NDArray[np.float32],
         medoids: list[NDArray[np.float32]],
-        allowed: Sequence[NDArray[np.bool_] | None],
+        allowed: Sequence[PassingItems | None],
     ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """Proposals over vectors for g requests: slots int32[m] (−1 is none) and their source bits int32[m].
 
         `users` float32[g, d] are the users' tower vectors, `medoids` g arrays float32[m, d] of their drawn medoids,
-        `allowed` g arrays bool[slots] of what may be proposed, None where everything may. Requests that share an array
-        are searched for together.
+        `allowed` what may be proposed to each, None where everything may. Requests that share it are searched for
+        together.
         """
         proposals: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
         alike: dict[int, list[int]] = {}
-        for place, mask in enumerate(allowed):
-            alike.setdefault(id(mask), []).append(place)
+        for place, items in enumerate(allowed):
+            alike.setdefault(id(items), []).append(place)
         for places in alike.values():
             mine = [medoids[place] for place in places]
             found = self._near_among(index, users[places], mine, allowed[places[0]])
@@ -125,7 +126,7 @@ class Retriever:
         index: VectorIndex,
         users: NDArray[np.float32],
         medoids: list[NDArray[np.float32]],
-        allowed: NDArray[np.bool_] | None,
+        allowed: PassingItems | None,
     ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         by_user = _search(index, users, self._quota("tower"), allowed)
         counts = [len(vectors) for vectors in medoids]
@@ -144,16 +145,20 @@ class Retriever:
             proposals.append((slots, bits))
         return proposals
 
-    def active(self, signals: Signals, passing: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def active(self, signals: Signals, passing: PassingItems) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What trends among the items that pass filters: those acted on most, half-life a day, and their source bits.
 
         The trending lists are of all items, and may hold none of these.
         """
-        active, quota = signals.trends.active, self._quota("trending")
-        slots = active[active < len(passing)]
-        slots = slots[passing[slots]]
+        active, chances, quota = signals.trends.active, signals.trends.chances, self._quota("trending")
+        if passing.slots is None:
+            slots = active[: np.searchsorted(active, len(passing.mask))]
+            slots = slots[passing.mask[slots]]
+        else:
+            slots = passing.slots[: np.searchsorted(passing.slots, len(chances))]
+            slots = slots[chances[slots] > 0]
         if len(slots) > quota:
-            slots = slots[np.argsort(-signals.trends.chances[slots], kind="stable")[:quota]]
+            slots = slots[np.argsort(-chances[slots], kind="stable")[:quota]]
         return slots, np.full(len(slots), TRENDING, dtype=np.int32)
 
     def candidates(
@@ -164,18 +169,25 @@ class Retriever:
         blocked: NDArray[np.int32],
         near: tuple[NDArray[np.int32], NDArray[np.int32]],
         turn: NDArray[np.int32],
-        passing: NDArray[np.bool_] | None = None,
+        passing: PassingItems | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Distinct available slots int32[n], none of them `blocked`, and the bits of their sources int32[n].
 
-        `turn` is what `Retriever.turn` gave; `passing` bool[slots] the available slots that pass the filters, if any.
+        `turn` is what `Retriever.turn` gave; `passing` the available items that pass the filters, if there are any.
         """
         counts = signals.counts
-        available = signals.catalogue.available if passing is None else passing
+        lists = ProposalLists(
+            signals.trends, counts.pairs, counts.popular, counts.together, signals.catalogue.available
+        )
         if passing is not None:
+            if passing.slots is None:
+                lists = lists._replace(available=passing.mask)
+            elif len(passing.slots):
+                lists = lists._replace(few=passing.slots)
+            else:
+                return passing.slots, passing.slots
             active = self.active(signals, passing)
             near = np.concatenate([near[0], active[0]]), np.concatenate([near[1], active[1]])
-        lists = ProposalLists(signals.trends, counts.pairs, counts.popular, counts.together, available)
         slots, bits = self._gather(lists, Asked(recent, context.values, blocked, *near, turn))
         # One pass over the candidates, and no look-up of a counter by its label: a request waits for this.
         counts_of = np.bincount(bits, minlength=len(_BROUGHT)) @ _BROUGHT
@@ -192,9 +204,12 @@ def source_name(bits: int) -> str:
 
 
 def _search(
-    index: VectorIndex, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+    index: VectorIndex, queries: NDArray[np.float32], k: int, allowed: PassingItems | None
 ) -> NDArray[np.int32]:
     if k == 0 or not len(queries):
         return np.empty((len(queries), 0), dtype=np.int32)
-    keys, _ = index.search(queries, k, allowed)
+    if allowed is None or allowed.slots is None:
+        keys, _ = index.search(queries, k, None if allowed is None else allowed.mask)
+    else:
+        keys, _ = index.search_among(queries, k, allowed.slots)
     return keys.astype(np.int32)

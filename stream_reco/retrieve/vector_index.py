@@ -144,9 +144,7 @@ class VectorIndex:
         other key is then, and negative keys must not be in the index. Where there are fewer keys than k the rest is key
         −1 at score −inf (−1 may be a key itself; the score decides). Raises ValueError on another shape.
         """
-        queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.dim or k < 0:
-            raise ValueError(f"queries {queries.shape} must be [any, {self.dim}] and k {k} not negative")
+        queries = self._checked(queries, k)
         with self._lock:
             rows = None if allowed is None else self._all.allowed_rows(allowed)
             if self._graph is None or len(self._all) < self._exact_below:
@@ -155,9 +153,19 @@ class VectorIndex:
                 keys, scores = self._search_graph(queries, k)
             else:
                 keys, scores = self._search_allowed(queries, k, allowed, rows)
-        # Equal scores go by key, so that the order of insertion does not show.
-        order = np.lexsort((keys, -scores), axis=1)[:, :k]
-        return np.take_along_axis(keys, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        return _best_first(keys, scores, k)
+
+    def search_among(self, queries: Vectors, k: int, among: npt.NDArray[np.integer]) -> tuple[Keys, Vectors]:
+        """The same among few distinct keys int[m], exactly; unknown and negative ones are passed over."""
+        queries = self._checked(queries, k)
+        with self._lock:
+            return _best_first(*self._all.search(queries, k, self._all.known_rows(among)), k)
+
+    def _checked(self, queries: Vectors, k: int) -> Vectors:
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.dim or k < 0:
+            raise ValueError(f"queries {queries.shape} must be [any, {self.dim}] and k {k} not negative")
+        return queries
 
     def rebuild(self) -> None:
         """Makes a graph of all rows as they are now and swaps it in; searches and changes go on meanwhile."""
@@ -257,3 +265,9 @@ class VectorIndex:
                 return
             if self.due:
                 self.rebuild()
+
+
+def _best_first(keys: Keys, scores: Vectors, k: int) -> tuple[Keys, Vectors]:
+    # Equal scores go by key, so that the order of insertion does not show.
+    order = np.lexsort((keys, -scores), axis=1)[:, :k]
+    return np.take_along_axis(keys, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -34,6 +34,11 @@ class _Scratch(NamedTuple):
     """int32[limit]: the bits of their sources."""
     places: NDArray[np.int32]
     """int32[at least as many as slots]: where a slot is in `found`; all −1 before and after a call."""
+    listed: NDArray[np.bool_]
+    """bool[as many]: the slots of `ProposalLists.few`; all False before and after a call."""
+
+
+_ALL = np.empty(0, dtype=np.int32)
 
 
 class ProposalLists(NamedTuple):
@@ -48,10 +53,12 @@ class ProposalLists(NamedTuple):
     """How many users items share, by item slot."""
     available: NDArray[np.bool_]
     """bool[slots]: items that may be proposed: available ones, and where there are filters those that pass them."""
+    few: NDArray[np.int32] = _ALL
+    """int32[m], ascending: where any are given, only these may be proposed, whatever is `available`."""
 
 
 _PlainArrays = tuple[NDArray[Any], ...]
-_PlainLists = tuple[_PlainArrays, _PlainArrays, _PlainArrays, _PlainArrays, NDArray[np.bool_]]
+_PlainLists = tuple[_PlainArrays, _PlainArrays, _PlainArrays, _PlainArrays, NDArray[np.bool_], NDArray[np.int32]]
 """`ProposalLists` without its names, which take numba three times as long to read."""
 
 
@@ -173,15 +180,16 @@ def _propose_least_shown(
 
 
 @njit(cache=True, nogil=True)
-def _propose_in_turn(
-    first: int, quota: int, least: int, available: NDArray[np.bool_], scratch: _Scratch, count: int
-) -> int:
+def _propose_in_turn(first: int, quota: int, least: int, lists: ProposalLists, scratch: _Scratch, count: int) -> int:
     """Propose the next `quota` allowed slots from `first` on, and further ones up to `least` candidates."""
-    slots = available.shape[0]
+    available, few = lists.available, lists.few
+    slots = few.shape[0] or available.shape[0]
+    begin = np.searchsorted(few, first) if few.shape[0] else first
     for place in range(slots):
         if quota <= 0 and count >= least:
             break
-        slot = (first + place) % slots
+        slot = (begin + place) % slots
+        slot = few[slot] if few.shape[0] else slot
         if _allows(slot, available, scratch):
             count = _propose(slot, FRESH, scratch, count)
             quota -= 1
@@ -189,34 +197,28 @@ def _propose_in_turn(
 
 
 @njit(cache=True, nogil=True)
-def _propose_fresh(
-    listed: NDArray[np.int32],
-    turn: NDArray[np.int32],
-    quota: int,
-    available: NDArray[np.bool_],
-    scratch: _Scratch,
-    count: int,
-) -> int:
+def _propose_fresh(lists: ProposalLists, turn: NDArray[np.int32], quota: int, scratch: _Scratch, count: int) -> int:
     """Half of the quota from the least shown, the rest in turn; then the least shown until there are enough."""
+    listed, available = lists.trends.fresh, lists.available
     if quota == 0:
         return count
     if turn[0] < 0:
         return int(_propose_first(listed[:quota], quota, FRESH, available, scratch, count))
     in_turn = quota // 2
     count, left = _propose_least_shown(listed, turn[0] * (quota - in_turn), quota - in_turn, available, scratch, count)
-    count = _propose_in_turn(turn[1], in_turn + left, 0, available, scratch, count)
+    count = _propose_in_turn(turn[1], in_turn + left, 0, lists, scratch, count)
     for slot in listed:
         if slot < 0 or count >= turn[2]:
             break
         if _allows(slot, available, scratch):
             count = _propose(slot, FRESH, scratch, count)
     if count < turn[2]:
-        count = _propose_in_turn(turn[1], 0, turn[2], available, scratch, count)
+        count = _propose_in_turn(turn[1], 0, turn[2], lists, scratch, count)
     return count
 
 
 @njit(cache=True, nogil=True)
-def _mark(slots: NDArray[np.int32], mark: int, places: NDArray[np.int32]) -> None:
+def _mark(slots: NDArray[np.int32], mark: int, places: NDArray[Any]) -> None:
     for slot in slots:
         if 0 <= slot < places.shape[0]:
             places[slot] = mark
@@ -227,7 +229,7 @@ def gather(
     plain_lists: _PlainLists,
     plain_asked: tuple[NDArray[np.int32], ...],
     quotas: NDArray[np.int32],
-    plain_scratch: tuple[NDArray[np.int32], ...],
+    plain_scratch: _PlainArrays,
 ) -> int:
     """Fill the scratch space with distinct slots and the bits of their sources; returns their number.
 
@@ -236,9 +238,13 @@ def gather(
     list of neighbours may propose. The queue has its places, up to a quarter of all, even where the others could fill
     them.
     """
-    trends, available = Trends(*plain_lists[0]), plain_lists[4]
-    lists = ProposalLists(trends, Lists(*plain_lists[1]), Lists(*plain_lists[2]), Lists(*plain_lists[3]), available)
+    trends, few = Trends(*plain_lists[0]), plain_lists[5]
     asked, whole = Asked(*plain_asked), _Scratch(*plain_scratch)
+    available = whole.listed if few.shape[0] else plain_lists[4]
+    lists = ProposalLists(
+        trends, Lists(*plain_lists[1]), Lists(*plain_lists[2]), Lists(*plain_lists[3]), available, few
+    )
+    _mark(few, True, whole.listed)
     _mark(asked.blocked, _BLOCKED, whole.places)
     count = 0
     takes_turns = asked.turn[0] >= 0
@@ -247,7 +253,7 @@ def gather(
     pairs, popular = (quotas[1], quotas[1]), (quotas[2], quotas[2])
     if takes_turns:
         pairs, popular = (quotas[1], lists.pairs.keys.shape[1]), (quotas[2], lists.popular.keys.shape[1])
-    scratch = _Scratch(whole.found[:others], whole.sources[:others], whole.places)
+    scratch = _Scratch(whole.found[:others], whole.sources[:others], whole.places, whole.listed)
     for place in range(asked.extra.shape[0]):
         if _allows(asked.extra[place], available, scratch):
             count = _propose(asked.extra[place], asked.extra_sources[place], scratch, count)
@@ -256,9 +262,10 @@ def gather(
     count = _propose_lists(lists.pairs, asked.recent[:PAIR_SEEDS], pairs, COVISIT, available, scratch, count)
     count = _propose_heaviest(lists.together, asked.recent[:PAIR_SEEDS], quotas[4], available, scratch, count)
     count = _propose_lists(lists.popular, asked.values, popular, CONTEXTUAL, available, scratch, count)
-    count = _propose_fresh(trends.fresh, asked.turn, quotas[3], available, whole, count)
+    count = _propose_fresh(lists, asked.turn, quotas[3], whole, count)
     _mark(whole.found[:count], EMPTY, whole.places)
     _mark(asked.blocked, EMPTY, whole.places)
+    _mark(few, False, whole.listed)
     return int(count)
 
 
@@ -277,7 +284,8 @@ class Gatherer:
     def __call__(self, lists: ProposalLists, asked: Asked) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Slots int32[n] and source bits int32[n] of the candidates; more than the limit where more are wanted."""
         scratch = self._take(len(lists.available), max(self._limit, int(asked.turn[2])))
-        plain = (tuple(lists.trends), tuple(lists.pairs), tuple(lists.popular), tuple(lists.together), lists.available)
+        families = (tuple(one) for one in (lists.trends, lists.pairs, lists.popular, lists.together))
+        plain = (*families, lists.available, lists.few)
         count = gather(plain, tuple(asked), self._quotas, tuple(scratch))
         result = scratch.found[:count].copy(), scratch.sources[:count].copy()
         self._spare.append(scratch)
@@ -287,9 +295,11 @@ class Gatherer:
         try:
             scratch = self._spare.pop()
         except IndexError:
-            scratch = _Scratch(*(np.empty(0, dtype=np.int32) for _ in _Scratch._fields))
+            scratch = _Scratch(_ALL, _ALL, _ALL, np.empty(0, dtype=np.bool_))
         if len(scratch.found) != limit:
-            scratch = _Scratch(np.empty(limit, dtype=np.int32), np.empty(limit, dtype=np.int32), scratch.places)
+            found, sources = np.empty(limit, dtype=np.int32), np.empty(limit, dtype=np.int32)
+            scratch = scratch._replace(found=found, sources=sources)
         if len(scratch.places) < slots:
-            scratch = scratch._replace(places=np.full(slots, EMPTY, dtype=np.int32))
+            places, listed = np.full(slots, EMPTY, dtype=np.int32), np.zeros(slots, dtype=np.bool_)
+            scratch = scratch._replace(places=places, listed=listed)
         return scratch

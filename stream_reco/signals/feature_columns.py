@@ -1,4 +1,4 @@
-"""Item features by column, so that a filter looks at each distinct value once and at each item in compiled code.
+"""Item features by column, so that a filter looks at the distinct values, and finds the items that have them listed.
 
 A column is made when its feature is filtered by for the first time, and kept up to date from then on: a feature that
 nobody filters by costs nothing.
@@ -8,150 +8,149 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.signals.growing import capacity_for, grown
 from stream_reco.signals.packed_features import PackedFeatures
+from stream_reco.signals.postings import Codes, Postings
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 Value = str | int | float | bool
-_PLAIN = frozenset({str, int, float})
-"""Types whose values are looked up as they are."""
-_ABSENT = -1
+_MEMBERS = frozenset({str, int, float})
+_PLAIN = _MEMBERS | {type(None)}
+"""Types whose values are looked up as they are, in lists and else."""
+ABSENT, _EMPTY = 0, 1
+"""Codes of slots whose item has no such feature, and of those where it is a list of nothing."""
+_NO_VALUE = np.array([ABSENT, _EMPTY], dtype=np.int32)
 _MOST_COLUMNS = 64
 """Columns that are kept, those that were asked for last: any client may name a feature, and each takes memory."""
 _MOST_NAMES = 1024
 """Names of which it is remembered that no item has such a feature."""
 _SPARE_VALUES = 1024
 """A column is put together again when it holds so many values more than twice those in use (each takes 100 bytes)."""
+_UNRANKED_SHARE = 64
+"""Values are put in order again when those that came since are more than one in so many."""
 EXACT_BELOW = 2.0**53
 """Whole numbers from here on have float64 neighbours that are not theirs."""
 
 
-@njit(cache=True, nogil=True)
-def _any_member(
-    starts: NDArray[np.int64], lengths: NDArray[np.int32], members: NDArray[np.int32], wanted: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """bool[slots]: whether one of a slot's members is a wanted code."""
-    found = np.zeros(lengths.shape[0], dtype=np.bool_)
-    for slot in range(lengths.shape[0]):
-        for place in range(starts[slot], starts[slot] + lengths[slot]):
-            if wanted[members[place]]:
-                found[slot] = True
-                break
-    return found
+class _Ranked:
+    """What the values of a column are as numbers, and their codes in that order."""
+
+    def __init__(self, of: Callable[[Value | None], float]) -> None:
+        """`of`: the number of a value, NaN where it has none."""
+        self._of = of
+        # Replaced as one: threads that ask at the same time may each extend it.
+        self._state = np.empty(0), np.empty(0, dtype=np.int32)
+
+    def numbers(self, values: Sequence[Value | None]) -> NDArray[np.float64]:
+        """float64[codes]: those of the values, by code; of values that were there before they are remembered."""
+        numbers, order = self._state
+        if len(numbers) < len(values):
+            more = np.array([self._of(value) for value in values[len(numbers) :]], dtype=np.float64)
+            numbers = np.concatenate([numbers, more])
+            self._state = numbers, order
+        return numbers
+
+    def between(self, values: Sequence[Value | None], low: float, high: float, most: int) -> Codes | None:
+        """int32[n], in no order: the codes of values from `low` to `high`; None where they are more than `most`."""
+        numbers, order = self.numbers(values), self._state[1]
+        if len(numbers) - len(order) > _SPARE_VALUES + len(order) // _UNRANKED_SHARE:
+            order = np.argsort(numbers).astype(np.int32)
+            self._state = numbers, order
+        ranked, later = numbers[: len(order)], numbers[len(order) :]
+        first, last = ranked.searchsorted(low, "left", order), ranked.searchsorted(high, "right", order)
+        if last - first > most:
+            return None
+        unranked = np.flatnonzero((later >= low) & (later <= high)) + len(order)
+        return np.concatenate([order[first:last], unranked.astype(np.int32)])
 
 
 class FeatureColumn:
-    """One feature of all slots: each distinct value has a code, each slot the codes of its values."""
+    """One feature of all slots: each distinct value has a code, and `postings` know which slots have which codes."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Iterable[Any]) -> None:
         """`values` are those of the slots in their order, None where an item has none."""
-        self.values: list[Value] = []
-        """The distinct values, by code."""
-        self._codes: dict[object, int] = {}
-        self._starts = np.zeros(len(values), dtype=np.int64)
-        self._lengths = np.full(len(values), _ABSENT, dtype=np.int32)
-        self._members = np.empty(0, dtype=np.int32)
-        self._numbers, self._times = np.empty(0), np.empty(0)
-        self._written = self._in_use = 0
-        """Members, with and without those that no slot has any more."""
-        self._fill(values)
+        self.values: list[Value | None] = [None, None]
+        """The distinct values, by code; None for `ABSENT` and for `_EMPTY`."""
+        self._codes: dict[object, int] = {None: ABSENT}
+        self._numbers, self._times = _Ranked(_number), _Ranked(_time)
+        self.postings = self._fill(values)
 
-    def _fill(self, values: Sequence[Any]) -> None:
+    def _fill(self, values: Iterable[Any]) -> Postings:
         # A million values are waited for: those that are no lists are looked up here, and nothing is kept of each.
-        members, lengths, codes, known = array("i"), array("i"), self._codes, self.values
+        at, members, codes, known = array("i"), array("i"), self._codes, self.values
         for value in values:
             if type(value) in _PLAIN:
                 code = codes.setdefault(value, len(known))
                 if code == len(known):
                     known.append(value)
-                members.append(code)
-                lengths.append(1)
+                at.append(code)
+            elif len(several := self._coded(value)) == 1:
+                at.append(several[0])
             else:
-                coded = self._coded(value)
-                lengths.append(_ABSENT if coded is None else len(coded))
-                members.extend(coded or ())
-        self._lengths[:] = lengths
-        counts = np.maximum(self._lengths, 0)
-        self._starts[:] = np.cumsum(counts) - counts
-        self._members = np.array(members, dtype=np.int32)
-        self._written = self._in_use = len(members)
+                at.append(~len(members))
+                members.extend(several)
+                members[-1] = ~members[-1]
+        return Postings(np.array(at, dtype=np.int32), np.array(members, dtype=np.int32), len(known))
 
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """bool[slots]: whether the item has the feature, an empty list included."""
-        there: NDArray[np.bool_] = self._lengths != _ABSENT
-        return there
-
-    def having(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """bool[slots]: whether one of the item's values has a wanted code; `wanted` bool[codes]."""
-        if not wanted.any():
-            return np.zeros(len(self._lengths), dtype=np.bool_)
-        found: NDArray[np.bool_] = _any_member(self._starts, self._lengths, self._members, wanted)
-        return found
-
-    def code_of(self, value: Value) -> int:
-        """The code of a value, −1 where no item has it. 5 and 5.0 are one value; true is not 1."""
+    def code_of(self, value: Value | None) -> int:
+        """The code of a value, −1 where no item has it. 5 and 5.0 are one value; true is not 1; None is `ABSENT`."""
         return self._codes.get(_key(value), -1)
 
     @property
     def numbers(self) -> NDArray[np.float64]:
         """float64[codes]: the values that are numbers, NaN for others; from `EXACT_BELOW` on rounded."""
-        self._numbers = self._extended(self._numbers, _number)
-        return self._numbers
+        return self._numbers.numbers(self.values)
 
     @property
     def times(self) -> NDArray[np.float64]:
         """float64[codes]: the values that are ISO times, in µs since the epoch, NaN for others."""
-        self._times = self._extended(self._times, _time)
-        return self._times
+        return self._times.numbers(self.values)
 
-    def _extended(self, known: NDArray[np.float64], of: Any) -> NDArray[np.float64]:
-        if len(known) == len(self.values):
-            return known
-        return np.concatenate([known, np.array([of(value) for value in self.values[len(known) :]], dtype=np.float64)])
+    def between(self, low: float, high: float, most: int, *, times: bool) -> Codes | None:
+        """int32[n], in no order: the codes of numbers, or of times in µs, from `low` to `high` as float64 has them.
+
+        None where they are more than `most`.
+        """
+        return (self._times if times else self._numbers).between(self.values, low, high, most)
 
     def set(self, slot: int, value: object) -> None:
         """Take over the value of an item, None where it has none."""
-        if slot >= len(self._lengths):
-            capacity = capacity_for(slot + 1, len(self._lengths))
-            self._starts, self._lengths = grown(self._starts, capacity, 0), grown(self._lengths, capacity, _ABSENT)
-        codes = self._coded(value)
-        before = int(self._lengths[slot])
-        self._in_use += len(codes or ()) - max(before, 0)
-        if codes is None:
-            self._lengths[slot] = _ABSENT
-            return
-        if len(codes) > before:
-            self._starts[slot], self._written = self._written, self._written + len(codes)
-            if self._written > len(self._members):
-                self._members = grown(self._members, capacity_for(self._written, len(self._members)), 0)
-        self._lengths[slot] = len(codes)
-        self._members[self._starts[slot] : self._starts[slot] + len(codes)] = codes
+        self.postings.set(slot, self._coded(value))
 
-    def _coded(self, value: object) -> list[int] | None:
-        if value is None:
-            return None
-        codes = []
-        for one in value if isinstance(value, (list, tuple)) else (value,):
-            if one is not None:
-                code = self._codes.setdefault(_key(one), len(self.values))
-                if code == len(self.values):
-                    self.values.append(one)
-                codes.append(code)
-        return codes
+    def _coded(self, value: object) -> list[int]:
+        if not isinstance(value, (list, tuple)):
+            return [self._code(value)]
+        if _MEMBERS.issuperset(map(type, value)):
+            try:  # Nearly always all of them are known.
+                return list(dict.fromkeys(map(self._codes.__getitem__, value))) or [_EMPTY]
+            except KeyError:
+                pass
+        return list(dict.fromkeys([self._code(one) for one in value if one is not None])) or [_EMPTY]
+
+    def _code(self, value: Any) -> int:
+        key = _key(value)
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = len(self.values)
+            self.values.append(value)
+        return code
+
+    @property
+    def is_of_nobody(self) -> bool:
+        """Whether no item has the feature."""
+        return self.postings.links == int(self.postings.counts[ABSENT])
 
     @property
     def is_wasteful(self) -> bool:
         """Whether most of it is of values that items had once."""
-        return max(self._written, len(self.values)) > 2 * self._in_use + _SPARE_VALUES
+        has_values = self.postings.links - self.postings.count(_NO_VALUE)
+        return max(self.postings.written, len(self.values)) > 2 * has_values + _SPARE_VALUES
 
 
 class FeatureColumns:
@@ -191,14 +190,14 @@ class FeatureColumns:
             return column
 
     def _make(self, name: str) -> FeatureColumn | None:
-        values = self._features.column(name)
-        if all(value is None for value in values):
+        column = FeatureColumn(self._features.column(name))
+        if column.is_of_nobody:
             if len(self._unknown) < _MOST_NAMES:
                 self._unknown.add(name)
             return None
         while len(self._columns) >= _MOST_COLUMNS:
             del self._columns[next(iter(self._columns))]
-        return FeatureColumn(values)
+        return column
 
 
 def microseconds(text: str) -> float | None:
@@ -217,10 +216,10 @@ def _key(value: object) -> object:
     return (value,) if isinstance(value, bool) else value
 
 
-def _number(value: Value) -> float:
-    return np.nan if isinstance(value, (str, bool)) else float(value)
+def _number(value: Value | None) -> float:
+    return np.nan if value is None or isinstance(value, (str, bool)) else float(value)
 
 
-def _time(value: Value) -> float:
+def _time(value: Value | None) -> float:
     at = microseconds(value) if isinstance(value, str) else None
     return np.nan if at is None else at

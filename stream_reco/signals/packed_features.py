@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 import msgspec
@@ -56,11 +56,11 @@ class PackedFeatures(Sequence[Features | None]):
         """Keep the very object that another has in the same slot."""
         self._packed[slot] = other._packed[slot]
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str) -> Iterator[Any]:
         """One feature of each slot, None where there is none: nothing else of the features is unpacked."""
         try:
             only = msgspec.defstruct("Only", [("value", Any, None)], rename={"value": name})
         except ValueError:  # a name with quotes or the like
-            return [None if features is None else features.get(name) for features in self]
+            return (None if features is None else features.get(name) for features in self)
         decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(only).decode
-        return [None if packed is None else decode(packed).value for packed in self._packed]
+        return (None if packed is None else decode(packed).value for packed in self._packed)

@@ -12,6 +12,7 @@ from stream_reco.events import Action, Event, ItemEvent, UserEvent, validate
 from tests.bench import (
     bench_content,
     bench_events,
+    bench_filters,
     bench_freshness,
     bench_labels,
     bench_load,
@@ -65,6 +66,21 @@ def test_the_benchmarks_in_this_process_tell_their_figures(monkeypatch: pytest.M
     assert score["over_forward"] > 1
     candidates: Any = engine["candidates_per_request"]
     assert 200 < candidates <= 600
+
+
+def test_filters_find_what_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_filters, "_CLICKS", 1_000)
+    monkeypatch.setattr(bench_filters, "_ROUNDS", 2)
+    found = bench_filters.find(5_000)
+    assert all(number > 0 for number in leaves({name: part for name, part in found.items() if name != "found"}))
+    counts = {name: count for name, (count, _) in found["found"].items()}
+    assert counts["one item"] == 1
+    assert counts["no item"] == 0
+    assert counts["three categories"] == 75
+    assert counts["not a category"] == 4_975
+    asked = bench_filters.ask(600)
+    assert all(number > 0 for number in leaves(asked["slate_us"]))
+    assert {name: len(items) for name, items in asked["slates"].items()}["some have it"] == 1
 
 
 def test_items_are_described_read_and_mirrored_here_and_in_another_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

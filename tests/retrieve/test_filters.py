@@ -89,8 +89,13 @@ def by_hand(items: Sequence[dict[str, Any] | None], available: list[bool], filte
 
 
 def filtered(catalogue: Catalogue, filters: Mapping[str, object]) -> list[bool]:
-    answer: list[bool] = passing(catalogue, parse_filters(filters)).tolist()
-    return answer
+    items = passing(catalogue, parse_filters(filters))
+    if items.slots is None:
+        assert len(items.mask) == catalogue.size
+        return [bool(one) for one in items.mask]
+    listed = items.slots.tolist()
+    assert listed == sorted(set(listed))
+    return [slot in set(listed) for slot in range(catalogue.size)]
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stream_reco.retrieve import exact_rows
 from stream_reco.retrieve.vector_index import NO_KEY, VectorIndex
 
 Vectors = npt.NDArray[np.float32]
@@ -259,7 +260,12 @@ def test_an_exact_search_finds_what_is_allowed_alone(
     queries = np.array(asked, np.float32).reshape(-1, 4)
     index = VectorIndex(4)
     index.upsert(np.arange(len(vectors)), vectors)
-    _, scores = index.search(queries, k, np.array(allowed, np.bool_))
+    keys, scores = index.search(queries, k, np.array(allowed, np.bool_))
+    for look_up in (0, 10**9):  # keys one by one, or by a mask
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact_rows, "_LOOK_UP", look_up)
+            among = index.search_among(queries, k, np.flatnonzero(allowed))
+        assert (among[0].tolist(), among[1].tolist()) == (keys.tolist(), scores.tolist())
     rows = {key: vector for key, vector in enumerate(vectors) if key < len(allowed) and allowed[key]}
     np.testing.assert_array_equal(scores, brute_force(rows, queries, k)[1])
 

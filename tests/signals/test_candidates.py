@@ -166,6 +166,20 @@ def test_candidates_are_what_sets_give_call_after_call(calls: list[Asked], limit
         assert (gatherer._spare[0].places == -1).all()
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(ASKED, min_size=1, max_size=4), st.integers(0, 16), st.tuples(QUOTA, QUOTA, QUOTA, QUOTA, QUOTA))
+def test_a_few_that_are_listed_are_proposed_as_a_mask_of_them_would_be(
+    calls: list[Asked], limit: int, quotas: Quotas
+) -> None:
+    gatherer, by_mask = Gatherer(limit, quotas), Gatherer(limit, quotas)
+    for one in calls:
+        lists, asked = one._replace(available=[True, *one.available[1:]]).arrays()
+        few = np.flatnonzero(lists.available).astype(np.int32)
+        listed = gatherer(lists._replace(available=~lists.available, few=few), asked)
+        assert [part.tolist() for part in listed] == [part.tolist() for part in by_mask(lists, asked)]
+        assert not gatherer._spare[0].listed.any()
+
+
 def test_rows_and_slots_that_are_not_there_are_skipped() -> None:
     asked = Asked([[]] * 6, [], [[1]], [[2]], [[]], [True] * 3, [0], [0], [], [])
     lists, arrays = asked.arrays()

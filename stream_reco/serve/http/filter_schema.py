@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stream_reco.events.schema import MAX_ID_BYTES, MAX_KEYS, MAX_LIST
-from stream_reco.retrieve.filters import BOUNDS, DEEPEST
+from stream_reco.retrieve.conditions import BOUNDS
+from stream_reco.retrieve.filters import DEEPEST
 
 Json = dict[str, Any]
 BOUND_TIME = "An ISO 8601 time, compared with texts that are such; UTC where it names no zone."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_reco.model.assemble import RequestState
 from stream_reco.model.inputs import Batch, Inputs
 from stream_reco.model.rows import Rows
-from stream_reco.retrieve.filters import Mask
+from stream_reco.retrieve.passing_items import PassingItems
 from stream_reco.retrieve.sources import CONTENT, Retriever
 from stream_reco.serve.slate.excluded import excluded_slots
 from stream_reco.serve.slate.request import Request, UserContext
@@ -34,8 +34,8 @@ class UnderstoodRequest:
     state: RequestState
     inputs: Inputs
     """Without candidates."""
-    passing: Mask | None
-    """The available slots that pass the request's filters, None without filters."""
+    passing: PassingItems | None
+    """The available items that pass the request's filters, None without filters."""
     turn: NDArray[np.int32]
     """Which of the least shown are proposed to it."""
 
@@ -78,7 +78,7 @@ def _near(
     with torch.no_grad():
         users = served.retrieves.user_vectors(batch, rows)
     catalogue = served.signals.catalogue
-    everything = catalogue.available if catalogue.unavailable else None
+    everything = PassingItems(None, catalogue.available) if catalogue.unavailable else None
     allowed = [everything if one.passing is None else one.passing for one in asked]
     return retriever.near(served.index, users.numpy(), medoids, allowed)
 
