@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +49,24 @@ COMPARED: Mapping[str, tuple[Runs, WritePage]] = {
 """Pages on arms that see the same events: their runs, in the world and on films, and who writes them."""
 Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, *COMPARED, SHOP, TRANSFER, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
 
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        metavar="N",
+        help=f"Only the first N events by time (in worlds: requests); {LIMIT:,} by default, other sizes for some.",
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help=f"How many seeds of worlds: of shop, {SEED_COUNT} by default; of transfer, {WORLD_SEEDS}.",
+    ),
+]
+
 
 def reproduce(
     name: Annotated[Name, typer.Argument(help="The experiment.")],
@@ -58,23 +76,9 @@ def reproduce(
             envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}, {FASHION}.", metavar="DIR"
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help=f"Only the first N events by time (in worlds: requests); {LIMIT:,} by default, other sizes for some.",
-        ),
-    ] = None,
+    limit: SizeOption = None,
     warm_up: WarmUpOption = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help=f"How many seeds of worlds: of shop, {SEED_COUNT} by default; of transfer, {WORLD_SEEDS}.",
-        ),
-    ] = None,
+    seeds: SeedsOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Replays in parallel.", metavar="N")] = 1,
     out: Annotated[Path, typer.Option(help="Folder to write the pages to.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
@@ -104,15 +108,25 @@ def reproduce(
     if name in (COLD_START, ALL):
         walked = cold_start_stores(_data_folder(data, FILMS), folder, *sizes, fresh=fresh)
         _reproduce_cold_start(walked, out, jobs, fresh=fresh)
-    for one in [page for page in COMPARED if name in (page, ALL)]:
-        runs, write = COMPARED[one]
-        compared = handover_stores(runs(), _data_folder(data, FILMS), folder, *sizes)
-        _reproduce_stores(compared, write, out, jobs, fresh=fresh)
+    for stores, write in _compared(name.value, data, folder, Size(*sizes), seeds):
+        _reproduce_stores(stores, write, out, jobs, fresh=fresh)
     if name in (SHOP, ALL):
         _reproduce_shop(WorldStore(folder, sizes[0]), seeds or SEED_COUNT, out, jobs, fresh=fresh)
+
+
+def _compared(
+    name: str, data: Path | None, work: Path, size: Size, seeds: int | None
+) -> Iterator[tuple[dict[RunStore, list[Run]], WritePage]]:
+    """The runs of arms that are compared in worlds and on films, and who writes their page.
+
+    `size`: that of all runs, None where they have their own.
+    """
+    for page, (runs, write) in COMPARED.items():
+        if name in (page, ALL):
+            yield handover_stores(runs(), _data_folder(data, FILMS), work, size.limit, size.warm_up), write
     if name in (TRANSFER, ALL):
-        shops = transfer_stores(transfer_runs(seeds or WORLD_SEEDS), _data_folder(data, FILMS), folder, sizes[0])
-        _reproduce_stores(shops, write_transfer_page, out, jobs, fresh=fresh)
+        chosen = transfer_runs(seeds or WORLD_SEEDS)
+        yield transfer_stores(chosen, _data_folder(data, FILMS), work, size.limit), write_transfer_page
 
 
 def _size(limit: int | None, warm_up: int | None) -> Size:
