@@ -15,7 +15,7 @@ EMPTY, TRANSFERRED, POPULAR = "empty", "transfer", "popularity"
 FILMS = "ml100k"
 FILMS_GROUP = "films"
 REQUESTS = 1_500
-"""How long the first shop of a world lives by default: about what it takes until learning has slowed down."""
+"""How long the first shop of a world lives by default: half of a run of the shop and of jobs, a quarter of news."""
 WORLD_SEEDS, FILM_SEEDS = 3, 2
 """How many. Of a world: other people, items and requests in both shops. Of films: another split."""
 FIRST_REQUESTS = (30, 100, 300)
