@@ -31,7 +31,7 @@ _INTRO = (
     " settings, started empty, and started with what a first shop has learned, which has other items and other people."
     " Gains are means over seeds of the difference between the two in the same second shop, ± their standard errors, in"
     " points of a hundred where they are of the oracle's. They are bold where a 95 % interval of Student's t leaves out"
-    " 0: 4.3 standard errors away from it at three seeds, 12.7 at two. One figure in twenty is bold by chance alone."
+    " 0: 12.7 standard errors away from it at two seeds, 4.3 at three, 2.8 at five. One in twenty is bold by chance."
 )
 _WORLDS = (
     "The worlds of the page on [one's own slates](shop.md): items have a category, people declare tastes and see only"
