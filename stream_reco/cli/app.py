@@ -23,6 +23,7 @@ from stream_reco.cli.commands.models import models
 from stream_reco.cli.commands.repair import repair
 from stream_reco.cli.commands.replay import replay
 from stream_reco.cli.commands.reproduce import reproduce
+from stream_reco.cli.commands.second_shop import second_shop
 from stream_reco.cli.commands.serve import serve
 from stream_reco.cli.commands.simulate import simulate
 from stream_reco.cli.commands.topics import topics
@@ -63,6 +64,7 @@ for command in (
 app.command("cold-start", hidden=True)(cold_start)
 app.command(hidden=True)(handover)
 app.command(hidden=True)(learn)
+app.command("second-shop", hidden=True)(second_shop)
 app.command(hidden=True)(simulate)
 
 

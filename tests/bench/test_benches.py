@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream_reco.events import Action, Event, ItemEvent, UserEvent, validate
+from stream_reco.events import Action, Event, ItemEvent, validate
 from tests.bench import (
     bench_content,
     bench_events,
@@ -21,7 +21,6 @@ from tests.bench import (
     bench_serve,
     bench_similar,
     bench_table,
-    bench_transfer,
     load_page,
     table_page,
     table_pauses,
@@ -193,18 +192,3 @@ def test_load_is_offered_and_its_page_written(monkeypatch: pytest.MonkeyPatch, t
     assert "| 0.5 | " in page
     assert "](load.svg)" in page
     assert (tmp_path / "load.svg").read_bytes().startswith(b"<?xml")
-
-
-def test_two_shops_share_no_film_and_nobody() -> None:
-    events = [*catalogue(), *clicks(3_000)]
-    users = {event.user_id for event in events if isinstance(event, Action)}
-    described: list[Event] = [UserEvent(user_id=one, features={"age": 3}, timestamp=1) for one in users]
-    shops = bench_transfer.halves(described + events, 0)
-    items, people = (
-        [{getattr(one, name, None) for one in shop} - {None} for shop in shops] for name in ("item_id", "user_id")
-    )
-    assert not items[0] & items[1]
-    assert not people[0] & people[1]
-    assert len(items[0] | items[1]) == ITEMS
-    assert people[0] | people[1] == users
-    assert all(sum(isinstance(one, Action) for one in shop) > 300 for shop in shops)

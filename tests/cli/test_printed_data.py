@@ -125,7 +125,7 @@ PRINTING: dict[str, list[Tried]] = {
     "export": [no_such_folder("export", "events", HOSTILE)],
 }
 """What each command prints of data, and how to have it printed."""
-OWN_WORDS = {"demo", "models", "learn", "simulate", "cold-start", "handover"}
+OWN_WORDS = {"demo", "models", "learn", "simulate", "cold-start", "handover", "second-shop"}
 """Commands that print nothing but our own words, numbers and the names of our models."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,17 +24,20 @@ from stream_reco.experiments.runs.result_store import ResultStore, RunStore
 from stream_reco.experiments.runs.run_all import run_all
 from stream_reco.experiments.shop import experiment as shop
 from stream_reco.experiments.shop.plan import SEED_COUNT, WorldStore, shop_runs
+from stream_reco.experiments.transfer.experiment import write_transfer_page
+from stream_reco.experiments.transfer.plan import WORLD_SEEDS, transfer_runs, transfer_stores
 from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.log_options import WarmUpOption
 from stream_reco.terminal.printing import say
 
-ALL, COLD_START, COLLISIONS, DELAYS, HANDOVER, SHOP = (
+ALL, COLD_START, COLLISIONS, DELAYS, HANDOVER, SHOP, TRANSFER = (
     "all",
     "cold_start",
     "collisions",
     "delays",
     "handover",
     "shop",
+    "transfer",
 )
 LIMIT = 300_000
 Runs = Callable[[], tuple[list[Run], list[Run]]]
@@ -44,7 +47,25 @@ COMPARED: Mapping[str, tuple[Runs, WritePage]] = {
     PARTS_PAGE: (part_runs, handover.write_parts_page),
 }
 """Pages on arms that see the same events: their runs, in the world and on films, and who writes them."""
-Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, *COMPARED, SHOP, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+Name = StrEnum("Name", [*EXPERIMENTS, COLD_START, COLLISIONS, DELAYS, *COMPARED, SHOP, TRANSFER, ALL])  # type: ignore[misc] # members are those of EXPERIMENTS
+
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        metavar="N",
+        help=f"Only the first N events by time (in worlds: requests); {LIMIT:,} by default, other sizes for some.",
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help=f"How many seeds of worlds: of shop, {SEED_COUNT} by default; of transfer, {WORLD_SEEDS}.",
+    ),
+]
 
 
 def reproduce(
@@ -55,16 +76,9 @@ def reproduce(
             envvar="STREAM_RECO_DATA", help=f"Folder with {LOG}, {FILMS}, {TALKINGDATA}, {FASHION}.", metavar="DIR"
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help=f"Only the first N events by time (in worlds: requests); {LIMIT:,} by default, other sizes for some.",
-        ),
-    ] = None,
+    limit: SizeOption = None,
     warm_up: WarmUpOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Of shop: how many seeds of its worlds.", metavar="N")] = SEED_COUNT,
+    seeds: SeedsOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Replays in parallel.", metavar="N")] = 1,
     out: Annotated[Path, typer.Option(help="Folder to write the pages to.", metavar="DIR")] = Path("docs/results"),
     work: Annotated[
@@ -75,7 +89,8 @@ def reproduce(
     """Run the replays of an experiment and write its page of results, the figures and a plot.
 
     Finished replays are kept, so the same command resumes where it stopped. `delays` replays whole logs, whatever
-    --limit and --warm-up are. `shop` simulates its worlds and needs no log.
+    --limit and --warm-up are. `shop` simulates its worlds and needs no log. Of `transfer` --limit is how long the first
+    shop lives.
     """
     folder = _work_folder(work)
     hashed = {}
@@ -93,10 +108,25 @@ def reproduce(
     if name in (COLD_START, ALL):
         walked = cold_start_stores(_data_folder(data, FILMS), folder, *sizes, fresh=fresh)
         _reproduce_cold_start(walked, out, jobs, fresh=fresh)
-    for one in [page for page in COMPARED if name in (page, ALL)]:
-        _reproduce_handover(one, _data_folder(data, FILMS), folder, Size(*sizes), out, jobs, fresh=fresh)
+    for stores, write in _compared(name.value, data, folder, Size(*sizes), seeds):
+        _reproduce_stores(stores, write, out, jobs, fresh=fresh)
     if name in (SHOP, ALL):
-        _reproduce_shop(WorldStore(folder, sizes[0]), seeds, out, jobs, fresh=fresh)
+        _reproduce_shop(WorldStore(folder, sizes[0]), seeds or SEED_COUNT, out, jobs, fresh=fresh)
+
+
+def _compared(
+    name: str, data: Path | None, work: Path, size: Size, seeds: int | None
+) -> Iterator[tuple[dict[RunStore, list[Run]], WritePage]]:
+    """The runs of arms that are compared in worlds and on films, and who writes their page.
+
+    `size`: that of all runs, None where they have their own.
+    """
+    for page, (runs, write) in COMPARED.items():
+        if name in (page, ALL):
+            yield handover_stores(runs(), _data_folder(data, FILMS), work, size.limit, size.warm_up), write
+    if name in (TRANSFER, ALL):
+        chosen = transfer_runs(seeds or WORLD_SEEDS)
+        yield transfer_stores(chosen, _data_folder(data, FILMS), work, size.limit), write_transfer_page
 
 
 def _size(limit: int | None, warm_up: int | None) -> Size:
@@ -138,11 +168,10 @@ def _reproduce_cold_start(stores: dict[ColdStartLog, ResultStore], out: Path, jo
         say(f"wrote {path}")
 
 
-def _reproduce_handover(page: str, data: Path, work: Path, size: Size, out: Path, jobs: int, *, fresh: bool) -> None:
-    """`size`: that of all its runs, None where they have their own."""
+def _reproduce_stores(
+    stores: dict[RunStore, list[Run]], write: WritePage, out: Path, jobs: int, *, fresh: bool
+) -> None:
     _create_folder(out)
-    runs, write = COMPARED[page]
-    stores = handover_stores(runs(), data, work, size.limit, size.warm_up)
     for store, chosen in stores.items():
         run_all(store, chosen, jobs, fresh=fresh)
     for path in write(stores, out):

@@ -77,4 +77,4 @@ def _figures(result: Result) -> str:
     if "click_through" in result.report:
         return f"click-through {result.report['click_through']:.4f}"
     names = ("hr@10", "ndcg@10") if "hr@10" in result.report else ("auc", "logloss")
-    return ", ".join(f"{name} {result.report[name]:.4f}" for name in names)
+    return ", ".join(f"{name} {result.report[name]:.4f}" for name in names if name in result.report)
