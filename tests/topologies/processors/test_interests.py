@@ -119,7 +119,7 @@ def store(tmp_path: Path) -> Iterator[RocksStore]:
 
 
 def counts(copies: Copies) -> dict[Id, int]:
-    return {user: len(UserState.from_bytes(state).items) for user, state in copies.states.items()}
+    return {user: len(UserState.from_bytes(state).items) for user, state in copies.states.copy().items()}
 
 
 def test_the_very_first_action_is_known_when_it_comes_again(store: RocksStore) -> None:
