@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_reco.datasets import Log
 from stream_reco.events import Action, Event, Id, ItemEvent
-from stream_reco.experiments.cold_start.first_events import FirstEvents, rank_quality
+from stream_reco.experiments.cold_start.first_events import FirstEvents, RankQuality, rank_quality
 from stream_reco.experiments.cold_start.plan import OURS, POPULAR
 from stream_reco.serve.service import Accepted
 
@@ -84,17 +84,67 @@ class KnownSoFar:
         return place
 
 
+class RankedLog:
+    """Events on their way to a loop, which has learned from all of them before anything is ranked or published."""
+
+    def __init__(self, loop: ScoringLoop, watch: Callable[[int], None] = lambda _: None) -> None:
+        """`watch` is called with the number of events learned from, now and then."""
+        self.known = KnownSoFar()
+        self.seconds = {"ingest": 0.0, "score": 0.0}
+        self._loop, self._watch = loop, watch
+        self._batch: list[Event] = []
+        self._events = 0
+
+    def take(self, event: Event, *, positive: bool) -> None:
+        """Take an event, after whatever is ranked without it."""
+        self.known.take(event, positive=positive)
+        self._batch.append(event)
+        if len(self._batch) >= _MOST_EVENTS:
+            self.learn()
+
+    def learn(self) -> None:
+        """Let the loop learn from what waits, so that it knows everything before the next event."""
+        if not self._batch:
+            return
+        started = time.perf_counter()
+        self._loop.ingest(self._batch)
+        self.seconds["ingest"] += time.perf_counter() - started
+        self._events += len(self._batch)
+        self._batch = []
+        self._watch(self._events)
+
+    def publish(self) -> None:
+        """Let what was learned be served."""
+        self.learn()
+        self._loop.sync()
+
+    def rank(self, action: Action) -> dict[str, RankQuality] | None:
+        """Where the loop, and popularity, have the item among all that are open to the user; None if it is alone."""
+        items, target = self.known.open_to(action.user_id, action.item_id)
+        if len(items) < 2:
+            return None
+        self.learn()
+        started = time.perf_counter()
+        scores = self._loop.score(action.user_id, items, now=action.timestamp)
+        self.seconds["score"] += time.perf_counter() - started
+        counts = np.array([self.known.of_items[one] for one in items], dtype=np.float64)
+        return {OURS: rank_quality(scores, target), POPULAR: rank_quality(counts, target)}
+
+
 class ColdStartWalk:
     """One pass of a log through a loop; `watch` is called with the number of events so far, now and then."""
 
     def __init__(self, loop: ScoringLoop, plan: WalkPlan, watch: Callable[[int], None] = lambda _: None) -> None:
         self.found = FirstEvents()
-        self.seconds = {"ingest": 0.0, "score": 0.0}
-        self._loop, self._plan, self._watch = loop, plan, watch
-        self._known = KnownSoFar()
-        self._batch: list[Event] = []
-        self._actions = self._events = 0
+        self._plan = plan
+        self._ranked = RankedLog(loop, watch)
+        self._actions = 0
         self._sync_at: int | None = None
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What learning and scoring took."""
+        return self._ranked.seconds
 
     def run(self, log: Log) -> FirstEvents:
         """Walk all of it."""
@@ -105,43 +155,21 @@ class ColdStartWalk:
                 self._actions += 1
                 if positive and self._actions > self._plan.warm_up:
                     self._evaluate(event)
-            self._known.take(event, positive=positive)
-            self._batch.append(event)
-            if len(self._batch) >= _MOST_EVENTS:
-                self._learn()
-        self._learn()
+            self._ranked.take(event, positive=positive)
+        self._ranked.learn()
         return self.found
 
     def _pass_time(self, now: int) -> None:
         if self._sync_at is None or now >= self._sync_at:
-            self._learn()
-            self._loop.sync()
+            self._ranked.publish()
             self._sync_at = now + self._plan.interval_ms
 
     def _evaluate(self, action: Action) -> None:
-        known = self._known
+        known = self._ranked.known
         of_user, of_item = known.of_users[action.user_id] + 1, known.of_items[action.item_id] + 1
         frequent = min(of_user, of_item) > FEW
         if frequent and (of_user + of_item) % self._plan.every:
             return
-        items, target = known.open_to(action.user_id, action.item_id)
-        if len(items) < 2:
-            return
-        self._learn()
-        started = time.perf_counter()
-        scores = self._loop.score(action.user_id, items, now=action.timestamp)
-        self.seconds["score"] += time.perf_counter() - started
-        counts = np.array([known.of_items[one] for one in items], dtype=np.float64)
-        qualities = {OURS: rank_quality(scores, target), POPULAR: rank_quality(counts, target)}
-        self.found.add(of_user, of_item, qualities, self._plan.every if frequent else 1.0)
-
-    def _learn(self) -> None:
-        """Let the loop learn from what waits, so that it knows everything before the next event."""
-        if not self._batch:
-            return
-        started = time.perf_counter()
-        self._loop.ingest(self._batch)
-        self.seconds["ingest"] += time.perf_counter() - started
-        self._events += len(self._batch)
-        self._batch = []
-        self._watch(self._events)
+        qualities = self._ranked.rank(action)
+        if qualities is not None:
+            self.found.add(of_user, of_item, qualities, self._plan.every if frequent else 1.0)

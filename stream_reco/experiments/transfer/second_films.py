@@ -11,8 +11,9 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedded.transfer import Transferred, teach
 from stream_reco.events import Action, Event, ItemEvent, UserEvent
-from stream_reco.experiments.cold_start.first_events import RankQuality, rank_quality
-from stream_reco.experiments.cold_start.walk import KnownSoFar
+from stream_reco.experiments.cold_start.first_events import RankQuality
+from stream_reco.experiments.cold_start.plan import OURS
+from stream_reco.experiments.cold_start.walk import RankedLog
 from stream_reco.experiments.transfer.plan import (
     AUC,
     EMPTY,
@@ -57,8 +58,7 @@ class RatingsWalk:
         self.ratings = 0
         self.found: list[tuple[int, RankQuality, RankQuality]] = []
         """Of each positive rating its number among all, and the quality of both rankings."""
-        self._engine, self._weigh = engine, weigh
-        self._known, self._waiting, self._sync_at = KnownSoFar(), list[Event](), 0
+        self._ranked, self._weigh, self._sync_at = RankedLog(engine), weigh, 0
 
     def run(self, events: Iterable[Event], ratings: int, watch: Watch) -> None:
         """Walk until so many ratings have come; `watch` is called with their number so far."""
@@ -71,29 +71,14 @@ class RatingsWalk:
                 # At ratings alone, so that the first one finds published what is said of items and people.
                 self._publish(event.timestamp)
             positive = isinstance(event, Action) and self._weigh(event) > 0
-            if isinstance(event, Action) and positive:
-                self._rank(event)
-            self._known.take(event, positive=positive)
-            self._waiting.append(event)
+            if isinstance(event, Action) and positive and (qualities := self._ranked.rank(event)) is not None:
+                self.found.append((self.ratings, qualities[OURS], qualities[POPULAR]))
+            self._ranked.take(event, positive=positive)
 
     def _publish(self, now: int) -> None:
         if now >= self._sync_at:
-            self._learn()
-            self._engine.sync()
+            self._ranked.publish()
             self._sync_at = now + _SYNC_MS
-
-    def _rank(self, action: Action) -> None:
-        items, target = self._known.open_to(action.user_id, action.item_id)
-        if len(items) < 2:
-            return
-        self._learn()
-        scores = self._engine.score(action.user_id, items, now=action.timestamp)
-        counts = np.array([self._known.of_items[one] for one in items], dtype=np.float64)
-        self.found.append((self.ratings, rank_quality(scores, target), rank_quality(counts, target)))
-
-    def _learn(self) -> None:
-        learn(self._engine, self._waiting, lambda _: None)
-        self._waiting = []
 
     def figures(self, ranking: int) -> Figures:
         """Row → figures of the first so many ratings; `ranking` 1 is the engine's, 2 by popularity."""
