@@ -15,13 +15,10 @@ BOUNDS = (0, 1, 3, 10, 30, 100)
 """Where buckets of evidence begin."""
 BUCKETS = ("0", "1–2", "3–9", "10–29", "30–99", "100 and more")
 ALL = "all"
-MEASURES = ("loss", "auc", "within")
+DIFFERENCES = {"loss": "loss_differences", "auc": "auc_differences", "within": "within_differences"}
+"""Measures, and what the differences by them are called in reports."""
+MEASURES = tuple(DIFFERENCES)
 _LEAST_PROBABILITY = 1e-7
-
-
-def differences_of(measure: str) -> str:
-    """What the differences by a measure are called in reports."""
-    return "_".join((measure, "differences"))
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class PairedTally:
                 if not base.sum() > 0.0:
                     continue
                 entry[name] = dict(zip(self._arms, (values.sum(axis=0) / base.sum()).tolist(), strict=True))
-                entry[differences_of(name)] = {
+                entry[DIFFERENCES[name]] = {
                     arm: ratio_with_variance(values[:, 0] - values[:, other], base)
                     for other, arm in enumerate(self._arms)
                     if other

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from stream_reco.experiments.handover.paired_tally import BUCKETS, MEASURES, differences_of
+from stream_reco.experiments.handover.paired_tally import BUCKETS, DIFFERENCES, MEASURES
 from stream_reco.experiments.handover.plan import BOTH, FILMS_GROUP, WORLD, arm_settings
 from stream_reco.experiments.runs.plan import Run
 from stream_reco.experiments.runs.result_store import Result
@@ -88,7 +88,7 @@ def pooled(entries: list[Mapping[str, Any]]) -> EvidenceCell:
     means = {name: _means([entry[name] for entry in entries], shares) for name in measures}
     comparisons = {
         name: {
-            arm: _comparison(arm, _sign(name), shares, [entry[differences_of(name)][arm] for entry in entries])
+            arm: _comparison(arm, _sign(name), shares, [entry[DIFFERENCES[name]][arm] for entry in entries])
             for arm in means[name]
             if arm != BOTH
         }
@@ -125,13 +125,5 @@ def handover_figures(found: HandoverResults, experiment: str, arms: Iterable[str
     return {
         "experiment": experiment,
         "arms": {arm: arm_settings(arm) for arm in arms},
-        "runs": {
-            run.title: {
-                "command": result.command,
-                "machine": dict(result.machine),
-                "jobs": result.jobs,
-                **{name: result.report[name] for name in _KEPT if name in result.report},
-            }
-            for run, result in found.results.items()
-        },
+        "runs": {run.title: result.published(_KEPT) for run, result in found.results.items()},
     }

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ class Result:
     machine: Mapping[str, str]
     jobs: int
     report: Mapping[str, Any]
+
+    def published(self, names: Iterable[str]) -> dict[str, object]:
+        """How it was run, and those of the named figures that its report has, for the file beside a page."""
+        kept = {name: self.report[name] for name in names if name in self.report}
+        return {"command": self.command, "machine": dict(self.machine), "jobs": self.jobs, **kept}
 
 
 class RunStore(ABC):

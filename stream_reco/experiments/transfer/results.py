@@ -103,13 +103,5 @@ def transfer_figures(found: TransferResults) -> dict[str, object]:
     """All figures, for a file."""
     return {
         "experiment": "transfer",
-        "runs": {
-            run.title: {
-                "command": result.command,
-                "machine": dict(result.machine),
-                "jobs": result.jobs,
-                **{name: result.report[name] for name in _KEPT if name in result.report},
-            }
-            for run, result in found.results.items()
-        },
+        "runs": {run.title: result.published(_KEPT) for run, result in found.results.items()},
     }
