@@ -32,6 +32,18 @@ async def work(ending):
 
 host("stubborn", "127.0.0.1:1", work, Heartbeat())
 """
+BRIEF = """
+import gc
+from topologies.process.heartbeat import Heartbeat
+from topologies.process.host import host
+
+async def work(ending):
+    pass
+
+host("brief", "127.0.0.1:1", work, Heartbeat())
+gc.collect()
+print("ended", flush=True)
+"""
 Start = Callable[..., Worker]
 
 
@@ -120,6 +132,15 @@ def test_a_second_signal_ends_it_at_once_and_says_so() -> None:
     assert process.returncode == 130
     assert complaint.splitlines()[-1].startswith("second signal: exiting now")
     assert "Traceback" not in complaint
+
+
+def test_no_event_loop_is_left_open() -> None:
+    # A loop that is collected unclosed writes a traceback where its sockets happen to be collected before it.
+    ended = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", BRIEF], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.stdout == "ended\n", ended.stderr
+    assert "unclosed event loop" not in ended.stderr
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])

@@ -33,6 +33,10 @@ class _OwnClients(BootStrategy):  # type: ignore[misc] # Faust has no types
 class _Host(faust.App):  # type: ignore[misc]
     BootStrategy = _OwnClients
 
+    async def on_start(self) -> None:
+        """Without Faust's consumer: even unused it has an event loop for a thread, which nobody would close."""
+        self.finalize()
+
     def _create_directories(self) -> None:
         """There are no tables, so no folders are made for them."""
 
