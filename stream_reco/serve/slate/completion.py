@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from stream_reco.serve.slate.exploration import Evidence
 
+_MANY = 20
+"""New items among the candidates from which places are short for them. Where there are fewer, each has the time to find
+those who may like it, and is raised by the square of the ratio."""
 _LEAST = 1e-7
 """Values are kept this far from 0 and 1 before their log-odds are taken."""
 
@@ -23,11 +26,13 @@ def raised_odds(
 ) -> NDArray[np.float64]:
     """float64[n]: the log-odds of `values` float32[n], plus `completion` times the share of its first impressions.
 
-    An item that has had them all is known, and raised by nothing, as is one of which no impression was reported: where
+    Less where fewer than `_MANY` candidates lack any. An item that has had them all is known, and raised by nothing, as is one of which no impression was reported: where
     people send actions alone, who has few of them was not begun but is liked by few.
     """
     reported = evidence.impressions if evidence.reported is None else evidence.reported
-    share = np.where(evidence.impressions < first_impressions, reported / first_impressions, 0.0)
+    is_new = evidence.impressions < first_impressions
+    short = min(1.0, np.count_nonzero(is_new) / _MANY) ** 2
+    share = np.where(is_new, short * reported / first_impressions, 0.0)
     kept = np.clip(values.astype(np.float64), _LEAST, 1.0 - _LEAST)
     if evidence.variances is not None:
         # Of an item whose content tells who likes it a look has less to tell.

@@ -26,6 +26,10 @@ _LEAST_PROBABILITY = 1e-6
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
 _NEW_SHARE = 0.8
 """Share of the draws that goes to items with fewer than their first impressions, while there are any."""
+_WORTH, _LEAST_WORTH = 0.5, 0.02
+"""Sum, over the new items, of the probabilities that each is better than what it displaces, from which they get all of
+that share; below, the part of it is the square of the ratio, and this at least. Else the only new item of a busy shop
+has its first impressions with whoever comes next, and not with those who may like it."""
 _EVEN_AMONG_NEW, _EVEN = 0.25, 0.1
 """Share of the draws, among new items and among all, that goes to each alike: a model that is wrong of an item before
 it was shown would never find out, and off-policy estimates need every candidate to be possible."""
@@ -97,6 +101,17 @@ def _by_lacking(
 
 
 @njit(cache=True, nogil=True)
+def _share_of_new(better: NDArray[np.float64], known: NDArray[np.bool_]) -> float:
+    """The share of the draws that goes to those not `known`, by how likely they are better than what they displace."""
+    merit, are_new = 0.0, False
+    for place in range(better.shape[0]):
+        if not known[place]:
+            merit += better[place]
+            are_new = True
+    return _NEW_SHARE * max(min(merit / _WORTH, 1.0) ** 2, _LEAST_WORTH) if are_new else 0.0
+
+
+@njit(cache=True, nogil=True)
 def _chances(
     values: NDArray[np.float32],
     impressions: NDArray[np.int64],
@@ -113,11 +128,11 @@ def _chances(
     _better(odds, variances, rival, better)
     known = impressions[eligible] >= first_impressions
     chances = np.zeros(eligible.shape[0])
-    everything = 1.0 if known.all() else 1.0 - _NEW_SHARE
-    _add(eligible, better, np.zeros(eligible.shape[0], np.bool_), (everything, _EVEN), chances)
-    if everything < 1.0:
+    share = _share_of_new(better[eligible], known)
+    _add(eligible, better, np.zeros(eligible.shape[0], np.bool_), (1.0 - share, _EVEN), chances)
+    if share > 0.0:
         merits = _by_lacking(better, impressions, first_impressions)
-        _add(eligible, merits, known, (_NEW_SHARE, _EVEN_AMONG_NEW), chances)
+        _add(eligible, merits, known, (share, _EVEN_AMONG_NEW), chances)
     return chances
 
 
@@ -131,7 +146,8 @@ def chances(
     """float64[e], positive, of sum 1: how likely each of the `eligible` int64[e] is the one that is explored.
 
     `values` float32[n] are the probabilities that candidates are ordered by; `rival` is the index of the candidate
-    whose place is taken. Items shown less than `first_impressions` times share most of it, those most that lack least.
+    whose place is taken. Items shown less than `first_impressions` times share most of it, unless this user is unlikely
+    to like any of them; those most that lack least.
     """
     found: NDArray[np.float64] = _chances(
         values, evidence.impressions, variances_of(values, evidence), rival, eligible, first_impressions

@@ -20,6 +20,13 @@ from stream_reco.signals.catalogue import Catalogue
 TARGET, K = 20, 3
 HARDLY = SlateSettings(explore=1e-6, newcomers=0.0, first_impressions=TARGET, completion=1.0)
 """Of a million places one explores, and none does of those that a seed of these tests draws."""
+MANY = 20
+"""New items among the candidates from which places are short for them."""
+
+
+def crowded(values: list[float], shown: list[int]) -> tuple[list[float], list[int]]:
+    """With as many new items behind them as make places short."""
+    return [*values, *[0.001] * MANY], [*shown, *[0] * MANY]
 
 
 def reranker(slate_settings: SlateSettings, brands: list[int]) -> tuple[Reranker, Catalogue]:
@@ -51,16 +58,24 @@ def ranked(
 
 
 def test_odds_are_raised_by_the_share_of_the_first_impressions() -> None:
-    values, shown = np.array([0.2, 0.2, 0.2, 0.2, 1.0, 0.0], np.float32), np.array([0, 5, 19, 20, 10, 10])
-    found = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)
+    values, shown = crowded([0.2, 0.2, 0.2, 0.2, 1.0, 0.0], [0, 5, 19, 20, 10, 10])
+    found = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0), TARGET, 2.0)
     assert found[:4] == pytest.approx([log(0.25 * exp(raised)) for raised in (0.0, 0.5, 1.9, 0.0)], abs=1e-6)
     assert np.isfinite(found).all()
 
 
 def test_actions_that_no_impression_came_with_raise_nobody() -> None:
-    values, shown, reported = np.full(3, 0.2, np.float32), np.array([15, 15, 25]), np.array([0, 10, 5])
-    found = raised_odds(values, Evidence(shown, 0, reported), TARGET, 2.0)
-    assert found == pytest.approx([log(0.25 * exp(raised)) for raised in (0.0, 1.0, 0.0)], abs=1e-6)
+    values, shown = crowded([0.2] * 3, [15, 15, 25])
+    reported = np.array([0, 10, 5, *[0] * MANY])
+    found = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0, reported), TARGET, 2.0)
+    assert found[:3] == pytest.approx([log(0.25 * exp(raised)) for raised in (0.0, 1.0, 0.0)], abs=1e-6)
+
+
+@pytest.mark.parametrize("others", [0, 4, 9, 19, 40])
+def test_where_few_are_new_they_are_raised_by_the_square_of_their_number(others: int) -> None:
+    values, shown = np.full(1 + others + 30, 0.5, np.float32), np.array([10, *[0] * others, *[500] * 30])
+    found = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)
+    assert found[0] == pytest.approx(min(1.0, (1 + others) / MANY) ** 2)
 
 
 @settings(deadline=None)
@@ -72,10 +87,10 @@ def test_actions_that_no_impression_came_with_raise_nobody() -> None:
 def test_begun_items_take_the_last_places_that_their_raised_odds_are_above(
     items: list[tuple[int, int]], k: int, completion: float
 ) -> None:
-    values, shown = [percent / 100 for percent, _ in items], [count for _, count in items]
+    values, shown = crowded([percent / 100 for percent, _ in items], [count for _, count in items])
     odds = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0), TARGET, completion)
-    model = sorted(range(len(items)), key=lambda place: (-np.float32(values[place]), place))[:k]
-    raised = sorted(range(len(items)), key=lambda place: (-odds[place], place))
+    model = sorted(range(len(values)), key=lambda place: (-np.float32(values[place]), place))[:k]
+    raised = sorted(range(len(values)), key=lambda place: (-odds[place], place))
     kept, entering = list(model), list[int]()
     for place in [place for place in raised if place not in model][: len(model) // 2]:
         if odds[place] <= odds[kept[-1]]:
@@ -89,19 +104,20 @@ def test_begun_items_take_the_last_places_that_their_raised_odds_are_above(
 
 def test_an_item_is_begun_from_its_first_impression_and_known_from_its_target_on() -> None:
     values = [0.3, 0.2, 0.19]
-    assert ranked(HARDLY, values, [500, 500, TARGET - 1], 2) == [0, 2]
-    assert ranked(HARDLY, values, [500, 500, 1], 2) == [0, 1], "the model is surer than one impression is worth"
-    assert ranked(HARDLY, values, [500, 0, 5], 2) == [0, 2]
-    assert ranked(HARDLY, values, [500, 500, TARGET], 2) == [0, 1]
-    assert ranked(HARDLY, [0.3, 0.2, 0.05], [500, 500, TARGET - 1], 2) == [0, 1], "not at any price"
+    assert ranked(HARDLY, *crowded(values, [500, 500, TARGET - 1]), 2) == [0, 2]
+    assert ranked(HARDLY, *crowded(values, [500, 500, 1]), 2) == [0, 1], "the model is surer than one look is worth"
+    assert ranked(HARDLY, *crowded(values, [500, 0, 5]), 2) == [0, 2]
+    assert ranked(HARDLY, *crowded(values, [500, 500, TARGET]), 2) == [0, 1]
+    assert ranked(HARDLY, *crowded([0.3, 0.2, 0.05], [500, 500, TARGET - 1]), 2) == [0, 1], "not at any price"
+    assert ranked(HARDLY, values, [500, 500, TARGET - 1], 2) == [0, 1], "who is new alone has time"
 
 
 def test_without_exploration_nobody_comes_before_who_is_likelier() -> None:
-    assert ranked(replace(HARDLY, explore=0.0), [0.3, 0.2, 0.19], [500, 500, 19], 2) == [0, 1]
+    assert ranked(replace(HARDLY, explore=0.0), *crowded([0.3, 0.2, 0.19], [500, 500, 19]), 2) == [0, 1]
 
 
 def test_who_gave_way_may_be_explored_and_chances_are_exact() -> None:
-    values, shown, count = [0.3, 0.25, 0.2, 0.19, 0.05], [500, 500, 500, 15, 500], 4_000
+    (values, shown), count = crowded([0.3, 0.25, 0.2, 0.19, 0.05], [500, 500, 500, 15, 500]), 4_000
     found = slates(replace(HARDLY, explore=0.2), values, shown, K, count=count)
     said: dict[tuple[int, int], float] = {}
     seen = np.zeros((K, len(values)))
@@ -121,7 +137,8 @@ def test_who_gave_way_may_be_explored_and_chances_are_exact() -> None:
 def test_hard_limits_hold_for_begun_items_too() -> None:
     values, shown = [0.3, 0.29, 0.28, 0.27, 0.26, 0.25, 0.24], [500] * 4 + [15] * 3
     capped = replace(HARDLY, cap_feature="brand", cap=1)
-    assert ranked(capped, values, shown, 4, brands=[0, 1, 2, 3, 1, 5, 5]) == [0, 1, 2, 5]
+    brands = [0, 1, 2, 3, 1, 5, 5, *range(6, 6 + MANY)]
+    assert ranked(capped, *crowded(values, shown), 4, brands=brands) == [0, 1, 2, 5]
 
 
 def test_nobody_enters_who_is_no_better() -> None:
@@ -132,9 +149,9 @@ def test_nobody_enters_who_is_no_better() -> None:
 
 
 def test_less_haste_is_made_with_items_whose_content_tells_who_likes_them() -> None:
-    values, shown = np.full(4, 0.1, dtype=np.float32), np.full(4, TARGET // 2)
-    plain = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)
-    variances = np.array([0.0, 0.04, 1.0, 9.0], dtype=np.float32)
-    told = raised_odds(values, Evidence(shown, 0, None, variances), TARGET, 2.0)
+    values, shown = np.full(MANY, 0.1, dtype=np.float32), np.full(MANY, TARGET // 2)
+    plain = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)[:4]
+    variances = np.array([0.0, 0.04, 1.0, 9.0, *[0.0] * (MANY - 4)], dtype=np.float32)
+    told = raised_odds(values, Evidence(shown, 0, None, variances), TARGET, 2.0)[:4]
     raised = (told - log(0.1 / 0.9)) / (plain - log(0.1 / 0.9))
     np.testing.assert_allclose(raised, [1.0, 0.2, 1.0, 1.0], rtol=1e-4)
