@@ -28,7 +28,7 @@ from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.observe import count, pair_again, plain
 from stream_reco.signals.settings import DAY_MS, SignalSettings
-from stream_reco.signals.trends import Trends, find_trends, no_trends
+from stream_reco.signals.trends import TrendFinder, Trends, no_trends
 
 FRESH_WIDTH = 1000
 """Items that were shown least, of which a list is kept: as many as the longest slate may have."""
@@ -69,8 +69,11 @@ class Signals:
         self.coder = ContextCoder(self.settings.context_values)
         self.counts = empty_counts(self.settings)
         self.trends = no_trends(self.settings.trending_width, FRESH_WIDTH)
+        self._finder = TrendFinder(self.settings.trending_width, FRESH_WIDTH)
         self._refreshed = _NEVER
         self._touched = np.zeros(len(self.counts.items.stamps), dtype=np.bool_)
+        self._unranked = self._touched.copy()
+        """bool[slots]: drained or applied since trends were found last, so that they may stand elsewhere now."""
         self._touched_values = np.zeros(len(self.counts.values.stamps), dtype=np.bool_)
 
     def admit(self, item_id: Id) -> int:
@@ -130,14 +133,10 @@ class Signals:
         if not force and now - self._refreshed < self.settings.refresh_seconds * 1000:
             return
         self._refreshed = now
-        self.trends = find_trends(
-            self.counts.items,
-            self.catalogue.available,
-            self.catalogue.size,
-            now,
-            self.settings.trending_width,
-            FRESH_WIDTH,
-        )
+        catalogue = self.catalogue
+        changed = self._unranked | self._touched
+        self.trends = self._finder.find(self.counts.items, catalogue.available, catalogue.size, now, changed)
+        self._unranked[:] = False
 
     def evict(self, now: int, active: ActiveTime | None = None) -> NDArray[np.int32]:
         """Let items and context values go that were idle for too long; returns the slots int32[n] that became free.
@@ -165,6 +164,7 @@ class Signals:
         changed = turn_counts_back(self.counts, time, self._touched_values)
         changed[: self.catalogue.size] |= self.catalogue.turn_back(time)
         self._touched |= changed
+        self._finder.begin_anew()
         self.refresh(time, force=True)
         return int(changed.sum())
 
@@ -183,6 +183,7 @@ class Signals:
         rows = np.flatnonzero(self._touched[: self.catalogue.size]).astype(np.int32)
         values = np.flatnonzero(self._touched_values[: self.coder.size]).astype(np.int32)
         changed, self.coder.changed = self.coder.changed, False
+        self._unranked |= self._touched
         self._touched[:] = False
         self._touched_values[:] = False
         fields = [one for one in self._fields if one.changed]
@@ -231,6 +232,7 @@ class Signals:
         slots, values = signals["sizes"].tolist()
         self._make_room(slots, values)
         self.counts = put_counts(self.counts, signals)
+        self._unranked[signals["rows"]] = True
 
     def apply_catalogue(self, rows: Parts) -> None:
         """Mirror drained catalogue rows, and renew the trends, which are frozen until the next time."""
@@ -242,7 +244,9 @@ class Signals:
         slots, values = max(slots, self.catalogue.size), max(values, self.coder.size)
         if slots > len(self._touched) or values > len(self._touched_values):
             self.counts = grown_counts(self.counts, slots, values)
-            self._touched = grown(self._touched, len(self.counts.items.stamps), 0)
+            self._touched, self._unranked = (
+                grown(marks, len(self.counts.items.stamps), 0) for marks in (self._touched, self._unranked)
+            )
             self._touched_values = grown(self._touched_values, len(self.counts.values.stamps), 0)
 
     def state(self) -> Parts:

@@ -18,7 +18,7 @@ from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.observe import tallied
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import FRESH_WIDTH, Signals
-from stream_reco.signals.trends import find_trends
+from stream_reco.signals.trends import TrendFinder
 from tests.signals.reference_signals import (
     ACTIONS,
     CONTEXTS,
@@ -174,13 +174,12 @@ class SignalsMachine(RuleBasedStateMachine):
             for one, two in zip(mine.coder.encode(context, 0), other.coder.encode(context, 0), strict=True):
                 np.testing.assert_array_equal(one, two)
         trends = [
-            find_trends(
+            TrendFinder(SETTINGS.trending_width, FRESH_WIDTH).find(
                 signals.counts.items,
                 signals.catalogue.available,
                 signals.catalogue.size,
                 self.now,
-                SETTINGS.trending_width,
-                FRESH_WIDTH,
+                np.zeros(signals.catalogue.size, dtype=np.bool_),
             )
             for signals in (mine, other)
         ]
