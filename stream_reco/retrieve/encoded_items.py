@@ -9,18 +9,19 @@ from stream_reco.model.encoder.encoding import encode, spelled
 from stream_reco.model.encoder.item_codes import ItemCodes
 from stream_reco.model.rows import Lookup
 from stream_reco.signals.content.items import ItemContent
+from stream_reco.signals.growing import capacity_for, grown
 
 _AT_ONCE = 4096
 """Items that are encoded together: their rows fit the cache."""
 _MOST = 20_000
 """Changed items that are encoded with one publication, a tenth of a second's work; the others with the next ones."""
-_FEWEST, _SHARE = 1000, 1 / 256
+_FEWEST, _SHARE = 1000, 1 / 1024
 """After each publication so many items, or this share of all, are encoded anew in turn: rows move with each, a little,
-and to encode a million items takes seconds."""
+and to encode a million items takes seconds. Requests wait for it: a thousand take some five milliseconds."""
 
 
 class EncodedItems:
-    """Follows a replica: what it has encoded is at most 256 publications old, and of a changed item that of now.
+    """Follows a replica: what it has encoded is at most 1,024 publications old, and of a changed item that of now.
 
     After a snapshot of a large catalogue, or an import, items wait for their turn, 20,000 a publication.
     """
@@ -29,18 +30,21 @@ class EncodedItems:
         """`dim`: numbers of a vector; 0: no item has one."""
         self._dim = dim
         self.codes = ItemCodes(dim)
-        self._next, self._waiting = 0, np.empty(0, dtype=np.int32)
+        self._next, self._waiting = 0, np.zeros(0, dtype=np.bool_)
 
     def clear(self) -> None:
         """A snapshot follows: there is no item any more."""
-        self.codes, self._next, self._waiting = ItemCodes(self._dim), 0, np.empty(0, dtype=np.int32)
+        self.codes, self._next, self._waiting = ItemCodes(self._dim), 0, np.zeros(0, dtype=np.bool_)
 
     def follow(self, content: ItemContent, size: int, changed: NDArray[np.int32], table: Lookup | None) -> None:
         """A publication was applied: encode the `changed` slots int32[n] and some of all `size` in turn."""
         if not self._dim or table is None or not content.says_anything:
             return
-        waiting = np.union1d(self._waiting, changed).astype(np.int32)
-        changed, self._waiting = waiting[:_MOST], waiting[_MOST:]
+        if size > len(self._waiting):
+            self._waiting = grown(self._waiting, capacity_for(size, len(self._waiting)), 0)
+        self._waiting[changed] = True
+        changed = np.flatnonzero(self._waiting)[:_MOST]
+        self._waiting[changed] = False
         some = min(size, max(_FEWEST, int(size * _SHARE)))
         turn = (self._next + np.arange(some)) % max(size, 1)
         self._next = int(turn[-1] + 1) if some else 0
