@@ -1,6 +1,6 @@
 """Everything goes wrong at once, and in the end nothing is lost or doubled, and nobody was left without an answer.
 
-Two hundred thousand events of a simulated shop, and the first clicks of a real log, go through labelling, interests,
+A hundred thousand events of a simulated shop, and the first clicks of a real log, go through labelling, interests,
 training and a scorer while processes are killed, frozen, added and removed, Kafka and Redis restart, and Redis loses
 everything it has.
 """
@@ -41,7 +41,7 @@ from topologies.trainer.checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(1500)]
 
-MOST = int(os.environ.get("STREAM_RECO_CHAOS_EVENTS", "200000"))
+MOST = int(os.environ.get("STREAM_RECO_CHAOS_EVENTS", "100000"))
 CLICKS = 30_000
 """So many of the real log's, unless fewer are asked for: twelve hours, and 11,000 users."""
 USERS, PARTITIONS, WINDOW_DAYS = 2000, 4, 14
