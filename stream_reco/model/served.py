@@ -33,12 +33,18 @@ class ServedModel(Protocol):
     settings: Any
     needs: frozenset[Need]
     """What must be computed of a request for it."""
+    dims: Mapping[str, int]
+    """The tables that it reads, and how long their rows are."""
     bottom_dim: int
     """The length of what heads read of a candidate; 1 where that is its log-odds."""
 
     @property
     def name(self) -> str:
         """The name in the registry."""
+        ...
+
+    def zeros(self) -> Parts:
+        """Weights that fit, and say nothing."""
         ...
 
     def load(self, weights: Parts) -> None:

@@ -14,7 +14,7 @@ from stream_reco.model.lookup import Lookup
 from stream_reco.model.rows import Rows, gather
 from stream_reco.model.served import Forward, ServedModel
 from stream_reco.model.spec import Model, Retrieves
-from stream_reco.model.weights import load_weights
+from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
 
 
@@ -23,6 +23,7 @@ class ServedByTorch:
 
     def __init__(self, model: Model) -> None:
         self.model, self.settings, self.needs = model, model.settings, model.needs
+        self.dims: Mapping[str, int] = {table.name: table.dim for table in model.tables}
         self.bottom_dim = bottom_dim_of(model)
         self._of_requests = [field for field in model.fields if not field.per_candidate]
         self._of_candidates = [field for field in model.fields if field.per_candidate]
@@ -33,6 +34,10 @@ class ServedByTorch:
     def name(self) -> str:
         """That of the model."""
         return self.model.name
+
+    def zeros(self) -> Parts:
+        """Weights that fit: those that the network has."""
+        return weights_of(self.model.network)
 
     def load(self, weights: Parts) -> None:
         """Copy the weights into the network."""

@@ -15,7 +15,7 @@ from stream_reco.embedding import Adagrad
 from stream_reco.model.dense_layers import filled_up, linear, rectify, sigmoid, transposed
 from stream_reco.model.fields import TableSpec
 from stream_reco.model.served import ServedModel
-from stream_reco.model.weight_shapes import Shape, check_shapes
+from stream_reco.model.weight_shapes import Shape, check_shapes, zeros_of
 from stream_reco.signals.growing import Parts
 
 MOST_KINDS = 8
@@ -141,7 +141,7 @@ class ServedHeads(KindHeads):
 
     def load(self, parts: Parts) -> None:
         """Take over what `Heads.parts` gave. Raises ValueError where the towers are of another size."""
-        weights = towers_among(parts) or {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        weights = towers_among(parts) or zeros_of(self._shapes)
         check_shapes(self._shapes, weights)
         self._take(parts)
         used, bottom_dim = self.used, self._shapes["narrow.weight"][1]
@@ -182,3 +182,10 @@ class FollowedModel:
     def apply(self, parts: Parts) -> None:
         """Take those of a delta, which are whole too."""
         self.reset(parts)
+
+
+def warm_heads() -> None:
+    """Compile and load the kernels of heads, which a server needs from its second kind of action on."""
+    heads = ServedHeads(1)
+    heads.load({f"{PREFIX}kinds": np.frombuffer(b'["one", "other"]', dtype=np.uint8)})
+    heads.log_odds(np.zeros((1, 1), np.float32), np.zeros((1, HEADS), np.float32))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from stream_reco.signals.growing import Parts
 
 Shape = tuple[int, ...]
@@ -20,3 +22,8 @@ def check_shapes(wanted: Mapping[str, Shape], weights: Parts) -> None:
             f"these weights are of a model with other sizes, or of another version: {first}{rest}; start with a new"
             " data folder, or restore the model settings that they were trained with"
         )
+
+
+def zeros_of(shapes: Mapping[str, Shape]) -> Parts:
+    """Weights of these shapes that are 0."""
+    return {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}

@@ -12,7 +12,7 @@ from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
 from stream_reco.model.served import Forward
 from stream_reco.model.spec import PRIOR_LOG_ODDS, Need
-from stream_reco.model.weight_shapes import Shape, check_shapes
+from stream_reco.model.weight_shapes import Shape, check_shapes, zeros_of
 from stream_reco.model.zoo.settings import BprSettings
 from stream_reco.signals.growing import Parts
 
@@ -33,7 +33,12 @@ class BprServed:
     def __init__(self, settings: BprSettings) -> None:
         self.settings, self.needs = settings, NEEDS
         self.vector_dim = settings.dim + 1
-        self.load({name: np.zeros(shape, dtype=np.float32) for name, shape in _SHAPES.items()})
+        self.dims = {"item": settings.dim + 1, "user": settings.dim}
+        self.load(self.zeros())
+
+    def zeros(self) -> Parts:
+        """Weights that fit, and say nothing."""
+        return zeros_of(_SHAPES)
 
     def load(self, weights: Parts) -> None:
         """Take over the calibration."""

@@ -13,7 +13,7 @@ from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
 from stream_reco.model.served import Forward
 from stream_reco.model.spec import PRIOR_LOG_ODDS, Need
-from stream_reco.model.weight_shapes import Shape, check_shapes
+from stream_reco.model.weight_shapes import Shape, check_shapes, zeros_of
 from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS, scales_of
 from stream_reco.model.zoo.settings import GlmixSettings
 from stream_reco.signals.growing import Parts
@@ -37,7 +37,12 @@ class GlmixServed:
 
     def __init__(self, settings: GlmixSettings) -> None:
         self.settings, self.needs = settings, NEEDS
-        self.load({name: np.zeros(shape, dtype=np.float32) for name, shape in _SHAPES.items()})
+        self.dims = dict.fromkeys(("everybody", "user", "item"), len(READ) + 1)
+        self.load(self.zeros())
+
+    def zeros(self) -> Parts:
+        """Weights that fit, and say nothing."""
+        return zeros_of(_SHAPES)
 
     def load(self, weights: Parts) -> None:
         """Take over means and variances."""

@@ -14,7 +14,7 @@ from stream_reco.model.features.names import FEATURES, LEARNED_FAMILIES
 from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
 from stream_reco.model.served import Forward
-from stream_reco.model.weight_shapes import check_shapes
+from stream_reco.model.weight_shapes import check_shapes, zeros_of
 from stream_reco.model.zoo.feature_layers import rates_of, scales_of
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.model.zoo.two_tower_dcn_kernels import (
@@ -62,11 +62,17 @@ class TwoTowerDcnServed:
         self.bottom_dim = settings.hidden // 2 + width_of(settings, len(FEATURES))
         self._uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
         self._shapes = shapes_of(settings, len(FEATURES))
-        self.load({name: np.zeros(shape, dtype=np.float32) for name, shape in self._shapes.items()} | names_of(self))
+        item = settings.item_dim + 2 * settings.tower_dim
+        self.dims = {"item": item, "user": settings.user_dim, "context": settings.context_dim}
+        self.load(self.zeros())
+
+    def zeros(self) -> Parts:
+        """Weights that fit, and say nothing."""
+        return zeros_of(self._shapes) | names_of(self)
 
     def load(self, weights: Parts) -> None:
         """Take over weights by the names of the network's state; those of earlier releases are widened."""
-        later = {name: np.zeros(self._shapes[name], dtype=np.float32) for name in joined_later(self.settings)}
+        later = zeros_of({name: self._shapes[name] for name in joined_later(self.settings)})
         weights = later | widened(self, weights)
         check_shapes(self._shapes, weights)
         self._of_requests, self._of_candidates = self._request_weights(weights), self._candidate_weights(weights)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
-from stream_reco.model.inputs import Batch, Inputs, collate
+from stream_reco.model.inputs import Batch, Inputs, alone, collate
 from stream_reco.retrieve.filters import parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
@@ -148,7 +148,7 @@ class Scorer:
             among = np.full(len(item_ids), self._served.replica.version > 0)
             scored = nothing_scored(self._served)
             if among.any():
-                requests = self._read(collate([asked.inputs]))
+                requests = self._read([asked.inputs])
                 scored = self._score([asked], [self._named_inputs(asked, item_ids)], requests)[0]
         return scored.columns(among)
 
@@ -189,8 +189,7 @@ class Scorer:
         return ranked, perf_counter() - start
 
     def _rank(self, asked: list[UnderstoodRequest]) -> list[_Ranked]:
-        batch = collate([one.inputs for one in asked])
-        requests = self._read(batch)
+        requests = self._read([one.inputs for one in asked])
         keep_seen = self._settings.keep_seen
         found = find_candidates(self._served, self._retriever, asked, requests, keep_seen=keep_seen)
         signals, needs = self._served.signals, self._served.scoring.needs
@@ -204,16 +203,16 @@ class Scorer:
             for one, (slots, sources), scored, mine in zip(asked, found, scores, inputs, strict=True)
         ]
 
-    def _read(self, batch: Batch) -> Any:
+    def _read(self, inputs: list[Inputs]) -> Any:
         """What the model reads and computes of the requests alone."""
-        return self._served.scoring.requests(batch, self._served.replica.tables)
+        return self._served.scoring.requests(_batch(inputs), self._served.replica.tables)
 
     def _score(self, asked: list[UnderstoodRequest], inputs: list[Inputs], requests: Any) -> list[Scored]:
         """For each request what the model says of its candidates, which are in its `inputs`.
 
         `requests`: what `_read` gave for the same requests.
         """
-        batch = collate(inputs)
+        batch = _batch(inputs)
         if not len(batch.item_keys):
             return [nothing_scored(self._served) for _ in inputs]
         objectives = [one.request.objectives or self._settings.objectives for one in asked]
@@ -276,6 +275,10 @@ class Scorer:
         replica = self._served.replica
         request_id = f"{replica.epoch:x}-{self._name}{next(self._numbers):x}"
         return Slate(request_id, replica.version, items)
+
+
+def _batch(inputs: list[Inputs]) -> Batch:
+    return alone(inputs[0]) if len(inputs) == 1 else collate(inputs)
 
 
 def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:

@@ -188,6 +188,9 @@ def test_before_any_weights_came_it_takes_those_of_zeros(name: str) -> None:
     assert np.isfinite(served.score(served.requests(batch, tables), batch, tables).log_odds).all()
     assert (served.name, served.needs, served.settings) == (model.name, model.needs, model.settings)
     assert served.bottom_dim == bottom_dim_of(model)
+    assert served.dims == {table.name: table.dim for table in model.tables}
+    shapes = {label: value.shape for label, value in weights_of(model.network).items()}
+    assert {label: value.shape for label, value in served.zeros().items()} == shapes
     assert settings_digest(served) == settings_digest(model)
 
 

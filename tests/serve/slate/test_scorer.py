@@ -177,7 +177,7 @@ def test_scores_are_those_of_the_slate_and_unknown_items_score_as_new_ones() -> 
 
 
 def test_serving_scores_as_training_would() -> None:
-    """The trainer's own signals, tables and weights give the same probabilities at the same moment, but for rounding."""
+    """The trainer's own signals, tables and weights give the same probabilities at that moment, but for rounding."""
     shop = open_shop()
     context = shop.signals.coder.encode({"device": "desk"}, NOW)
     moment = shop.moment(1, NOW)
