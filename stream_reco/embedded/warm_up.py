@@ -8,6 +8,7 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.engine import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
+from stream_reco.model.served_heads import warm_heads
 from stream_reco.serve.settings import ServeSettings
 
 _START = 1_600_000_000_000
@@ -36,6 +37,7 @@ def warm_up(settings: Settings) -> None:
         engine.forget(1)
         engine.finish()
         engine.sync()
+    warm_heads()
     metrics.reset_counters()
 
 

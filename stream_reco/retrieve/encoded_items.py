@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.encoder.encoding import encode, spelled
 from stream_reco.model.encoder.item_codes import ItemCodes
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.growing import capacity_for, grown
 

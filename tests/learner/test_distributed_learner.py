@@ -23,7 +23,7 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.predictions import predictions

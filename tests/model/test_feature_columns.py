@@ -11,7 +11,8 @@ from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.model.registry import build_model
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker, TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.predictions import predictions

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.predictions import predictions

@@ -14,9 +14,10 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedding import ReplicaTable
 from stream_reco.events import Action
-from stream_reco.model.heads import FollowedModel, Heads, bottom_dim_of
-from stream_reco.model.registry import MODELS, build_model
+from stream_reco.model.dense_layers import sigmoid
+from stream_reco.model.registry import MODELS, build_model, build_served
 from stream_reco.model.rows import gather
+from stream_reco.model.served_heads import FollowedModel, ServedHeads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model, Retrieves, settings_digest
 from stream_reco.model.training_batch import TrainingBatch
@@ -97,14 +98,16 @@ def test_it_goes_on_from_a_checkpoint_with_the_same_bits(name: str, tmp_path: Pa
 
 def test_a_replica_predicts_as_the_trainer_published(name: str) -> None:
     trainer = trained(name)
-    model = build_model(name)
-    FollowedModel(model.network, Heads(bottom_dim_of(model))).reset(weights_of(trainer.averaged.network))
+    model = build_served(name)
+    FollowedModel(model, ServedHeads(model.bottom_dim)).reset(weights_of(trainer.averaged.network))
     tables = {}
     for key, table in trainer.tables.items():
         tables[key] = ReplicaTable(table.dim, name=key)
         tables[key].apply_delta(table.snapshot())
     batch = training_batch(two_groups(60, np.random.default_rng(8)), None, model.needs)
-    assert np.array_equal(predictions(model, batch, tables), predictions(trainer.averaged, batch, trainer.tables))
+    odds = model.score(model.requests(batch.batch, tables), batch.batch, tables).log_odds
+    expected = predictions(trainer.averaged, batch, trainer.tables)
+    np.testing.assert_allclose(sigmoid(odds - batch.log_rates.numpy()), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_it_learns_and_its_gradients_reach_every_table(name: str) -> None:
