@@ -24,7 +24,7 @@ RECALL_AT = 400
 """Recall is of so many nearest, more than any source asks for by default: of fewer it is higher."""
 _SHARES = tuple(2.0 ** (-half / 2) for half in range(14, 1, -1))
 """Shares of the rows that a search may look at, from 1/128 to a half; beyond that exact search takes as long."""
-_AIM, _PLENTY = 0.975, 0.99
+_AIM, _PLENTY = 0.965, 0.985
 """Recall below which more is looked at, and above which less is: what is aimed at lies well above the bound."""
 _COMPARED = 2
 """Queries that are compared in one turn: of a million rows, 20 ms each."""
@@ -49,7 +49,10 @@ class IndexUpkeep:
         self._index_of = index_of
         self._settings = settings
         self._index: VectorIndex | None = None
+        self._newest: deque[float] = deque(maxlen=_WINDOW)
+        """Recall of the newest queries that were compared, whatever was looked at for them."""
         self._compared: deque[float] = deque(maxlen=_WINDOW)
+        """Of those for which as much was looked at as is now."""
         self._level = self._first_level = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vector-index", daemon=True)
@@ -81,6 +84,7 @@ class IndexUpkeep:
         index = self._index_of()
         if index is not self._index:
             self._index = index
+            self._newest.clear()
             self._compared.clear()
         if self._is_due(index):
             self._build(index)
@@ -144,9 +148,10 @@ class IndexUpkeep:
             if found is None:
                 metrics.VECTOR_COMPARISONS.labels("overtaken").inc()
                 continue
+            self._newest.append(found)
             self._compared.append(found)
             metrics.VECTOR_COMPARISONS.labels("done").inc()
-            metrics.VECTOR_RECALL.set(sum(self._compared) / len(self._compared))
+            metrics.VECTOR_RECALL.set(sum(self._newest) / len(self._newest))
         if len(self._compared) >= _FEWEST:
             self._decide(index, sum(self._compared) / len(self._compared))
 

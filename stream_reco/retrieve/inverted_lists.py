@@ -33,6 +33,10 @@ _SAMPLE = 32
 """Vectors a list that centroids are made of."""
 _ROUNDS = 8
 """Of Lloyd's algorithm; more move few vectors."""
+_DEVIATIONS = 2.0
+"""A list promises the product with its centroid and so many standard deviations of its vectors' more: what is looked
+for are its best, and of two with centroids alike the wider one has better ones. With 0, 1, 2 and 3 a look at 0.35 of a
+million grouped vectors of several lengths finds 0.966, 0.974, 0.977 and 0.979 of the 400 nearest."""
 _AT_ONCE = 512
 """Vectors that are compared with all centroids at once: their scores fit the cache."""
 _GROWTH = 16
@@ -43,10 +47,14 @@ _ALL_ALLOWED = np.empty(0, np.bool_)
 
 
 class Centroids:
-    """Points float32[l, dim] that vectors are assigned to, the nearest by Euclidean distance."""
+    """Points float32[l, dim] that vectors are assigned to, the nearest by Euclidean distance.
 
-    def __init__(self, points: Vectors) -> None:
+    `spreads` float32[l]: how far from a point its vectors lie in one dimension, root mean square; 0 where unknown.
+    """
+
+    def __init__(self, points: Vectors, spreads: Vectors | None = None) -> None:
         self.points = points
+        self.spreads = np.zeros(len(points), np.float32) if spreads is None else spreads
         self._transposed = torch.from_numpy(np.ascontiguousarray(points.T))
         self._halves = torch.from_numpy(-0.5 * np.einsum("ld,ld->l", points, points))
 
@@ -62,7 +70,14 @@ class Centroids:
             # One that nothing is near to stays where it is.
             means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
             found = cls(np.where(counts[:, None] > 0, means, found.points))
-        return found
+        return cls(found.points, found._spreads_of(sample))
+
+    def _spreads_of(self, sample: Vectors) -> Vectors:
+        lists = self.nearest(sample)
+        squares = ((sample - self.points[lists]) ** 2).mean(axis=1)
+        counts = np.maximum(np.bincount(lists, minlength=len(self.points)), 1)
+        spreads = np.sqrt(np.bincount(lists, squares, minlength=len(self.points)) / counts)
+        return spreads.astype(np.float32)
 
     @staticmethod
     def sample_of(rows: int, seed: int) -> Rows:
@@ -81,9 +96,11 @@ class Centroids:
         return found
 
     def order(self, queries: Vectors) -> Rows:
-        """int64[q, l]: all, by inner product with each query float32[q, dim], the largest first."""
-        products = torch.mm(torch.from_numpy(queries), self._transposed).numpy()
-        return np.argsort(-products, axis=1)
+        """int64[q, l]: all, those first that promise the largest inner products with each query float32[q, dim]."""
+        promised = torch.mm(torch.from_numpy(queries), self._transposed).numpy()
+        lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries))
+        promised += np.float32(_DEVIATIONS) * lengths[:, None] * self.spreads
+        return np.argsort(-promised, axis=1)
 
 
 class InvertedLists:
