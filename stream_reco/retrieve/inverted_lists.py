@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stream_reco.retrieve.list_kernels import (
     NONE,
     PAGE,
-    Asked,
-    Pages,
+    ListPages,
+    ListQueries,
     add_up,
     put_rows,
     score_exactly,
@@ -40,7 +40,7 @@ million grouped vectors of several lengths finds 0.966, 0.974, 0.977 and 0.979 o
 _AT_ONCE = 512
 """Vectors that are compared with all centroids at once: their scores fit the cache."""
 _GROWTH = 16
-"""Pages grow by one in so many."""
+"""ListPages grow by one in so many."""
 _OVER_FETCH, _OVER_FETCH_MORE = 1.25, 16
 """How many times k, and how many more, are taken by their codes, before the vectors decide."""
 _ALL_ALLOWED = np.empty(0, np.bool_)
@@ -113,7 +113,7 @@ class InvertedLists:
         self.built = room
         """Rows that they were made for."""
         pages = room // PAGE + lists + room // PAGE // _GROWTH
-        self._pages = Pages(
+        self._pages = ListPages(
             codes=np.empty((0, dim, PAGE), np.int8),
             scales=np.empty((0, PAGE), np.float32),
             rows=np.empty((0, PAGE), np.int32),
@@ -169,7 +169,9 @@ class InvertedLists:
         many = int(k * _OVER_FETCH) + _OVER_FETCH_MORE
         best = np.full((len(queries), many), -np.inf, np.float32)
         rows = np.full((len(queries), many), -1, np.int64)
-        asked = Asked(queries, self.centroids.order(queries), _ALL_ALLOWED if allowed is None else allowed, budget)
+        asked = ListQueries(
+            queries, self.centroids.order(queries), _ALL_ALLOWED if allowed is None else allowed, budget
+        )
         search_lists(self._pages, of[0], asked, best, rows)
         score_exactly(of[1], queries, rows, best)
         return rows, best
@@ -187,4 +189,4 @@ class InvertedLists:
         following[before:] = np.arange(before - 1, after - 1)
         following[before] = old.head[-1]
         old.head[-1] = after - 1
-        self._pages = Pages(codes, scales, rows, owner, following, *old[5:])
+        self._pages = ListPages(codes, scales, rows, owner, following, *old[5:])

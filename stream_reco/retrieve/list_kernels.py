@@ -24,7 +24,7 @@ Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
 
 
-class Pages(NamedTuple):
+class ListPages(NamedTuple):
     """Entries of p pages, the chains of l lists, and where each of r rows is."""
 
     codes: NDArray[np.int8]
@@ -45,7 +45,7 @@ class Pages(NamedTuple):
     """int32[r]: page × PAGE + entry of each row; −1 where it is in no list."""
 
 
-class Asked(NamedTuple):
+class ListQueries(NamedTuple):
     """What is searched for."""
 
     queries: Floats
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def take_row(pages: Pages, row: int) -> None:
+def take_row(pages: ListPages, row: int) -> None:
     """Takes a row out of its list; nothing where it is in none."""
     at = pages.place[row]
     if at < 0:
@@ -84,7 +84,7 @@ def take_row(pages: Pages, row: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _set_entry(pages: Pages, at: int, vector: Floats) -> None:
+def _set_entry(pages: ListPages, at: int, vector: Floats) -> None:
     most = np.float32(0.0)
     for number in vector:
         most = max(most, abs(number))
@@ -97,7 +97,7 @@ def _set_entry(pages: Pages, at: int, vector: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
-def put_rows(pages: Pages, rows: Int64s, lists: Int64s, vectors: Floats) -> int:
+def put_rows(pages: ListPages, rows: Int64s, lists: Int64s, vectors: Floats) -> int:
     """Puts rows int64[n] with vectors float32[n, dim] into lists int64[n], out of others; how many found room."""
     for i in range(len(rows)):
         row, which = rows[i], lists[i]
@@ -120,7 +120,7 @@ def put_rows(pages: Pages, rows: Int64s, lists: Int64s, vectors: Floats) -> int:
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
-def _score_page(pages: Pages, page: int, query: Floats, scores: Floats) -> None:
+def _score_page(pages: ListPages, page: int, query: Floats, scores: Floats) -> None:
     """scores float32[PAGE] of a page's entries; of those that are not in use any number."""
     for j in range(PAGE):
         scores[j] = 0.0
@@ -143,7 +143,7 @@ def _score_page(pages: Pages, page: int, query: Floats, scores: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
-def search_lists(pages: Pages, keys: Int64s, asked: Asked, best: Floats, rows: Int64s) -> None:
+def search_lists(pages: ListPages, keys: Int64s, asked: ListQueries, best: Floats, rows: Int64s) -> None:
     """Fills min-heaps of scores float32[q, k], by the codes, and rows int64[q, k].
 
     Heaps come filled with −inf and −1. `keys` int64[≥r] are the rows'.

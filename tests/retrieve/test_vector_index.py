@@ -276,7 +276,8 @@ def test_changes_during_a_build_are_in_the_new_lists(monkeypatch: pytest.MonkeyP
     rng = np.random.default_rng(5)
     vectors = unit(rng, 500, 8)
     index = with_lists(vectors)
-    put, calls = InvertedLists.put, []
+    calls: list[int] = []
+    put = InvertedLists.put
 
     def change_then_put(lists: InvertedLists, rows: Keys, numbers: Vectors, into: Keys | None = None) -> None:
         if into is not None and not calls:  # a part of a build, and not what the change itself puts
@@ -325,7 +326,8 @@ def test_a_comparison_gives_way_to_a_change(monkeypatch: pytest.MonkeyPatch) -> 
     vectors = unit(rng, 300, 8)
     index = with_lists(vectors)
     monkeypatch.setattr(vector_index, "_COMPARED_AT_ONCE", 100)
-    fold, changed = exact_rows.ExactRows.fold, []
+    changed: list[threading.Thread] = []
+    fold = exact_rows.ExactRows.fold
 
     def change_then_fold(*args: object) -> None:
         fold(*args)  # type: ignore[arg-type]
@@ -359,7 +361,12 @@ def test_lists_are_built_and_swapped_while_others_search_and_change() -> None:
     searchers = [threading.Thread(target=search) for _ in range(3)]
     for thread in searchers:
         thread.start()
-    builder = threading.Thread(target=lambda: [index.build() for _ in range(15)])
+
+    def build() -> None:
+        for _ in range(15):
+            index.build()
+
+    builder = threading.Thread(target=build)
     builder.start()
     for turn in range(60):
         some = 2_000 + rng.choice(2_000, 200)
