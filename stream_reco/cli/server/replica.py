@@ -72,6 +72,7 @@ def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
         prepare=lambda: _prepare(settings),
         sink=sink,
         limits=settings.serve,
+        retrieve=settings.retrieve,
     )
 
 
