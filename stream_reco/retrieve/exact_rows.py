@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stream_reco.model.dense_layers import UNIT, add_product, transposed
 from stream_reco.retrieve.row_numbers import RowNumbers
 
 Vectors = npt.NDArray[np.float32]
@@ -18,7 +17,10 @@ _LOOK_UP = 128
 _SCORES_AT_ONCE = 1 << 18
 """Scores of one block of rows against all queries: 1 MB stays in the cache between product and selection."""
 _PIECE = 64
-"""Rows that are multiplied, or looked through for their largest score, at once."""
+"""Scores that are looked through for their largest at once."""
+_TOGETHER = 4
+"""Queries that a row is multiplied with once it is loaded, always: a score has the same bits whichever queries come
+together. A library's product takes twice as long for so few, and brings threads that wait in loops."""
 
 
 @njit(cache=True, nogil=True)
@@ -63,28 +65,22 @@ def _select(block: Vectors, width: int, first: int, among: Keys, best: Vectors, 
                     sift_down(best[q], rows[q], piece[i], row)
 
 
-@njit(cache=True, nogil=True)
-def _multiply(vectors: Vectors, weight: Vectors, first: int, among: Keys, width: int, block: Vectors) -> None:
-    """Fills block float32[q, ≥width]: `weight` float32[≥dim, ≥q], the queries, times rows from `first` on.
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _multiply(queries: Vectors, vectors: Vectors, first: int, among: Keys, width: int, block: Vectors) -> None:
+    """Fills block float32[q, ≥width]: `queries` float32[q, dim] times rows from `first` on.
 
-    Where `among` int64[any] is not empty, times the rows that it lists from `first` on.
+    Where `among` int64[any] is not empty, times the rows that it lists from `first` on. q is a multiple of `_TOGETHER`.
     """
-    dim = vectors.shape[1]
-    copied, products = np.zeros((_PIECE, weight.shape[0]), np.float32), np.empty((_PIECE, weight.shape[1]), np.float32)
-    for start in range(0, width, _PIECE):
-        count = min(_PIECE, width - start)
-        products[:] = np.float32(0.0)
-        if len(among) == 0 and count == _PIECE and dim % UNIT == 0:
-            add_product(vectors[first + start : first + start + _PIECE], weight, products, _PIECE)
-        else:
-            for i in range(count):
-                row = among[first + start + i] if len(among) else first + start + i
-                for at in range(dim):
-                    copied[i, at] = vectors[row, at]
-            add_product(copied, weight, products, count)
-        for q in range(block.shape[0]):
-            for i in range(count):
-                block[q, start + i] = products[i, q]
+    for i in range(width):
+        row = vectors[among[first + i] if len(among) else first + i]
+        for q in range(0, queries.shape[0], _TOGETHER):
+            one, two, three, four = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for at in range(row.shape[0]):
+                one += row[at] * queries[q, at]
+                two += row[at] * queries[q + 1, at]
+                three += row[at] * queries[q + 2, at]
+                four += row[at] * queries[q + 3, at]
+            block[q, i], block[q + 1, i], block[q + 2, i], block[q + 3, i] = one, two, three, four
 
 
 def allowed_keys(keys: Keys, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -167,13 +163,14 @@ class ExactRows:
         n = len(among)
         if not n or not best.size:
             return
-        step = min(max(_SCORES_AT_ONCE // len(queries), 64), n)
-        block, weight = np.empty((len(queries), step), np.float32), transposed(queries)
+        step = min(max(_SCORES_AT_ONCE // len(queries), _PIECE), n)
+        filled = np.zeros((len(queries) + -len(queries) % _TOGETHER, queries.shape[1]), np.float32)
+        filled[: len(queries)] = queries
+        block = np.empty((len(filled), step), np.float32)
         listed, begin = (_ALL, among.start) if isinstance(among, range) else (among, 0)
         for first in range(begin, begin + n, step):
             width = min(step, begin + n - first)
-            # A library's product would bring threads of its own, which wait in loops.
-            _multiply(self.vectors, weight, first, listed, width, block)
+            _multiply(filled, self.vectors, first, listed, width, block)
             _select(block, width, first, listed, best, rows)
 
     def _reserve(self, used: int, size: int) -> None:
