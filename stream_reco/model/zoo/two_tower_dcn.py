@@ -32,9 +32,9 @@ from stream_reco.signals.settings import CONTEXT_FIELDS
 
 POSITIONS = 64
 """Position biases; place 0 says that the position is unknown, later positions share the last place."""
-_ROW_SCALE = 4.0
+ROW_SCALE = 4.0
 """Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
-_NO_MATCH = -4.0
+NO_MATCH = -4.0
 """Match with an item that the history does not have: about what an unrelated one gets once trained."""
 _INTERCEPT = "deep.4.bias"
 """It begins at the odds of most impressions. From even odds every weight would learn to say no first, those of what is
@@ -101,6 +101,11 @@ class Cross(nn.Module):
         # It begins without any cross: random ones of features far from their means would outweigh what is known.
         nn.init.zeros_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a function between the halves."""
+        return self.bounded.item() > 0.0
 
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
@@ -173,13 +178,13 @@ class Ranker(nn.Module):
         """Below the output: float32[n, hidden // 2] of the deep part, [n, width] of the crosses, the match [n, 1]."""
         owners = torch.from_numpy(batch.owners)
         candidates = rows["candidates"]
-        item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
+        item = candidates[:, : self.settings.item_dim] * (ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
         match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
         if not self.uses["match"]:
             match = torch.zeros_like(match)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.keep
-        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
+        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * ROW_SCALE)
         matches = self._matches(batch, rows, target)
         first = torch.cat([dense, item, shared.index_select(0, owners), match, matches], dim=1)
         x = first
@@ -203,9 +208,9 @@ class Ranker(nn.Module):
         places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners] + batch.owners * longest)
         padded = target.new_zeros(len(leads_to) * longest, target.shape[1]).index_copy(0, places, target)
         products = torch.bmm(padded.view(len(leads_to), longest, -1), leads_to.transpose(1, 2))
-        matches = torch.where(known.unsqueeze(1), products, _NO_MATCH)
+        matches = torch.where(known.unsqueeze(1), products, NO_MATCH)
         if not self.uses["history"]:
-            matches = torch.full_like(matches, _NO_MATCH)
+            matches = torch.full_like(matches, NO_MATCH)
         summary = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
         return summary.view(-1, _MATCHES).index_select(0, places)
 
