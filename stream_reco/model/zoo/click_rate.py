@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stream_reco.model.zoo.feature_layers import ACTED, FIRST_ACTIONS, FIRST_SHOWN, LARGEST, PRIOR_ACTIONS, SHOWN
@@ -33,6 +35,11 @@ class ClickRate(nn.Module):
         self.register_buffer("counts", torch.zeros(2, len(SHOWN)))
         self.register_buffer("batches", torch.zeros(()))
         self.register_buffer("voice", torch.tensor(1.0 if used else 0.0))
+
+    @staticmethod
+    def says_nothing(dense: NDArray[np.float32]) -> bool:
+        """Whether nothing was shown of features float32[n, len(FEATURES)]: log-odds are 0 then, and nothing learned."""
+        return not (dense[:, SHOWN] > 0.0).any()
 
     def forward(self, dense: Tensor) -> Tensor:
         """float32[n] from features float32[n, len(FEATURES)]: the mean over half-lives; 0 where nothing was shown.

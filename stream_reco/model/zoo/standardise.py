@@ -42,13 +42,20 @@ class Standardise(nn.Module):
         """float32[n, features] of the same shape; while training, the averages take the batch in first."""
         if self.training:
             self._learn(x)
-        return (x - self.mean) * torch.rsqrt(self.variance.clamp(min=self.least_variance) + EPSILON)
+        return (x - self.mean) * self.factor()
+
+    def factor(self) -> Tensor:
+        """float32[features]: one over the deviations."""
+        return torch.rsqrt(self.variance.clamp(min=self.least_variance) + EPSILON)
+
+    def next_share(self) -> float:
+        """Count a batch: what it weighs in the running averages, where the first hundred weigh alike."""
+        self.batches += 1
+        return max(1.0 / float(self.batches), _SLOWEST)
 
     def _learn(self, x: Tensor) -> None:
         with torch.no_grad():
-            # The first hundred batches weigh alike; from then on the averages forget.
-            self.batches += 1
-            share = torch.clamp(1.0 / self.batches, min=_SLOWEST)
+            share = self.next_share()
             step = x.mean(dim=0) - self.mean
             self.mean += share * step
             spread = (x - self.mean).square().mean(dim=0)

@@ -77,6 +77,11 @@ class Cross(nn.Module):
         nn.init.zeros_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a function between the halves."""
+        return self.bounded.item() > 0.0
+
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
         narrow = self.narrow(x)

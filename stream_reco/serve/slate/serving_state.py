@@ -11,7 +11,7 @@ import numpy as np
 from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.encoder.encoding import ENCODER
 from stream_reco.model.served import ServesVectors
-from stream_reco.model.served_heads import ServedHeads, without_heads
+from stream_reco.model.served_heads import ServedHeads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.retrieve.encoded_items import EncodedItems
 from stream_reco.retrieve.model_replica import model_replica
@@ -21,7 +21,7 @@ from stream_reco.signals.signals import Signals
 from stream_reco.sync import Follower, Parts, Precision, Publication
 
 if TYPE_CHECKING:
-    from stream_reco.model.spec import Model
+    pass
 
 _NO_DIM = 1
 """Dimension of the index that stays empty where the model gives no vectors."""
@@ -51,7 +51,6 @@ class ServingState:
 
         beside: the learner's signals, where it is in this process and publishes on the thread that applies.
         """
-        self._settings = model
         self.scoring = model.build_served()
         """The model, in the form in which it scores."""
         self.content_priors = priors_of(model.content)
@@ -72,25 +71,6 @@ class ServingState:
         self.heads = ServedHeads(self.scoring.bottom_dim)
         """What the served version says by kind of action."""
         self.replica = model_replica(self.scoring, signal_followers, self._applied, precision, self.heads)
-        self._reference: Model | None = None
-        self._weights: Parts | None = None
-
-    @property
-    def model(self) -> Model:
-        """The model as it is trained, with the weights that are served; PyTorch is imported for it.
-
-        For the evaluation in a learner's process, where PyTorch is anyway; what only scores never asks for it.
-        """
-        from stream_reco.model.weights import load_weights
-
-        if self._reference is None:
-            self._reference = self._settings.build()
-            if self._reference.network is not None:
-                self._reference.network.eval()
-        if self._weights is not None:
-            load_weights(self._reference.network, self._weights)
-            self._weights = None
-        return self._reference
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()
@@ -106,7 +86,6 @@ class ServingState:
 
     def _applied(self, publication: Publication) -> None:
         self.shift = publication.shift
-        self._weights = without_heads(publication.dense)[0] if publication.dense else self._weights
         self._index_vectors(publication)
         catalogue, table = self.signals.catalogue, self.replica.tables.get(ENCODER)
         self.encoded.follow(catalogue.content, catalogue.size, publication.catalogue.get("slots", _NO_SLOTS), table)
