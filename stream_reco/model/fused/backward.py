@@ -43,7 +43,7 @@ class Slopes(NamedTuple):
     """float32[g, tower_dim], of all that is added so far."""
 
 
-class Backward:
+class BackwardPass:
     """Goes back through a network."""
 
     def __init__(self, network: Ranker, buffers: Buffers) -> None:

@@ -47,7 +47,7 @@ class CandidateLayers(NamedTuple):
     hidden: tuple[Tensor, Tensor]
 
 
-class Forward:
+class ForwardPass:
     """Runs a network on batches; the layers of a batch are valid until the next one."""
 
     def __init__(self, network: Ranker, buffers: Buffers) -> None:

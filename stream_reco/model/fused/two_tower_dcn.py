@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_reco.model.fused.backward import Backward, Step
-from stream_reco.model.fused.forward import CandidateLayers, Forward, RequestLayers
+from stream_reco.model.fused.backward import BackwardPass, Step
+from stream_reco.model.fused.forward import CandidateLayers, ForwardPass, RequestLayers
 from stream_reco.model.fused.forward_kernels import learn_moments
 from stream_reco.model.fused.gathering import Buffers, ReadBatch, read_batch
 from stream_reco.model.fused.interface import Learned, RowGradients
@@ -36,7 +36,7 @@ class FusedTwoTowerDcn:
     def __init__(self, network: Ranker) -> None:
         buffers = Buffers()
         self._network = network
-        self._forward, self._backward = Forward(network, buffers), Backward(network, buffers)
+        self._forward, self._backward = ForwardPass(network, buffers), BackwardPass(network, buffers)
         self._names = [name for name, _ in network.named_parameters()]
 
     def score(self, batch: Batch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
