@@ -49,7 +49,7 @@ class EvaluationHooks:
             batch, served = training_batch(examples), self._served
             self._waiting = []
             priors, tables = served.content_priors, served.replica.tables
-            self._viewer.shown(impressions, predictions(served.model, batch, tables, served.shift, priors))
+            self._viewer.shown(impressions, predictions(served.scoring, batch, tables, served.shift, priors))
 
     def _on_impression(self, impression: Impression, inputs: bytes) -> None:
         if self._served.replica.version:
@@ -61,4 +61,4 @@ class EvaluationHooks:
         if self._served.replica.version and self._observer is not None:
             served = self._served
             priors, tables = served.content_priors, served.replica.tables
-            evaluate_before_training(self._observer, batch, served.model, tables, served.shift, priors)
+            evaluate_before_training(self._observer, batch, served.scoring, tables, served.shift, priors)

@@ -8,6 +8,8 @@ from stream_reco import metrics
 from stream_reco.config import Settings
 from stream_reco.embedded.engine import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
+from stream_reco.model.served_heads import warm_heads
+from stream_reco.retrieve.index_upkeep import IndexUpkeep
 from stream_reco.serve.settings import ServeSettings
 
 _START = 1_600_000_000_000
@@ -31,12 +33,22 @@ def warm_up(settings: Settings) -> None:
         engine.score(1, [1, 2, 3])
         engine.similar(1, 5)
         engine.interests(1)
+        _search_lists(engine)
         engine.tick(engine.stream_time + _STEP_MS)
         engine.ingest([_event(_EVENTS)])
         engine.forget(1)
         engine.finish()
         engine.sync()
+    warm_heads()
     metrics.reset_counters()
+
+
+def _search_lists(engine: Engine) -> None:
+    """As a server does that has many vectors."""
+    index = engine.publishing.served.index
+    IndexUpkeep(lambda: index, replace(engine.settings.retrieve, exact_below=1)).turn()
+    index.searches_lists = index.built > 0
+    engine.recommend(1, 10)
 
 
 def _event(number: int) -> Event:

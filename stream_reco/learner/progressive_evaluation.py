@@ -12,11 +12,10 @@ from stream_reco.embedding import Precision, ReplicaTable
 from stream_reco.learner.example_queue import Watcher
 from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.heads import without_heads
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
+from stream_reco.model.served import ServedModel
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.spec import Model
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.weights import load_weights
 from stream_reco.sync import Publication
 from stream_reco.train.batch import is_finite
 from stream_reco.train.predictions import predictions
@@ -38,7 +37,7 @@ class EvaluationSink(Protocol):
 def evaluate_before_training(
     observer: EvaluationSink,
     batch: TrainingBatch,
-    model: Model,
+    model: ServedModel,
     tables: Mapping[str, Lookup],
     shift: float = 0.0,
     priors: NDArray[np.float32] | None = None,
@@ -69,7 +68,7 @@ class PublishedModel:
     ) -> None:
         """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
         self._observer, self._every, self._precision = observer, every, precision
-        self._model, self._priors = model.build(), priors_of(model.content)
+        self._model, self._priors = model.build_served(), priors_of(model.content)
         self._tables: dict[str, ReplicaTable] = {}
         self._version = self._batches = 0
         self._shift = 0.0
@@ -83,7 +82,7 @@ class PublishedModel:
                 self._tables[delta.name] = ReplicaTable(delta.dim, name=delta.name, precision=self._precision)
             self._tables[delta.name].apply_delta(delta)
         if publication.dense:
-            load_weights(self._model.network, without_heads(publication.dense)[0])
+            self._model.load(without_heads(publication.dense)[0])
         self._version, self._shift = publication.version, publication.shift
 
     @property

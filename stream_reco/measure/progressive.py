@@ -19,7 +19,7 @@ class ProgressiveQuality:
     Ranks of a whole window cost a sort, so the gauges are set after every `every` examples only.
     """
 
-    def __init__(self, window: int = 20_000, every: int = 2_000) -> None:
+    def __init__(self, window: int = 20_000, every: int = 10_000) -> None:
         self._recent = RollingBinaryMetrics(window)
         self._every = every
         self._fresh = 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import FAST, REGISTRY
+from stream_reco.metrics.registry import FAST, REGISTRY, SLOW
 
 REQUESTS: Final = Counter(
     "stream_reco_requests_total",
@@ -54,6 +54,47 @@ SLATE_ITEMS: Final = Counter(
 NEAR_DUPLICATES: Final = Counter(
     "stream_reco_near_duplicates_total",
     "Candidates that were left out because a better one says nearly the same.",
+    registry=REGISTRY,
+)
+VECTORS: Final = Gauge("stream_reco_vectors", "Vectors of items in the vector index.", registry=REGISTRY)
+VECTOR_LIST_BYTES: Final = Gauge(
+    "stream_reco_vector_list_bytes",
+    "Bytes of the inverted lists of the vector index, without the vectors; 0 while all searches are exact.",
+    registry=REGISTRY,
+)
+VECTOR_SEARCHES: Final = Counter(
+    "stream_reco_vector_searches_total",
+    "Queries of the vector index, by way: lists, or exact (few vectors, few that pass, or lists that miss too many).",
+    ["way"],
+    registry=REGISTRY,
+)
+VECTOR_RECALL: Final = Gauge(
+    "stream_reco_vector_recall",
+    "Share of the 400 nearest vectors that the lists find, over the newest 32 queries that were compared with exact"
+    " search; 1 while there are no lists.",
+    registry=REGISTRY,
+)
+VECTOR_COMPARISONS: Final = Counter(
+    "stream_reco_vector_comparisons_total",
+    "Queries that were searched for again, exactly, by outcome: done, or overtaken (by a publication).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+VECTOR_SHARE: Final = Gauge(
+    "stream_reco_vector_share",
+    "Share of the vectors that a search looks at; 1 while searches are exact.",
+    registry=REGISTRY,
+)
+VECTOR_BUILDS: Final = Counter(
+    "stream_reco_vector_builds_total",
+    "Builds of the lists of the vector index, by outcome: done or failed.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+VECTOR_BUILD_SECONDS: Final = Histogram(
+    "stream_reco_vector_build_seconds",
+    "Seconds to build the lists of the vector index, in the background.",
+    buckets=SLOW,
     registry=REGISTRY,
 )
 SERVED_SLATES: Final = Counter(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding import Admission, Optimizer
 from stream_reco.model.inputs import NO_KEY, Batch
-from stream_reco.model.training_batch import TrainingBatch
+
+if TYPE_CHECKING:
+    from stream_reco.model.training_batch import TrainingBatch
 
 ROW_RANGE = 0.05
 """New rows are drawn from ±0.05: small compared with what training makes of them, and not all alike."""

@@ -232,6 +232,23 @@ def collate(inputs: list[Inputs]) -> Batch:
     )
 
 
+def alone(one: Inputs) -> Batch:
+    """One request as a batch, whose arrays are the request's own."""
+    count = len(one.item_keys)
+    return Batch(
+        user_keys=np.array([one.user_key], dtype=np.int64),
+        context_keys=one.context_keys[None],
+        history_keys=one.history_keys[None],
+        history_ages=one.history_ages[None],
+        item_keys=one.item_keys,
+        dense=one.dense,
+        rates=one.rates,
+        owners=np.zeros(count, dtype=np.int64),
+        starts=np.zeros(1, dtype=np.int64),
+        **_collated_content([one], np.array([count], dtype=np.int64)),
+    )
+
+
 def _collated_content(inputs: list[Inputs], sizes: NDArray[np.int64]) -> dict[str, Any]:
     """The fields of a batch that say what is said of users and candidates."""
     found: dict[str, Any] = {}

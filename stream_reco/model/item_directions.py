@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.rows import Lookup
-from stream_reco.model.spec import Model, Retrieves
+from stream_reco.model.lookup import Lookup
+from stream_reco.model.served import ServedModel
+from stream_reco.model.spec import HasItemVectors, Model
 
 _NO_DIM = 1
 """Dimension of the zero vectors that stand for items where a model gives none."""
@@ -20,9 +21,9 @@ _SMALLEST_NORM = np.float32(1e-12)
 class ItemDirections:
     """Unit vectors of items, from whatever tables a model's rows are in."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model | ServedModel) -> None:
         # To check a protocol takes as long as the lookup of a hundred rows.
-        self._retrieves = model if isinstance(model, Retrieves) else None
+        self._retrieves = model if isinstance(model, HasItemVectors) else None
         self._dim = _NO_DIM if self._retrieves is None else self._retrieves.vector_dim
 
     def of(self, tables: Mapping[str, Lookup], keys: NDArray[np.int64]) -> NDArray[np.float32]:

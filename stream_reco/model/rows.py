@@ -1,11 +1,11 @@
-"""Embedding rows of a batch, gathered from the tables once for each distinct key."""
+"""Embedding rows of a batch as tensors, gathered from the tables once for each distinct key: for training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +14,11 @@ from torch import Tensor
 
 from stream_reco.model.fields import Field
 from stream_reco.model.inputs import Batch
+from stream_reco.model.lookup import Lookup
+
+__all__ = ["Gathered", "Lookup", "Rows", "gather"]
 
 T = TypeVar("T")
-
-
-class Lookup(Protocol):
-    """What a table must do to be read here."""
-
-    def lookup(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32[n, dim] of `keys` int64[n]."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.encoder.settings import EncoderSettings
-from stream_reco.model.registry import DEFAULT, MODELS, UnknownModelError, build_model, model_class
+from stream_reco.model.registry import DEFAULT, MODELS, UnknownModelError, build_model, build_served, settings_class
 
 if TYPE_CHECKING:
+    from stream_reco.model.served import ServedModel
     from stream_reco.model.spec import Model
 
 BESIDE: Mapping[str, type[Any]] = {"content": ContentSettings, "encoder": EncoderSettings}
@@ -38,10 +39,14 @@ class ModelSettings:
         """The model, untrained. Raises ValueError where `settings` are another model's."""
         return build_model(self.name, self.settings)
 
+    def build_served(self) -> ServedModel:
+        """Its serving form, without weights. Raises ValueError where `settings` are another model's."""
+        return build_served(self.name, self.settings)
+
     @property
     def resolved(self) -> Any:
         """The settings of the model, its defaults where none are given."""
-        return model_class(self.name).Settings() if self.settings is None else self.settings
+        return settings_class(self.name)() if self.settings is None else self.settings
 
 
 class ModelSections(Mapping[str, type[Any]]):
@@ -56,8 +61,7 @@ class ModelSections(Mapping[str, type[Any]]):
             return BESIDE[name]
         if room != "model" or name not in MODELS:
             raise KeyError(section)
-        settings: type[Any] = model_class(name).Settings
-        return settings
+        return settings_class(name)
 
     def __contains__(self, section: object) -> bool:
         return section in set(self)

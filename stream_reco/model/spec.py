@@ -1,7 +1,7 @@
 """The interface of a model: which rows it reads, what it computes of them, and what it learns from them.
 
 A model is one file in `zoo/` and one line in `registry.py`. Whatever is registered there learns in the same trainer,
-travels in the same publications and serves in the same scorer.
+travels in the same publications and serves in the same scorer, quicker where a second file says how (`served.py`).
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from stream_reco.model.fields import Field, TableSpec
 from stream_reco.model.inputs import Batch
-from stream_reco.model.rows import Rows
-from stream_reco.model.training_batch import TrainingBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from stream_reco.model.rows import Rows
+    from stream_reco.model.training_batch import TrainingBatch
 
 Need = Literal["features", "history", "context", "sampled_negatives"]
 PRIOR_LOG_ODDS = -5.0
@@ -56,19 +59,24 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Retrieves(Protocol):
-    """A model that gives vectors to search by: an item's inner product with a user says how well it fits."""
+class HasItemVectors(Protocol):
+    """What gives vectors of items to search among."""
 
     item_table: str
     """The table whose rows the items' vectors come from; its keys are items."""
     vector_dim: int
 
-    def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
-        """float32[g, vector_dim]; reads fields that are not `per_candidate` only."""
-        ...
-
     def item_vectors(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[n, vector_dim] of rows float32[n, dim] of `item_table`."""
+        ...
+
+
+@runtime_checkable
+class Retrieves(HasItemVectors, Protocol):
+    """A model that gives vectors to search by: an item's inner product with a user says how well it fits."""
+
+    def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
+        """float32[g, vector_dim]; reads fields that are not `per_candidate` only."""
         ...
 
 
@@ -83,7 +91,18 @@ class HasBottom(Protocol):
         ...
 
 
-def settings_digest(model: Model) -> str:
+class Configured(Protocol):
+    """A model or its serving form, as far as its settings go."""
+
+    settings: Any
+
+    @property
+    def name(self) -> str:
+        """The name in the registry."""
+        ...
+
+
+def settings_digest(model: Configured) -> str:
     """Sixteen hexadecimal digits of the name and of all settings that shape the model's rows and weights."""
     shaping = {
         one.name: getattr(model.settings, one.name)

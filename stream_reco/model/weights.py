@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from stream_reco.model.feature_columns import names_of, widened
+from stream_reco.model.weight_shapes import check_shapes
 from stream_reco.signals.growing import Parts
 
 
@@ -29,15 +30,7 @@ def load_weights(network: nn.Module | None, weights: Parts) -> None:
     """
     weights = _joined_later(network) | widened(network, weights)
     wanted = {} if network is None else {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    given = {name: value.shape for name, value in weights.items()}
-    differ = [name for name in [*wanted, *(given.keys() - wanted.keys())] if given.get(name) != wanted.get(name)]
-    if differ:
-        first = f"{differ[0]} has shape {given.get(differ[0], 'none')} instead of {wanted.get(differ[0], 'none')}"
-        rest = f", and {len(differ) - 1} more do not fit" if differ[1:] else ""
-        raise ValueError(
-            f"these weights are of a model with other sizes, or of another version: {first}{rest}; start with a new"
-            " data folder, or restore the model settings that they were trained with"
-        )
+    check_shapes(wanted, weights)
     if network is not None:
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
 

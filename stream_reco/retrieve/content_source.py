@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.inputs import Inputs, collate
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.content.values import Values
 

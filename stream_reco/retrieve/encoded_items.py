@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.encoder.encoding import encode, spelled
 from stream_reco.model.encoder.item_codes import ItemCodes
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 from stream_reco.signals.content.items import ItemContent
 from stream_reco.signals.growing import capacity_for, grown
 
@@ -43,7 +43,7 @@ class EncodedItems:
         if size > len(self._waiting):
             self._waiting = grown(self._waiting, capacity_for(size, len(self._waiting)), 0)
         self._waiting[changed] = True
-        changed = np.flatnonzero(self._waiting)[:_MOST]
+        changed = np.flatnonzero(self._waiting)[:_MOST].astype(np.int32)
         self._waiting[changed] = False
         some = min(size, max(_FEWEST, int(size * _SHARE)))
         turn = (self._next + np.arange(some)) % max(size, 1)

@@ -32,3 +32,7 @@ class RetrieveSettings:
     """Candidates of one request at most."""
     without: tuple[str, ...] = ()
     """Sources to leave out: trending, covisits, neighbours, context, fresh, tower, interests, content."""
+    exact_below: int = 50_000
+    """Vectors below which a server compares each query with all of them; from there on it builds an index."""
+    least_recall: float = 0.95
+    """Share of the 400 nearest vectors that the index has to find: below it, exact search takes over."""

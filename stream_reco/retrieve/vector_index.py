@@ -1,100 +1,97 @@
-"""The nearest vectors by inner product, exact while there are few, by HNSW when there are many.
+"""The nearest vectors by inner product: exact, or by inverted lists where there are many and somebody builds them.
 
-Updating an HNSW graph in place is slow and rots its recall, so the graph is a snapshot that is only ever rebuilt whole.
-Rows changed since are masked in it and searched exactly.
+There is one copy of the vectors. Lists hold what finds rows, a byte a number, and follow each change at once.
 """
 
-import threading
-from typing import Self
+from __future__ import annotations
 
-import hnswlib
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from stream_reco import metrics
 from stream_reco.retrieve.exact_rows import NO_KEY, ExactRows, allowed_keys
+from stream_reco.retrieve.inverted_lists import InvertedLists
+from stream_reco.retrieve.list_build import build_lists
+from stream_reco.sync.read_write_lock import ReadersWriterLock
 
-__all__ = ["NO_KEY", "VectorIndex"]
+__all__ = ["NO_KEY", "AskedQuery", "VectorIndex"]
 
 Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.int64]
+Allowed = npt.NDArray[np.bool_]
 
-_OVER_FETCH, _OVER_FETCH_MORE = 1.3, 20
-"""How many times k, over the share that is allowed, a graph is asked for, and how many more than that."""
 _EXACT_SHARE = 0.1
 """Share of allowed keys below which they are searched exactly: a product with a tenth of the rows is as quick."""
 _SMALLEST_NORM = np.float32(1e-12)
 """Vectors shorter than this are zeros but for rounding."""
+_KEPT_QUERIES = 16
+"""Newest queries that are kept until somebody compares what lists find for them with what there is."""
+_COMPARED_AT_ONCE = 32_768
+"""Rows that an exact comparison looks at before it lets a change in: a millisecond's work."""
+_BY_LISTS, _EXACTLY = (metrics.VECTOR_SEARCHES.labels(way) for way in ("lists", "exact"))
+
+
+@dataclass(frozen=True, eq=False)
+class AskedQuery:
+    """One query of a search, to be searched for again."""
+
+    vector: Vectors
+    """float32[1, dim]"""
+    allowed: Allowed | None
 
 
 class VectorIndex:
     """Keys with a vector each, searched by inner product.
 
-    Below `exact_below` keys a search is one exact matrix product. From there on it asks an HNSW graph (Malkov and
-    Yashunin, 2016; `m` links, `ef_construction` and `ef` candidates, the latter at least 5k) that `rebuild` makes of
-    the rows of that moment, and exactly the rows changed since. Until the first graph stands, searches stay exact. With
-    `background` a thread of the index rebuilds when it is due (`close` ends it); without, the caller calls `rebuild`
-    when `due`, on a thread of its own if it likes. A graph built by one of `threads` is the same every time.
+    A search is one exact matrix product, until `build` has made lists of the rows and `searches_lists` is set. From
+    then on it looks at `share` of the rows, in the lists whose centroids are nearest, and scores what it finds by the
+    vectors themselves. Changes are in the lists before `upsert` or `remove` returns.
 
     All methods may be called from any thread. A search sees each `upsert` and `remove` whole or not at all.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        exact_below: int = 100_000,
-        *,
-        rebuild_after: float = 0.1,
-        m: int = 24,
-        ef_construction: int = 200,
-        ef: int = 800,
-        seed: int = 0,
-        threads: int = 1,
-        background: bool = False,
-    ) -> None:
-        if dim < 1 or exact_below < 0 or not 0 < rebuild_after <= 1:
-            raise ValueError(
-                f"dim {dim} must be positive, exact_below {exact_below} not negative, rebuild_after {rebuild_after} "
-                "in (0, 1]"
-            )
+    def __init__(self, dim: int) -> None:
+        if dim < 1:
+            raise ValueError(f"dim {dim} must be positive")
         self.dim = dim
-        self._exact_below = exact_below
-        self._rebuild_after = rebuild_after
-        self._graph_settings = {"M": m, "ef_construction": ef_construction, "random_seed": seed}
-        self._ef = ef
-        self._threads = threads
+        self.searches_lists = False
+        """Whether searches trust the lists; without lists they are exact all the same."""
+        self.share = 1.0
+        """Share of the rows that a search by lists looks at."""
+        self.changed = 0
+        """Vectors that were set or removed since the lists were built."""
+        self.asked: deque[AskedQuery] = deque(maxlen=_KEPT_QUERIES)
+        """Some of the newest queries: as many as there is room for, in turn one of each search."""
         self._all = ExactRows(dim)
-        self._fresh = ExactRows(dim)
-        self._graph: hnswlib.Index | None = None
-        self._label_of: dict[int, int] = {}
-        self._graph_keys: Keys = np.empty(0, np.int64)
-        self._changed: set[int] = set()
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
-        self._wake = threading.Event()
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        if background:
-            self._thread = threading.Thread(target=self._work, name="vector-index", daemon=True)
-            self._thread.start()
+        self._lists: InvertedLists | None = None
+        self._touched: list[Keys] | None = None
+        """Rows that changed while lists are being built; None while none are."""
+        self._version = 0
+        self._turn = itertools.count()
+        self._lock = ReadersWriterLock()
 
     def __len__(self) -> int:
         return len(self._all)
 
     def __contains__(self, key: int) -> bool:
-        return key in self._all.row_of
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return key in self._all
 
     @property
-    def due(self) -> bool:
-        """Whether a rebuild is worth its while: many keys and no graph, or a share of `rebuild_after` changed since."""
-        if len(self._all) < max(self._exact_below, 1):
-            return False
-        return self._graph is None or len(self._changed) >= self._rebuild_after * len(self._all)
+    def built(self) -> int:
+        """Rows that there were when the lists were built; 0 without lists."""
+        lists = self._lists
+        return 0 if lists is None else lists.built
+
+    @property
+    def lists_nbytes(self) -> int:
+        """Bytes of the lists, without the vectors."""
+        lists = self._lists
+        return 0 if lists is None else lists.nbytes
 
     def upsert(self, keys: Keys, vectors: Vectors) -> None:
         """Sets the vectors float32[n, dim] of keys int64[n]; of a repeated key the last one.
@@ -107,25 +104,19 @@ class VectorIndex:
         if not np.isfinite(vectors).all():
             bad = keys[~np.isfinite(vectors).all(axis=1)][0]
             raise ValueError(f"the vector of key {bad} is not finite and would be near to nothing; leave it out")
-        with self._lock:
-            self._all.upsert(keys, vectors)
-            self._note(keys)
-            if self._graph is not None:
-                self._fresh.upsert(keys, vectors)
-        self._tell()
+        with self._lock.writing():
+            self._follow(self._all.upsert(keys, vectors))
 
     def remove(self, keys: Keys) -> None:
         """Takes keys int64[n] out; unknown ones are ignored."""
-        keys = np.asarray(keys, np.int64)
-        with self._lock:
-            self._all.remove(keys)
-            self._fresh.remove(keys)
-            self._note(keys)
-        self._tell()
+        if not len(keys):
+            return
+        with self._lock.writing():
+            self._follow(self._all.remove(np.asarray(keys, np.int64)))
 
     def vectors_of(self, keys: npt.NDArray[np.integer]) -> Vectors:
         """Vectors float32[n, dim] of keys int[n]; zeros for unknown ones."""
-        with self._lock:
+        with self._lock.reading():
             rows = self._all.rows(np.asarray(keys, np.int64))
             found = np.zeros((len(rows), self.dim), np.float32)
             found[rows >= 0] = self._all.vectors[rows[rows >= 0]]
@@ -137,7 +128,7 @@ class VectorIndex:
         directions: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST_NORM)
         return directions
 
-    def search(self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[Keys, Vectors]:
+    def search(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> tuple[Keys, Vectors]:
         """The k keys with the largest inner products, the best first: keys int64[q, k] and scores float32[q, k].
 
         `queries` float32[q, dim]; `allowed` bool[any] says of each key below its length whether it may be found, no
@@ -145,21 +136,86 @@ class VectorIndex:
         −1 at score −inf (−1 may be a key itself; the score decides). Raises ValueError on another shape.
         """
         queries = self._checked(queries, k)
-        with self._lock:
+        if len(queries) and len(self.asked) < _KEPT_QUERIES:
+            one = next(self._turn) % len(queries)
+            self.asked.append(AskedQuery(queries[one : one + 1].copy(), allowed))
+        with self._lock.reading():
+            share = self._share_of(allowed) if self.searches_lists else 0.0
+            if self._lists is not None and share > 0.0 and len(queries) and k:
+                _BY_LISTS.inc(len(queries))
+                return self._by_lists(self._lists, queries, k, allowed, share)
+            _EXACTLY.inc(len(queries))
             rows = None if allowed is None else self._all.allowed_rows(allowed)
-            if self._graph is None or len(self._all) < self._exact_below:
-                keys, scores = self._all.search(queries, k, rows)
-            elif rows is None or allowed is None:
-                keys, scores = self._search_graph(queries, k)
-            else:
-                keys, scores = self._search_allowed(queries, k, allowed, rows)
-        return _best_first(keys, scores, k)
+            return _best_first(*self._all.search(queries, k, rows), k)
 
     def search_among(self, queries: Vectors, k: int, among: npt.NDArray[np.integer]) -> tuple[Keys, Vectors]:
         """The same among few distinct keys int[m], exactly; unknown and negative ones are passed over."""
         queries = self._checked(queries, k)
-        with self._lock:
+        with self._lock.reading():
             return _best_first(*self._all.search(queries, k, self._all.known_rows(among)), k)
+
+    def build(self, seed: int = 0) -> None:
+        """Makes lists of all rows as they are now and swaps them in; searches and changes go on meanwhile.
+
+        For one thread at a time. Where it fails, lists in use stay as they are.
+        """
+        with self._lock.writing():
+            self._touched = []
+            before = self.changed
+        try:
+            lists = build_lists(self._all, self._lock.reading, seed) if len(self) else None
+            with self._lock.writing():
+                if lists is not None:
+                    self._put(lists, np.concatenate([np.empty(0, np.int64), *self._touched]))
+                self._lists = lists
+                self.changed -= before
+                self._version += 1
+        finally:
+            self._touched = None
+
+    def drop_lists(self) -> None:
+        """Searches are exact from now on."""
+        with self._lock.writing():
+            self._lists = None
+            self._version += 1
+        self.searches_lists = False
+
+    def recalls(self, asked: AskedQuery, k: int, shares: Sequence[float]) -> list[float] | None:
+        """The share of the k nearest that lists find with each of `shares`, compared with exact search.
+
+        None without lists, where too few are allowed for them, and where something changed meanwhile.
+        """
+        with self._lock.reading():
+            lists, version, count = self._lists, self._version, len(self._all)
+            if lists is None:
+                return None
+            allowed, passing = asked.allowed, self._passing(asked.allowed)
+            if passing < _EXACT_SHARE:
+                return None
+            budgets = [share / passing for share in shares]
+            found = [self._by_lists(lists, asked.vector, k, allowed, budget)[0][0] for budget in budgets]
+        best, rows = np.full((1, k), -np.inf, np.float32), np.full((1, k), -1, np.int64)
+        for first in range(0, count, _COMPARED_AT_ONCE):
+            with self._lock.reading():  # not for longer: changes do not wait
+                if self._version != version:
+                    return None
+                part = range(first, min(first + _COMPARED_AT_ONCE, count))
+                if allowed is None:
+                    self._all.fold(asked.vector, best, rows, part)
+                else:
+                    keys = self._all.keys[part.start : part.stop]
+                    self._all.fold(asked.vector, best, rows, first + np.flatnonzero(allowed_keys(keys, allowed)))
+        with self._lock.reading():
+            truth = self._all.keys_of(rows[rows >= 0])
+            if self._version != version or not len(truth):
+                return None
+        return [float(np.isin(truth, keys).mean()) for keys in found]
+
+    def some_vectors(self, count: int) -> list[AskedQuery]:
+        """Vectors of so many of the rows, spread over all, as queries."""
+        with self._lock.reading():
+            rows = np.linspace(0, len(self._all) - 1, min(count, len(self._all)), dtype=np.int64)
+            return [AskedQuery(self._all.vectors[row : row + 1].copy(), None) for row in rows.tolist()]
 
     def _checked(self, queries: Vectors, k: int) -> Vectors:
         queries = np.ascontiguousarray(queries, np.float32)
@@ -167,104 +223,39 @@ class VectorIndex:
             raise ValueError(f"queries {queries.shape} must be [any, {self.dim}] and k {k} not negative")
         return queries
 
-    def rebuild(self) -> None:
-        """Makes a graph of all rows as they are now and swaps it in; searches and changes go on meanwhile."""
-        with self._building:
-            with self._lock:
-                n = len(self._all)
-                keys, vectors = self._all.keys[:n].copy(), self._all.vectors[:n].copy()
-                before, self._changed = self._changed, set()
-            try:
-                graph = self._build(vectors)
-            except BaseException:
-                # The graph in use stays, and so does what has changed since it was made.
-                with self._lock:
-                    self._changed |= before
-                raise
-            with self._lock:
-                self._swap(graph, keys)
+    def _share_of(self, allowed: Allowed | None) -> float:
+        """Share of the rows to look at; 0 where an exact search of the few allowed ones takes no longer.
 
-    def close(self) -> None:
-        """Ends the index's own thread, after the rebuild it may be in."""
-        self._closed = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def _build(self, vectors: Vectors) -> hnswlib.Index | None:
-        if not len(vectors):
-            return None
-        graph = hnswlib.Index(space="ip", dim=self.dim)
-        graph.init_index(max_elements=len(vectors), **self._graph_settings)
-        graph.add_items(vectors, np.arange(len(vectors)), num_threads=self._threads)
-        graph.set_ef(self._ef)
-        graph.set_num_threads(1)
-        return graph
-
-    def _swap(self, graph: hnswlib.Index | None, keys: Keys) -> None:
-        self._graph, self._graph_keys = graph, keys
-        self._label_of = dict(zip(keys.tolist(), range(len(keys)), strict=True))
-        changed, self._changed = self._changed, set()
-        self._fresh = ExactRows(self.dim)
-        since = np.array(sorted(changed), np.int64)
-        self._note(since)
-        rows = self._all.rows(since)
-        if graph is not None:
-            self._fresh.upsert(since[rows >= 0], self._all.vectors[rows[rows >= 0]])
-
-    def _note(self, keys: Keys) -> None:
-        """Remembers that keys are no more as the graph has them, and masks them there."""
-        for key in keys.tolist():
-            self._changed.add(key)
-            label = self._label_of.pop(key, None)
-            if label is not None and self._graph is not None:
-                self._graph.mark_deleted(label)
-
-    def _search_graph(self, queries: Vectors, k: int) -> tuple[Keys, Vectors]:
-        assert self._graph is not None
-        fresh = self._fresh.search(queries, k)
-        wanted = min(k, len(self._label_of))
-        if not wanted or not len(queries):
-            return fresh
-        try:
-            self._graph.set_ef(max(self._ef, 5 * wanted))
-            labels, distances = self._graph.knn_query(queries, wanted, num_threads=1)
-        except RuntimeError:
-            # With most of the graph masked it may not find as many as there are; all rows are still at hand.
-            return self._all.search(queries, k)
-        scores = (1.0 - distances).astype(np.float32)
-        return np.hstack([fresh[0], self._graph_keys[labels.astype(np.int64)]]), np.hstack([fresh[1], scores])
-
-    def _search_allowed(
-        self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_], rows: Keys
-    ) -> tuple[Keys, Vectors]:
-        """As many more are asked of the graph as are likely to be left over; it cannot leave them out itself.
-
-        hnswlib's own filter is a Python function, called for each of thousands of keys that a search visits.
+        Where fewer may be found, as many more have to be looked at.
         """
-        many = int(k * len(self._all) / max(len(rows), 1) * _OVER_FETCH) + _OVER_FETCH_MORE
-        if len(rows) < _EXACT_SHARE * len(self._all) or many > self._ef:
-            return self._all.search(queries, k, rows)
-        keys, scores = self._search_graph(queries, many)
-        scores[~allowed_keys(keys, allowed)] = -np.inf
-        if (np.isfinite(scores).sum(axis=1) < min(k, len(rows))).any():
-            return self._all.search(queries, k, rows)
-        keys[np.isneginf(scores)] = NO_KEY
-        return keys, scores
+        passing = self._passing(allowed)
+        return 0.0 if passing < _EXACT_SHARE else self.share / passing
 
-    def _tell(self) -> None:
-        if self._thread is not None and self.due:
-            self._wake.set()
+    @staticmethod
+    def _passing(allowed: Allowed | None) -> float:
+        return 1.0 if allowed is None else np.count_nonzero(allowed) / max(len(allowed), 1)
 
-    def _work(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            if self._closed:
-                return
-            if self.due:
-                self.rebuild()
+    def _by_lists(
+        self, lists: InvertedLists, queries: Vectors, k: int, allowed: Allowed | None, share: float
+    ) -> tuple[Keys, Vectors]:
+        of = (self._all.keys, self._all.vectors)
+        rows, scores = lists.search(queries, k, of, allowed, int(share * len(self._all)))
+        return _best_first(self._all.keys_of(rows), scores, k)
+
+    def _follow(self, rows: Keys) -> None:
+        """What rows int64[n] hold has changed; rows from the last on are gone."""
+        self._version += 1
+        self.changed += len(rows)
+        if self._touched is not None:
+            self._touched.append(rows)
+        if self._lists is not None:
+            self._put(self._lists, rows)
+
+    def _put(self, lists: InvertedLists, rows: Keys) -> None:
+        rows = np.unique(rows)
+        gone = rows >= len(self._all)
+        lists.take(rows[gone])
+        lists.put(rows[~gone], self._all.vectors[rows[~gone]])
 
 
 def _best_first(keys: Keys, scores: Vectors, k: int) -> tuple[Keys, Vectors]:

@@ -6,7 +6,7 @@ server 150 MB and several seconds of its start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from stream_reco.signals.growing import Parts
+from stream_reco.train.flat_weights import FlatWeights
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 """As torch has them, and the paper."""
@@ -28,9 +29,14 @@ class DenseAdam:
     """Steps of a network's weights by their gradients; a weight that never had one has no moments yet."""
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
-        self._weights = list(weights)
-        self._moments: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        """By number of the weight: steps so far float32[], means of gradients and of their squares, of its shape."""
+        self.flat = FlatWeights(weights)
+        self._weights = self.flat.weights
+        self._gradient, self._mean, self._square = (self.flat.zeros() for _ in range(3))
+        self.gradients = self.flat.parts(self._gradient)
+        """Where whoever computes gradients without autograd puts that of each weight, for `step_all`."""
+        self._means, self._squares = self.flat.parts(self._mean), self.flat.parts(self._square)
+        self._steps: dict[int, Tensor] = {}
+        """By number of the weight: steps so far, float32[]."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -38,38 +44,39 @@ class DenseAdam:
             weight.grad = None
 
     def step(self, rate: float) -> None:
-        """Move each weight that has a gradient."""
-        moved = [(number, weight) for number, weight in enumerate(self._weights) if weight.grad is not None]
-        for number, weight in moved:
-            if number not in self._moments:
-                self._moments[number] = torch.tensor(0.0), torch.zeros_like(weight), torch.zeros_like(weight)
-        if not moved:
+        """Move each weight that has a gradient by autograd."""
+        grads = {number: weight.grad for number, weight in enumerate(self._weights) if weight.grad is not None}
+        self._step(grads, rate)
+
+    def step_all(self, rate: float) -> None:
+        """Move all weights, by `gradients`."""
+        steps = [float(one) for one in self._steps.values()]
+        if len(steps) < len(self._weights) or steps.count(steps[0]) < len(steps):
+            self._step(dict(enumerate(self.gradients)), rate)
             return
-        steps, means, squares = (list(one) for one in zip(*(self._moments[number] for number, _ in moved), strict=True))
-        with torch.no_grad():
-            adam(
-                [weight for _, weight in moved],
-                [weight.grad for _, weight in moved if weight.grad is not None],
-                means,
-                squares,
-                [],
-                steps,
-                fused=True,
-                amsgrad=False,
-                beta1=_BETA1,
-                beta2=_BETA2,
-                lr=rate,
-                weight_decay=0.0,
-                eps=_EPSILON,
-                maximize=False,
-            )
+        # What is between the weights has no gradient, and stays 0.
+        _adam([self.flat.vector], [self._gradient], [self._mean], [self._square], [self._steps[0]], rate)
+        for number in range(1, len(steps)):
+            self._steps[number] = self._steps[0]
+
+    def _step(self, grads: Mapping[int, Tensor], rate: float) -> None:
+        if not grads:
+            return
+        for number in grads:
+            # Those that were moved together may count in one place.
+            self._steps[number] = self._steps.get(number, torch.zeros(())).clone()
+        numbers = list(grads)
+        weights, means, squares = (
+            [one[number] for number in numbers] for one in (self._weights, self._means, self._squares)
+        )
+        _adam(weights, list(grads.values()), means, squares, [self._steps[number] for number in numbers], rate)
 
     def state(self) -> Parts:
         """For a checkpoint: `adam.NUMBER.FIELD`."""
         return {
             f"{_PREFIX}{number}.{name}": value.detach().numpy().copy()
-            for number, moments in self._moments.items()
-            for name, value in zip(_FIELDS, moments, strict=True)
+            for number, step in self._steps.items()
+            for name, value in zip(_FIELDS, (step, self._means[number], self._squares[number]), strict=True)
         }
 
     @staticmethod
@@ -79,10 +86,38 @@ class DenseAdam:
 
     def restore(self, parts: Parts) -> None:
         """The inverse of `state`; other parts are passed over."""
-        numbers = {number for _, number, _ in self.parts_of(parts)}
-        self._moments = {number: _moments(parts, number) for number in numbers}
+        self._steps = {}
+        self._mean.zero_()
+        self._square.zero_()
+        for number in sorted({number for _, number, _ in self.parts_of(parts)}):
+            step, mean, square = (torch.from_numpy(np.array(parts[f"{_PREFIX}{number}.{name}"])) for name in _FIELDS)
+            self._steps[number] = step
+            self._means[number].copy_(mean)
+            self._squares[number].copy_(square)
 
 
-def _moments(parts: Parts, number: int) -> tuple[Tensor, Tensor, Tensor]:
-    step, mean, square = (torch.from_numpy(np.array(parts[f"{_PREFIX}{number}.{name}"])) for name in _FIELDS)
-    return step, mean, square
+def _adam(
+    weights: list[Any],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    rate: float,
+) -> None:
+    with torch.no_grad():
+        adam(
+            weights,
+            grads,
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=_BETA1,
+            beta2=_BETA2,
+            lr=rate,
+            weight_decay=0.0,
+            eps=_EPSILON,
+            maximize=False,
+        )

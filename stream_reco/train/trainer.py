@@ -21,6 +21,7 @@ from stream_reco.model.content.regression import CONTENT_TABLE
 from stream_reco.model.encoder.encoding import ENCODER, encoder_table
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import TableSpec
+from stream_reco.model.fused.interface import fused_of
 from stream_reco.model.heads import bottom_of
 from stream_reco.model.inputs import Batch
 from stream_reco.model.rows import Lookup, gather
@@ -35,13 +36,17 @@ from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
 from stream_reco.train.dense_adam import DenseAdam
 from stream_reco.train.encoder_trainer import EncoderTrainer
+from stream_reco.train.flat_weights import FlatWeights
+from stream_reco.train.gradients import gradients_of
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.tables import check_tables, new_table, warn_of_optimizers
 
 _LOGGER = logging.getLogger(__name__)
-_IDLE_A_STEP = 1000
-"""Idle rows that leave a table in one step, so that no step waits for many."""
+_STEPS_OF_EVICTION = 8
+"""Tables are asked for idle rows at every so many steps: to ask all of them takes longer than the weights' update."""
+_IDLE_AT_ONCE = 8000
+"""Idle rows that leave a table at such a step, so that none waits for many."""
 _LEAST_SAID = 1e-4
 """Of a full batch: what is never clicked says nothing by itself, but that is learned as well."""
 
@@ -67,9 +72,10 @@ class Trainer:
         beside = [CONTENT_TABLE, *([encoder_table(model.encoder)] if model.encoder.dim else [])]
         self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, *beside)}
         self._optimizer = DenseAdam(_parameters(self.model))
+        self._gradients = gradients_of(self.model, self._optimizer)
         self.averaged = deepcopy(self.model)
         """The model to publish: its weights are averages over the last steps, which are less noisy than the last."""
-        self._weights = list(zip(_parameters(self.averaged), _parameters(self.model), strict=True))
+        self._means = FlatWeights(_parameters(self.averaged)).vector
         self._buffers = list(zip(_buffers(self.averaged), _buffers(self.model), strict=True))
         self._steps = 0
         self.active_time = ActiveTime()
@@ -102,27 +108,23 @@ class Trainer:
             return self._step(batch)
 
     def _step(self, batch: TrainingBatch) -> float:
-        if self.model.network is not None:
-            self.model.network.train()
         self._admit(batch)
-        self.evict(batch.now, _IDLE_A_STEP)
-        rows = gather(self.model.fields, batch.batch, self.tables, training=True)
+        if self._steps % _STEPS_OF_EVICTION == 0:
+            self.evict(batch.now, _IDLE_AT_ONCE)
         self._late.add(batch.feedback, batch.weights.numpy())
         given = self._with_intercept(batch)
         self._said, self._learnable = self.content.prepare(batch), None
-        loss = self.model.loss(replace(self._with_content(given), correction=self._correct), rows)
-        self._optimizer.zero_grad()
+        read = replace(self._with_content(given), correction=self._correct)
         # A step that did not wait for a full batch must not weigh each of its examples more.
-        (loss / self.settings.batch).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step(self.settings.learning_rate * self._share_of_step(batch))
+        learned = self._gradients.of(read, self.tables, 1.0 / self.settings.batch)
+        self._gradients.step(self.settings.learning_rate * self._share_of_step(batch))
         self._average()
-        for gathered in rows.gathered():
-            if gathered.rows.grad is not None:
-                self.tables[gathered.table].apply_gradients(gathered.keys, gathered.rows.grad.numpy())
+        for table, keys, gradients in learned.rows:
+            self.tables[table].apply_gradients(keys, gradients)
         if self._said is not None and self._learnable is not None:
             odds, weighed = self._learnable
             self.content.learn(self._said, weighed, odds - given.log_rates)
-        return self._count(batch, float(loss.detach()))
+        return self._count(batch, learned.loss)
 
     def _share_of_step(self, batch: TrainingBatch) -> float:
         """How far the dense weights go, in (0, 1]: the root of what the batch says, over a full batch of choices.
@@ -209,8 +211,7 @@ class Trainer:
         share = max(1.0 / self._steps, 1.0 / self.settings.average_steps)
         self.intercept.average(share)
         with torch.no_grad():
-            for mean, weight in self._weights:
-                mean.lerp_(weight, share)
+            self._means.lerp_(self._optimizer.flat.vector, share)
             for copy, value in self._buffers:
                 copy.copy_(value)
 
@@ -282,6 +283,9 @@ def _buffers(model: Model) -> list[Tensor]:
 
 def log_odds_of(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> Tensor:
     """float32[n]: what a model gives the candidates, positions unknown; a constant."""
+    fused = fused_of(model)
+    if fused is not None:
+        return torch.from_numpy(fused.score(batch, tables))
     if model.network is not None:
         model.network.eval()
     with torch.no_grad():

@@ -16,7 +16,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-import torch
 
 from stream_reco.config import Settings
 from stream_reco.embedded import Engine
@@ -60,18 +59,23 @@ def bench_engine(loaded: int) -> dict[str, object]:
 
 
 def bench_score(engine: Engine, repeats: int = 300) -> dict[str, float]:
-    """CPU seconds of `score`, over those of the same model's bare forward pass on the same batch."""
+    """CPU seconds of `score`, over those of the same model's bare forward pass on the same batch, both as served."""
     items = np.random.default_rng(2).choice(ITEMS, SCORED, replace=False).tolist()
-    ranker: Any = engine.publishing.served.model.network
+    served: Any = engine.publishing.served
     passed: list[tuple[Any, ...]] = []
-    hook = ranker.register_forward_pre_hook(lambda _, arguments: passed.append(arguments))
+    score = served.scoring.score
+
+    def watched(*given: Any, **more: Any) -> Any:
+        passed.append(given)
+        return score(*given, **more)
+
+    served.scoring.score = watched
     engine.score(1, items, context=CONTEXT)
-    hook.remove()
-    batch, rows = passed[-1][:2]
+    del served.scoring.score
+    batch, tables = passed[-1][1:]
 
     def forward() -> None:
-        with torch.no_grad():
-            ranker(batch, rows, ranker.user_vectors(batch, rows))
+        score(served.scoring.requests(batch, tables), batch, tables)
 
     ours, bare = 0.0, 0.0
     for _ in range(repeats):

@@ -17,7 +17,7 @@ from stream_reco.events import Action, Id, ItemEvent, Retraction, UserEvent
 from stream_reco.labels import KindSettings, LabelSettings
 from stream_reco.model.content.settings import ContentSettings
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings

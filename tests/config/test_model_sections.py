@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_reco.config import ConfigError, describe, load
-from stream_reco.model.zoo.bpr import BprSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import BprSettings, TwoTowerDcnSettings
 
 
 def written(folder: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ from stream_reco.embedding import PRECISIONS
 from stream_reco.events import Action
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.glmix import GlmixSettings
+from stream_reco.model.zoo.settings import GlmixSettings
 from stream_reco.serve.settings import ServeSettings
 from stream_reco.train.settings import TrainSettings
 

@@ -16,7 +16,8 @@ from stream_reco.model.features.names import FAMILIES, FEATURES
 from stream_reco.model.inputs import Inputs
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn, TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.train.settings import TrainSettings
 

@@ -19,7 +19,7 @@ from stream_reco.interests.settings import InterestSettings
 from stream_reco.labels.memory.on_disk import OnDisk
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.train.settings import TrainSettings
 

@@ -16,7 +16,7 @@ from stream_reco.embedded.export import KnownUser, learner_of, users_of
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Action, Event, Id, Retraction
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.train.settings import TrainSettings
 

@@ -34,7 +34,7 @@ from stream_reco.experiments.runs.plan import LOG, SEEDS, Size, command_of, conf
 from stream_reco.experiments.runs.result_store import Result
 from stream_reco.model.features.names import FAMILIES
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import DAY_MS
 from stream_reco.train.settings import TrainSettings
 from tests.experiments.test_reproduce import told, write_log

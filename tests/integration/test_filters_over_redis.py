@@ -18,7 +18,7 @@ from stream_reco.embedded.learner import Learner
 from stream_reco.embedded.publish import Publishing
 from stream_reco.events import Event, Id, decode
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.redis.connection import RedisLink
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings

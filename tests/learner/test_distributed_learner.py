@@ -21,9 +21,10 @@ from stream_reco.learner.retractable_actions import RetractableActions
 from stream_reco.measure.binary import BinaryMetrics
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs, collate
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import read_checkpoint, write_checkpoint
 from stream_reco.train.predictions import predictions
@@ -212,7 +213,7 @@ class Judge:
         self._rest -= 1
         if self._rest < 0:
             for queue, found in zip(self._learners, self.found, strict=True):
-                said = predictions(queue.trainer.averaged, batch, queue.trainer.tables)
+                said = predictions(served_by_torch(queue.trainer.averaged), batch, queue.trainer.tables)
                 found.add(said, batch.labels.numpy())
 
     def aucs(self) -> tuple[float, float]:

@@ -76,7 +76,7 @@ class World:
             batches += 1
             if self.served.replica.version and batches % every == 0:
                 tables, shift = self.served.replica.tables, self.served.shift
-                predicted = predictions(self.served.model, batch, tables, shift)
+                predicted = predictions(self.served.scoring, batch, tables, shift)
                 told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
 
         return watch

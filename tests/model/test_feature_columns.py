@@ -9,9 +9,11 @@ import torch
 from stream_reco.model.feature_columns import NAMES, FeatureAxis, widen, widened_moment
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.model.registry import build_model
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker, TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
+from stream_reco.model.zoo.two_tower_dcn import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.predictions import predictions
@@ -66,12 +68,15 @@ def test_what_was_learned_without_a_feature_computes_the_same_and_learns_what_th
     second.restore(without_names(first.state()), first.tables)
     asked = training_batch(log_of(50, 2))
     # The first has columns of its own for the new features, and has learned nothing of them.
-    before = predictions(second.model, asked, second.tables)
+    before = predictions(served_by_torch(second.model), asked, second.tables)
     asked.batch.dense[:, len(FIRST_FEATURES) :] = 0.0
-    np.testing.assert_allclose(before, predictions(first.model, asked, first.tables), rtol=1e-4)
+    np.testing.assert_allclose(before, predictions(served_by_torch(first.model), asked, first.tables), rtol=1e-4)
     step_through(second, log_of(4_000, 3))
     fresh, often = ([example(0, [1], 0, dense=dense(times))] for times in (0.0, 1.5))
-    chances = [float(predictions(second.model, training_batch(one), second.tables)[0]) for one in (fresh, often)]
+    chances = [
+        float(predictions(served_by_torch(second.model), training_batch(one), second.tables)[0])
+        for one in (fresh, often)
+    ]
     assert chances[0] > 3 * chances[1]
 
 

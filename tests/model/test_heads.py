@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from stream_reco.model.heads import HEADS, MOST_KINDS, FollowedModel, Heads, bottom_dim_of, bottom_of, without_heads
+from stream_reco.model.heads import HEADS, MOST_KINDS, Heads, bottom_dim_of, bottom_of, without_heads
 from stream_reco.model.registry import MODELS
 from stream_reco.model.rows import gather
+from stream_reco.model.served_heads import FollowedModel, ServedHeads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.train.batch import training_batch
@@ -21,10 +22,10 @@ DIM = 3
 ACTED = np.array([0.1, 0.5], dtype=np.float32)
 
 
-def heads_of(*kinds: str, valued: tuple[int, ...] = ()) -> Heads:
+def heads_of(*kinds: str, valued: tuple[int, ...] = (), bottom_dim: int = DIM) -> Heads:
     """With weights that are not those that all begin with."""
     torch.manual_seed(4)
-    heads = Heads(DIM)
+    heads = Heads(bottom_dim)
     heads.kinds = kinds
     heads.valued[list(valued)] = True
     heads.intercepts = np.linspace(-2.0, 1.0, HEADS)
@@ -35,14 +36,18 @@ def heads_of(*kinds: str, valued: tuple[int, ...] = ()) -> Heads:
 
 
 def test_a_publication_says_what_the_trainer_does() -> None:
-    heads, replica = heads_of("click", "buy", "játék", valued=(1,)), Heads(DIM)
-    FollowedModel(None, replica).apply(heads.parts())
+    heads, replica = heads_of("click", "buy", "játék", valued=(1,)), ServedHeads(DIM)
+    FollowedModel(ModelSettings().build_served(), replica).apply(
+        weights_of(ModelSettings().build().network) | heads.parts()
+    )
     bottom, rows = torch.randn(2, DIM), torch.randn(2, HEADS)
     assert replica.names == ["click", "buy", "játék", "buy.value"]
     with torch.no_grad():
-        said, again = (one.predict(ACTED, one.log_odds(bottom, rows)) for one in (heads, replica))
-    for one, other in zip(said, again, strict=True):
-        np.testing.assert_array_equal(one, other)
+        said = heads.predict(ACTED, heads.log_odds(bottom, rows))
+    again = replica.predict(ACTED, replica.log_odds(bottom.numpy(), rows.numpy()))
+    assert (said.kinds, said.valued) == (again.kinds, again.valued)
+    np.testing.assert_allclose(again.probabilities, said.probabilities, rtol=1e-5)
+    np.testing.assert_allclose(again.values, said.values, rtol=1e-5)
 
 
 def test_probabilities_are_products_and_values_are_odds_of_the_scale() -> None:
@@ -74,10 +79,9 @@ def test_of_one_kind_the_probability_is_that_of_any_action() -> None:
 
 def test_publications_of_earlier_releases_have_no_kinds() -> None:
     model = ModelSettings().build()
-    heads = Heads(bottom_dim_of(model))
-    heads.load(Heads(bottom_dim_of(model)).parts())
-    heads.kinds = ("left over",)
-    FollowedModel(model.network, heads).reset(weights_of(model.network))
+    heads = ServedHeads(bottom_dim_of(model))
+    heads.load(heads_of("click", "buy", bottom_dim=bottom_dim_of(model)).parts())
+    FollowedModel(ModelSettings().build_served(), heads).reset(weights_of(model.network))
     assert heads.names == []
     assert heads.predict(ACTED, None).probabilities.shape == (2, 0)
 
@@ -85,6 +89,8 @@ def test_publications_of_earlier_releases_have_no_kinds() -> None:
 def test_heads_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"narrow\.weight has shape"):
         Heads(DIM + 1).load(heads_of("a", "b").parts())
+    with pytest.raises(ValueError, match=r"narrow\.weight has shape"):
+        ServedHeads(DIM + 1).load(heads_of("a", "b").parts())
 
 
 def test_heads_are_told_from_the_weights_of_the_network() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
-from stream_reco.model.inputs import Inputs, collate, history_inputs
+from stream_reco.model.inputs import Batch, Inputs, alone, collate, history_inputs
 from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
@@ -149,3 +149,10 @@ def test_a_history_behind_its_last_action_is_marked() -> None:
     np.testing.assert_allclose(ages[:3], [0.0, np.log(2), 0.0], rtol=1e-6)
     assert set(ages[3:]) == {-1.0}
     assert ages.dtype == np.float32
+
+
+@settings(deadline=None)
+@given(some_inputs())
+def test_one_request_is_the_same_batch_as_a_list_of_it(inputs: Inputs) -> None:
+    for field in fields(Batch):
+        assert same(getattr(alone(inputs), field.name), getattr(collate([inputs]), field.name)), field.name

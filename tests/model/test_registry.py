@@ -10,7 +10,7 @@ import pytest
 from stream_reco.model.registry import MODELS, UnknownModelError, build_model, model_class
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import settings_digest
-from stream_reco.model.zoo.bpr import BprSettings
+from stream_reco.model.zoo.settings import BprSettings
 
 
 @pytest.mark.parametrize("name", MODELS)

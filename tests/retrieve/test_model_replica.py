@@ -12,8 +12,7 @@ from stream_reco.model.registry import MODELS
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model, settings_digest
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.bpr import BprSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import BprSettings, TwoTowerDcnSettings
 from stream_reco.retrieve.model_replica import model_replica
 from stream_reco.sync import InProcessChannel, Publication, decode, encode
 
@@ -33,7 +32,7 @@ def publication(model: Model) -> Publication:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_own_is_taken_over_the_wire_too(name: str) -> None:
     model, channel = ModelSettings(name).build(), InProcessChannel()
-    replica = model_replica(ModelSettings(name).build())
+    replica = model_replica(ModelSettings(name).build_served())
     channel.send(decode(encode(publication(model))))
     assert replica.poll(channel) == 1
     assert set(replica.tables) == {spec.name for spec in model.tables}
@@ -41,7 +40,7 @@ def test_its_own_is_taken_over_the_wire_too(name: str) -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), [(one, other) for one in NAMES for other in NAMES if one != other])
 def test_another_model_is_refused_by_name(ours: str, theirs: str, caplog: pytest.LogCaptureFixture) -> None:
-    replica, channel = model_replica(ModelSettings(ours).build()), InProcessChannel()
+    replica, channel = model_replica(ModelSettings(ours).build_served()), InProcessChannel()
     channel.send(publication(ModelSettings(theirs).build()))
     assert (replica.poll(channel), replica.version) == (0, 0)
     assert caplog.messages == [f"publication is of model '{theirs}', replica of '{ours}'; version 0 is served on"]
@@ -55,7 +54,7 @@ def test_another_model_is_refused_by_name(ours: str, theirs: str, caplog: pytest
 
 
 def test_other_sizes_are_refused_and_the_settings_named(caplog: pytest.LogCaptureFixture) -> None:
-    replica, channel = model_replica(ModelSettings("bpr").build()), InProcessChannel()
+    replica, channel = model_replica(ModelSettings("bpr").build_served()), InProcessChannel()
     channel.send(publication(ModelSettings("bpr", BprSettings(dim=8)).build()))
     assert replica.poll(channel) == 0
     assert "with other settings" in caplog.messages[0]
@@ -63,7 +62,7 @@ def test_other_sizes_are_refused_and_the_settings_named(caplog: pytest.LogCaptur
 
 
 def test_settings_that_change_no_size_may_differ() -> None:
-    replica, channel = model_replica(ModelSettings("bpr").build()), InProcessChannel()
+    replica, channel = model_replica(ModelSettings("bpr").build_served()), InProcessChannel()
     channel.send(publication(ModelSettings("bpr", BprSettings(regularisation=1.0)).build()))
     assert replica.poll(channel) == 1
 
@@ -72,5 +71,5 @@ def test_settings_that_change_no_size_may_differ() -> None:
 def test_publications_of_the_release_before_are_read(settings: TwoTowerDcnSettings | None) -> None:
     model, channel = ModelSettings(settings=settings).build(), InProcessChannel()
     channel.send(replace(publication(model), model="stream-reco", settings=None))
-    assert model_replica(ModelSettings().build()).poll(channel) == 1
-    assert model_replica(ModelSettings("bpr").build()).poll(channel) == 0
+    assert model_replica(ModelSettings().build_served()).poll(channel) == 1
+    assert model_replica(ModelSettings("bpr").build_served()).poll(channel) == 0

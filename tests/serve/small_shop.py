@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.events import Id, key_of
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import UserContext

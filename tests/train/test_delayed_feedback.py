@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.delayed_feedback import TAUGHT_WITHIN_MS, Delays, Feedback, LateShare, corrected, es_dfm, fnw
 from stream_reco.train.predictions import predictions
@@ -356,7 +357,7 @@ def taught(correction: Correction, seen: list[Seen], rate: float = 1.0) -> NDArr
     trainer = Trainer(MODEL, replace(SETTINGS, correction=correction), after_the_wait)
     learn(trainer, [msgspec.structs.replace(noisy(*one, rng), rate=rate) for one in seen])
     asked = training_batch([example(user, [0]) for user in range(200)])
-    return predictions(trainer.averaged, asked, trainer.tables)
+    return predictions(served_by_torch(trainer.averaged), asked, trainer.tables)
 
 
 @pytest.mark.parametrize("correction", CORRECTIONS)

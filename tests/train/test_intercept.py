@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stream_reco.model.registry import MODELS
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.train.batch import training_batch
@@ -48,7 +49,7 @@ def test_with_any_model_an_impression_begins_at_the_prior(name: str) -> None:
     trainer = Trainer(ModelSettings(name), SETTINGS)
     trainer.intercept.begin()
     batch = training_batch([example(0, [1])])
-    (chance,) = predictions(trainer.averaged, batch, trainer.tables, trainer.intercept.published)
+    (chance,) = predictions(served_by_torch(trainer.averaged), batch, trainer.tables, trainer.intercept.published)
     assert math.log(chance / (1.0 - chance)) == pytest.approx(PRIOR_LOG_ODDS, abs=1.0)
 
 

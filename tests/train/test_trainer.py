@@ -20,7 +20,8 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import POSITIONS, Ranker
+from stream_reco.model.zoo.two_tower_dcn import Ranker
+from stream_reco.model.zoo.two_tower_dcn_sizes import POSITIONS
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.inputs import Inputs
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.predictions import predictions
@@ -62,7 +63,7 @@ def learn(trainer: Trainer, examples: Sequence[Labelled], batch: int = 64, seed:
 
 def chances(trainer: Trainer, examples: Sequence[Labelled]) -> NDArray[np.float32]:
     """float32[candidates] of all examples, as they would be served."""
-    return predictions(trainer.averaged, training_batch(examples), trainer.tables)
+    return predictions(served_by_torch(trainer.averaged), training_batch(examples), trainer.tables)
 
 
 def two_groups(count: int, rng: np.random.Generator) -> list[Labelled]:

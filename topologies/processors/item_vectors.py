@@ -22,7 +22,7 @@ class ItemVectors:
     """Follows a trainer's publications, as far as items' vectors need them, on a thread of its own."""
 
     def __init__(self, settings: ModelSettings, channel: Channel) -> None:
-        model = settings.build()
+        model = settings.build_served()
         self._directions, self._replica = ItemDirections(model), model_replica(model)
         self._channel = channel
         self._ending, self._came = threading.Event(), threading.Event()

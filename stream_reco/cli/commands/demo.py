@@ -17,7 +17,7 @@ from stream_reco.terminal.settings import settings_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_reco.cli.server.embedded import RunningServer
+    from stream_reco.cli.server.running import RunningServer
     from stream_reco.config import Settings
 
 _STEP_SECONDS = 0.1

@@ -15,7 +15,7 @@ from stream_reco.terminal.printing import say
 from stream_reco.terminal.settings import settings_of
 
 if TYPE_CHECKING:
-    from stream_reco.cli.server.embedded import RunningServer
+    from stream_reco.cli.server.running import RunningServer
     from stream_reco.config import Settings
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.", metavar="H")]

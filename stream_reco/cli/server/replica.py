@@ -10,11 +10,11 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 from uuid import uuid4
 
-from stream_reco.cli.server.embedded import RunningServer, answering
+from stream_reco.cli.server.running import RunningServer, answering
+from stream_reco.cli.server.warm_up import warm_up
+from stream_reco.cli.server.warm_up_content import warm_up_content_in_background
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
-from stream_reco.embedded.warm_up import warm_up
-from stream_reco.embedded.warm_up_content import warm_up_content_in_background
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
 from stream_reco.serve.replica.service import EventSink, ReplicaService
@@ -72,6 +72,7 @@ def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
         prepare=lambda: _prepare(settings),
         sink=sink,
         limits=settings.serve,
+        retrieve=settings.retrieve,
     )
 
 
@@ -124,5 +125,8 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
 
 
 def _prepare(settings: Settings) -> None:
-    warm_up(settings)
+    # Not imported for this: only where the vector index, or a model without a serving form, has brought it.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(settings.training.threads)
+    warm_up(settings.model, settings.signals, settings.serve.row_precision)
     warm_up_content_in_background()

@@ -23,6 +23,7 @@ from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch, PackedEvents
 from stream_reco.events.schema import Scalar
+from stream_reco.retrieve.index_upkeep import IndexUpkeep
 from stream_reco.serve.feature_report import FeatureReport
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.service import Accepted, UnavailableError
@@ -56,6 +57,7 @@ class EngineService:
         self._priority = RequestPriority()
         self._engine: Engine | None = None
         self._parts: tuple[LogWriterThread, LearnerThread] | None = None
+        self._upkeep: IndexUpkeep | None = None
         self._opened: Future[Engine] = Future()
         self._opener = threading.Thread(target=self._open, name="opening", daemon=True)
 
@@ -84,6 +86,9 @@ class EngineService:
             )
             writer.start()
             learning.start()
+            served = engine.publishing.served
+            self._upkeep = IndexUpkeep(lambda: served.index, engine.settings.retrieve)
+            self._upkeep.start()
         except BaseException as error:
             self._opened.set_exception(error)
             return
@@ -98,6 +103,8 @@ class EngineService:
         if self._engine is None or self._parts is None:
             return
         writer, learning = self._parts
+        if self._upkeep is not None:
+            self._upkeep.close()
         writer.close()
         learning.stop()
         try:

@@ -19,6 +19,7 @@ from stream_reco.experiments.replay.report import PACKAGE, as_json, commit_of, f
 from stream_reco.experiments.replay.tally import ReplayTally
 from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
+from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.trainer import Trainer
 
@@ -95,7 +96,7 @@ class LearnRun:
         for number, run in enumerate(self.runs):
             counts = [run.windows[window], *([run.quality] if events > self._warm_up else [])]
             sink = _BatchCounts(counts, self.tally if number == 0 else None)
-            evaluate_before_training(sink, batch, run.trainer.averaged, run.trainer.tables)
+            evaluate_before_training(sink, batch, served_by_torch(run.trainer.averaged), run.trainer.tables)
 
     def report(self, log: Log) -> dict[str, object]:
         """The figures: those of the collisionless trainer, and in "variants" those of all trainers, it first."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.inputs import Batch
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 from stream_reco.signals.content.values import Values
 
 

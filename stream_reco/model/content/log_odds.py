@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_reco.model.content.pairs import pairs_of
 from stream_reco.model.content.regression import CONTENT_TABLE, score
 from stream_reco.model.inputs import Batch
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 
 
 class ContentOdds(NamedTuple):

@@ -19,7 +19,7 @@ from stream_reco.events import key_of
 from stream_reco.model.content.pairs import mixed
 from stream_reco.model.encoder.settings import EncoderSettings
 from stream_reco.model.fields import TableSpec
-from stream_reco.model.rows import Lookup
+from stream_reco.model.lookup import Lookup
 from stream_reco.signals.content.items import Lasting
 
 ENCODER: Final = "encoder"

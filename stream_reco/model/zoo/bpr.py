@@ -7,7 +7,6 @@ them (Platt 1999): served scores are log-odds like those of every model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -20,27 +19,10 @@ from stream_reco.model.fields import Field, TableSpec
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
+from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.training_batch import TrainingBatch
-
-_PACE = 20.0
-"""The two numbers of the calibration move so much faster than the weights of a network: all examples agree on them."""
-
-
-@dataclass(frozen=True)
-class BprSettings:
-    """Size and regularisation."""
-
-    dim: int = 32
-    """Length of the vectors of users and items."""
-    regularisation: float = field(default=0.01, metadata=NOT_SHAPING)
-    """Weight of the squared length of the vectors of each pair (λ of the paper)."""
-
-    def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"dim is {self.dim}: vectors have at least one number")
-        if not self.regularisation >= 0.0:
-            raise ValueError(f"regularisation is {self.regularisation}: it must not be negative")
+from stream_reco.model.zoo.bpr_served import NEEDS, PACE
+from stream_reco.model.zoo.settings import BprSettings
 
 
 class Calibration(nn.Module):
@@ -53,7 +35,7 @@ class Calibration(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """float32[n] log-odds of float32[n] scores."""
-        return (_PACE * self.log_scale).exp() * scores + _PACE * self.offset + PRIOR_LOG_ODDS
+        return (PACE * self.log_scale).exp() * scores + PACE * self.offset + PRIOR_LOG_ODDS
 
 
 class Bpr:
@@ -65,7 +47,7 @@ class Bpr:
 
     def __init__(self, settings: BprSettings) -> None:
         self.settings = settings
-        self.needs: frozenset[Need] = frozenset({"sampled_negatives"})
+        self.needs = NEEDS
         self.vector_dim = settings.dim + 1
         self.tables = (TableSpec("item", settings.dim + 1), TableSpec("user", settings.dim, per_user=True))
         self.fields = (

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stream_reco.model.features.names import FEATURES
+from stream_reco.model.zoo.feature_layers import ACTED, FIRST_ACTIONS, FIRST_SHOWN, LARGEST, PRIOR_ACTIONS, SHOWN
 
-_PAIRS = [("shown_6h", "decayed_6h"), ("shown_7d", "decayed_7d")]
-"""Impressions and actions under the same half-life, both as log(1 + count)."""
-_SHOWN, _ACTED = ([FEATURES.index(pair[side]) for pair in _PAIRS] for side in (0, 1))
-_PRIOR_ACTIONS = 4.0
-"""Actions at the rate of all items that each item begins with: as if rates had a deviation of 1 / √4 of their mean
-(the shape of a Gamma prior). With twice or half of it items come in the same order, but for a few."""
-_FIRST_ACTIONS, _FIRST_SHOWN = 0.5, 10.0
-"""What the rate of all items begins with."""
-_LARGEST = 20.0
-"""log(1 + count) that is believed, of half a billion: a damaged feature must not make infinities."""
 _SLOWEST = 0.01
 """Least weight of a batch in the running averages: they forget over about a hundred batches."""
 
@@ -40,23 +32,28 @@ class ClickRate(nn.Module):
 
     def __init__(self, used: bool = True) -> None:
         super().__init__()
-        self.register_buffer("counts", torch.zeros(2, len(_PAIRS)))
+        self.register_buffer("counts", torch.zeros(2, len(SHOWN)))
         self.register_buffer("batches", torch.zeros(()))
         self.register_buffer("voice", torch.tensor(1.0 if used else 0.0))
+
+    @staticmethod
+    def says_nothing(dense: NDArray[np.float32]) -> bool:
+        """Whether nothing was shown of features float32[n, len(FEATURES)]: log-odds are 0 then, and nothing learned."""
+        return not (dense[:, SHOWN] > 0.0).any()
 
     def forward(self, dense: Tensor) -> Tensor:
         """float32[n] from features float32[n, len(FEATURES)]: the mean over half-lives; 0 where nothing was shown.
 
         While training, the running averages take the batch in first.
         """
-        shown = torch.expm1(dense[:, _SHOWN].clamp(0.0, _LARGEST))
+        shown = torch.expm1(dense[:, SHOWN].clamp(0.0, LARGEST))
         # Actions that had no impression say nothing of a rate.
-        acted = torch.minimum(torch.expm1(dense[:, _ACTED].clamp(0.0, _LARGEST)), shown)
+        acted = torch.minimum(torch.expm1(dense[:, ACTED].clamp(0.0, LARGEST)), shown)
         if self.training:
             self._learn(acted, shown)
-        rate = (self.counts[0] + _FIRST_ACTIONS) / (self.counts[1] + _FIRST_SHOWN)
+        rate = (self.counts[0] + FIRST_ACTIONS) / (self.counts[1] + FIRST_SHOWN)
         expected = rate * shown
-        odds = torch.log((acted + _PRIOR_ACTIONS) / (expected + _PRIOR_ACTIONS))
+        odds = torch.log((acted + PRIOR_ACTIONS) / (expected + PRIOR_ACTIONS))
         return torch.where(shown > 0.0, odds, 0.0).mean(dim=1) * self.voice
 
     def _learn(self, acted: Tensor, shown: Tensor) -> None:

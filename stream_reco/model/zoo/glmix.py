@@ -7,7 +7,6 @@ user's own coefficients matter as far as there is evidence for them (a Gaussian 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,35 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_reco.embedding import Adagrad
-from stream_reco.model.features.names import FIRST_FEATURES
 from stream_reco.model.fields import FIRST_ACCUMULATOR, Field, TableSpec
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
+from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
-
-_EVERYBODY = 1
-"""The key of the one row of global coefficients."""
-_FEATURES = FIRST_FEATURES
-"""What it reads: rows of tables cannot grow, so features that joined later are none of its own."""
-
-
-@dataclass(frozen=True)
-class GlmixSettings:
-    """Learning rate and priors."""
-
-    learning_rate: float = field(default=0.05, metadata=NOT_SHAPING)
-    """Of all coefficients (Adagrad)."""
-    regularisation: float = field(default=0.01, metadata=NOT_SHAPING)
-    """Weight of the squared coefficients of the user and of the item, at each use."""
-
-    def __post_init__(self) -> None:
-        if not self.learning_rate > 0.0:
-            raise ValueError(f"learning_rate is {self.learning_rate}: it must be above 0")
-        if not self.regularisation >= 0.0:
-            raise ValueError(f"regularisation is {self.regularisation}: it must not be negative")
+from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS
+from stream_reco.model.zoo.glmix_served import EVERYBODY, NEEDS, READ
+from stream_reco.model.zoo.settings import GlmixSettings
+from stream_reco.model.zoo.standardise import Standardise
 
 
 class Glmix:
@@ -55,9 +35,9 @@ class Glmix:
 
     def __init__(self, settings: GlmixSettings) -> None:
         self.settings = settings
-        self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
+        self.needs = NEEDS
         optimizer = Adagrad(lr=settings.learning_rate, initial_accumulator_value=FIRST_ACCUMULATOR)
-        coefficients = len(_FEATURES) + 1
+        coefficients = len(READ) + 1
         self.tables = tuple(
             TableSpec(name, coefficients, optimizer, per_user=name == "user", init_scale=0.0)
             for name in ("everybody", "user", "item")
@@ -67,13 +47,11 @@ class Glmix:
             Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
             Field("item", "item", lambda b: b.item_keys, lambda t: t.batch.item_keys[t.batch.starts], True),
         )
-        self.network = Standardise(len(_FEATURES))
+        self.network = Standardise(len(READ))
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate."""
-        features = self.network(torch.from_numpy(batch.dense[:, : len(_FEATURES)])).clamp(
-            -MOST_DEVIATIONS, MOST_DEVIATIONS
-        )
+        features = self.network(torch.from_numpy(batch.dense[:, : len(READ)])).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         x = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
         shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
         return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS
@@ -89,4 +67,4 @@ class Glmix:
 
 
 def _everybody(batch: Batch) -> NDArray[np.int64]:
-    return np.full(len(batch.user_keys), _EVERYBODY, dtype=np.int64)
+    return np.full(len(batch.user_keys), EVERYBODY, dtype=np.int64)

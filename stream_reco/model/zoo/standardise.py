@@ -7,12 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-MOST_DEVIATIONS = 5.0
-"""Models cut standardised features beyond, so that one outlier cannot move all weights."""
+from stream_reco.model.zoo.feature_layers import EPSILON
+
 _SLOWEST = 0.01
 """Least weight of a batch in the running averages: they forget over about a hundred batches."""
-_EPSILON = 1e-5
-"""Added to variances, so that a constant feature is not divided by zero (the default of batch normalisation)."""
 _LEAST_VARIANCE = 0.05
 """Features are logarithms, so of a deviation of 0.2 and less: what hardly ever differs from 0, such as a neighbour in a
 young shop, would otherwise stand as far outside as anything can once it does."""
@@ -44,13 +42,20 @@ class Standardise(nn.Module):
         """float32[n, features] of the same shape; while training, the averages take the batch in first."""
         if self.training:
             self._learn(x)
-        return (x - self.mean) * torch.rsqrt(self.variance.clamp(min=self.least_variance) + _EPSILON)
+        return (x - self.mean) * self.factor()
+
+    def factor(self) -> Tensor:
+        """float32[features]: one over the deviations."""
+        return torch.rsqrt(self.variance.clamp(min=self.least_variance) + EPSILON)
+
+    def next_share(self) -> float:
+        """Count a batch: what it weighs in the running averages, where the first hundred weigh alike."""
+        self.batches += 1
+        return max(1.0 / float(self.batches), _SLOWEST)
 
     def _learn(self, x: Tensor) -> None:
         with torch.no_grad():
-            # The first hundred batches weigh alike; from then on the averages forget.
-            self.batches += 1
-            share = torch.clamp(1.0 / self.batches, min=_SLOWEST)
+            share = self.next_share()
             step = x.mean(dim=0) - self.mean
             self.mean += share * step
             spread = (x - self.mean).square().mean(dim=0)

@@ -8,7 +8,6 @@ a candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -17,25 +16,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stream_reco.model.feature_columns import FeatureAxis
 from stream_reco.model.features.names import FAMILIES, FEATURES, FIRST_FEATURES, LEARNED_FAMILIES
 from stream_reco.model.fields import Field, TableSpec, present
 from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
-from stream_reco.model.spec import NOT_SHAPING, PRIOR_LOG_ODDS, Need
+from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.click_rate import ClickRate
-from stream_reco.model.zoo.standardise import MOST_DEVIATIONS, Standardise
+from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
+from stream_reco.model.zoo.standardise import Standardise
+from stream_reco.model.zoo.two_tower_dcn_sizes import (
+    MATCHES,
+    NEEDS,
+    NO_MATCH,
+    POSITIONS,
+    ROW_SCALE,
+    feature_axes,
+    kept_columns,
+    target_columns,
+    width_of,
+)
 from stream_reco.signals.settings import CONTEXT_FIELDS
 
-POSITIONS = 64
-"""Position biases; place 0 says that the position is unknown, later positions share the last place."""
-_ROW_SCALE = 4.0
-"""Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
-_NO_MATCH = -4.0
-"""Match with an item that the history does not have: about what an unrelated one gets once trained."""
 _INTERCEPT = "deep.4.bias"
 """It begins at the odds of most impressions. From even odds every weight would learn to say no first, those of what is
 shown most above all, and thousands of examples later the order of a list would still suffer from it."""
@@ -50,36 +55,6 @@ weights that were still random would make anything of them; so these begin at ze
 _NEIGHBOUR_WEIGHT = 0.5
 """Log-odds that a new model gives a deviation of `neighbours_all`. People like what those liked who liked the same:
 where slates are all that anybody sees, a model that must find that out first shows nothing that would teach it."""
-_MATCHES = 3
-"""Newest, best, all together."""
-
-
-@dataclass(frozen=True)
-class TwoTowerDcnSettings:
-    """Sizes and losses. Changing a size makes a checkpoint unreadable; the error says so."""
-
-    item_dim: int = 32
-    """Part of an item's row that the ranker reads."""
-    tower_dim: int = 32
-    """Part of an item's row that says what it is near to, and as much again that says what it leads to."""
-    user_dim: int = 8
-    """Length of a user's row."""
-    context_dim: int = 8
-    """Length of the row of a context value."""
-    request_dim: int = 16
-    """What the ranker reads of user and context together."""
-    cross_layers: int = 2
-    """Cross layers of DCN-v2."""
-    cross_rank: int = 32
-    """Rank of their matrices."""
-    hidden: int = 128
-    """Width of the first hidden layer; the second has half of it."""
-    without: tuple[str, ...] = ()
-    """Feature families that the model must not see, for ablations."""
-    odds_weight: float = field(default=0.3, metadata=NOT_SHAPING)
-    """Weight of the pointwise loss, which calibrates, relative to the listwise one, which ranks."""
-    tower_weight: float = field(default=0.2, metadata=NOT_SHAPING)
-    """Weight of the towers' loss, by which retrieval learns."""
 
 
 class Cross(nn.Module):
@@ -102,6 +77,11 @@ class Cross(nn.Module):
         nn.init.zeros_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a function between the halves."""
+        return self.bounded.item() > 0.0
+
     def forward(self, first: Tensor, x: Tensor) -> Tensor:
         """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
         narrow = self.narrow(x)
@@ -118,7 +98,7 @@ class Ranker(nn.Module):
         """`features` are the first columns of what it reads."""
         super().__init__()
         self.settings, self.features = settings, features
-        self.feature_axes = _feature_axes(settings)
+        self.feature_axes = feature_axes(settings)
         contexts = CONTEXT_FIELDS * settings.context_dim
         tower = settings.tower_dim
         self.user_tower = nn.Sequential(
@@ -127,7 +107,7 @@ class Ranker(nn.Module):
         # What all candidates of a request share is condensed once a request, not once a candidate.
         self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
         self.leads_to = nn.Linear(tower, tower, bias=False)
-        width = len(features) + settings.item_dim + settings.request_dim + 1 + _MATCHES
+        width = width_of(settings, len(features))
         self.bottom_dim = settings.hidden // 2 + width
         self.standardise = Standardise(len(features))
         self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
@@ -142,7 +122,7 @@ class Ranker(nn.Module):
         self.position_bias = nn.Embedding(POSITIONS, 1)
         nn.init.zeros_(self.position_bias.weight)
         self.click_rate = ClickRate("shown" not in settings.without)
-        self.register_buffer("keep", _kept_columns(settings, features), persistent=False)
+        self.register_buffer("keep", torch.from_numpy(kept_columns(settings, features)), persistent=False)
         self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
 
     def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
@@ -173,13 +153,13 @@ class Ranker(nn.Module):
         """Below the output: float32[n, hidden // 2] of the deep part, [n, width] of the crosses, the match [n, 1]."""
         owners = torch.from_numpy(batch.owners)
         candidates = rows["candidates"]
-        item = candidates[:, : self.settings.item_dim] * (_ROW_SCALE if self.uses["item"] else 0.0)
+        item = candidates[:, : self.settings.item_dim] * (ROW_SCALE if self.uses["item"] else 0.0)
         target = self.targets(candidates)
         match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
         if not self.uses["match"]:
             match = torch.zeros_like(match)
         dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.keep
-        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * _ROW_SCALE)
+        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * ROW_SCALE)
         matches = self._matches(batch, rows, target)
         first = torch.cat([dense, item, shared.index_select(0, owners), match, matches], dim=1)
         x = first
@@ -203,15 +183,15 @@ class Ranker(nn.Module):
         places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners] + batch.owners * longest)
         padded = target.new_zeros(len(leads_to) * longest, target.shape[1]).index_copy(0, places, target)
         products = torch.bmm(padded.view(len(leads_to), longest, -1), leads_to.transpose(1, 2))
-        matches = torch.where(known.unsqueeze(1), products, _NO_MATCH)
+        matches = torch.where(known.unsqueeze(1), products, NO_MATCH)
         if not self.uses["history"]:
-            matches = torch.full_like(matches, _NO_MATCH)
+            matches = torch.full_like(matches, NO_MATCH)
         summary = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
-        return summary.view(-1, _MATCHES).index_select(0, places)
+        return summary.view(-1, MATCHES).index_select(0, places)
 
     def targets(self, item_rows: Tensor) -> Tensor:
         """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""
-        return item_rows[:, _target_columns(self.settings)]
+        return item_rows[:, target_columns(self.settings)]
 
     def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
         given = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
@@ -236,7 +216,7 @@ class TwoTowerDcn:
 
     def __init__(self, settings: TwoTowerDcnSettings) -> None:
         self.settings = settings
-        self.needs: frozenset[Need] = frozenset({"features", "history", "context", "sampled_negatives"})
+        self.needs = NEEDS
         self.vector_dim = settings.tower_dim
         self.tables = (
             TableSpec("item", settings.item_dim + 2 * settings.tower_dim),
@@ -252,7 +232,7 @@ class TwoTowerDcn:
         )
         # It begins as if the features that joined later did not exist, and learns what they are worth.
         first = weights_of(Ranker(settings, FIRST_FEATURES))
-        for name, (axis, neutral) in _feature_axes(settings).items():
+        for name, (axis, neutral) in feature_axes(settings).items():
             np.moveaxis(first[name], axis, 0)[_SHOWN] = neutral
         for name in _OUTPUTS:
             first[name] *= _OUTPUT_SCALE
@@ -280,7 +260,7 @@ class TwoTowerDcn:
 
     def item_vectors(self, item_rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[n, tower_dim]: the items' side of the towers."""
-        return np.ascontiguousarray(item_rows[:, _target_columns(self.settings)])
+        return np.ascontiguousarray(item_rows[:, target_columns(self.settings)])
 
     def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
         """Softmax over each request's candidates, logistic loss of each, and the towers' softmax over the batch."""
@@ -304,26 +284,3 @@ class TwoTowerDcn:
         targets = self.network.targets(rows["candidates"])
         losses = functional.cross_entropy(users @ targets.T, batch.first, reduction="none")
         return (losses * batch.weights)[positive].sum()
-
-
-def _target_columns(settings: TwoTowerDcnSettings) -> slice:
-    return slice(settings.item_dim, settings.item_dim + settings.tower_dim)
-
-
-def _feature_axes(settings: TwoTowerDcnSettings) -> dict[str, FeatureAxis]:
-    """The weights with a column for each feature: with these values in it, a feature changes nothing."""
-    crosses = [f"crosses.{layer}" for layer in range(settings.cross_layers)]
-    return {
-        "standardise.mean": FeatureAxis(0),
-        "standardise.variance": FeatureAxis(0, 1.0),
-        **{f"{cross}.narrow.weight": FeatureAxis(1) for cross in crosses},
-        **{f"{cross}.widen.{part}": FeatureAxis(0) for cross in crosses for part in ("weight", "bias")},
-        "deep.0.weight": FeatureAxis(1),
-        "top.weight": FeatureAxis(1),
-    }
-
-
-def _kept_columns(settings: TwoTowerDcnSettings, features: tuple[str, ...]) -> Tensor:
-    """float32[features]: 1 for columns that the model may see, 0 for those of families left out."""
-    left_out = {name for family in settings.without for name in FAMILIES.get(family, ())}
-    return torch.tensor([0.0 if name in left_out else 1.0 for name in features])

@@ -14,6 +14,8 @@ from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch
 from stream_reco.events.schema import Scalar
 from stream_reco.measure.stages import observe_stage
+from stream_reco.retrieve.index_upkeep import IndexUpkeep
+from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.feature_report import FeatureReport, feature_report
 from stream_reco.serve.python_requests import checked_request, score_request
 from stream_reco.serve.replica.user_context import RemoteUserContexts
@@ -65,10 +67,11 @@ class ReplicaService:
         sink: EventSink | None = None,
         poll_seconds: float = POLL_SECONDS,
         limits: ServeSettings | None = None,
+        retrieve: RetrieveSettings | None = None,
     ) -> None:
         """`prepare` is called on the thread before anything else; `now_ms` gives the wall clock, ms.
 
-        `limits` say how much one request may ask for.
+        `limits` say how much one request may ask for, `retrieve` from when on vectors are searched by an index.
         """
         self._served = served
         self._scorer = scorer
@@ -82,6 +85,7 @@ class ReplicaService:
         self._limits = limits or ServeSettings()
         self._accepted = 0
         self._problem: str | None = None
+        self._upkeep = IndexUpkeep(lambda: served.index, retrieve or RetrieveSettings())
         self._opened: Future[None] = Future()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replica", daemon=True)
@@ -98,6 +102,7 @@ class ReplicaService:
     def close(self) -> None:
         """Stop following."""
         self._stop.set()
+        self._upkeep.close()
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
@@ -106,6 +111,7 @@ class ReplicaService:
         except BaseException as error:
             self._opened.set_exception(error)
             return
+        self._upkeep.start()
         wait = 0.0
         while not self._stop.wait(wait):
             wait = self._poll_seconds if self._poll() else _AFTER_FAILURE_SECONDS

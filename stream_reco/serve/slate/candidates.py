@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stream_reco.model.assemble import RequestState
-from stream_reco.model.inputs import Batch, Inputs
-from stream_reco.model.rows import Rows
+from stream_reco.model.inputs import Inputs
 from stream_reco.retrieve.passing_items import PassingItems
 from stream_reco.retrieve.sources import CONTENT, Retriever
 from stream_reco.serve.slate.excluded import excluded_slots
@@ -21,8 +20,6 @@ from stream_reco.serve.slate.serving_state import ServingState
 _NO_SLOTS = np.empty(0, dtype=np.int32)
 Proposals = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Slots int32[m] and the bits of their sources int32[m]."""
-GatheredRequests = tuple[Batch, Rows]
-"""Requests side by side, and what the model reads of them."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +41,18 @@ def find_candidates(
     served: ServingState,
     retriever: Retriever,
     asked: Sequence[UnderstoodRequest],
-    gathered: GatheredRequests,
+    requests: Any,
     *,
     keep_seen: bool,
 ) -> list[Proposals]:
     """For each request the slots of its candidates int32[n], and the bits of their sources int32[n].
 
-    With `keep_seen` the items that the user has acted on are among them. To be called inside `replica.reading()`.
+    `requests` is what the model has read of them. With `keep_seen` the items that the user has acted on are among them.
+    To be called inside `replica.reading()`.
     """
     found = []
     of_content = _of_content(served, retriever, asked)
-    for one, proposals, slots in zip(asked, _near(served, retriever, asked, *gathered), of_content, strict=True):
+    for one, proposals, slots in zip(asked, _near(served, retriever, asked, requests), of_content, strict=True):
         user, proposals = one.user, _with_content(proposals, slots)
         blocked = user.disliked if keep_seen else np.concatenate([user.disliked, user.seen])
         if one.request.exclude:
@@ -67,7 +65,7 @@ def find_candidates(
 
 
 def _near(
-    served: ServingState, retriever: Retriever, asked: Sequence[UnderstoodRequest], batch: Batch, rows: Rows
+    served: ServingState, retriever: Retriever, asked: Sequence[UnderstoodRequest], requests: Any
 ) -> list[Proposals]:
     """Proposals over vectors for each request; none where the model gives no vectors."""
     if served.retrieves is None:
@@ -75,12 +73,11 @@ def _near(
     slots_of = served.signals.catalogue.slots_of_keys
     directions = [served.index.directions_of(slots_of(one.user.medoids.tolist())) for one in asked]
     medoids = [found[found.any(axis=1)] for found in directions]
-    with torch.no_grad():
-        users = served.retrieves.user_vectors(batch, rows)
+    users = served.retrieves.user_vectors(requests)
     catalogue = served.signals.catalogue
     everything = PassingItems(None, catalogue.available) if catalogue.unavailable else None
     allowed = [everything if one.passing is None else one.passing for one in asked]
-    return retriever.near(served.index, users.numpy(), medoids, allowed)
+    return retriever.near(served.index, users, medoids, allowed)
 
 
 def _of_content(

@@ -26,8 +26,9 @@ def raised_odds(
 ) -> NDArray[np.float64]:
     """float64[n]: the log-odds of `values` float32[n], plus `completion` times the share of its first impressions.
 
-    Less where fewer than `_MANY` candidates lack any. An item that has had them all is known, and raised by nothing, as is one of which no impression was reported: where
-    people send actions alone, who has few of them was not begun but is liked by few.
+    Less where fewer than `_MANY` candidates lack any. An item that has had them all is known, and raised by nothing, as
+    is one of which no impression was reported: where people send actions alone, who has few of them was not begun but
+    is liked by few.
     """
     reported = evidence.impressions if evidence.reported is None else evidence.reported
     is_new = evidence.impressions < first_impressions

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.events.field_names import nearest, shortened
-from stream_reco.model.heads import Heads, KindPredictions
+from stream_reco.model.served_heads import KindHeads, KindPredictions
 from stream_reco.serve.refused import RefusedError
 
 
-def known_objectives(heads: Heads, declared: Mapping[str, float]) -> list[str]:
+def known_objectives(heads: KindHeads, declared: Mapping[str, float]) -> list[str]:
     """What requests may weigh: kinds seen so far, `kind.value` of those with values, and what the settings weigh."""
     return [*heads.names, *(name for name in declared if name not in heads.names)]
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stream_reco.model.content.log_odds import content_log_odds
-from stream_reco.model.heads import HEADS_TABLE, KindPredictions, bottom_of
+from stream_reco.model.dense_layers import sigmoid
 from stream_reco.model.inputs import Batch
-from stream_reco.model.rows import Rows
+from stream_reco.model.served_heads import HEADS_TABLE, KindPredictions
 from stream_reco.serve.slate.objectives import as_probabilities, worth
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.serve.slate.slate import ScoredItems
@@ -59,22 +58,22 @@ class Scored(NamedTuple):
 
 
 def score_candidates(
-    served: ServingState, batch: Batch, rows: Rows, objectives: Sequence[Mapping[str, float]]
+    served: ServingState, requests: Any, batch: Batch, objectives: Sequence[Mapping[str, float]]
 ) -> list[Scored]:
     """For each request of a batch what is said of its candidates, by its `objectives`, empty where it has none.
 
-    `rows` are of all fields. To be called inside `replica.reading()`, where there is a candidate at all.
+    `requests` is what the served model has read of them. To be called inside `replica.reading()`, where there is a
+    candidate at all.
     """
-    heads, kind_odds = served.heads, None
-    with torch.no_grad():
-        odds = served.model.score(batch, rows) + served.shift
-        said = content_log_odds(batch, served.replica.tables, served.content_priors)
-        if said is not None:
-            odds += torch.from_numpy(said.means)
-        acted: NDArray[np.float32] = torch.sigmoid(odds).numpy()
-        if heads.active:
-            own = torch.from_numpy(served.replica.tables[HEADS_TABLE.name].lookup(batch.item_keys))
-            kind_odds = heads.log_odds(bottom_of(served.model, batch, rows), own)
+    heads, tables, kind_odds = served.heads, served.replica.tables, None
+    odds, bottom = served.scoring.score(requests, batch, tables, bottom=heads.active)
+    odds = odds + np.float32(served.shift)
+    said = content_log_odds(batch, tables, served.content_priors)
+    if said is not None:
+        odds += said.means
+    acted = sigmoid(odds)
+    if bottom is not None:
+        kind_odds = heads.log_odds(bottom, tables[HEADS_TABLE.name].lookup(batch.item_keys))
     everything = heads.predict(acted, kind_odds)
     found = []
     for bounds, weights in zip(pairwise([*batch.starts.tolist(), len(acted)]), objectives, strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.model.assemble import RequestState, request_inputs, with_candidates
-from stream_reco.model.inputs import Batch, Inputs, collate
-from stream_reco.model.rows import Rows, gather
+from stream_reco.model.inputs import Batch, Inputs, alone, collate
 from stream_reco.retrieve.filters import parse_filters, passing
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.retrieve.sources import Retriever, source_name
@@ -43,7 +42,7 @@ Integer = TypeVar("Integer", np.int32, np.int64)
 _AT_ONCE = 20
 """Requests that are ranked in one forward pass: with a few hundred candidates each, arrays fit the CPU cache."""
 _THREADS = 2
-"""Threads that share many requests; kernels and torch release the interpreter lock."""
+"""Threads that share many requests; kernels release the interpreter lock."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,6 @@ class Scorer:
         `watch` is called with every slate that is not empty.
         """
         self._served = served
-        self._request_fields = [field for field in served.model.fields if not field.per_candidate]
-        self._candidate_fields = [field for field in served.model.fields if field.per_candidate]
         self._context_of = context_of
         self._settings = settings
         self._retriever = Retriever(retrieve)
@@ -151,15 +148,15 @@ class Scorer:
             among = np.full(len(item_ids), self._served.replica.version > 0)
             scored = nothing_scored(self._served)
             if among.any():
-                rows = self._request_rows(collate([asked.inputs]))
-                scored = self._score([asked], [self._named_inputs(asked, item_ids)], rows)[0]
+                requests = self._read([asked.inputs])
+                scored = self._score([asked], [self._named_inputs(asked, item_ids)], requests)[0]
         return scored.columns(among)
 
     def _named_inputs(self, asked: UnderstoodRequest, item_ids: Sequence[Id]) -> Inputs:
         """A request's inputs with the items as candidates, be they known or not."""
         served = self._served
         slots = np.array([served.signals.catalogue.slot_of(item_id) for item_id in item_ids], dtype=np.int32)
-        inputs = with_candidates(asked.inputs, served.signals, asked.state, slots, served.model.needs)
+        inputs = with_candidates(asked.inputs, served.signals, asked.state, slots, served.scoring.needs)
         keys = inputs.item_keys.copy()
         for place in np.flatnonzero(slots < 0).tolist():
             keys[place] = key_of(item_ids[place], "item")
@@ -192,36 +189,34 @@ class Scorer:
         return ranked, perf_counter() - start
 
     def _rank(self, asked: list[UnderstoodRequest]) -> list[_Ranked]:
-        batch = collate([one.inputs for one in asked])
-        rows = self._request_rows(batch)
+        requests = self._read([one.inputs for one in asked])
         keep_seen = self._settings.keep_seen
-        found = find_candidates(self._served, self._retriever, asked, (batch, rows), keep_seen=keep_seen)
-        signals, needs = self._served.signals, self._served.model.needs
+        found = find_candidates(self._served, self._retriever, asked, requests, keep_seen=keep_seen)
+        signals, needs = self._served.signals, self._served.scoring.needs
         inputs = [
             with_candidates(one.inputs, signals, one.state, slots, needs)
             for one, (slots, _) in zip(asked, found, strict=True)
         ]
-        scores = self._score(asked, inputs, rows)
+        scores = self._score(asked, inputs, requests)
         return [
             _Ranked(one, slots, sources, scored, mine)
             for one, (slots, sources), scored, mine in zip(asked, found, scores, inputs, strict=True)
         ]
 
-    def _request_rows(self, batch: Batch) -> Rows:
-        """What the model reads of the requests alone."""
-        return gather(self._request_fields, batch, self._served.replica.tables, training=False)
+    def _read(self, inputs: list[Inputs]) -> Any:
+        """What the model reads and computes of the requests alone."""
+        return self._served.scoring.requests(_batch(inputs), self._served.replica.tables)
 
-    def _score(self, asked: list[UnderstoodRequest], inputs: list[Inputs], rows: Rows) -> list[Scored]:
+    def _score(self, asked: list[UnderstoodRequest], inputs: list[Inputs], requests: Any) -> list[Scored]:
         """For each request what the model says of its candidates, which are in its `inputs`.
 
-        `rows`: what `_request_rows` gathered for the same requests.
+        `requests`: what `_read` gave for the same requests.
         """
-        batch = collate(inputs)
+        batch = _batch(inputs)
         if not len(batch.item_keys):
             return [nothing_scored(self._served) for _ in inputs]
-        rows = rows | gather(self._candidate_fields, batch, self._served.replica.tables, training=False)
         objectives = [one.request.objectives or self._settings.objectives for one in asked]
-        return score_candidates(self._served, batch, rows, objectives)
+        return score_candidates(self._served, requests, batch, objectives)
 
     def _slate(self, ranked: _Ranked) -> Slate:
         served, slots, sources, scored = self._served, ranked.slots, ranked.sources, ranked.scored
@@ -280,6 +275,10 @@ class Scorer:
         replica = self._served.replica
         request_id = f"{replica.epoch:x}-{self._name}{next(self._numbers):x}"
         return Slate(request_id, replica.version, items)
+
+
+def _batch(inputs: list[Inputs]) -> Batch:
+    return alone(inputs[0]) if len(inputs) == 1 else collate(inputs)
 
 
 def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:

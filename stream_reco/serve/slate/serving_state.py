@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.encoder.encoding import ENCODER
-from stream_reco.model.heads import Heads, bottom_dim_of
+from stream_reco.model.served import ServesVectors
+from stream_reco.model.served_heads import ServedHeads
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.spec import Retrieves
 from stream_reco.retrieve.encoded_items import EncodedItems
 from stream_reco.retrieve.model_replica import model_replica
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.sync import Follower, Parts, Precision, Publication
+
+if TYPE_CHECKING:
+    pass
 
 _NO_DIM = 1
 """Dimension of the index that stays empty where the model gives no vectors."""
@@ -47,13 +51,12 @@ class ServingState:
 
         beside: the learner's signals, where it is in this process and publishes on the thread that applies.
         """
-        self.model = model.build()
-        if self.model.network is not None:
-            self.model.network.eval()
+        self.scoring = model.build_served()
+        """The model, in the form in which it scores."""
         self.content_priors = priors_of(model.content)
         """float32[10]: what the coefficients of what is said of users and items begin from."""
         self.signals = Signals(signals, beside=beside)
-        self.retrieves = self.model if isinstance(self.model, Retrieves) else None
+        self.retrieves = self.scoring if isinstance(self.scoring, ServesVectors) else None
         """The model, where it gives vectors to search by."""
         self.index = VectorIndex(_NO_DIM if self.retrieves is None else self.retrieves.vector_dim)
         """The items' vectors; empty where the model gives none."""
@@ -65,9 +68,9 @@ class ServingState:
         }
         self.shift = 0.0
         """What the served version adds to the log-odds that the model gives candidates."""
-        self.heads = Heads(bottom_dim_of(self.model))
+        self.heads = ServedHeads(self.scoring.bottom_dim)
         """What the served version says by kind of action."""
-        self.replica = model_replica(self.model, signal_followers, self._applied, precision, self.heads)
+        self.replica = model_replica(self.scoring, signal_followers, self._applied, precision, self.heads)
 
     def _reset_signals(self, parts: Parts) -> None:
         self.signals.clear()

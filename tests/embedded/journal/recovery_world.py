@@ -21,7 +21,7 @@ from stream_reco.events import Action, Event, Id, Impression, ItemEvent, Retract
 from stream_reco.events.schema import Features, FeatureValue
 from stream_reco.labels.settings import LabelSettings
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.signals.settings import SignalSettings
 from stream_reco.storage.checkpoint import Part
 from stream_reco.train.settings import TrainSettings

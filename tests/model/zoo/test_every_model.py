@@ -14,9 +14,11 @@ from stream_reco.config import Settings
 from stream_reco.embedded import Engine
 from stream_reco.embedding import ReplicaTable
 from stream_reco.events import Action
-from stream_reco.model.heads import FollowedModel, Heads, bottom_dim_of
-from stream_reco.model.registry import MODELS, build_model
+from stream_reco.model.dense_layers import sigmoid
+from stream_reco.model.registry import MODELS, build_model, build_served
 from stream_reco.model.rows import gather
+from stream_reco.model.served_by_torch import served_by_torch
+from stream_reco.model.served_heads import FollowedModel, ServedHeads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model, Retrieves, settings_digest
 from stream_reco.model.training_batch import TrainingBatch
@@ -73,9 +75,12 @@ def test_it_learns_the_checkerboard(name: str) -> None:
 def test_a_batch_scores_as_its_requests_one_by_one(name: str) -> None:
     trainer = trained(name)
     examples = two_groups(40, np.random.default_rng(6))
-    together = predictions(trainer.model, training_batch(examples, None, trainer.model.needs), trainer.tables)
+    together = predictions(
+        served_by_torch(trainer.model), training_batch(examples, None, trainer.model.needs), trainer.tables
+    )
     alone = [
-        predictions(trainer.model, training_batch([one], None, trainer.model.needs), trainer.tables) for one in examples
+        predictions(served_by_torch(trainer.model), training_batch([one], None, trainer.model.needs), trainer.tables)
+        for one in examples
     ]
     assert together == pytest.approx(np.concatenate(alone), rel=1e-4, abs=1e-6)
 
@@ -97,14 +102,16 @@ def test_it_goes_on_from_a_checkpoint_with_the_same_bits(name: str, tmp_path: Pa
 
 def test_a_replica_predicts_as_the_trainer_published(name: str) -> None:
     trainer = trained(name)
-    model = build_model(name)
-    FollowedModel(model.network, Heads(bottom_dim_of(model))).reset(weights_of(trainer.averaged.network))
+    model = build_served(name)
+    FollowedModel(model, ServedHeads(model.bottom_dim)).reset(weights_of(trainer.averaged.network))
     tables = {}
     for key, table in trainer.tables.items():
         tables[key] = ReplicaTable(table.dim, name=key)
         tables[key].apply_delta(table.snapshot())
     batch = training_batch(two_groups(60, np.random.default_rng(8)), None, model.needs)
-    assert np.array_equal(predictions(model, batch, tables), predictions(trainer.averaged, batch, trainer.tables))
+    odds = model.score(model.requests(batch.batch, tables), batch.batch, tables).log_odds
+    expected = predictions(served_by_torch(trainer.averaged), batch, trainer.tables)
+    np.testing.assert_allclose(sigmoid(odds - batch.log_rates.numpy()), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_it_learns_and_its_gradients_reach_every_table(name: str) -> None:

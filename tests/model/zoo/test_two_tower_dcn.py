@@ -14,7 +14,8 @@ from stream_reco.model.features.names import FAMILIES, FEATURES
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.rows import gather
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn, TwoTowerDcnSettings
+from stream_reco.model.zoo.settings import TwoTowerDcnSettings
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn
 from stream_reco.signals.growing import Parts
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stream_reco.cli.server.warm_up_content import warm_up_content
 from stream_reco.embedded import Engine
-from stream_reco.embedded.warm_up_content import warm_up_content
 from stream_reco.events import Action, Event, Impression, ItemEvent, UserEvent
 from stream_reco.events.schema import Features
 from stream_reco.model.content import erasure, pairs, regression
