@@ -9,7 +9,6 @@ from stream_reco.config import Settings
 from stream_reco.embedded.engine import Engine
 from stream_reco.events import Action, Event, Impression, ItemEvent
 from stream_reco.model.served_heads import warm_heads
-from stream_reco.retrieve.index_upkeep import IndexUpkeep
 from stream_reco.serve.settings import ServeSettings
 
 _START = 1_600_000_000_000
@@ -46,8 +45,8 @@ def warm_up(settings: Settings) -> None:
 def _search_lists(engine: Engine) -> None:
     """As a server does that has many vectors."""
     index = engine.publishing.served.index
-    IndexUpkeep(lambda: index, replace(engine.settings.retrieve, exact_below=1)).turn()
-    index.searches_lists = index.built > 0
+    index.build()
+    index.searches_lists = True
     engine.recommend(1, 10)
 
 

@@ -1,6 +1,7 @@
 """The vector index against brute force."""
 
 import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -327,13 +328,19 @@ def test_a_comparison_gives_way_to_a_change(monkeypatch: pytest.MonkeyPatch) -> 
     index = with_lists(vectors)
     monkeypatch.setattr(vector_index, "_COMPARED_AT_ONCE", 100)
     changed: list[threading.Thread] = []
-    fold = exact_rows.ExactRows.fold
+    fold, about_to = exact_rows.ExactRows.fold, threading.Event()
+
+    def change() -> None:
+        about_to.set()
+        index.upsert(np.array([5]), -vectors[[5]])
 
     def change_then_fold(*args: object) -> None:
         fold(*args)  # type: ignore[arg-type]
         if not changed:
-            changed.append(threading.Thread(target=index.upsert, args=(np.array([5]), -vectors[[5]])))
+            changed.append(threading.Thread(target=change))
             changed[0].start()
+            assert about_to.wait(60)
+            time.sleep(0.2)  # until it waits for the piece that is being read
 
     asked = AskedQuery(vectors[:1], None)
     assert index.recalls(asked, 10, [1.0]) == [1.0]

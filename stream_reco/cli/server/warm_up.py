@@ -13,7 +13,6 @@ from stream_reco.events import Id, key_of
 from stream_reco.model.served_heads import warm_heads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import settings_digest
-from stream_reco.retrieve.index_upkeep import IndexUpkeep
 from stream_reco.retrieve.settings import RetrieveSettings
 from stream_reco.serve.settings import SlateSettings
 from stream_reco.serve.slate.request import Request, UserContext
@@ -49,8 +48,8 @@ def warm_up(model: ModelSettings, signals: SignalSettings, precision: Precision)
         scorer.score(Request("somebody", context=_CONTEXT), [1, 2, "unheard of"], now)
         similar_items(served, 1, 5)
         # As with many vectors.
-        IndexUpkeep(lambda: served.index, RetrieveSettings(exact_below=1)).turn()
-        served.index.searches_lists = served.index.built > 0
+        served.index.build()
+        served.index.searches_lists = True
         scorer.recommend_many([Request("somebody", 5)], now)
     warm_heads()
     metrics.reset_counters()
