@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def server(folder: Path, root: Path = ROOT) -> Iterator[int]:
-    """The real server on a free port, ready; that of the checkout `root`."""
-    (folder / "bench.toml").write_text(_CONFIG)
+def server(folder: Path, root: Path = ROOT, config: str = _CONFIG) -> Iterator[int]:
+    """The real server on a free port, ready; that of the checkout `root`, with these settings."""
+    (folder / "bench.toml").write_text(config)
     command = [sys.executable, "-m", "stream_reco.cli", "serve", "--data", str(folder / "data"), "--port", "0"]
     process = subprocess.Popen(
         [*command, "--config", str(folder / "bench.toml")],

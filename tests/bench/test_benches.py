@@ -10,6 +10,7 @@ import pytest
 
 from stream_reco.events import Action, Event, ItemEvent, validate
 from tests.bench import (
+    bench_answering,
     bench_content,
     bench_events,
     bench_filters,
@@ -139,6 +140,14 @@ def test_events_are_sent_to_two_checkouts_in_turns() -> None:
     for one in figures.values():
         assert list(one) == ["this", "base", "times_as_many", "cpu_over_base"]
         assert all(number > 0 for name in ("this", "base") for number in leaves({name: one[name]})[:4])
+
+
+@pytest.mark.data
+@pytest.mark.timeout(200)
+def test_slates_are_asked_for_before_and_while_clicks_arrive(data_dir: Path) -> None:
+    figures = bench_answering.run(data_dir / "globo_clicks.parquet", {"this": ROOT}, turns=1, count=2_000, seconds=1.0)
+    assert {name.rpartition("_per_second")[0] for name in figures["this"]} >= {"learned", "8_idle", "1_learning"}
+    assert all(number > 0 for number in figures["this"].values())
 
 
 def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
