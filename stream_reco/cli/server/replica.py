@@ -125,7 +125,7 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
 
 
 def _prepare(settings: Settings) -> None:
-    # Not imported for this: only where the vector index, or a model without a serving form, has brought it.
+    # Not imported for this: only a model without a serving form has brought it.
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(settings.training.threads)
     warm_up(settings.model, settings.signals, settings.serve.row_precision)

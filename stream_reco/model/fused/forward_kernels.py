@@ -15,11 +15,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from stream_reco.model.zoo.two_tower_dcn_sizes import EMPTY_HISTORY
+
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 """Several arrays as a plain tuple, which kernels take faster than a named one."""
-
-_SMALLEST = 1e-6
-"""Added to the weights of a history before it is divided by them, as `Ranker.user_vectors` does."""
 
 
 @njit(cache=True, nogil=True)
@@ -66,7 +65,7 @@ def fill_requests(rows: Arrays, places: Arrays, given: Arrays, scale: float, out
         for place in range(h):
             shares[one, place] = math.exp(-ages[one, place]) if ages[one, place] >= 0.0 else 0.0
             total += shares[one, place]
-        total += np.float32(_SMALLEST)
+        total += np.float32(EMPTY_HISTORY)
         tower_in[one, :] = 0.0
         for place in range(h):
             shares[one, place] /= total

@@ -29,6 +29,7 @@ from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
 from stream_reco.model.zoo.standardise import Standardise
 from stream_reco.model.zoo.two_tower_dcn_sizes import (
+    EMPTY_HISTORY,
     MATCHES,
     NEEDS,
     NO_MATCH,
@@ -129,7 +130,7 @@ class Ranker(nn.Module):
         """float32[g, tower_dim]: where each request's user stands among the items."""
         ages = torch.from_numpy(batch.history_ages)
         weights = torch.where(ages >= 0, torch.exp(-ages), 0.0)
-        weights = weights / (weights.sum(dim=1, keepdim=True) + 1e-6)
+        weights = weights / (weights.sum(dim=1, keepdim=True) + EMPTY_HISTORY)
         pooled = (self._history(rows) * weights.unsqueeze(2)).sum(dim=1)
         if not self.uses["history"]:
             pooled = torch.zeros_like(pooled)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_reco.model.dense_layers import ROWS, UNIT, add_product, bound, dot, rectify, spread
 from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS, click_rate
-from stream_reco.model.zoo.two_tower_dcn_sizes import MATCHES, NO_MATCH, ROW_SCALE
+from stream_reco.model.zoo.two_tower_dcn_sizes import EMPTY_HISTORY, MATCHES, NO_MATCH, ROW_SCALE
 from stream_reco.signals.settings import RECENT
 
 _BLOCK = 32
@@ -24,9 +24,8 @@ _ASKED = RECENT
 """The column of `Partners` that is the user's vector, behind those of the history."""
 PARTNERS = RECENT + 1 + -(RECENT + 1) % UNIT
 """Columns of it; the others are zeros."""
-_SMALLEST = np.float32(1e-6)
-"""Added to the sum of a history's weights, so that an empty one is not divided by zero."""
 _NONE, _SCALE, _MOST = np.float32(NO_MATCH), np.float32(ROW_SCALE), np.float32(MOST_DEVIATIONS)
+_EMPTY = np.float32(EMPTY_HISTORY)
 
 
 class RequestWeights(NamedTuple):
@@ -111,7 +110,7 @@ def _pool(rows: RequestRows, one: int, pooled: NDArray[np.float32]) -> None:
             for at in range(rows.history.shape[2]):
                 pooled[at] += weight * rows.history[one, place, at]
     for at in range(rows.history.shape[2]):
-        pooled[at] /= total + _SMALLEST
+        pooled[at] /= total + _EMPTY
 
 
 @njit(cache=True, nogil=True)

@@ -22,6 +22,8 @@ ROW_SCALE = 4.0
 """Rows begin within ±0.05, standardised features have deviation 1: rows are scaled up towards them before they meet."""
 NO_MATCH = -4.0
 """Match with an item that the history does not have: about what an unrelated one gets once trained."""
+EMPTY_HISTORY = 1e-6
+"""Added to the sum of a history's weights, so that an empty one is not divided by zero."""
 MATCHES = 3
 """Newest, best, all together."""
 
