@@ -20,7 +20,8 @@ def events(first, count):
         at, user, item = START + 1000 * number, f"user {number % 7}", number * 5 % 23
         found.append(UserEvent(user_id=user, features={"likes": number % 3}, timestamp=at))
         found.append(ItemEvent(item_id=item, features={"kind": item % 3, "text": f"tea number {item}"}, timestamp=at))
-        found.append(Impression(user_id=user, item_id=item, timestamp=at, request_id=f"r{number}", position=2))
+        found.append(Impression(user_id=user, item_id=item, timestamp=at, request_id=f"r{number}", position=2,
+                                context={"device": "phone"}))
         if number % 3:
             kind, value = ("buy", 9.5) if number % 2 else ("click", None)
             given = f"r{number}" if number % 5 else None
