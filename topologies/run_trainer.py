@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.config.servers import given
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync.redis.channel import RedisChannel
+from stream_reco.train.threads import bind_threads
 from topologies.client.cancellation import is_done_before
 from topologies.client.outage_log import log_outages
 from topologies.process.heartbeat import Heartbeat
@@ -41,7 +40,7 @@ def run(settings: Settings, sync_seconds: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder)
     standby, heartbeat = WarmStandby(settings, checkpoints), Heartbeat()
-    threads = partial(torch.set_num_threads, settings.training.threads)
+    threads = partial(bind_threads, settings.training.threads)
     with (
         metrics_server(settings.work, heartbeat),
         RedisLink.of(redis) as link,

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stream_reco.clock import Clock, SystemClock
@@ -39,6 +38,7 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
+from stream_reco.train.threads import bind_threads
 
 Ingested = Accepted
 
@@ -74,7 +74,7 @@ class Engine:
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._folder = data_dir
-        torch.set_num_threads(self.settings.training.threads)
+        bind_threads(self.settings.training.threads)
         self._open = ExitStack()
         storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir), accept_loss)))
         try:

@@ -49,11 +49,11 @@ def evaluate_before_training(
     """
     if not is_finite(batch):
         return
-    weights = batch.weights.numpy()[batch.batch.owners]
+    weights = batch.weights[batch.batch.owners]
     # Of negatives drawn for an action, or of those shown.
-    fewer = bool((batch.log_rates.numpy() < np.log(batch.batch.rates)).any())
+    fewer = bool((batch.log_rates < np.log(batch.batch.rates)).any())
     sampled = fewer or len(batch.labels) > len(batch.weights)
-    observer.examples(batch.labels.numpy(), predictions(model, batch, tables, shift, priors), weights, sampled)
+    observer.examples(batch.labels, predictions(model, batch, tables, shift, priors), weights, sampled)
 
 
 class PublishedModel:

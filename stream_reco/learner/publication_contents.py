@@ -8,7 +8,6 @@ from stream_reco import metrics
 from stream_reco.learner.example_queue import ExampleQueue
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.model.spec import settings_digest
-from stream_reco.model.weights import weights_of
 from stream_reco.sync import PublicationDraft, Publisher, drain_tables
 from stream_reco.train.live_calibration import REPORTED
 
@@ -40,7 +39,7 @@ class PublicationContents:
         present = queue.steps, queue.heads.trainer.learned
         dense = {}
         if snapshot or present != steps:
-            dense = weights_of(queue.trainer.averaged.network) | queue.heads.trainer.published.parts()
+            dense = queue.trainer.published_weights() | queue.heads.trainer.published.parts()
         self._collected_steps = present
 
         def restore() -> None:

@@ -8,26 +8,26 @@ from torch import Tensor
 from torch.nn import functional
 
 from stream_reco.model.inputs import Batch
-from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.tensor_batch import TensorBatch
 
 _FAR_BELOW = -1e9
 """Log-odds of places that no candidate fills: their share of a softmax is 0 in float32."""
 
 
-def pointwise_loss(batch: TrainingBatch, logits: Tensor) -> Tensor:
+def pointwise_loss(batch: TensorBatch, logits: Tensor) -> Tensor:
     """float32[n]: weighted logistic loss of each candidate."""
     losses = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
     return losses * batch.weights[batch.owners]
 
 
-def opposite_loss(batch: TrainingBatch, logits: Tensor) -> Tensor:
+def opposite_loss(batch: TensorBatch, logits: Tensor) -> Tensor:
     """float32[g]: logistic loss of each first candidate, had it the other label."""
     starts = batch.first
     other = 1.0 - batch.labels[starts]
     return functional.binary_cross_entropy_with_logits(logits[starts], other, reduction="none")
 
 
-def undone_loss(batch: TrainingBatch, logits: Tensor) -> Tensor:
+def undone_loss(batch: TensorBatch, logits: Tensor) -> Tensor:
     """The loss of labels that were learned before and turned out wrong, to subtract; a scalar."""
     if not bool(batch.undone.any()):
         return torch.zeros(())

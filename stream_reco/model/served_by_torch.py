@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from stream_reco.model.heads import bottom_dim_of, bottom_of
+from stream_reco.model.heads import bottom_dim_of
 from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
 from stream_reco.model.rows import Rows, gather
 from stream_reco.model.served import Forward, ServedModel
-from stream_reco.model.spec import Model, Retrieves
+from stream_reco.model.spec import HasBottom, Model, Retrieves
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
 
@@ -79,3 +80,26 @@ class VectorsByTorch(ServedByTorch):
 def served_by_torch(model: Model) -> ServedModel:
     """The serving form of any model."""
     return VectorsByTorch(model) if isinstance(model, Retrieves) else ServedByTorch(model)
+
+
+def scored(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
+    """float32[n]: log-odds of the candidates of a batch, as a model's network has them."""
+    if model.network is not None:
+        model.network.eval()
+    with torch.no_grad():
+        return model.score(batch, gather(model.fields, batch, tables, training=False)).numpy()
+
+
+def read_bottom(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
+    """float32[n, bottom_dim]: what all heads share of each candidate."""
+    if model.network is not None:
+        model.network.eval()
+    with torch.no_grad():
+        return bottom_of(model, batch, gather(model.fields, batch, tables, training=False)).numpy()
+
+
+def bottom_of(model: Model, batch: Batch, rows: Rows) -> Tensor:
+    """float32[n, bottom_dim]: what all heads share of each candidate; a model without a bottom gives its log-odds."""
+    if isinstance(model, HasBottom):
+        return model.bottom(batch, rows)
+    return model.score(batch, rows).unsqueeze(1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from stream_reco.model.rows import Rows
-    from stream_reco.model.training_batch import TrainingBatch
+    from stream_reco.model.tensor_batch import TensorBatch
 
 Need = Literal["features", "history", "context", "sampled_negatives"]
 PRIOR_LOG_ODDS = -5.0
@@ -49,7 +49,7 @@ class Model(Protocol):
     network: nn.Module | None
     """Dense weights, learned by Adam and averaged before they are published; None where there are none."""
 
-    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
+    def loss(self, batch: TensorBatch, rows: Rows) -> Tensor:
         """The loss of a batch, summed over its examples; differentiable in `rows` and in the network's weights."""
         ...
 

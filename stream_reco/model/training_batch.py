@@ -1,18 +1,18 @@
-"""Labelled examples as tensors: what a model's loss is computed from."""
+"""Labelled examples as arrays: what is learned from in one step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stream_reco.model.inputs import Batch
 
-Correction = Callable[["TrainingBatch", Tensor], tuple[Tensor, Tensor]]
+Floats: TypeAlias = NDArray[np.float32]
+Correction = Callable[["TrainingBatch", Floats], tuple[Floats, Floats]]
 """From a batch and the log-odds float32[n] of its candidates to corrected `weights` and `undone`, float32[g]."""
 
 
@@ -21,15 +21,15 @@ class TrainingBatch:
     """A batch of g examples with n candidates over all, ready for a model."""
 
     batch: Batch
-    labels: Tensor
+    labels: Floats
     """float32[n]"""
-    weights: Tensor
+    weights: Floats
     """float32[g]"""
-    positions: Tensor
+    positions: NDArray[np.int64]
     """int64[n]: place in the slate counted from 1; 0 where unknown."""
-    log_rates: Tensor
+    log_rates: Floats
     """float32[n]: logarithm of how often sampling includes the candidate."""
-    undone: Tensor
+    undone: Floats
     """float32[g]: weight of the opposite label that was learned before and is taken back."""
     feedback: NDArray[np.int64]
     """int64[g]: kinds of delayed feedback."""
@@ -42,10 +42,11 @@ class TrainingBatch:
     correction: Correction | None = None
     """How the trainer corrects weights for labels that may still change; None: not at all."""
 
-    def corrected(self, log_odds: Tensor) -> TrainingBatch:
+    def corrected(self, log_odds: Floats) -> TrainingBatch:
         """The batch with weights corrected for delayed feedback.
 
-        A loss calls it once with its own log-odds float32[n] for all candidates, before any correction for sampling.
+        It is called once, with the model's own log-odds float32[n] for all candidates, before any correction for
+        sampling.
         """
         if self.correction is None:
             return self
@@ -53,21 +54,12 @@ class TrainingBatch:
         return replace(self, weights=weights, undone=undone, correction=None)
 
     @property
-    def first(self) -> Tensor:
+    def first(self) -> NDArray[np.int64]:
         """int64[g]: the first candidate of each example, which the label belongs to."""
-        return torch.from_numpy(self.batch.starts)
+        return self.batch.starts
 
     @property
-    def owners(self) -> Tensor:
-        """int64[n]: the example of each candidate."""
-        return torch.from_numpy(self.batch.owners)
-
-    @property
-    def sampled(self) -> Tensor:
+    def sampled(self) -> NDArray[np.bool_]:
         """bool[g]: whether negatives were sampled for the example."""
-        return torch.from_numpy(np.bincount(self.batch.owners) > 1)
-
-    @property
-    def positive(self) -> Tensor:
-        """bool[g]: whether the example's label is 1."""
-        return self.labels[self.batch.starts] == 1
+        several: NDArray[np.bool_] = np.bincount(self.batch.owners) > 1
+        return several

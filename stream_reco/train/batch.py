@@ -1,4 +1,4 @@
-"""Labelled examples as one batch of tensors, and whether they can be learned from."""
+"""Labelled examples as one batch of arrays, and whether they can be learned from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
-import torch
 
 from stream_reco.model.inputs import Inputs, collate
 from stream_reco.model.spec import Need
@@ -62,11 +61,11 @@ def training_batch(
     rates = batch.rates * np.array([one.rate for one in examples], dtype=np.float32)[batch.owners]
     return TrainingBatch(
         batch,
-        torch.from_numpy(labels),
-        torch.tensor([one.weight for one in examples], dtype=torch.float32),
-        torch.from_numpy(positions[batch.owners]),
-        torch.from_numpy(np.log(rates)),
-        torch.tensor([one.undone for one in examples], dtype=torch.float32),
+        labels,
+        np.array([one.weight for one in examples], dtype=np.float32),
+        positions[batch.owners],
+        np.log(rates),
+        np.array([one.undone for one in examples], dtype=np.float32),
         np.array([one.feedback for one in examples], dtype=np.int64),
         np.array([one.shown_at != 0 for one in examples], dtype=np.bool_),
         np.array([max(0, one.time - one.shown_at) if one.shown_at else 0 for one in examples], dtype=np.int64),
@@ -82,7 +81,7 @@ def _trimmed(inputs: Inputs, label: int) -> Inputs:
 
 def is_finite(batch: TrainingBatch) -> bool:
     """Whether all numbers can be learned from."""
-    inputs, weights, undone = batch.batch, batch.weights.numpy(), batch.undone.numpy()
+    inputs, weights, undone = batch.batch, batch.weights, batch.undone
     content = inputs.profiles.weights, inputs.said.weights
     numbers = (inputs.dense, inputs.history_ages, inputs.rates, *content, weights, undone)
     # A NaN becomes the smallest and the largest of its array, and fails the comparison.

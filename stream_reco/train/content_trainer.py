@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.model.content.erasure import own_keys
@@ -80,9 +79,9 @@ class ContentTrainer:
         for start in range(0, max(1, len(keys)), _AT_ONCE):
             table.forget(own_keys(keys[start : start + _AT_ONCE], user_key))
 
-    def learn(self, prepared: PreparedContent, batch: TrainingBatch, logits: Tensor) -> None:
+    def learn(self, prepared: PreparedContent, batch: TrainingBatch, logits: NDArray[np.float32]) -> None:
         """Learn from a batch with corrected weights; `logits` float32[n] are what the rest says of each candidate."""
-        observed = _observations(prepared, batch, logits.double().numpy())
+        observed = _observations(prepared, batch, logits.astype(np.float64))
         after = learned(prepared.rows, observed, self.priors)
         self._table().apply_gradients(prepared.keys, prepared.rows - after)
 
@@ -104,9 +103,9 @@ def _observations(prepared: PreparedContent, batch: TrainingBatch, logits: NDArr
     return Observations(
         *inputs,
         given,
-        batch.labels.double().numpy()[starts],
-        batch.weights.double().numpy(),
-        np.where(batch.sampled.numpy(), 0.0, batch.undone.double().numpy()),
+        batch.labels[starts].astype(np.float64),
+        batch.weights.astype(np.float64),
+        np.where(batch.sampled, 0.0, batch.undone.astype(np.float64)),
     )
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from stream_reco.model.dense_layers import sigmoid
 from stream_reco.train.settings import Correction
 
+Floats: TypeAlias = NDArray[np.floating[Any]]
 _POSITIVES = 10_000
 """The share of late positives is a decayed one, over about this many of the newest positives."""
 _LARGEST_CHANCE = 0.95
@@ -25,6 +25,7 @@ _LARGEST_CHANCE = 0.95
 all that could tell a model which takes everything for a click that it is wrong."""
 _LEAST_REAL = 1e-6
 """What the probability of no action before the presumption is clamped to, as it divides."""
+_ONE = np.float32(1.0)
 TAUGHT_WITHIN_MS = 3_600_000
 """Under "auto" a late positive is trained on up to this age: that of the oldest negatives that are presumed."""
 ComeBy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -44,7 +45,7 @@ class Feedback(IntEnum):
     """A positive whose impression was presumed negative."""
 
 
-def fnw(chance: Tensor) -> tuple[Tensor, Tensor]:
+def fnw(chance: Floats) -> tuple[Floats, Floats]:
     """Weights of positives and of negatives, where every impression is a negative first; float32[n] each.
 
     `chance` float32[n] is the model's own probability f, a constant for the gradient. Of the stream's examples
@@ -54,7 +55,7 @@ def fnw(chance: Tensor) -> tuple[Tensor, Tensor]:
     return 1.0 + chance, (1.0 - chance) * (1.0 + chance)
 
 
-def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
+def es_dfm(chance: Floats, late_share: float) -> tuple[Floats, Floats]:
     """The same where impressions wait before they are presumed negative (ES-DFM; Yang et al., AAAI 2021, §4.2).
 
     Positives weigh 1 + p_dp, negatives (1 + p_dp) · p_rn: p_dp is the probability of a positive that comes after the
@@ -66,7 +67,7 @@ def es_dfm(chance: Tensor, late_share: float) -> tuple[Tensor, Tensor]:
     return positive, positive * ((1.0 - chance) / _none_came(chance, 1.0 - late_share))
 
 
-def taught_within(chance: Tensor, come: Tensor, taught: Tensor) -> Tensor:
+def taught_within(chance: Floats, come: Floats, taught: Floats) -> Floats:
     """The weight of presumed negatives, where positives weigh 1 and those that come too late are left out.
 
     `chance` as above; float32[n] each: `come` is the share of positives that have come by the presumption, `taught` the
@@ -77,9 +78,10 @@ def taught_within(chance: Tensor, come: Tensor, taught: Tensor) -> Tensor:
     return taught * (1.0 - chance) / _none_came(chance, come)
 
 
-def _none_came(chance: Tensor, come: Tensor | float) -> Tensor:
+def _none_came(chance: Floats, come: Floats | float) -> Floats:
     """The probability of no action by the presumption, a share `come` of the positives having come by then."""
-    return (1.0 - chance * come).clamp(min=_LEAST_REAL)
+    clamped: Floats = np.maximum(1.0 - chance * come, chance.dtype.type(_LEAST_REAL))
+    return clamped
 
 
 class LateShare:
@@ -113,12 +115,12 @@ class Delays(NamedTuple):
 def corrected(
     correction: Correction,
     feedback: NDArray[np.int64],
-    weights: Tensor,
-    undone: Tensor,
-    log_odds: Tensor,
+    weights: NDArray[np.float32],
+    undone: NDArray[np.float32],
+    log_odds: NDArray[np.float32],
     late_share: float,
     delays: Delays,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weights of the examples' losses and of the opposite losses to take back, float32[g] each.
 
     `weights` and `undone`, float32[g], are as the labels have them, `feedback` int64[g] `Feedback`, `log_odds`
@@ -127,24 +129,24 @@ def corrected(
     corrections undo what was not presumed, such as a retracted positive, all the same.
     """
     if correction == "none":
-        return weights, torch.zeros_like(undone)
+        return weights, np.zeros_like(undone)
     if correction == "undo":
         return weights, undone
-    chance = torch.sigmoid(log_odds.detach()).clamp(max=_LARGEST_CHANCE)
-    kinds = torch.from_numpy(feedback)
-    late, presumed = kinds == Feedback.LATE, kinds == Feedback.PRESUMED
-    if correction == "auto" and not bool((late | presumed).any()):  # so it is in logs of clicks
+    chance = sigmoid(log_odds)
+    chance = np.minimum(chance, chance.dtype.type(_LARGEST_CHANCE))
+    late, presumed = feedback == Feedback.LATE, feedback == Feedback.PRESUMED
+    if correction == "auto" and not (late | presumed).any():  # so it is in logs of clicks
         return weights, undone
     if correction == "auto":
-        factor = torch.where(presumed, _of_presumed(chance, delays), 1.0)
-        factor = torch.where(late & torch.from_numpy(delays.ages > TAUGHT_WITHIN_MS), 0.0, factor)
+        factor = np.where(presumed, _of_presumed(chance, delays), _ONE)
+        factor[late & (delays.ages > TAUGHT_WITHIN_MS)] = 0.0
     else:
         positive, negative = fnw(chance) if correction == "fnw" else es_dfm(chance, late_share)
-        factor = torch.where(presumed, negative, torch.where((kinds == Feedback.IN_TIME) | late, positive, 1.0))
-    return weights * factor, torch.where(late, 0.0, undone)
+        factor = np.where(presumed, negative, np.where((feedback == Feedback.IN_TIME) | late, positive, _ONE))
+    return weights * factor, np.where(late, np.float32(0.0), undone)
 
 
-def _of_presumed(chance: Tensor, delays: Delays) -> Tensor:
+def _of_presumed(chance: NDArray[np.float32], delays: Delays) -> Floats:
     ages = np.stack([delays.ages, np.maximum(delays.ages, TAUGHT_WITHIN_MS)])
-    come, taught = torch.from_numpy(delays.come_by(ages.ravel())).to(chance.dtype).view(ages.shape)
+    come, taught = delays.come_by(ages.ravel()).astype(chance.dtype).reshape(ages.shape)
     return taught_within(chance, come, taught)

@@ -1,83 +1,59 @@
-"""Adam on dense weights (Kingma and Ba 2015), by the functional form of torch's.
-
-An instance of `torch.optim.Adam` imports torch's compiler when it is made, which is used for nothing here, and takes a
-server 150 MB and several seconds of its start.
-"""
+"""Adam on dense weights (Kingma and Ba 2015)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim.adam import adam
 
+from stream_reco.model.flat_weights import FlatWeights
 from stream_reco.signals.growing import Parts
-from stream_reco.train.flat_weights import FlatWeights
+from stream_reco.train.dense_kernels import adam_step
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
-"""As torch has them, and the paper."""
 _PREFIX = "adam."
 _FIELDS = ("step", "exp_avg", "exp_avg_sq")
 """Names in checkpoints, which those of `torch.optim.Adam` became."""
 
 
 class DenseAdam:
-    """Steps of a network's weights by their gradients; a weight that never had one has no moments yet."""
+    """Steps of weights by their gradients; a weight that never had one has no moments yet."""
 
-    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
-        self.flat = FlatWeights(weights)
-        self._weights = self.flat.weights
-        self._gradient, self._mean, self._square = (self.flat.zeros() for _ in range(3))
-        self.gradients = self.flat.parts(self._gradient)
-        """Where whoever computes gradients without autograd puts that of each weight, for `step_all`."""
-        self._means, self._squares = self.flat.parts(self._mean), self.flat.parts(self._square)
-        self._steps: dict[int, Tensor] = {}
-        """By number of the weight: steps so far, float32[]."""
+    def __init__(self, flat: FlatWeights) -> None:
+        self._flat = flat
+        self._gradient, self._mean, self._square = (flat.zeros() for _ in range(3))
+        self.gradients = flat.parts(self._gradient)
+        """Where whoever computes gradients puts that of each weight."""
+        self._means, self._squares = flat.parts(self._mean), flat.parts(self._square)
+        self._names = list(flat.weights)
+        self._steps: dict[str, float] = {}
+        """Of each weight: steps so far."""
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for weight in self._weights:
-            weight.grad = None
-
-    def step(self, rate: float) -> None:
-        """Move each weight that has a gradient by autograd."""
-        grads = {number: weight.grad for number, weight in enumerate(self._weights) if weight.grad is not None}
-        self._step(grads, rate)
-
-    def step_all(self, rate: float) -> None:
-        """Move all weights, by `gradients`."""
-        steps = [float(one) for one in self._steps.values()]
-        if len(steps) < len(self._weights) or steps.count(steps[0]) < len(steps):
-            self._step(dict(enumerate(self.gradients)), rate)
+    def step(self, rate: float, names: Collection[str] | None = None) -> None:
+        """Move all weights by `gradients`, or those of these names."""
+        chosen = self._names if names is None else [name for name in self._names if name in names]
+        for name in chosen:
+            self._steps[name] = self._steps.get(name, 0.0) + 1.0
+        steps = {self._steps[name] for name in chosen}
+        if len(chosen) == len(self._names) and len(steps) == 1:
+            # What is between the weights has no gradient, and stays 0.
+            adam_step(self._flat.vector, self._gradient, (self._mean, self._square), steps.pop(), rate)
             return
-        # What is between the weights has no gradient, and stays 0.
-        _adam([self.flat.vector], [self._gradient], [self._mean], [self._square], [self._steps[0]], rate)
-        for number in range(1, len(steps)):
-            self._steps[number] = self._steps[0]
-
-    def _step(self, grads: Mapping[int, Tensor], rate: float) -> None:
-        if not grads:
-            return
-        for number in grads:
-            # Those that were moved together may count in one place.
-            self._steps[number] = self._steps.get(number, torch.zeros(())).clone()
-        numbers = list(grads)
-        weights, means, squares = (
-            [one[number] for number in numbers] for one in (self._weights, self._means, self._squares)
-        )
-        _adam(weights, list(grads.values()), means, squares, [self._steps[number] for number in numbers], rate)
+        for name in chosen:
+            moments = self._means[name].reshape(-1), self._squares[name].reshape(-1)
+            flat = self._flat.weights[name].reshape(-1), self.gradients[name].reshape(-1)
+            adam_step(*flat, moments, self._steps[name], rate)
 
     def state(self) -> Parts:
         """For a checkpoint: `adam.NUMBER.FIELD`."""
-        return {
-            f"{_PREFIX}{number}.{name}": value.detach().numpy().copy()
-            for number, step in self._steps.items()
-            for name, value in zip(_FIELDS, (step, self._means[number], self._squares[number]), strict=True)
-        }
+        parts: Parts = {}
+        for number, name in enumerate(self._names):
+            if name in self._steps:
+                step = np.array(self._steps[name], dtype=np.float32)
+                values = step, self._means[name].copy(), self._squares[name].copy()
+                parts |= {f"{_PREFIX}{number}.{field}": one for field, one in zip(_FIELDS, values, strict=True)}
+        return parts
 
     @staticmethod
     def parts_of(parts: Parts) -> list[tuple[str, int, NDArray[Any]]]:
@@ -87,37 +63,10 @@ class DenseAdam:
     def restore(self, parts: Parts) -> None:
         """The inverse of `state`; other parts are passed over."""
         self._steps = {}
-        self._mean.zero_()
-        self._square.zero_()
+        self._mean[:] = self._square[:] = 0.0
         for number in sorted({number for _, number, _ in self.parts_of(parts)}):
-            step, mean, square = (torch.from_numpy(np.array(parts[f"{_PREFIX}{number}.{name}"])) for name in _FIELDS)
-            self._steps[number] = step
-            self._means[number].copy_(mean)
-            self._squares[number].copy_(square)
-
-
-def _adam(
-    weights: list[Any],
-    grads: list[Tensor],
-    means: list[Tensor],
-    squares: list[Tensor],
-    steps: list[Tensor],
-    rate: float,
-) -> None:
-    with torch.no_grad():
-        adam(
-            weights,
-            grads,
-            means,
-            squares,
-            [],
-            steps,
-            fused=True,
-            amsgrad=False,
-            beta1=_BETA1,
-            beta2=_BETA2,
-            lr=rate,
-            weight_decay=0.0,
-            eps=_EPSILON,
-            maximize=False,
-        )
+            step, mean, square = (parts[f"{_PREFIX}{number}.{field}"] for field in _FIELDS)
+            name = self._names[number]
+            self._steps[name] = float(step)
+            np.copyto(self._means[name], mean)
+            np.copyto(self._squares[name], square)

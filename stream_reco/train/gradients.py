@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from stream_reco.model.fused.interface import Fused, Learned, RowGradients, fused_of
-from stream_reco.model.rows import Lookup, gather
+from stream_reco.model.fused.interface import Fused, Learned, fused_of
+from stream_reco.model.lookup import Lookup
 from stream_reco.model.spec import Model
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.dense_adam import DenseAdam
@@ -24,32 +24,6 @@ class Gradients(Protocol):
         ...
 
 
-class ByAutograd:
-    """For any model; the reference for those with a fused form."""
-
-    def __init__(self, model: Model, optimizer: DenseAdam) -> None:
-        self._model, self._optimizer = model, optimizer
-
-    def of(self, batch: TrainingBatch, tables: Mapping[str, Lookup], scale: float) -> Learned:
-        """See `Gradients`."""
-        if self._model.network is not None:
-            self._model.network.train()
-        rows = gather(self._model.fields, batch.batch, tables, training=True)
-        loss = self._model.loss(batch, rows)
-        self._optimizer.zero_grad()
-        (loss * scale).backward()  # type: ignore[no-untyped-call]
-        found = [
-            RowGradients(one.table, one.keys, one.rows.grad.numpy())
-            for one in rows.gathered()
-            if one.rows.grad is not None
-        ]
-        return Learned(float(loss.detach()), found)
-
-    def step(self, rate: float) -> None:
-        """See `Gradients`."""
-        self._optimizer.step(rate)
-
-
 class Compiled:
     """For a model with a fused form."""
 
@@ -62,10 +36,15 @@ class Compiled:
 
     def step(self, rate: float) -> None:
         """See `Gradients`."""
-        self._optimizer.step_all(rate)
+        self._optimizer.step(rate)
 
 
 def gradients_of(model: Model, optimizer: DenseAdam) -> Gradients:
-    """The quickest way that a model has; `optimizer` is that of its network's weights."""
+    """The quickest way that a model has; `optimizer` is that of its dense weights."""
     fused = fused_of(model)
-    return ByAutograd(model, optimizer) if fused is None else Compiled(fused, optimizer)
+    if fused is not None:
+        return Compiled(fused, optimizer)
+    # PyTorch is imported only where it is needed.
+    from stream_reco.train.autograd import ByAutograd
+
+    return ByAutograd(model, optimizer)

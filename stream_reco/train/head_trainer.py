@@ -7,16 +7,14 @@ what says P(acted) its way. Towers, intercepts and each item's own log-odds are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from stream_reco import metrics
+from stream_reco.model.dense_layers import sigmoid
 from stream_reco.model.heads import (
     HEADS,
     HEADS_TABLE,
@@ -27,16 +25,17 @@ from stream_reco.model.heads import (
     log_odds_of,
 )
 from stream_reco.model.inputs import Batch
-from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, is_finite, training_batch
 from stream_reco.train.dense_adam import DenseAdam
+from stream_reco.train.dense_kernels import move_towards
 from stream_reco.train.head_quality import HeadQuality
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.kind_slots import KindSlots
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.trainer import Trainer
 
+Floats: TypeAlias = NDArray[np.float32]
 _LARGEST_VALUE = 100.0
 """Times the mean value of its kind that one value counts at most: a misplaced decimal point must not teach prices."""
 _VALUES = 1_000.0
@@ -76,13 +75,10 @@ class HeadTrainer:
         self._trainer, self._settings = trainer, settings
         self.slots = KindSlots()
         dim = bottom_dim_of(trainer.model)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            self.heads = Heads(dim)
-        self.published = deepcopy(self.heads)
+        self.heads, self.published = Heads(dim, settings.seed), Heads(dim, settings.seed)
         """Averages over the last steps, as those of the model are."""
         self._intercepts = [Intercept() for _ in range(HEADS)]
-        self._optimizer = DenseAdam(self.heads.towers.parameters())
+        self._optimizer = DenseAdam(self.heads.towers.weights.flat)
         self._values_seen = np.zeros(MOST_KINDS)
         self.acted = 0.0
         """How much was acted on so far."""
@@ -135,7 +131,7 @@ class HeadTrainer:
             if not intercept.information:
                 _start(intercept, float(-np.logaddexp(0.0, -self._intercepts[slot].log_odds)))
 
-    def _targets(self, examples: Sequence[KindExample]) -> tuple[Tensor, Tensor]:
+    def _targets(self, examples: Sequence[KindExample]) -> tuple[Floats, Floats]:
         """Masses m and positives y, float32[g, HEADS] each."""
         self._rescale(examples)
         masses = np.repeat(np.array([[one.mass] for one in examples], dtype=np.float32), HEADS, axis=1)
@@ -147,7 +143,7 @@ class HeadTrainer:
                 relative = float(np.clip(value / self.heads.scales[slot], -_LARGEST_VALUE, _LARGEST_VALUE))
                 positives[row, MOST_KINDS + slot] += relative
                 masses[row, MOST_KINDS + slot] += relative
-        return torch.from_numpy(masses), torch.from_numpy(positives)
+        return masses, positives
 
     def _rescale(self, examples: Sequence[KindExample]) -> None:
         """Follow the mean value of each kind; what its head says stays as it is."""
@@ -165,30 +161,29 @@ class HeadTrainer:
                 intercept.log_odds += smaller
                 intercept.averaged += smaller
 
-    def _step(self, batch: Batch, masses: Tensor, positives: Tensor, mass: NDArray[np.float64], now: int) -> None:
+    def _step(self, batch: Batch, masses: Floats, positives: Floats, mass: NDArray[np.float64], now: int) -> None:
         trainer, used = self._trainer, self.heads.used
         masses, positives = masses[:, used], positives[:, used]
         table = trainer.tables[HEADS_TABLE.name]
         table.train_rows(batch.item_keys, now)
         bottom = trainer.bottom(batch)
-        rows = torch.from_numpy(table.lookup(batch.item_keys)).requires_grad_()
+        rows = table.lookup(batch.item_keys)
         self.heads.intercepts = np.array([one.value for one in self._intercepts])
         self._share_names()
-        self._measure(bottom, rows.detach(), positives.double().numpy(), mass)
-        odds = self.heads.log_odds(bottom, rows)
-        losses = masses * functional.softplus(odds) - positives * odds
-        self._optimizer.zero_grad()
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._measure(bottom, rows, positives.astype(np.float64), mass)
+        odds = self.heads.forward(bottom, rows)
+        chances = sigmoid(odds.values)
+        losses = masses * np.logaddexp(np.float32(0.0), odds.values) - positives * odds.values
+        of_rows = self.heads.learn(bottom, odds, masses * chances - positives, self._optimizer.gradients)
         self._optimizer.step(_FASTER * self._settings.learning_rate)
-        assert rows.grad is not None
-        table.apply_gradients(batch.item_keys, rows.grad.numpy())
-        self._learn_intercepts(torch.sigmoid(odds.detach()).double().numpy(), masses, positives)
+        table.apply_gradients(batch.item_keys, of_rows)
+        self._learn_intercepts(chances.astype(np.float64), masses, positives)
         self.steps += 1
         self._average()
-        metrics.TRAIN_LOSS.labels("heads").set(float(losses.detach().sum()) / len(masses))
+        metrics.TRAIN_LOSS.labels("heads").set(float(losses.sum()) / len(masses))
 
-    def _learn_intercepts(self, chances: NDArray[np.float64], masses: Tensor, positives: Tensor) -> None:
-        columns = zip(chances.T, positives.double().numpy().T, masses.double().numpy().T, strict=True)
+    def _learn_intercepts(self, chances: NDArray[np.float64], masses: Floats, positives: Floats) -> None:
+        columns = zip(chances.T, positives.astype(np.float64).T, masses.astype(np.float64).T, strict=True)
         for head, (chance, positive, mass) in zip(self.heads.used.tolist(), columns, strict=True):
             self._intercepts[head].learn(chance, positive, mass)
 
@@ -197,10 +192,7 @@ class HeadTrainer:
         share = max(1.0 / self.steps, 1.0 / min(_AVERAGED_STEPS, self._settings.average_steps))
         for intercept in self._intercepts:
             intercept.average(share)
-        with torch.no_grad():
-            pairs = zip(self.published.towers.parameters(), self.heads.towers.parameters(), strict=True)
-            for mean, weight in pairs:
-                mean.lerp_(weight, share)
+        move_towards(self.published.towers.weights.flat.vector, self.heads.towers.weights.flat.vector, share)
         self._share_names()
 
     def _share_names(self) -> None:
@@ -210,10 +202,9 @@ class HeadTrainer:
         published.scales = self.heads.scales.copy()
         published.intercepts = np.array([one.published for one in self._intercepts])
 
-    def _measure(self, bottom: Tensor, rows: Tensor, positives: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
+    def _measure(self, bottom: Floats, rows: Floats, positives: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
         """Compare what is about to be learned with what the heads to publish say of it."""
-        with torch.no_grad():
-            odds = self.published.log_odds(bottom, rows).double().numpy()
+        odds = self.published.log_odds(bottom, rows).astype(np.float64)
         self.quality.add(self.heads.used, odds, positives, mass)
 
     def observe(self) -> None:
@@ -236,13 +227,13 @@ class HeadTrainer:
             "quality": self.quality.sums.copy(),
         }
         for prefix, heads in (("towers", self.heads), ("averaged", self.published)):
-            parts |= {f"{prefix}.{name}": value for name, value in weights_of(heads.towers).items()}
+            parts |= {f"{prefix}.{name}": value for name, value in heads.towers.weights.state().items()}
         return parts | self._optimizer.state()
 
     def restore(self, parts: Parts) -> None:
         """The inverse of `state`. Raises ValueError where the model's bottom has another size."""
         for prefix, heads in (("towers.", self.heads), ("averaged.", self.published)):
-            load_weights(heads.towers, {n.removeprefix(prefix): v for n, v in parts.items() if n.startswith(prefix)})
+            heads.towers.weights.load({n.removeprefix(prefix): v for n, v in parts.items() if n.startswith(prefix)})
         self.slots.kinds[:] = msgspec.json.decode(parts["kinds"].tobytes(), type=list[str])
         self.heads.valued = np.array(parts["valued"], dtype=np.bool_)
         self.heads.scales, self._values_seen = np.array(parts["scales"]), np.array(parts["values_seen"])

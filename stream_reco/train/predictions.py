@@ -27,7 +27,7 @@ def predictions(
     negatives were sampled the probabilities are those of the labels in the sample, to compare with them.
     """
     requests = model.requests(batch.batch, tables)
-    logits = model.score(requests, batch.batch, tables).log_odds - batch.log_rates.numpy()
+    logits = model.score(requests, batch.batch, tables).log_odds - batch.log_rates
     logits += batch.shown[batch.batch.owners] * np.float32(shift)
     said = None if priors is None else content_log_odds(batch.batch, tables, priors)
     if said is not None:

@@ -42,8 +42,8 @@ class TrainSettings:
     """A user has a row of their own from this many examples on, within a million examples of such users; until then one
     that is learned from all of them. 2 and more spares memory where most people come once."""
     threads: int = 1
-    """Threads of torch in the whole process. With more than one a sum may be taken in another order the next time, and
-    a restart no longer ends with the very bits of an undisturbed run."""
+    """Threads that multiply matrices, in the whole process. With more than one a sum may be taken in another order the
+    next time, and a restart no longer ends with the very bits of an undisturbed run."""
     checkpoint_events: int = 200_000
     """A checkpoint is written after this many events; a restart replays at most as many, and the log keeps twice as
     many."""

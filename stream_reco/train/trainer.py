@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from stream_reco import metrics
 from stream_reco.embedding import EmbeddingTable
 from stream_reco.events import Id, key_of
 from stream_reco.model.content.log_odds import content_log_odds
 from stream_reco.model.content.regression import CONTENT_TABLE
+from stream_reco.model.dense_layers import sigmoid
 from stream_reco.model.encoder.encoding import ENCODER, encoder_table
 from stream_reco.model.feature_columns import NAMES, widened_moment
 from stream_reco.model.fields import TableSpec
-from stream_reco.model.fused.interface import fused_of
-from stream_reco.model.heads import bottom_of
 from stream_reco.model.inputs import Batch
-from stream_reco.model.rows import Lookup, gather
 from stream_reco.model.settings import ModelSettings
-from stream_reco.model.spec import Model
 from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import is_finite
 from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
 from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
 from stream_reco.train.dense_adam import DenseAdam
+from stream_reco.train.dense_kernels import move_towards
 from stream_reco.train.encoder_trainer import EncoderTrainer
-from stream_reco.train.flat_weights import FlatWeights
+from stream_reco.train.first_model import dense_weights_of, first_model
+from stream_reco.train.forward import bottom_of, log_odds_of
 from stream_reco.train.gradients import gradients_of
 from stream_reco.train.intercept import Intercept
 from stream_reco.train.settings import TrainSettings
 from stream_reco.train.tables import check_tables, new_table, warn_of_optimizers
+from stream_reco.train.threads import bind_threads
 
 _LOGGER = logging.getLogger(__name__)
 _STEPS_OF_EVICTION = 8
@@ -59,24 +55,24 @@ class Trainer:
     """The model that learns: its tables, its dense weights and their optimizer.
 
     Training is a function of the examples, of their order and of the random generators passed in: two trainers that
-    are given the same end with the same bits, on one machine and with one number of torch threads.
+    are given the same end with the same bits, on one machine and with one number of threads.
     """
 
     def __init__(self, model: ModelSettings, settings: TrainSettings, come_by: ComeBy = _all_has_come) -> None:
         """`come_by`: from ages, ms, to the share of actions that come by then."""
         self.settings = settings
         self._come_by = come_by
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            self.model = model.build()
+        self.model = first_model(model, settings.seed)
+        # PyTorch, if this model has it imported, is to have so many as well.
+        bind_threads(settings.threads)
         beside = [CONTENT_TABLE, *([encoder_table(model.encoder)] if model.encoder.dim else [])]
         self.tables = {spec.name: new_table(spec, settings) for spec in (*self.model.tables, *beside)}
-        self._optimizer = DenseAdam(_parameters(self.model))
+        self._dense = dense_weights_of(self.model)
+        self._optimizer = DenseAdam(self._dense.flat)
         self._gradients = gradients_of(self.model, self._optimizer)
         self.averaged = deepcopy(self.model)
         """The model to publish: its weights are averages over the last steps, which are less noisy than the last."""
-        self._means = FlatWeights(_parameters(self.averaged)).vector
-        self._buffers = list(zip(_buffers(self.averaged), _buffers(self.model), strict=True))
+        self._means = dense_weights_of(self.averaged)
         self._steps = 0
         self.active_time = ActiveTime()
         """By which rows are idle; a learner puts its own here."""
@@ -87,11 +83,11 @@ class Trainer:
         """What is learned of what users and items are said to be."""
         self.encoder = EncoderTrainer(model.encoder, lambda: self.tables[ENCODER])
         """What is learned of items whom the same people act on; whoever takes actions in tells it of them."""
-        self._log_odds: Tensor | None = None
+        self._log_odds: NDArray[np.float32] | None = None
         """float32[g]: what is served for the examples of the present step, where the model has said it."""
         self._said: PreparedContent | None = None
         """What content says of the present step; None where nothing is said of anyone in it."""
-        self._learnable: tuple[Tensor, TrainingBatch] | None = None
+        self._learnable: tuple[NDArray[np.float32], TrainingBatch] | None = None
         """The log-odds float32[n] that the model gives the present step's candidates, and its corrected weights."""
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
@@ -111,7 +107,7 @@ class Trainer:
         self._admit(batch)
         if self._steps % _STEPS_OF_EVICTION == 0:
             self.evict(batch.now, _IDLE_AT_ONCE)
-        self._late.add(batch.feedback, batch.weights.numpy())
+        self._late.add(batch.feedback, batch.weights)
         given = self._with_intercept(batch)
         self._said, self._learnable = self.content.prepare(batch), None
         read = replace(self._with_content(given), correction=self._correct)
@@ -134,8 +130,8 @@ class Trainer:
         of the batch size). A choice among sampled candidates says 1, an impression 4 p (1 − p), the information of a
         Bernoulli variable over that of an even one.
         """
-        chances = torch.sigmoid(self._log_odds) if self._log_odds is not None else torch.full_like(batch.weights, 0.5)
-        said = torch.where(batch.sampled, 1.0, 4.0 * chances * (1.0 - chances))
+        chances = sigmoid(self._log_odds) if self._log_odds is not None else np.full_like(batch.weights, 0.5)
+        said = np.where(batch.sampled, np.float32(1.0), 4.0 * chances * (1.0 - chances))
         return math.sqrt(min(1.0, max(_LEAST_SAID, float(said.sum()) / self.settings.batch)))
 
     def _count(self, batch: TrainingBatch, loss: float) -> float:
@@ -147,27 +143,30 @@ class Trainer:
         metrics.TRAIN_LOSS.labels("ranker").set(mean)
         return mean
 
-    def _correct(self, batch: TrainingBatch, log_odds: Tensor) -> tuple[Tensor, Tensor]:
+    def _correct(
+        self, batch: TrainingBatch, log_odds: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The weights that delayed feedback gives a batch."""
-        shown, first = torch.from_numpy(batch.shown), batch.first
-        self._log_odds = (log_odds[first] + shown * self.intercept.value).detach()
+        shown, first = batch.shown, batch.first
+        served: NDArray[np.float32] = log_odds[first] + shown.astype(np.float32) * np.float32(self.intercept.value)
         if self._said is not None:
-            self._log_odds += torch.from_numpy(self._said.odds.means)[first]
+            served += self._said.odds.means[first]
+        self._log_odds = served
         weights, undone = corrected(
             self.settings.correction,
             batch.feedback,
             batch.weights,
             batch.undone,
-            self._log_odds,
+            served,
             self._late.value,
             Delays(batch.ages, self._come_by),
         )
-        if bool(shown.any()):
+        if shown.any():
             labels = batch.labels[first]
-            chances = torch.sigmoid(log_odds[first] - batch.log_rates[first]).detach()
+            chances = sigmoid(log_odds[first] - batch.log_rates[first])
             positive = weights * labels - undone * (1.0 - labels)
-            self.intercept.learn(*(one[shown].double().numpy() for one in (chances, positive, weights - undone)))
-        self._learnable = log_odds.detach(), replace(batch, weights=weights, undone=undone)
+            self.intercept.learn(*(one[shown].astype(np.float64) for one in (chances, positive, weights - undone)))
+        self._learnable = log_odds, replace(batch, weights=weights, undone=undone)
         return weights, undone
 
     def _with_intercept(self, batch: TrainingBatch) -> TrainingBatch:
@@ -175,30 +174,31 @@ class Trainer:
         if not batch.shown.any():
             return batch
         self.intercept.begin()
-        shown = torch.from_numpy(batch.shown[batch.batch.owners])
-        return replace(batch, log_rates=batch.log_rates - shown * self.intercept.value)
+        shown = batch.shown[batch.batch.owners].astype(np.float32)
+        return replace(batch, log_rates=batch.log_rates - shown * np.float32(self.intercept.value))
 
     def _with_content(self, batch: TrainingBatch) -> TrainingBatch:
         """The batch as its losses see it: log-odds are the model's and what is said of users and items."""
         if self._said is None:
             return batch
-        return replace(batch, log_rates=batch.log_rates - torch.from_numpy(self._said.odds.means))
+        return replace(batch, log_rates=batch.log_rates - self._said.odds.means)
 
     def log_odds(self, batch: Batch) -> NDArray[np.float64]:
         """float64[n]: what the model to publish gives candidates that are shown, their positions unknown."""
-        odds = log_odds_of(self.averaged, batch, self.tables).double().numpy() + self.intercept.published
+        odds = log_odds_of(self.averaged, batch, self.tables).astype(np.float64) + self.intercept.published
         said = content_log_odds(batch, self.tables, self.content.priors)
         if said is not None:
             odds += said.means
         result: NDArray[np.float64] = odds
         return result
 
-    def bottom(self, batch: Batch) -> Tensor:
-        """float32[n, bottom_dim]: what heads read of each candidate, of the model to publish; a constant."""
-        if self.averaged.network is not None:
-            self.averaged.network.eval()
-        with torch.no_grad():
-            return bottom_of(self.averaged, batch, gather(self.model.fields, batch, self.tables, training=False))
+    def bottom(self, batch: Batch) -> NDArray[np.float32]:
+        """float32[n, bottom_dim]: what heads read of each candidate, of the model to publish."""
+        return bottom_of(self.averaged, batch, self.tables)
+
+    def published_weights(self) -> Parts:
+        """Copies of the dense weights to publish, by name."""
+        return self._means.state()
 
     def add_table(self, spec: TableSpec) -> None:
         """Keep one more table: it is saved, published and evicted as the model's own are."""
@@ -210,10 +210,8 @@ class Trainer:
         # The first steps are averaged over as many as there were.
         share = max(1.0 / self._steps, 1.0 / self.settings.average_steps)
         self.intercept.average(share)
-        with torch.no_grad():
-            self._means.lerp_(self._optimizer.flat.vector, share)
-            for copy, value in self._buffers:
-                copy.copy_(value)
+        move_towards(self._means.flat.vector, self._dense.flat.vector, share)
+        self._means.copy_averages(self._dense)
 
     def _admit(self, batch: TrainingBatch) -> None:
         """Give rows to the keys that the model's fields admit."""
@@ -244,17 +242,16 @@ class Trainer:
 
     def state(self) -> Parts:
         """Dense weights, optimizer and counters, for a checkpoint; the tables are saved on their own."""
-        parts = {f"weights.{name}": value for name, value in weights_of(self.model.network).items()}
-        parts |= {f"averaged.{name}": value for name, value in weights_of(self.averaged.network).items()}
+        parts = {f"weights.{name}": value for name, value in self._dense.state().items()}
+        parts |= {f"averaged.{name}": value for name, value in self._means.state().items()}
         parts |= self._optimizer.state()
         progress = np.array([self.examples, self._steps], dtype=np.int64)
         return parts | {"progress": progress, "late": self._late.counts.copy(), "intercept": self.intercept.state()}
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
-        for prefix, model in (("weights.", self.model), ("averaged.", self.averaged)):
-            weights = {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
-            load_weights(model.network, weights)
+        for prefix, dense in (("weights.", self._dense), ("averaged.", self._means)):
+            dense.load({name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)})
         check_tables(tables, self.tables)
         warn_of_optimizers(self.model.tables, tables)
         self._optimizer.restore(self._moments(parts))
@@ -265,28 +262,8 @@ class Trainer:
 
     def _moments(self, parts: Parts) -> Parts:
         """What Adam knows of each weight; nothing yet of the columns of features that have joined since."""
-        network, names = self.model.network, parts.get(f"weights.{NAMES}")
-        weights = [] if network is None else [name for name, _ in network.named_parameters()]
+        names, weights = parts.get(f"weights.{NAMES}"), list(self._dense.learned)
         return {
-            name: value if network is None else widened_moment(network, weights[number], value, names)
+            name: widened_moment(self._dense.reads, weights[number], value, names)
             for name, number, value in DenseAdam.parts_of(parts)
         }
-
-
-def _parameters(model: Model) -> list[nn.Parameter]:
-    return [] if model.network is None else list(model.network.parameters())
-
-
-def _buffers(model: Model) -> list[Tensor]:
-    return [] if model.network is None else list(model.network.buffers())
-
-
-def log_odds_of(model: Model, batch: Batch, tables: Mapping[str, Lookup]) -> Tensor:
-    """float32[n]: what a model gives the candidates, positions unknown; a constant."""
-    fused = fused_of(model)
-    if fused is not None:
-        return torch.from_numpy(fused.score(batch, tables))
-    if model.network is not None:
-        model.network.eval()
-    with torch.no_grad():
-        return model.score(batch, gather(model.fields, batch, tables, training=False))

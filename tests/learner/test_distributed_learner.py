@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import torch
 
 from stream_reco import metrics
 from stream_reco.config import Settings
@@ -214,7 +213,7 @@ class Judge:
         if self._rest < 0:
             for queue, found in zip(self._learners, self.found, strict=True):
                 said = predictions(served_by_torch(queue.trainer.averaged), batch, queue.trainer.tables)
-                found.add(said, batch.labels.numpy())
+                found.add(said, batch.labels)
 
     def aucs(self) -> tuple[float, float]:
         embedded, other = (found.auc for found in self.found)
@@ -431,9 +430,8 @@ def test_kinds_are_calibrated_where_labels_are_behind_the_events() -> None:
     context = learner.state.signals.coder.encode(None, learner.now)
     shown = [learner.state.present.impression(user, slot, context, learner.now) for user in users() for slot in slots]
     batch = collate([Inputs.from_bytes(one) for one in shown])
-    rows = torch.from_numpy(trainer.tables["heads"].lookup(batch.item_keys))
-    with torch.no_grad():
-        odds = heads.published.log_odds(trainer.bottom(batch), rows)
+    rows = trainer.tables["heads"].lookup(batch.item_keys)
+    odds = heads.published.log_odds(trainer.bottom(batch), rows)
     chances, values = (one.reshape(-1, ITEMS, one.shape[1]).mean(0) for one in heads.published.given_acted(odds))
     assert heads.published.kinds == ("click", "buy")
     # A stream as young as this one, of which some purchases are still to come, says a little too little.

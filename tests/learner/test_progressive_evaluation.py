@@ -77,7 +77,7 @@ class World:
             if self.served.replica.version and batches % every == 0:
                 tables, shift = self.served.replica.tables, self.served.shift
                 predicted = predictions(self.served.scoring, batch, tables, shift)
-                told.examples(batch.labels.numpy(), predicted, batch.weights.numpy()[batch.batch.owners], False)
+                told.examples(batch.labels, predicted, batch.weights[batch.batch.owners], False)
 
         return watch
 

@@ -13,7 +13,7 @@ from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
-from stream_reco.model.zoo.two_tower_dcn import Ranker
+from stream_reco.model.zoo.two_tower_dcn_network import Ranker
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.predictions import predictions

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from stream_reco.model.heads import HEADS, MOST_KINDS, Heads, bottom_dim_of, bottom_of, without_heads
+from stream_reco.model.heads import HEADS, MOST_KINDS, Heads, bottom_dim_of, without_heads
 from stream_reco.model.registry import MODELS
 from stream_reco.model.rows import gather
-from stream_reco.model.served_heads import FollowedModel, ServedHeads
+from stream_reco.model.served_by_torch import bottom_of
+from stream_reco.model.served_heads import LARGEST_LOG_ODDS, TOWER, FollowedModel, ServedHeads
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.weights import weights_of
 from stream_reco.train.batch import training_batch
@@ -24,15 +26,38 @@ ACTED = np.array([0.1, 0.5], dtype=np.float32)
 
 def heads_of(*kinds: str, valued: tuple[int, ...] = (), bottom_dim: int = DIM) -> Heads:
     """With weights that are not those that all begin with."""
-    torch.manual_seed(4)
-    heads = Heads(bottom_dim)
+    heads = Heads(bottom_dim, 4)
     heads.kinds = kinds
     heads.valued[list(valued)] = True
     heads.intercepts = np.linspace(-2.0, 1.0, HEADS)
     heads.scales = np.linspace(1.0, 9.0, MOST_KINDS)
-    with torch.no_grad():
-        heads.towers.out.normal_()
+    heads.towers.weights["out"][:] = np.random.default_rng(4).normal(size=(HEADS, TOWER))
     return heads
+
+
+def _drawn(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("intercept", [0.0, 2.0 * LARGEST_LOG_ODDS])
+def test_gradients_are_those_of_autograd(intercept: float) -> None:
+    heads = heads_of("click", "buy", "save", valued=(1,))
+    heads.intercepts[1] = intercept  # beyond what log-odds may be nothing is learned
+    used, bottom, rows, slopes = torch.from_numpy(heads.used), _drawn(5, DIM), _drawn(5, HEADS), _drawn(5, 4)
+    weights = {name: torch.tensor(one, requires_grad=True) for name, one in heads.towers.weights.learned.items()}
+    leaf = torch.tensor(rows, requires_grad=True)
+    narrow = weights["narrow.weight"].view(HEADS, TOWER, -1)[used].flatten(end_dim=1)
+    hidden = torch.relu(torch.from_numpy(bottom) @ narrow.T + weights["narrow.bias"].view(HEADS, TOWER)[used].flatten())
+    said = (hidden.view(5, 4, TOWER) * weights["out"][used]).sum(dim=2) + leaf[:, used]
+    said = (said + torch.from_numpy(heads.intercepts[heads.used]).float()).clamp(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+    (said * torch.from_numpy(slopes)).sum().backward()  # type: ignore[no-untyped-call]
+    odds = heads.forward(bottom, rows)
+    gradients = {name: np.full_like(one, 9.0) for name, one in heads.towers.weights.learned.items()}
+    of_rows = heads.learn(bottom, odds, slopes, gradients)
+    np.testing.assert_allclose(odds.values, said.detach().numpy(), rtol=1e-5, atol=1e-5)
+    for mine, reference in [(of_rows, leaf), *((gradients[name], one) for name, one in weights.items())]:
+        assert reference.grad is not None
+        np.testing.assert_allclose(mine, reference.grad.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_publication_says_what_the_trainer_does() -> None:
@@ -40,11 +65,10 @@ def test_a_publication_says_what_the_trainer_does() -> None:
     FollowedModel(ModelSettings().build_served(), replica).apply(
         weights_of(ModelSettings().build().network) | heads.parts()
     )
-    bottom, rows = torch.randn(2, DIM), torch.randn(2, HEADS)
+    bottom, rows = _drawn(2, DIM), _drawn(2, HEADS)
     assert replica.names == ["click", "buy", "játék", "buy.value"]
-    with torch.no_grad():
-        said = heads.predict(ACTED, heads.log_odds(bottom, rows))
-    again = replica.predict(ACTED, replica.log_odds(bottom.numpy(), rows.numpy()))
+    said = heads.predict(ACTED, heads.log_odds(bottom, rows))
+    again = replica.predict(ACTED, replica.log_odds(bottom, rows))
     assert (said.kinds, said.valued) == (again.kinds, again.valued)
     np.testing.assert_allclose(again.probabilities, said.probabilities, rtol=1e-5)
     np.testing.assert_allclose(again.values, said.values, rtol=1e-5)
@@ -52,10 +76,9 @@ def test_a_publication_says_what_the_trainer_does() -> None:
 
 def test_probabilities_are_products_and_values_are_odds_of_the_scale() -> None:
     heads = heads_of("click", "buy", valued=(1,))
-    bottom, rows = torch.randn(2, DIM), torch.randn(2, HEADS)
-    with torch.no_grad():
-        odds = heads.log_odds(bottom, rows)
-        said = heads.predict(ACTED, odds)
+    bottom, rows = _drawn(2, DIM), _drawn(2, HEADS)
+    odds = heads.log_odds(bottom, rows)
+    said = heads.predict(ACTED, odds)
     for at in range(2):
         for slot in range(2):
             expected = ACTED[at] / (1.0 + math.exp(-float(odds[at, slot])))
@@ -72,8 +95,7 @@ def test_of_one_kind_the_probability_is_that_of_any_action() -> None:
     np.testing.assert_array_equal(heads.predict(ACTED, None).probabilities[:, 0], ACTED)
     valued = heads_of("play", valued=(0,))
     assert valued.active
-    with torch.no_grad():
-        said = valued.predict(ACTED, valued.log_odds(torch.randn(2, DIM), torch.zeros(2, HEADS)))
+    said = valued.predict(ACTED, valued.log_odds(_drawn(2, DIM), np.zeros((2, HEADS), np.float32)))
     np.testing.assert_array_equal(said.probabilities[:, 0], ACTED)
 
 
@@ -107,8 +129,8 @@ def test_every_model_gives_heads_a_bottom(name: str) -> None:
     batch = training_batch(two_groups(8, np.random.default_rng(1)), needs=trainer.model.needs).batch
     bottom = trainer.bottom(batch)
     assert bottom.shape == (len(batch.item_keys), bottom_dim_of(trainer.model))
-    assert not bottom.requires_grad
     rows = gather(trainer.model.fields, batch, trainer.tables, training=False)
     with torch.no_grad():
         trainer.averaged.score(batch, rows)  # what it computes below its output is shared with heads
-        torch.testing.assert_close(bottom_of(trainer.averaged, batch, rows), bottom)
+        expected = bottom_of(trainer.averaged, batch, rows).numpy()
+    np.testing.assert_allclose(bottom, expected, rtol=1e-5, atol=1e-5)

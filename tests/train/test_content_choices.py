@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -47,7 +46,7 @@ def learned(of: ContentSettings, one: Labelled, logits: NDArray[np.float64]) -> 
     table.train_rows(np.unique(pairs.keys), NOW)
     prepared = trainer.prepare(batch)
     assert prepared is not None
-    trainer.learn(prepared, batch, torch.from_numpy(logits))
+    trainer.learn(prepared, batch, logits.astype(np.float32))
     return table.lookup(pairs.keys), pairs
 
 

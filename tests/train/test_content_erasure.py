@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -57,7 +56,7 @@ def learned(table: EmbeddingTable, of: ContentSettings, log: list[Shown]) -> Con
         batch = training_batch([labelled(one)])
         prepared = trainer.prepare(batch)
         if prepared is not None:
-            trainer.learn(prepared, batch, torch.zeros(len(batch.labels)))
+            trainer.learn(prepared, batch, np.zeros(len(batch.labels), dtype=np.float32))
     return trainer
 
 

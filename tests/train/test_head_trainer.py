@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
@@ -20,11 +19,6 @@ from stream_reco.train.trainer import Trainer
 from tests.train.toy_examples import MODEL, NOW, SETTINGS, example
 
 CLICK, BUY = 0, 1
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 class Alone:
@@ -46,9 +40,8 @@ class Alone:
 
     def said_of(self, inputs: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         batch = collate([Inputs.from_bytes(one) for one in inputs])
-        rows = torch.from_numpy(self.trainer.tables[HEADS_TABLE.name].lookup(batch.item_keys))
-        with torch.no_grad():
-            odds = self.heads.published.log_odds(self.trainer.bottom(batch), rows)
+        rows = self.trainer.tables[HEADS_TABLE.name].lookup(batch.item_keys)
+        odds = self.heads.published.log_odds(self.trainer.bottom(batch), rows)
         return self.heads.published.given_acted(odds)
 
 

@@ -20,7 +20,7 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import PRIOR_LOG_ODDS
 from stream_reco.model.weights import weights_of
-from stream_reco.model.zoo.two_tower_dcn import Ranker
+from stream_reco.model.zoo.two_tower_dcn_network import Ranker
 from stream_reco.model.zoo.two_tower_dcn_sizes import POSITIONS
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.settings import TrainSettings
@@ -184,7 +184,7 @@ def test_positions_teach_but_are_not_asked_for() -> None:
 def test_positions_are_hidden_a_tenth_of_the_time() -> None:
     examples = [example(0, [0, 1], position=7)] * 4_000 + [example(0, [0], position=10**9)]
     assert set(training_batch(examples).positions.tolist()) == {7, 10**9}
-    hidden = training_batch(examples, np.random.default_rng(0)).positions.numpy()[:-1].reshape(-1, 2) == 0
+    hidden = training_batch(examples, np.random.default_rng(0)).positions[:-1].reshape(-1, 2) == 0
     assert np.array_equal(hidden[:, 0], hidden[:, 1]), "a request's candidates share its position"
     assert hidden[:, 0].mean() == pytest.approx(0.1, abs=0.02)
 

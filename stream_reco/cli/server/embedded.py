@@ -28,7 +28,7 @@ def serving(settings: Settings, data: Path, sync_seconds: float, accept_loss: bo
     log_to_stderr()
     _check_folder(data, accept_loss)
     with answering(
-        settings, EngineService(lambda: _open(data, settings, accept_loss), sync_seconds=sync_seconds)
+        settings, EngineService(lambda: open_engine(data, settings, accept_loss), sync_seconds=sync_seconds)
     ) as running:
         yield running
 
@@ -40,7 +40,8 @@ def _check_folder(data: Path, accept_loss: bool) -> None:
         raise Failure(str(error)) from error
 
 
-def _open(data: Path, settings: Settings, accept_loss: bool) -> Engine:
+def open_engine(data: Path, settings: Settings, accept_loss: bool) -> Engine:
+    """The engine of a data folder, with all kernels loaded that its first requests and events need."""
     warm_up(settings)
     engine = Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss)
     warm_up_content_in_background()

@@ -25,6 +25,7 @@ from stream_reco.serve.slate.slate_features import SlateListener
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.terminal.errors import Misuse
 from stream_reco.terminal.logs import log_to_stderr
+from stream_reco.train.threads import bind_threads
 
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""
@@ -125,8 +126,6 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
 
 
 def _prepare(settings: Settings) -> None:
-    # Not imported for this: only a model without a serving form has brought it.
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(settings.training.threads)
+    bind_threads(settings.training.threads)
     warm_up(settings.model, settings.signals, settings.serve.row_precision)
     warm_up_content_in_background()

@@ -18,7 +18,7 @@ from stream_reco.embedded.journal import records
 from stream_reco.embedded.threads.from_thread import FromThread
 from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
-from stream_reco.embedded.threads.opened_memory import settle
+from stream_reco.embedded.threads.opened_memory import filling_memory, settle
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.events import Event, Id
 from stream_reco.events.packed import EventBatch, PackedEvents
@@ -73,9 +73,10 @@ class EngineService:
 
     def _open(self) -> None:
         try:
-            engine = self._open_engine()
-            if not engine.status()["version"]:
-                engine.sync()
+            with filling_memory():
+                engine = self._open_engine()
+                if not engine.status()["version"]:
+                    engine.sync()
             if (clock_problem := engine.clock_problem) is not None:
                 _LOGGER.warning("%s", clock_problem)
             journaled = engine.journaled

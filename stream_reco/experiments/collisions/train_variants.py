@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stream_reco.config import Settings
@@ -21,6 +20,7 @@ from stream_reco.learner.progressive_evaluation import evaluate_before_training
 from stream_reco.measure import BinaryMetrics
 from stream_reco.model.served_by_torch import served_by_torch
 from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.train.threads import bind_threads
 from stream_reco.train.trainer import Trainer
 
 _CHUNK = 8192
@@ -57,7 +57,7 @@ class LearnRun:
 
     def __init__(self, settings: Settings, total: int, warm_up: int, hash_bits: list[int], seeds: list[int]) -> None:
         """Trains the model of the settings, hashed ones of 2^`hash_bits` rows each, and unhashed ones of `seeds`."""
-        torch.set_num_threads(settings.training.threads)
+        bind_threads(settings.training.threads)
         self.tally = ReplayTally()
         self._learner = Learner(settings)
         self._total, self._warm_up = total, warm_up

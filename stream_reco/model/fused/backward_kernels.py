@@ -208,3 +208,28 @@ def back_to_requests(slopes: Arrays, given: Arrays, places: Arrays, scale: float
                     row[j] += tower_in[one, t + at] + scale * request_in[one, user + at]
         for j in range(user):
             users[user_at[one], j] += tower_in[one, t + fields * dim + j] + scale * request_in[one, j]
+
+
+@njit(cache=True, nogil=True)
+def add_tail(whole: NDArray[np.float32], skipped: int, tail: NDArray[np.float32]) -> None:
+    """Add the columns of float32[n, w] behind those skipped to float32[n, w − skipped]."""
+    for at in range(tail.shape[0]):
+        for j in range(tail.shape[1]):
+            tail[at, j] += whole[at, skipped + j]
+
+
+@njit(cache=True, nogil=True)
+def add_at(places: NDArray[np.int64], slopes: NDArray[np.float32], sums: NDArray[np.float32]) -> None:
+    """sums[places[i]] += slopes[i], of all places beyond the last at the last one; `sums` float32[k, 1]."""
+    last = len(sums) - 1
+    for i in range(len(places)):
+        sums[min(places[i], last), 0] += slopes[i]
+
+
+@njit(cache=True, nogil=True)
+def sum_columns(x: NDArray[np.float32], sums: NDArray[np.float32]) -> None:
+    """Sum each column of float32[m, k] into float32[k]."""
+    sums[:] = 0.0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            sums[j] += x[i, j]

@@ -192,3 +192,25 @@ def sum_matches(exps: NDArray[np.float32], first: NDArray[np.float32]) -> None:
         first[at, last] = first[at, last - 1] + math.log(total)
         for place in range(exps.shape[1]):
             exps[at, place] /= total
+
+
+@njit(cache=True, nogil=True)
+def add_bias(x: NDArray[np.float32], bias: NDArray[np.float32], rectified: bool) -> None:
+    """Add float32[k] to each row of float32[m, k]; with `rectified` what is negative then becomes 0."""
+    least = np.float32(0.0 if rectified else -np.inf)
+    for at in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[at, j] = max(x[at, j] + bias[j], least)
+
+
+@njit(cache=True, nogil=True)
+def add_cross(wide: NDArray[np.float32], bias: NDArray[np.float32], layers: Arrays, out: NDArray[np.float32]) -> None:
+    """What is behind a cross layer, float32[n, w]: `wide`, to which its bias is added, times the first layer, and `x`.
+
+    `layers`: the first layer and `x`, the one before.
+    """
+    first, x = layers
+    for at in range(wide.shape[0]):
+        for j in range(wide.shape[1]):
+            wide[at, j] += bias[j]
+            out[at, j] = x[at, j] + first[at, j] * wide[at, j]

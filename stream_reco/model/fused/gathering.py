@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stream_reco.model.fused.forward_kernels import number_keys
 from stream_reco.model.inputs import Batch
@@ -25,16 +23,18 @@ class Buffers:
     def __init__(self) -> None:
         self._flat: dict[str, Floats] = {}
 
-    def take(self, name: str, rows: int, columns: int) -> Tensor:
+    def take(self, name: str, rows: int, columns: int) -> Floats:
         """float32[rows, columns] of any values, valid until the name is taken again."""
         size, flat = rows * columns, self._flat.get(name)
         if flat is None or len(flat) < size:
             flat = self._flat[name] = np.empty(size + size // _ROOM, dtype=np.float32)
-        return torch.from_numpy(flat[:size].reshape(rows, columns))
+        return flat[:size].reshape(rows, columns)
 
-    def zeros(self, name: str, rows: int, columns: int) -> Tensor:
+    def zeros(self, name: str, rows: int, columns: int) -> Floats:
         """The same, all zeros."""
-        return self.take(name, rows, columns).zero_()
+        cleared = self.take(name, rows, columns)
+        cleared[:] = 0.0
+        return cleared
 
 
 class DistinctRows(NamedTuple):

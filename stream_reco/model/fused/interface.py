@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
@@ -42,12 +41,20 @@ class Fused(Protocol):
         """float32[n]: log-odds of each candidate, its position unknown."""
         ...
 
-    def learn(
-        self, batch: TrainingBatch, tables: Mapping[str, Lookup], scale: float, gradients: Sequence[Tensor]
-    ) -> Learned:
-        """The loss, and the gradients of `scale` times it; those of the network's weights overwrite `gradients`.
+    def bottom(self, batch: Batch, tables: Mapping[str, Lookup]) -> NDArray[np.float32]:
+        """float32[n, bottom_dim]: what heads read of each candidate."""
+        ...
 
-        They are in the order of the network's parameters. Running averages of the network take the batch in first.
+    def learn(
+        self,
+        batch: TrainingBatch,
+        tables: Mapping[str, Lookup],
+        scale: float,
+        gradients: Mapping[str, NDArray[np.float32]],
+    ) -> Learned:
+        """The loss, and the gradients of `scale` times it; those of the dense weights, by name, overwrite `gradients`.
+
+        Running averages of the network take the batch in first.
         """
         ...
 

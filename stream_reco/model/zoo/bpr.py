@@ -20,7 +20,7 @@ from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
 from stream_reco.model.spec import PRIOR_LOG_ODDS
-from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.tensor_batch import TensorBatch
 from stream_reco.model.zoo.bpr_served import NEEDS, PACE
 from stream_reco.model.zoo.settings import BprSettings
 
@@ -70,7 +70,7 @@ class Bpr:
         """float32[n, dim + 1]: rows as they are."""
         return item_rows
 
-    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
+    def loss(self, batch: TensorBatch, rows: Rows) -> Tensor:
         """Pairs where negatives were sampled; elsewhere the logistic loss, which the scores then learn from too."""
         scores = self._scores(batch.batch, rows)
         sampled, owners = batch.sampled, batch.owners
@@ -86,7 +86,7 @@ class Bpr:
         users = self.user_vectors(batch, rows).index_select(0, torch.from_numpy(batch.owners))
         return (users * rows["candidates"]).sum(dim=1)
 
-    def _pairs(self, batch: TrainingBatch, scores: Tensor) -> Tensor:
+    def _pairs(self, batch: TensorBatch, scores: Tensor) -> Tensor:
         """For each positive the mean over its negatives, so that its weight does not depend on their number."""
         owners = batch.owners
         negative = torch.ones(len(owners), dtype=torch.bool)

@@ -9,10 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stream_reco.model.zoo.feature_layers import ACTED, FIRST_ACTIONS, FIRST_SHOWN, LARGEST, PRIOR_ACTIONS, SHOWN
-
-_SLOWEST = 0.01
-"""Least weight of a batch in the running averages: they forget over about a hundred batches."""
+from stream_reco.model.zoo.feature_layers import (
+    ACTED,
+    FIRST_ACTIONS,
+    FIRST_SHOWN,
+    LARGEST,
+    PRIOR_ACTIONS,
+    SHOWN,
+    SLOWEST,
+)
 
 
 class ClickRate(nn.Module):
@@ -60,5 +65,5 @@ class ClickRate(nn.Module):
         if not bool((shown > 0.0).any()):
             return
         self.batches += 1
-        share = torch.clamp(1.0 / self.batches, min=_SLOWEST)
+        share = torch.clamp(1.0 / self.batches, min=SLOWEST)
         self.counts += share * (torch.stack([acted.sum(dim=0), shown.sum(dim=0)]) - self.counts)

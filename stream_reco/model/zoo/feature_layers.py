@@ -19,6 +19,11 @@ MOST_DEVIATIONS = 5.0
 """Models cut standardised features beyond, so that one outlier cannot move all weights."""
 EPSILON = 1e-5
 """Added to variances, so that a constant feature is not divided by zero (the default of batch normalisation)."""
+SLOWEST = 0.01
+"""Least weight of a batch in the running averages: they forget over about a hundred batches."""
+LEAST_VARIANCE = 0.05
+"""Features are logarithms, so of a deviation of 0.2 and less: what hardly ever differs from 0, such as a neighbour in a
+young shop, would otherwise stand as far outside as anything can once it does."""
 _PAIRS = [("shown_6h", "decayed_6h"), ("shown_7d", "decayed_7d")]
 """Impressions and actions under the same half-life, both as log(1 + count)."""
 SHOWN, ACTED = ([FEATURES.index(pair[side]) for pair in _PAIRS] for side in (0, 1))

@@ -20,7 +20,7 @@ from stream_reco.model.inputs import Batch
 from stream_reco.model.losses import pointwise_loss, undone_loss
 from stream_reco.model.rows import Rows
 from stream_reco.model.spec import PRIOR_LOG_ODDS
-from stream_reco.model.training_batch import TrainingBatch
+from stream_reco.model.tensor_batch import TensorBatch
 from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS
 from stream_reco.model.zoo.glmix_served import EVERYBODY, NEEDS, READ
 from stream_reco.model.zoo.settings import GlmixSettings
@@ -56,7 +56,7 @@ class Glmix:
         shared = (rows["everybody"] + rows["user"]).index_select(0, torch.from_numpy(batch.owners))
         return ((shared + rows["item"]) * x).sum(dim=1) + PRIOR_LOG_ODDS
 
-    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
+    def loss(self, batch: TensorBatch, rows: Rows) -> Tensor:
         """Logistic loss, and the squares of what is a user's or an item's own."""
         odds = self.score(batch.batch, rows)
         batch = batch.corrected(odds)

@@ -7,13 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stream_reco.model.zoo.feature_layers import EPSILON
-
-_SLOWEST = 0.01
-"""Least weight of a batch in the running averages: they forget over about a hundred batches."""
-_LEAST_VARIANCE = 0.05
-"""Features are logarithms, so of a deviation of 0.2 and less: what hardly ever differs from 0, such as a neighbour in a
-young shop, would otherwise stand as far outside as anything can once it does."""
+from stream_reco.model.zoo.feature_layers import EPSILON, LEAST_VARIANCE, SLOWEST
 
 
 class Standardise(nn.Module):
@@ -36,7 +30,7 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("variance", torch.ones(features))
         self.register_buffer("batches", torch.zeros(()))
-        self.register_buffer("least_variance", torch.tensor(_LEAST_VARIANCE))
+        self.register_buffer("least_variance", torch.tensor(LEAST_VARIANCE))
 
     def forward(self, x: Tensor) -> Tensor:
         """float32[n, features] of the same shape; while training, the averages take the batch in first."""
@@ -51,7 +45,7 @@ class Standardise(nn.Module):
     def next_share(self) -> float:
         """Count a batch: what it weighs in the running averages, where the first hundred weigh alike."""
         self.batches += 1
-        return max(1.0 / float(self.batches), _SLOWEST)
+        return max(1.0 / float(self.batches), SLOWEST)
 
     def _learn(self, x: Tensor) -> None:
         with torch.no_grad():

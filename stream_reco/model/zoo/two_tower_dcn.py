@@ -8,200 +8,35 @@ a candidate with the items of the history, one by one (Zhou et al. 2018, §4.3, 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from stream_reco.model.features.names import FAMILIES, FEATURES, FIRST_FEATURES, LEARNED_FAMILIES
+from stream_reco.model.dense_weights import DenseWeights
+from stream_reco.model.features.names import FEATURES, LEARNED_FAMILIES
 from stream_reco.model.fields import Field, TableSpec, present
 from stream_reco.model.inputs import Batch
-from stream_reco.model.losses import list_loss, pointwise_loss, undone_loss
-from stream_reco.model.rows import Rows
-from stream_reco.model.spec import PRIOR_LOG_ODDS
-from stream_reco.model.training_batch import TrainingBatch
-from stream_reco.model.weights import load_weights, weights_of
-from stream_reco.model.zoo.click_rate import ClickRate
-from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
-from stream_reco.model.zoo.standardise import Standardise
+from stream_reco.model.zoo.two_tower_dcn_first import first_weights
 from stream_reco.model.zoo.two_tower_dcn_sizes import (
-    EMPTY_HISTORY,
-    MATCHES,
     NEEDS,
-    NO_MATCH,
-    POSITIONS,
-    ROW_SCALE,
     feature_axes,
-    kept_columns,
+    joined_later,
+    learned_by,
+    shapes_of,
     target_columns,
     width_of,
 )
-from stream_reco.signals.settings import CONTEXT_FIELDS
+from stream_reco.signals.growing import Parts
 
-_INTERCEPT = "deep.4.bias"
-"""It begins at the odds of most impressions. From even odds every weight would learn to say no first, those of what is
-shown most above all, and thousands of examples later the order of a list would still suffer from it."""
-_OUTPUTS = ("top.weight", "deep.4.weight")
-"""Weights of the outputs. They begin small, so that the first lists are ordered by what is known (`ClickRate`,
-neighbours) and by the towers' match; larger ones would add noise that takes a thousand lists to unlearn."""
-_OUTPUT_SCALE = 0.1
-"""What they begin with, relative to other layers."""
-_SHOWN = [FIRST_FEATURES.index(name) for name in FAMILIES["shown"]]
-"""Features that say nothing until the first impressions come. Standardised, their first values stand far outside, and
-weights that were still random would make anything of them; so these begin at zero as well."""
-_NEIGHBOUR_WEIGHT = 0.5
-"""Log-odds that a new model gives a deviation of `neighbours_all`. People like what those liked who liked the same:
-where slates are all that anybody sees, a model that must find that out first shows nothing that would teach it."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-class Cross(nn.Module):
-    """One cross layer of DCN-v2 with a matrix of low rank, and a bounded function between its halves (their §3.5).
-
-    Without it two layers are a polynomial of third degree, which is anything far from where it was fitted.
-    """
-
-    JOINED_LATER: ClassVar[tuple[str, ...]] = ("bounded",)
-
-    bounded: Tensor
-    """1, or 0 in networks of releases up to 0.2.0, which had no such function."""
-
-    def __init__(self, width: int, rank: int) -> None:
-        super().__init__()
-        self.register_buffer("bounded", torch.ones(()))
-        self.narrow = nn.Linear(width, rank, bias=False)
-        self.widen = nn.Linear(rank, width)
-        # It begins without any cross: random ones of features far from their means would outweigh what is known.
-        nn.init.zeros_(self.widen.weight)
-        nn.init.zeros_(self.widen.bias)
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether there is a function between the halves."""
-        return self.bounded.item() > 0.0
-
-    def forward(self, first: Tensor, x: Tensor) -> Tensor:
-        """float32[n, width] from the network's input `first` and the layer before, both float32[n, width]."""
-        narrow = self.narrow(x)
-        result: Tensor = x + first * self.widen(torch.where(self.bounded > 0.0, torch.tanh(narrow), narrow))
-        return result
-
-
-class Ranker(nn.Module):
-    """Log-odds that a user acts on a candidate."""
-
-    keep: Tensor
-
-    def __init__(self, settings: TwoTowerDcnSettings, features: tuple[str, ...] = FEATURES) -> None:
-        """`features` are the first columns of what it reads."""
-        super().__init__()
-        self.settings, self.features = settings, features
-        self.feature_axes = feature_axes(settings)
-        contexts = CONTEXT_FIELDS * settings.context_dim
-        tower = settings.tower_dim
-        self.user_tower = nn.Sequential(
-            nn.Linear(tower + contexts + settings.user_dim, 2 * tower), nn.ReLU(), nn.Linear(2 * tower, tower)
-        )
-        # What all candidates of a request share is condensed once a request, not once a candidate.
-        self.condense = nn.Linear(settings.user_dim + contexts, settings.request_dim)
-        self.leads_to = nn.Linear(tower, tower, bias=False)
-        width = width_of(settings, len(features))
-        self.bottom_dim = settings.hidden // 2 + width
-        self.standardise = Standardise(len(features))
-        self.crosses = nn.ModuleList(Cross(width, settings.cross_rank) for _ in range(settings.cross_layers))
-        self.deep = nn.Sequential(
-            nn.Linear(width, settings.hidden),
-            nn.ReLU(),
-            nn.Linear(settings.hidden, settings.hidden // 2),
-            nn.ReLU(),
-            nn.Linear(settings.hidden // 2, 1),
-        )
-        self.top = nn.Linear(width, 1)
-        self.position_bias = nn.Embedding(POSITIONS, 1)
-        nn.init.zeros_(self.position_bias.weight)
-        self.click_rate = ClickRate("shown" not in settings.without)
-        self.register_buffer("keep", torch.from_numpy(kept_columns(settings, features)), persistent=False)
-        self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
-
-    def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
-        """float32[g, tower_dim]: where each request's user stands among the items."""
-        ages = torch.from_numpy(batch.history_ages)
-        weights = torch.where(ages >= 0, torch.exp(-ages), 0.0)
-        weights = weights / (weights.sum(dim=1, keepdim=True) + EMPTY_HISTORY)
-        pooled = (self._history(rows) * weights.unsqueeze(2)).sum(dim=1)
-        if not self.uses["history"]:
-            pooled = torch.zeros_like(pooled)
-        result: Tensor = self.user_tower(torch.cat([pooled, self._contexts(batch, rows), self._users(rows)], dim=1))
-        return result
-
-    def forward(self, batch: Batch, rows: Rows, user_vectors: Tensor, positions: Tensor | None = None) -> Tensor:
-        """float32[n]: log-odds of each candidate; `positions` int64[n] count from 1, 0 or None: unknown."""
-        hidden, x, match = rows.once("shared", lambda: self.shared(batch, rows, user_vectors))
-        rate = self.click_rate(torch.from_numpy(batch.dense)).unsqueeze(1)
-        logits = self.top(x) + self.deep[-1](hidden) + match + rate
-        # An unknown position has a bias as well: in training the other intercepts learn together with it.
-        if positions is None:
-            logits = logits + self.position_bias.weight[0]
-        else:
-            logits = logits + self.position_bias(positions.clamp(max=POSITIONS - 1))
-        result: Tensor = logits.squeeze(1)
-        return result
-
-    def shared(self, batch: Batch, rows: Rows, user_vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Below the output: float32[n, hidden // 2] of the deep part, [n, width] of the crosses, the match [n, 1]."""
-        owners = torch.from_numpy(batch.owners)
-        candidates = rows["candidates"]
-        item = candidates[:, : self.settings.item_dim] * (ROW_SCALE if self.uses["item"] else 0.0)
-        target = self.targets(candidates)
-        match = (user_vectors.index_select(0, owners) * target).sum(dim=1, keepdim=True)
-        if not self.uses["match"]:
-            match = torch.zeros_like(match)
-        dense = self.standardise(torch.from_numpy(batch.dense)).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.keep
-        shared = self.condense(torch.cat([self._users(rows), self._contexts(batch, rows)], dim=1) * ROW_SCALE)
-        matches = self._matches(batch, rows, target)
-        first = torch.cat([dense, item, shared.index_select(0, owners), match, matches], dim=1)
-        x = first
-        for cross in self.crosses:
-            x = cross(first, x)
-        hidden = first
-        for layer in list(self.deep)[:-1]:
-            hidden = layer(hidden)
-        return hidden, x, match
-
-    def _history(self, rows: Rows) -> Tensor:
-        """float32[g, RECENT, tower_dim]: what each item of the histories says as a part of one."""
-        return rows["history"][:, :, -self.settings.tower_dim :]
-
-    def _matches(self, batch: Batch, rows: Rows, target: Tensor) -> Tensor:
-        """float32[n, 3]: match of each candidate with the newest item of its history, with the best one, with all."""
-        known = torch.from_numpy(batch.history_ages >= 0)
-        leads_to = self.leads_to(self._history(rows))
-        # Candidates of one request side by side, so that one product serves all of them.
-        longest = int(np.bincount(batch.owners).max())
-        places = torch.from_numpy(np.arange(len(batch.owners)) - batch.starts[batch.owners] + batch.owners * longest)
-        padded = target.new_zeros(len(leads_to) * longest, target.shape[1]).index_copy(0, places, target)
-        products = torch.bmm(padded.view(len(leads_to), longest, -1), leads_to.transpose(1, 2))
-        matches = torch.where(known.unsqueeze(1), products, NO_MATCH)
-        if not self.uses["history"]:
-            matches = torch.full_like(matches, NO_MATCH)
-        summary = torch.stack([matches[:, :, 0], matches.max(dim=2).values, matches.logsumexp(dim=2)], dim=2)
-        return summary.view(-1, MATCHES).index_select(0, places)
-
-    def targets(self, item_rows: Tensor) -> Tensor:
-        """float32[n, tower_dim]: the items' side of the towers, from whole item rows float32[n, dim]."""
-        return item_rows[:, target_columns(self.settings)]
-
-    def _contexts(self, batch: Batch, rows: Rows) -> Tensor:
-        given = torch.from_numpy((batch.context_keys != 0).astype("float32")).unsqueeze(2)
-        if not self.uses["context_rows"]:
-            given = torch.zeros_like(given)
-        return (rows["context"] * given).flatten(start_dim=1)
-
-    def _users(self, rows: Rows) -> Tensor:
-        return rows["user"] if self.uses["user"] else torch.zeros_like(rows["user"])
+    from stream_reco.model.rows import Rows
+    from stream_reco.model.tensor_batch import TensorBatch
+    from stream_reco.model.zoo.two_tower_dcn_network import Ranker
 
 
 class TwoTowerDcn:
@@ -231,18 +66,36 @@ class TwoTowerDcn:
             Field("user", "user", lambda b: b.user_keys, lambda t: t.batch.user_keys),
             Field("context", "context", lambda b: b.context_keys, lambda t: present(t.batch.context_keys)),
         )
-        # It begins as if the features that joined later did not exist, and learns what they are worth.
-        first = weights_of(Ranker(settings, FIRST_FEATURES))
-        for name, (axis, neutral) in feature_axes(settings).items():
-            np.moveaxis(first[name], axis, 0)[_SHOWN] = neutral
-        for name in _OUTPUTS:
-            first[name] *= _OUTPUT_SCALE
-        first[_INTERCEPT] = np.full(1, PRIOR_LOG_ODDS, dtype=np.float32)
-        self.network = Ranker(settings)
-        load_weights(self.network, first)
-        with torch.no_grad():
-            self.network.top.weight[0, FEATURES.index("neighbours_all")] = _NEIGHBOUR_WEIGHT
-        self.bottom_dim = self.network.bottom_dim
+        self.features = FEATURES
+        self.feature_axes = feature_axes(settings)
+        self.bottom_dim = settings.hidden // 2 + width_of(settings, len(FEATURES))
+        self.uses = {family: family not in settings.without for family in LEARNED_FAMILIES}
+        shapes, learned = shapes_of(settings, len(FEATURES)), learned_by(settings)
+        averages: Parts = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name not in learned}
+        self.weights = DenseWeights(
+            {name: shapes[name] for name in learned}, averages, self, frozenset(joined_later(settings))
+        )
+        self.begin(0)
+
+    def begin(self, seed: int) -> None:
+        """Start with the first weights of this seed."""
+        self.weights.load(first_weights(self.settings, seed))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TwoTowerDcn:
+        copied = type(self)(self.settings)
+        copied.weights.load(self.weights.state())
+        return copied
+
+    @cached_property
+    def network(self) -> Ranker:
+        """The network on these weights, for autograd; PyTorch is imported for it."""
+        from stream_reco.model.weights import place_on
+        from stream_reco.model.zoo.two_tower_dcn_network import Ranker
+
+        network = Ranker(self.settings)
+        place_on(network, self.weights)
+        network.eval()
+        return network
 
     def score(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n]: log-odds of each candidate, its position unknown."""
@@ -252,8 +105,7 @@ class TwoTowerDcn:
     def bottom(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[n, bottom_dim]: what the deep part and the crosses have made of each candidate."""
         users = self.user_vectors(batch, rows)
-        hidden, x, _ = rows.once("shared", lambda: self.network.shared(batch, rows, users))
-        return torch.cat([hidden, x], dim=1)
+        return self.network.below(batch, rows, users)
 
     def user_vectors(self, batch: Batch, rows: Rows) -> Tensor:
         """float32[g, tower_dim]: where each request's user stands among the items."""
@@ -263,25 +115,6 @@ class TwoTowerDcn:
         """float32[n, tower_dim]: the items' side of the towers."""
         return np.ascontiguousarray(item_rows[:, target_columns(self.settings)])
 
-    def loss(self, batch: TrainingBatch, rows: Rows) -> Tensor:
-        """Softmax over each request's candidates, logistic loss of each, and the towers' softmax over the batch."""
-        users = self.user_vectors(batch.batch, rows)
-        odds = self.network(batch.batch, rows, users, batch.positions)
-        batch = batch.corrected(odds)
-        logits = odds - batch.log_rates
-        pointwise, sampled = pointwise_loss(batch, logits), batch.sampled
-        listwise = (list_loss(batch.batch, logits) * batch.weights)[sampled].sum()
-        # Next to a list the pointwise loss only calibrates; where there is no list it is all there is.
-        alone = pointwise[~sampled[batch.owners]].sum()
-        share = self.settings.odds_weight
-        loss = listwise + share * pointwise.sum() + (1.0 - share) * alone - undone_loss(batch, logits)
-        return loss + self.settings.tower_weight * self._tower_loss(batch, rows, users)
-
-    def _tower_loss(self, batch: TrainingBatch, rows: Rows, users: Tensor) -> Tensor:
-        """Softmax of each positive against all candidates of the batch."""
-        positive = batch.positive
-        if not bool(positive.any()):
-            return torch.zeros(())
-        targets = self.network.targets(rows["candidates"])
-        losses = functional.cross_entropy(users @ targets.T, batch.first, reduction="none")
-        return (losses * batch.weights)[positive].sum()
+    def loss(self, batch: TensorBatch, rows: Rows) -> Tensor:
+        """See `Ranker.loss`."""
+        return self.network.loss(batch, rows, self.user_vectors(batch.batch, rows))

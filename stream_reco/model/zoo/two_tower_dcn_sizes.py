@@ -93,6 +93,21 @@ def shapes_of(settings: TwoTowerDcnSettings, features: int) -> dict[str, Shape]:
     return shapes
 
 
+def learned_by(settings: TwoTowerDcnSettings) -> list[str]:
+    """The weights that an optimizer moves, in the order that checkpoints number them in."""
+    linears = ["user_tower.0", "user_tower.2", "condense", "leads_to"]
+    for layer in range(settings.cross_layers):
+        linears += [f"crosses.{layer}.narrow", f"crosses.{layer}.widen"]
+    linears += ["deep.0", "deep.2", "deep.4", "top", "position_bias"]
+    plain = ("leads_to", "position_bias")
+    return [
+        f"{name}.{part}"
+        for name in linears
+        for part in ("weight", "bias")
+        if part == "weight" or not name.endswith((".narrow", *plain))
+    ]
+
+
 def joined_later(settings: TwoTowerDcnSettings) -> list[str]:
     """Weights that networks of releases up to 0.2.0 do not have; they are 0 there."""
     crosses = [f"crosses.{layer}.bounded" for layer in range(settings.cross_layers)]

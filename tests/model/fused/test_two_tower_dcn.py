@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from stream_reco.embedding import EmbeddingTable
+from stream_reco.model.dense_layers import sigmoid
 from stream_reco.model.features.names import FEATURES
 from stream_reco.model.fused.interface import Learned, fused_of
 from stream_reco.model.fused.two_tower_dcn import FusedTwoTowerDcn
@@ -22,11 +24,13 @@ from stream_reco.model.spec import Model
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.model.zoo.click_rate import ClickRate
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
-from stream_reco.model.zoo.two_tower_dcn import Cross, TwoTowerDcn
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn
+from stream_reco.model.zoo.two_tower_dcn_network import Cross
 from stream_reco.signals.settings import CONTEXT_FIELDS, RECENT
+from stream_reco.train.autograd import ByAutograd
 from stream_reco.train.batch import Labelled, training_batch
 from stream_reco.train.dense_adam import DenseAdam
-from stream_reco.train.gradients import ByAutograd, Compiled, Gradients, gradients_of
+from stream_reco.train.gradients import Compiled, Gradients, gradients_of
 
 ITEMS, USERS, CONTEXTS = 60, 10, 6
 SCALE = 1 / 16
@@ -99,10 +103,10 @@ def _any(model: TwoTowerDcn) -> Model:
 
 def _compare(reference: Learned, ours: Learned, model: TwoTowerDcn, optimizer: DenseAdam) -> None:
     assert ours.loss == pytest.approx(reference.loss, rel=1e-5, abs=1e-5)
-    for (name, weight), gradient in zip(model.network.named_parameters(), optimizer.gradients, strict=True):
-        expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        largest = float(expected.abs().max())
-        assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-5 * largest + 1e-9), name
+    for name, weight in model.network.named_parameters():
+        expected = (torch.zeros_like(weight) if weight.grad is None else weight.grad).numpy()
+        atol = 1e-5 * float(np.abs(expected).max()) + 1e-9
+        np.testing.assert_allclose(optimizer.gradients[name], expected, rtol=1e-4, atol=atol, err_msg=name)
     assert {one.table for one in ours.rows} == {one.table for one in reference.rows}
     for one in reference.rows:
         (mine,) = (other for other in ours.rows if other.table == one.table)
@@ -121,8 +125,8 @@ def test_gradients_are_those_of_autograd(settings: TwoTowerDcnSettings, bounded:
             assert isinstance(cross, Cross)
             cross.bounded.zero_()
     other, tables, rng = deepcopy(model), _tables(model), np.random.default_rng(1)
-    optimizers = DenseAdam(model.network.parameters()), DenseAdam(other.network.parameters())
-    autograd, fused = ByAutograd(_any(model), optimizers[0]), Compiled(FusedTwoTowerDcn(other.network), optimizers[1])
+    optimizers = DenseAdam(model.weights.flat), DenseAdam(other.weights.flat)
+    autograd, fused = ByAutograd(_any(model), optimizers[0]), Compiled(FusedTwoTowerDcn(other), optimizers[1])
     for number in range(8):
         batch = _batch(rng, positives=number != 3, shown=number % 2 == 0)
         reference, ours = autograd.of(batch, tables, SCALE), fused.of(batch, tables, SCALE)
@@ -134,47 +138,49 @@ def test_gradients_are_those_of_autograd(settings: TwoTowerDcnSettings, bounded:
 def test_weights_are_corrected_by_the_log_odds_of_the_step() -> None:
     model, rng = _model(SETTINGS[0]), np.random.default_rng(2)
     other, tables = deepcopy(model), _tables(model)
-    optimizers = DenseAdam(model.network.parameters()), DenseAdam(other.network.parameters())
+    optimizers = DenseAdam(model.weights.flat), DenseAdam(other.weights.flat)
 
-    def halved(batch: TrainingBatch, odds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return batch.weights * torch.sigmoid(odds[batch.first]).detach(), 0.5 * batch.undone
+    def halved(batch: TrainingBatch, odds: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return batch.weights * sigmoid(odds[batch.first]), (0.5 * batch.undone).astype(np.float32)
 
     batch = replace(_batch(rng), correction=halved)
     reference = ByAutograd(_any(model), optimizers[0]).of(batch, tables, SCALE)
-    ours = Compiled(FusedTwoTowerDcn(other.network), optimizers[1]).of(batch, tables, SCALE)
+    ours = Compiled(FusedTwoTowerDcn(other), optimizers[1]).of(batch, tables, SCALE)
     _compare(reference, ours, model, optimizers[1])
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_scores_are_those_of_the_model_and_change_nothing(settings: TwoTowerDcnSettings) -> None:
     model, rng = _model(settings), np.random.default_rng(3)
-    fused, tables = FusedTwoTowerDcn(model.network), _tables(model)
+    fused, tables = FusedTwoTowerDcn(model), _tables(model)
     model.network.eval()
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     for _ in range(5):
         batch = _batch(rng).batch
         with torch.no_grad():
             expected = model.score(batch, gather(model.fields, batch, tables, training=False)).numpy()
+            bottom = model.bottom(batch, gather(model.fields, batch, tables, training=False)).numpy()
         np.testing.assert_allclose(fused.score(batch, tables), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(fused.bottom(batch, tables), bottom, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(before[name], value) for name, value in model.network.state_dict().items())
 
 
 def test_scores_follow_weights_that_are_loaded() -> None:
     model, newer, rng = _model(SETTINGS[0]), _model(SETTINGS[0], seed=5), np.random.default_rng(4)
-    fused, tables, batch = FusedTwoTowerDcn(model.network), _tables(model), _batch(rng).batch
+    fused, tables, batch = FusedTwoTowerDcn(model), _tables(model), _batch(rng).batch
     before = fused.score(batch, tables).copy()
     model.network.load_state_dict(newer.network.state_dict())
     assert not np.allclose(fused.score(batch, tables), before)
-    assert np.array_equal(fused.score(batch, tables), FusedTwoTowerDcn(newer.network).score(batch, tables))
+    assert np.array_equal(fused.score(batch, tables), FusedTwoTowerDcn(newer).score(batch, tables))
 
 
 def test_steps_of_both_ways_lead_to_the_same_weights() -> None:
     model, rng = _model(SETTINGS[0]), np.random.default_rng(5)
     other, tables, mine = deepcopy(model), _tables(model), _tables(model)
-    optimizers = DenseAdam(model.network.parameters()), DenseAdam(other.network.parameters())
+    optimizers = DenseAdam(model.weights.flat), DenseAdam(other.weights.flat)
     ways: tuple[Gradients, Gradients] = (
         ByAutograd(_any(model), optimizers[0]),
-        Compiled(FusedTwoTowerDcn(other.network), optimizers[1]),
+        Compiled(FusedTwoTowerDcn(other), optimizers[1]),
     )
     for _ in range(30):
         batch = _batch(rng)
@@ -200,7 +206,7 @@ def test_which_models_have_a_fused_form(name: str) -> None:
 
 def test_where_rows_are_left_out_autograd_learns() -> None:
     model = TwoTowerDcn(TwoTowerDcnSettings(without=("history",)))
-    assert isinstance(gradients_of(_any(model), DenseAdam(model.network.parameters())), ByAutograd)
+    assert isinstance(gradients_of(_any(model), DenseAdam(model.weights.flat)), ByAutograd)
 
 
 def test_a_rate_that_says_nothing_is_0() -> None:

@@ -11,7 +11,8 @@ from stream_reco.model.features.names import FEATURES
 from stream_reco.model.weights import load_weights, weights_of
 from stream_reco.model.zoo.click_rate import ClickRate
 from stream_reco.model.zoo.settings import TwoTowerDcnSettings
-from stream_reco.model.zoo.two_tower_dcn import Ranker, TwoTowerDcn
+from stream_reco.model.zoo.two_tower_dcn import TwoTowerDcn
+from stream_reco.model.zoo.two_tower_dcn_network import Ranker
 
 _SHOWN = [FEATURES.index("shown_6h"), FEATURES.index("shown_7d")]
 _ACTED = [FEATURES.index("decayed_6h"), FEATURES.index("decayed_7d")]

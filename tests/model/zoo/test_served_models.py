@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from stream_reco.embedding import ReplicaTable
 from stream_reco.model.features.names import FAMILIES, FEATURES, FIRST_FEATURES, LEARNED_FAMILIES
-from stream_reco.model.heads import bottom_dim_of, bottom_of
+from stream_reco.model.heads import bottom_dim_of
 from stream_reco.model.inputs import NO_KEY, Batch, Inputs, collate
 from stream_reco.model.lookup import Lookup
 from stream_reco.model.registry import MODELS, SERVED, build_model, build_served
 from stream_reco.model.rows import gather
 from stream_reco.model.served import ServedModel, ServesVectors
-from stream_reco.model.served_by_torch import served_by_torch
+from stream_reco.model.served_by_torch import bottom_of, served_by_torch
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.spec import Model, Retrieves, settings_digest
 from stream_reco.model.weights import weights_of
