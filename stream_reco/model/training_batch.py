@@ -68,6 +68,12 @@ class TrainingBatch:
         return torch.from_numpy(np.bincount(self.batch.owners) > 1)
 
     @property
+    def all_sampled(self) -> bool:
+        """Whether negatives were sampled for every example."""
+        starts = self.batch.starts
+        return len(self.batch.item_keys) - starts[-1] > 1 and bool((starts[1:] - starts[:-1] > 1).all())
+
+    @property
     def positive(self) -> Tensor:
         """bool[g]: whether the example's label is 1."""
         return self.labels[self.batch.starts] == 1

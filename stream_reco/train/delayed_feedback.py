@@ -92,6 +92,8 @@ class LateShare:
 
     def add(self, feedback: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
         """Count the positives among int64[n] kinds of feedback with float32[n] weights."""
+        if not feedback.any():  # all of it is certain, as logs of clicks are
+            return
         in_time, late = (feedback == kind for kind in (Feedback.IN_TIME, Feedback.LATE))
         self.counts *= (1.0 - 1.0 / _POSITIVES) ** int(in_time.sum() + late.sum())
         self.counts += (weights[in_time].sum(), weights[late].sum())
@@ -108,6 +110,11 @@ class Delays(NamedTuple):
     ages: NDArray[np.int64]
     """int64[g]: ms from impression to label."""
     come_by: ComeBy
+
+
+def is_certain(correction: Correction, feedback: NDArray[np.int64]) -> bool:
+    """Whether `corrected` leaves weights as they are: with "auto" where nothing is presumed, as in logs of clicks."""
+    return correction == "auto" and feedback.max(initial=0) < Feedback.PRESUMED
 
 
 def corrected(
@@ -130,11 +137,11 @@ def corrected(
         return weights, torch.zeros_like(undone)
     if correction == "undo":
         return weights, undone
+    if is_certain(correction, feedback):
+        return weights, undone
     chance = torch.sigmoid(log_odds.detach()).clamp(max=_LARGEST_CHANCE)
     kinds = torch.from_numpy(feedback)
     late, presumed = kinds == Feedback.LATE, kinds == Feedback.PRESUMED
-    if correction == "auto" and not bool((late | presumed).any()):  # so it is in logs of clicks
-        return weights, undone
     if correction == "auto":
         factor = torch.where(presumed, _of_presumed(chance, delays), 1.0)
         factor = torch.where(late & torch.from_numpy(delays.ages > TAUGHT_WITHIN_MS), 0.0, factor)
