@@ -295,20 +295,19 @@ def beside(batches: Sequence[Batch]) -> Batch:
         return batches[0]
     requests = np.cumsum([0, *(len(one.starts) for one in batches)])
     candidates = np.cumsum([0, *(len(one.item_keys) for one in batches)])
-    content: dict[str, Any] = {}
+    found: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in batches]) for name in _JOINED}
     for counts, values, sizes in (("profile_counts", "profiles", requests), ("said_counts", "said", candidates)):
         if any(len(getattr(one, counts)) for one in batches):
             missing = [np.zeros(size, dtype=np.int32) for size in np.diff(sizes)]
             given = [getattr(one, counts) for one in batches]
-            content[counts] = np.concatenate(
+            found[counts] = np.concatenate(
                 [one if len(one) else none for one, none in zip(given, missing, strict=True)]
             )
-            content[values] = _joined([getattr(one, values) for one in batches])
+            found[values] = _joined([getattr(one, values) for one in batches])
     return Batch(
-        **{name: np.concatenate([getattr(one, name) for one in batches]) for name in _JOINED},
         owners=np.concatenate([one.owners + first for one, first in zip(batches, requests, strict=False)]),
         starts=np.concatenate([one.starts + first for one, first in zip(batches, candidates, strict=False)]),
-        **content,
+        **found,
     )
 
 

@@ -81,7 +81,7 @@ def _fill_pool(
     the slots, in which what was seen is `_TAKEN`, and the pool. Returns how many slots are in it.
     """
     trending, fresh, pairs, of_items, popular, of_values = lists
-    count = 0
+    count: int = 0
     for kind in range(trending.shape[0]):
         count = _propose(trending[kind], _QUOTAS[0], available, found, count)
     for row in rows[0]:
@@ -90,7 +90,7 @@ def _fill_pool(
     for row in rows[1]:
         if 0 <= row < of_values.shape[0]:
             count = _propose(popular[of_values[row], : _QUOTAS[2]], _QUOTAS[2], available, found, count)
-    return _propose(fresh[: _QUOTAS[3]], _QUOTAS[3], available, found, count)
+    return int(_propose(fresh[: _QUOTAS[3]], _QUOTAS[3], available, found, count))
 
 
 @njit(cache=True, nogil=True)
