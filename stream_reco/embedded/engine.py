@@ -227,10 +227,12 @@ class Engine:
         """Let stream time reach `now` (ms) with no event: deadlines pass, counters age."""
         if now > self.stream_time:
             self.journaled.record(records.TICK, b"%d" % now)
+            self._hooks.flush()
 
     def finish(self) -> None:
         """Let every deadline pass, as at the end of a log that is replayed."""
         self.journaled.record(records.FINISH)
+        self._hooks.flush()
 
     def checkpoint(self) -> None:
         """Write the whole state at the present log position, in one atomic step; nothing in memory.

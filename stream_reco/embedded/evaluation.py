@@ -13,11 +13,11 @@ from stream_reco.events import Impression
 from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_before_training
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
-from stream_reco.train.batch import Labelled, training_batch
+from stream_reco.train.batch import Labelled, is_finite, joined, training_batch
 from stream_reco.train.predictions import predictions
 
 _BATCH = 256
-"""Impressions that are predicted together: large enough for one matrix product, small enough to hold."""
+"""Impressions, or examples, that are predicted together: large enough for one pass, small enough to hold."""
 
 
 class ImpressionSink(Protocol):
@@ -36,13 +36,15 @@ class EvaluationHooks:
     ) -> None:
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []
+        self._batches: list[TrainingBatch] = []
         if observer is not None:
             learner.queue.watch = self._on_batch
         if viewer is not None:
             learner.on_impression = self._on_impression
 
     def flush(self) -> None:
-        """Predict for the impressions that wait; to be called before another version is served."""
+        """Predict for what waits; to be called before another version is served."""
+        self._evaluate()
         if self._waiting and self._viewer is not None:
             impressions = [impression for impression, _ in self._waiting]
             examples = [Labelled(inputs, 0, 1.0, 0, 0, shown_at=one.timestamp) for one, inputs in self._waiting]
@@ -58,7 +60,15 @@ class EvaluationHooks:
                 self.flush()
 
     def _on_batch(self, batch: TrainingBatch) -> None:
-        if self._served.replica.version and self._observer is not None:
+        # Until the next version nothing changes of what is predicted, and many batches are predicted in one pass.
+        if self._served.replica.version and is_finite(batch):
+            self._batches.append(batch)
+            if sum(len(one.weights) for one in self._batches) >= _BATCH:
+                self._evaluate()
+
+    def _evaluate(self) -> None:
+        batches, self._batches = self._batches, []
+        if batches and self._observer is not None:
             served = self._served
             priors, tables = served.content_priors, served.replica.tables
-            evaluate_before_training(self._observer, batch, served.scoring, tables, served.shift, priors)
+            evaluate_before_training(self._observer, joined(batches), served.scoring, tables, served.shift, priors)

@@ -198,9 +198,10 @@ class Learner:
         if whole and histories.counts[row] > 1:
             self._cluster_all(user_id, row, now)
             return
-        known = histories.items[row] >= 0
-        keys = self.state.signals.catalogue.keys[histories.items[row][known]]
-        self.interests.observe(user_id, keys, histories.times[row][known], self._vectors(keys), now, self._vectors)
+        slots = histories.items[row]
+        known = slots >= 0
+        keys = self.state.signals.catalogue.keys[slots[known]]
+        self.interests.observe_items(user_id, keys, histories.times[row][known], now, self._vectors)
 
     def _cluster_all(self, user_id: Id, row: int, now: int) -> None:
         """Cluster a user's whole history; of a negative row, after a retraction, nothing is left."""

@@ -50,6 +50,8 @@ class Interests:
         self._active_time = active_time or ActiveTime()
         # In the order of the last write, so that the idle come first.
         self._rows: dict[int | str, Rows] = {}
+        self._first: tuple[Rows, int] = _NOTHING, 0
+        """The record that came first when it was last looked at, and the time (ms) of its last action."""
         self._decay = self.settings.decay_per_ms
         self._horizon = self.settings.horizon_ms
         self._clustering = Clustering(
@@ -86,6 +88,14 @@ class Interests:
         stored = old["key"][old["action"] == 0]
         near = vectors_of(stored) if len(stored) else vectors[:0]
         self._write(user, old, near, items[:n], times[:n], vectors[:n], now)
+
+    def observe_items(self, user: int | str, items: Indices, times: Indices, now: int, vectors_of: VectorsOf) -> None:
+        """`observe`, with the vectors of the window and of the stored medoids from one call of `vectors_of`."""
+        n = self.settings.recent
+        items, times, old = items[:n], times[:n], self._rows.get(user, _NOTHING)
+        stored = old["key"][old["action"] == 0]
+        vectors = vectors_of(np.concatenate([items, stored]) if len(stored) else items)
+        self._write(user, old, vectors[len(items) :], items, times, vectors[: len(items)], now)
 
     def recluster_all(self, user: int | str, items: Indices, times: Indices, vectors: Vectors, now: int) -> None:
         """Forgets a user's stored interests and clusters the whole history, given as `observe` is given the window.
@@ -138,8 +148,8 @@ class Interests:
                 "not match; each action has an item, a time and a vector, all of one dimension"
             )
         actions = Actions(_plain(items, np.int64), _plain(times, np.int64), _plain(vectors, np.float32))
-        horizon = now - self._active_time.earliest(now, self._horizon)
-        how = self._clustering._replace(horizon=horizon)
+        since = self._active_time.earliest(now, self._horizon)
+        how = self._clustering._replace(horizon=now - since)
         rows, bad = recluster(old, _plain(stored, np.float32), actions, now, how)
         if bad >= 0:
             key = items[bad] if bad < len(items) else old["key"][bad - len(items)]
@@ -147,14 +157,18 @@ class Interests:
         self._rows.pop(user, None)
         if len(rows):
             self._rows[user] = rows
-        self._expire(now)
+        self._expire(since)
 
-    def _expire(self, now: int) -> None:
+    def _expire(self, since: int) -> None:
         # Two for each one written keeps up with any stream and never makes one action wait for a crowd.
-        since = self._active_time.earliest(now, self._horizon)
         for _ in range(2):
             user = next(iter(self._rows), None)
-            if user is None or int(self._rows[user]["time"].max()) >= since:
+            if user is None:
+                return
+            rows = self._rows[user]
+            if rows is not self._first[0]:
+                self._first = rows, int(rows["time"].max())
+            if self._first[1] >= since:
                 return
             del self._rows[user]
 

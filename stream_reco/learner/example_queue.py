@@ -15,7 +15,7 @@ from stream_reco.learner.example_weight import ExampleWeight, weigh
 from stream_reco.learner.head_queue import HeadQueue
 from stream_reco.learner.positional_rng import PositionalRng
 from stream_reco.learner.window_buffer import WindowBuffer
-from stream_reco.model.inputs import Inputs, collate
+from stream_reco.model.inputs import Inputs, collate_encoded
 from stream_reco.model.settings import ModelSettings
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.train.batch import Labelled, training_batch
@@ -191,7 +191,7 @@ class ExampleQueue:
         shown, self.shown = self.shown, []
         if not shown:
             return
-        batch = collate([Inputs.from_bytes(one.inputs) for one in shown])
+        batch = collate_encoded([one.inputs for one in shown], [False] * len(shown))
         times = np.array([one.time for one in shown], dtype=np.int64)
         self.calibration.shown(times, self.trainer.log_odds(batch))
         self.calibration.pass_time(int(times.max()))

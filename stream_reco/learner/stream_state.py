@@ -105,8 +105,8 @@ class StreamState:
 
     def admit(self, event: Action | Impression) -> tuple[int, Context]:
         """The item's slot and the context in numbers, whatever of them is new included."""
-        self.signals.learn_context(event.context)
-        return self.admit_named(event.item_id, event.context, event.timestamp)
+        context = self.signals.take_context(event.context, event.timestamp)
+        return self.signals.admit(event.item_id), context
 
     def admit_named(self, item_id: Id, context: Mapping[str, ContextValue] | None, now: int) -> tuple[int, Context]:
         """The slot of an item, a new one if it is unknown, and a context of the time `now` (ms) in known numbers."""

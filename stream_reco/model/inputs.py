@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
 from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
+T = TypeVar("T", bound=np.generic)
 NO_KEY = np.int64(0)
 """Stands where there is no key; its use is masked."""
 NO_CANDIDATES = (
@@ -144,6 +146,9 @@ def _of_this_release(dense: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(dense, ((0, 0), (0, len(FEATURES) - dense.shape[1])))
 
 
+_JOINED = ("user_keys", "context_keys", "history_keys", "history_ages", "item_keys", "dense", "rates")
+"""Fields of a batch that those of several are put behind each other for."""
+_DENSE_BYTES = np.dtype(np.float32).itemsize * len(FEATURES)
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_OnWire)
 
 
@@ -232,6 +237,41 @@ def collate(inputs: list[Inputs]) -> Batch:
     )
 
 
+def collate_encoded(encoded: Sequence[bytes], first_only: Sequence[bool]) -> Batch:
+    """What `collate` makes of inputs that `to_bytes` wrote; some with their first candidate alone."""
+    wires: list[_OnWire] = [_DECODER.decode(one) for one in encoded]
+    counts = [len(one.item_keys) // np.dtype(np.int64).itemsize for one in wires]
+    if any(
+        len(wire.dense) != count * _DENSE_BYTES or (first and count > 1)
+        for wire, count, first in zip(wires, counts, first_only, strict=True)
+    ):
+        each = [Inputs.from_bytes(one) for one in encoded]
+        return collate([one.some([0]) if first else one for one, first in zip(each, first_only, strict=True)])
+    g, sizes = len(wires), np.array(counts, dtype=np.int64)
+    content: dict[str, Any] = {}
+    if any(one.profile is not None or one.said is not None for one in wires):
+        content = _collated_content([Inputs.from_bytes(one) for one in encoded], sizes)
+    starts = np.zeros(g, dtype=np.int64)
+    np.cumsum(sizes[:-1], out=starts[1:])
+    return Batch(
+        np.array([one.user_key for one in wires], dtype=np.int64),
+        _written([one.context_keys for one in wires], np.int64).reshape(g, -1),
+        _written([one.history_keys for one in wires], np.int64).reshape(g, -1),
+        _written([one.history_ages for one in wires], np.float32).reshape(g, -1),
+        _written([one.item_keys for one in wires], np.int64),
+        _written([one.dense for one in wires], np.float32).reshape(-1, len(FEATURES)),
+        _written([one.rates for one in wires], np.float32),
+        np.repeat(np.arange(g), sizes),
+        starts,
+        **content,
+    )
+
+
+def _written(parts: list[bytes], dtype: type[T]) -> NDArray[T]:
+    # A bytearray may be written to: kernels are compiled for such arrays.
+    return np.frombuffer(bytearray().join(parts), dtype)
+
+
 def alone(one: Inputs) -> Batch:
     """One request as a batch, whose arrays are the request's own."""
     count = len(one.item_keys)
@@ -246,6 +286,28 @@ def alone(one: Inputs) -> Batch:
         owners=np.zeros(count, dtype=np.int64),
         starts=np.zeros(1, dtype=np.int64),
         **_collated_content([one], np.array([count], dtype=np.int64)),
+    )
+
+
+def beside(batches: Sequence[Batch]) -> Batch:
+    """Several batches as one, in their order."""
+    if len(batches) == 1:
+        return batches[0]
+    requests = np.cumsum([0, *(len(one.starts) for one in batches)])
+    candidates = np.cumsum([0, *(len(one.item_keys) for one in batches)])
+    found: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in batches]) for name in _JOINED}
+    for counts, values, sizes in (("profile_counts", "profiles", requests), ("said_counts", "said", candidates)):
+        if any(len(getattr(one, counts)) for one in batches):
+            missing = [np.zeros(size, dtype=np.int32) for size in np.diff(sizes)]
+            given = [getattr(one, counts) for one in batches]
+            found[counts] = np.concatenate(
+                [one if len(one) else none for one, none in zip(given, missing, strict=True)]
+            )
+            found[values] = _joined([getattr(one, values) for one in batches])
+    return Batch(
+        owners=np.concatenate([one.owners + first for one, first in zip(batches, requests, strict=False)]),
+        starts=np.concatenate([one.starts + first for one, first in zip(batches, candidates, strict=False)]),
+        **found,
     )
 
 

@@ -63,3 +63,9 @@ class TrainingBatch:
         """bool[g]: whether negatives were sampled for the example."""
         several: NDArray[np.bool_] = np.bincount(self.batch.owners) > 1
         return several
+
+    @property
+    def all_sampled(self) -> bool:
+        """Whether negatives were sampled for every example."""
+        starts = self.batch.starts
+        return len(self.batch.item_keys) - starts[-1] > 1 and bool((starts[1:] - starts[:-1] > 1).all())

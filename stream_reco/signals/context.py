@@ -21,6 +21,8 @@ LATEST_TIME_MS = 4_102_444_800_000
 LONGEST_VALUE = 512
 """Characters; a longer text is no category."""
 NO_VALUE = -1
+_NO_VALUES = np.full(CONTEXT_FIELDS, NO_VALUE, dtype=np.int32)
+_NO_KEYS, _NO_AGES = np.zeros(CONTEXT_FIELDS, dtype=np.int64), np.zeros(TIME_FIELDS, dtype=np.float32)
 _INT64 = 1 << 63
 
 
@@ -64,36 +66,46 @@ class ContextCoder:
 
     def learn(self, context: Mapping[str, ContextValue] | None) -> None:
         """Number the fields and values of a context that are new."""
+        self.take(context, 0)
+
+    def take(self, context: Mapping[str, ContextValue] | None, now: int) -> Context:
+        """`learn` a context, then `encode` it: its values are hashed once."""
+        encoded = _nothing()
         for field, value in (context or {}).items():
             if value is None or field in self._dropped:
                 continue
-            if _time(value) is not None:
+            if (time := _time(value)) is not None:
                 self._learn_time(field)
+                if (place := self._times.get(field)) is not None:
+                    encoded.ages[place] = _age(time, now)
             elif (text := _category(value)) is not None:
-                self._learn_value(field, text)
+                key = _key(field, text)
+                self._learn_value(field, key)
+                self._put(encoded, field, key)
+        return encoded
 
     def encode(self, context: Mapping[str, ContextValue] | None, now: int) -> Context:
         """A context in numbers; what was never learned counts as absent.
 
         `now` in ms since the epoch.
         """
-        encoded = Context(
-            np.full(CONTEXT_FIELDS, NO_VALUE, dtype=np.int32),
-            np.zeros(CONTEXT_FIELDS, dtype=np.int64),
-            np.zeros(TIME_FIELDS, dtype=np.float32),
-        )
+        encoded = _nothing()
         for field, value in (context or {}).items():
             if value is None or field in self._dropped:
                 continue
             if (time := _time(value)) is not None:
                 if (place := self._times.get(field)) is not None:
-                    encoded.ages[place] = np.log1p(max(0, now - time) / 1000.0)
-            elif (place := self._fields.get(field)) is not None and (text := _category(value)) is not None:
-                key = _key(field, text)
-                if (number := self._numbers[place].get(key)) is not None:
-                    encoded.values[place] = number
-                    encoded.keys[place] = key
+                    encoded.ages[place] = _age(time, now)
+            elif (text := _category(value)) is not None:
+                self._put(encoded, field, _key(field, text))
         return encoded
+
+    def _put(self, encoded: Context, field: str, key: int) -> None:
+        """Write a value where it is known and its field was not dropped."""
+        place = self._fields.get(field)
+        if place is not None and (number := self._numbers[place].get(key)) is not None and field not in self._dropped:
+            encoded.values[place] = number
+            encoded.keys[place] = key
 
     def keys_of(self, field: str) -> NDArray[np.int64]:
         """int64[v]: the embedding keys of the values of a field; none where it is unknown."""
@@ -123,7 +135,7 @@ class ContextCoder:
             self._times[field] = len(self._times)
             self.changed = True
 
-    def _learn_value(self, field: str, text: str) -> None:
+    def _learn_value(self, field: str, key: int) -> None:
         place = self._fields.get(field)
         if place is None:
             if len(self._fields) >= CONTEXT_FIELDS:
@@ -131,7 +143,7 @@ class ContextCoder:
             place = self._fields[field] = len(self._fields)
             self._numbers.append({})
             self.changed = True
-        numbers, key = self._numbers[place], _key(field, text)
+        numbers = self._numbers[place]
         if key in numbers:
             return
         self.changed = True
@@ -171,6 +183,14 @@ class ContextCoder:
                 self._set(number, place, kept if isinstance(kept, int) else _key(fields[place], kept))
 
 
+def _nothing() -> Context:
+    return Context(_NO_VALUES.copy(), _NO_KEYS.copy(), _NO_AGES.copy())
+
+
+def _age(time: int, now: int) -> float:
+    return float(np.log1p(max(0, now - time) / 1000.0))
+
+
 def _whole(value: ContextValue) -> int | None:
     """A whole number that fits into 64 bits, whatever its type; nothing else."""
     if isinstance(value, float):
@@ -181,6 +201,8 @@ def _whole(value: ContextValue) -> int | None:
 
 
 def _time(value: ContextValue) -> int | None:
+    if type(value) is str:
+        return None
     whole = _whole(value)
     return whole if whole is not None and EARLIEST_TIME_MS <= whole < LATEST_TIME_MS else None
 

@@ -88,6 +88,11 @@ def grown_counts(counts: Counts, slots: int, values: int) -> Counts:
 def with_spare_rows(counts: Counts) -> Counts:
     """The same counts with room for what one action may add."""
     items, _, pairs, following, together, contexts, popular, _, _ = counts
+    families = pairs, following, together, contexts, popular
+    if int(items.used[0]) < len(items.decayed) and all(
+        int(one.used[0]) + _MOST_NEW <= len(one.keys) for one in families
+    ):
+        return counts
     return counts._replace(
         items=with_spare_numbers(items, 1),
         pairs=with_spare(pairs, _MOST_NEW),

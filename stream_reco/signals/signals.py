@@ -91,6 +91,12 @@ class Signals:
             self.coder.learn(context)
             self._make_room()
 
+    def take_context(self, context: Mapping[str, ContextValue] | None, now: int) -> Context:
+        """`learn_context`, and the context of the time `now` (ms) in numbers."""
+        encoded = self.coder.take(context, now)
+        self._make_room()
+        return encoded
+
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
         self.counts = with_spare_rows(self.counts)

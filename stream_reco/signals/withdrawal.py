@@ -39,7 +39,7 @@ def recent_before(actions: RememberedActions, span: int) -> RecentArrays:
     count = min(len(actions.slots), RECENT)
     slots, times = np.full(RECENT, -1, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
     slots[:count], times[:count] = actions.slots[:count], actions.times[:count]
-    if not span:
+    if not span or not count:
         return slots, times
     voices = np.zeros(RECENT, dtype=np.int64)
     voices[:count] = actions.voices[:count]

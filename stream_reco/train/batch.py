@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from stream_reco.model.inputs import Inputs, collate
+from stream_reco.model.inputs import beside, collate_encoded
 from stream_reco.model.spec import Need
 from stream_reco.model.training_batch import TrainingBatch
 
@@ -49,10 +49,9 @@ def training_batch(
     An example whose label is 0 stands for its first candidate alone: the sampled others add nothing to it. Features
     that a model does not need are left out; by default all are kept.
     """
-    inputs = [_trimmed(Inputs.from_bytes(one.inputs), one.label) for one in examples]
+    batch = collate_encoded([one.inputs for one in examples], [one.label != 1 for one in examples])
     if needs is not None and "features" not in needs:
-        inputs = [replace(one, dense=one.dense[:, :0]) for one in inputs]
-    batch = collate(inputs)
+        batch = replace(batch, dense=np.empty((len(batch.item_keys), 0), dtype=np.float32))
     labels = np.zeros(len(batch.item_keys), dtype=np.float32)
     labels[batch.starts] = [one.label for one in examples]
     positions = np.array([one.position for one in examples], dtype=np.int64)
@@ -73,10 +72,19 @@ def training_batch(
     )
 
 
-def _trimmed(inputs: Inputs, label: int) -> Inputs:
-    if label == 1 or len(inputs.item_keys) == 1:
-        return inputs
-    return inputs.some([0])
+def joined(batches: Sequence[TrainingBatch]) -> TrainingBatch:
+    """Several batches as one, in their order; they are not corrected any more."""
+    if len(batches) == 1:
+        return batches[0]
+    labels, weights, positions, log_rates, undone = (
+        np.concatenate([getattr(one, name) for one in batches])
+        for name in ("labels", "weights", "positions", "log_rates", "undone")
+    )
+    feedback, shown, ages = (
+        np.concatenate([getattr(one, name) for one in batches]) for name in ("feedback", "shown", "ages")
+    )
+    batch, now = beside([one.batch for one in batches]), max(one.now for one in batches)
+    return TrainingBatch(batch, labels, weights, positions, log_rates, undone, feedback, shown, ages, now)
 
 
 def is_finite(batch: TrainingBatch) -> bool:

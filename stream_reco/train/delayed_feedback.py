@@ -94,6 +94,8 @@ class LateShare:
 
     def add(self, feedback: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
         """Count the positives among int64[n] kinds of feedback with float32[n] weights."""
+        if not feedback.any():  # all of it is certain, as logs of clicks are
+            return
         in_time, late = (feedback == kind for kind in (Feedback.IN_TIME, Feedback.LATE))
         self.counts *= (1.0 - 1.0 / _POSITIVES) ** int(in_time.sum() + late.sum())
         self.counts += (weights[in_time].sum(), weights[late].sum())
@@ -110,6 +112,11 @@ class Delays(NamedTuple):
     ages: NDArray[np.int64]
     """int64[g]: ms from impression to label."""
     come_by: ComeBy
+
+
+def is_certain(correction: Correction, feedback: NDArray[np.int64]) -> bool:
+    """Whether `corrected` leaves weights as they are: with "auto" where nothing is presumed, as in logs of clicks."""
+    return correction == "auto" and feedback.max(initial=0) < Feedback.PRESUMED
 
 
 def corrected(
@@ -132,11 +139,11 @@ def corrected(
         return weights, np.zeros_like(undone)
     if correction == "undo":
         return weights, undone
+    if is_certain(correction, feedback):
+        return weights, undone
     chance = sigmoid(log_odds)
     chance = np.minimum(chance, chance.dtype.type(_LARGEST_CHANCE))
     late, presumed = feedback == Feedback.LATE, feedback == Feedback.PRESUMED
-    if correction == "auto" and not (late | presumed).any():  # so it is in logs of clicks
-        return weights, undone
     if correction == "auto":
         factor = np.where(presumed, _of_presumed(chance, delays), _ONE)
         factor[late & (delays.ages > TAUGHT_WITHIN_MS)] = 0.0

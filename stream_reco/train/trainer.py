@@ -26,7 +26,7 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts
 from stream_reco.train.batch import is_finite
 from stream_reco.train.content_trainer import ContentTrainer, PreparedContent
-from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected
+from stream_reco.train.delayed_feedback import ComeBy, Delays, LateShare, corrected, is_certain
 from stream_reco.train.dense_adam import DenseAdam
 from stream_reco.train.dense_kernels import move_towards
 from stream_reco.train.encoder_trainer import EncoderTrainer
@@ -89,6 +89,8 @@ class Trainer:
         """What content says of the present step; None where nothing is said of anyone in it."""
         self._learnable: tuple[NDArray[np.float32], TrainingBatch] | None = None
         """The log-odds float32[n] that the model gives the present step's candidates, and its corrected weights."""
+        self._labelled, self._sampled = (metrics.TRAINED_EXAMPLES.labels(one) for one in ("labelled", "sampled"))
+        self._loss = metrics.TRAIN_LOSS.labels("ranker")
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
 
@@ -130,6 +132,8 @@ class Trainer:
         of the batch size). A choice among sampled candidates says 1, an impression 4 p (1 − p), the information of a
         Bernoulli variable over that of an even one.
         """
+        if batch.all_sampled:
+            return math.sqrt(min(1.0, max(_LEAST_SAID, len(batch.weights) / self.settings.batch)))
         chances = sigmoid(self._log_odds) if self._log_odds is not None else np.full_like(batch.weights, 0.5)
         said = np.where(batch.sampled, np.float32(1.0), 4.0 * chances * (1.0 - chances))
         return math.sqrt(min(1.0, max(_LEAST_SAID, float(said.sum()) / self.settings.batch)))
@@ -138,15 +142,18 @@ class Trainer:
         count = len(batch.weights)
         mean = loss / count
         self.examples += count
-        metrics.TRAINED_EXAMPLES.labels("labelled").inc(count)
-        metrics.TRAINED_EXAMPLES.labels("sampled").inc(len(batch.labels) - count)
-        metrics.TRAIN_LOSS.labels("ranker").set(mean)
+        self._labelled.inc(count)
+        self._sampled.inc(len(batch.labels) - count)
+        self._loss.set(mean)
         return mean
 
     def _correct(
         self, batch: TrainingBatch, log_odds: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The weights that delayed feedback gives a batch."""
+        is_plain = self._said is None and batch.all_sampled and not batch.shown.any()
+        if is_plain and is_certain(self.settings.correction, batch.feedback):
+            return batch.weights, batch.undone  # so it is in logs of clicks
         shown, first = batch.shown, batch.first
         served: NDArray[np.float32] = log_odds[first] + shown.astype(np.float32) * np.float32(self.intercept.value)
         if self._said is not None:

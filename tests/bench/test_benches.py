@@ -16,6 +16,7 @@ from tests.bench import (
     bench_filters,
     bench_freshness,
     bench_labels,
+    bench_learned_click,
     bench_load,
     bench_loop,
     bench_million,
@@ -66,6 +67,16 @@ def test_the_benchmarks_in_this_process_tell_their_figures(monkeypatch: pytest.M
     assert score["over_forward"] > 1
     candidates: Any = engine["candidates_per_request"]
     assert 200 < candidates <= 600
+
+
+@pytest.mark.timeout(200)
+def test_parts_of_a_learned_click_are_all_of_it() -> None:
+    found = bench_learned_click.run(clicks(500), warm_up=250)
+    whole = found.pop("all of it")
+    assert {"training step", "its gradients", "features", "negatives", "interests"} < {
+        part for part, spent in found.items() if spent > 0
+    }
+    assert 0.8 * whole < sum(found.values()) <= whole
 
 
 def test_filters_find_what_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,3 +300,15 @@ def test_read_only_and_strided_arrays_are_taken() -> None:
 def test_settings_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"interests.{name} is"):
         InterestSettings(**{name: value})  # type: ignore[arg-type]  # a wrong value is the point
+
+
+def test_vectors_asked_for_together_say_the_same() -> None:
+    rng = np.random.default_rng(3)
+    apart, together = Interests(SETTINGS), Interests(SETTINGS)
+    one = Stream(apart)
+    for step in range(60):
+        one.act(int(rng.integers(len(VECTORS))), START + step * DAY // 7)
+        window = apart.settings.recent
+        items, times = np.array(one.items[: window + 3], np.int64), np.array(one.times[: window + 3], np.int64)
+        together.observe_items(one.user, items, times, one.times[0], vectors_of)
+        assert same(apart, together)

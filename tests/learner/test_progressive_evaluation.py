@@ -18,7 +18,7 @@ from stream_reco.model.inputs import Inputs
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import InProcessChannel, Precision, Publication
-from stream_reco.train.batch import Labelled, training_batch
+from stream_reco.train.batch import Labelled, joined, training_batch
 from stream_reco.train.predictions import predictions
 from tests.embedded.journal.recovery_world import SETTINGS
 from tests.learner.two_streams import feed, learner_of, shown_and_clicked, woven
@@ -160,3 +160,15 @@ def test_the_gauges_are_those_of_the_last_examples() -> None:
     found = {name: REGISTRY.get_sample_value("stream_reco_progressive_quality", {"metric": name}) for name in wanted}
     assert found == pytest.approx(wanted, rel=1e-6)
     assert wanted["auc"] > 0.6, "it has learned what is liked"
+
+
+def test_batches_predicted_together_are_predicted_as_each_alone() -> None:
+    world, batches = World(), list[TrainingBatch]()
+    world.learner.queue.watch = batches.append
+    world.run(lambda _: None)
+    served = world.served
+    shift, priors, tables = served.shift, served.content_priors, served.replica.tables
+    alone = [predictions(served.scoring, one, tables, shift, priors) for one in batches[-20:]]
+    together = predictions(served.scoring, joined(batches[-20:]), tables, shift, priors)
+    assert len({len(one.weights) for one in batches[-20:]}) > 1
+    assert together.tobytes() == np.concatenate(alone).tobytes()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_reco.model.features.names import FEATURES, FIRST_FEATURES
-from stream_reco.model.inputs import Batch, Inputs, alone, collate, history_inputs
+from stream_reco.model.inputs import Batch, Inputs, alone, beside, collate, collate_encoded, history_inputs
 from stream_reco.signals.content.values import NO_VALUES, Values
 from stream_reco.signals.settings import CONTEXT_FIELDS, HOUR_MS, RECENT
 
@@ -156,3 +156,21 @@ def test_a_history_behind_its_last_action_is_marked() -> None:
 def test_one_request_is_the_same_batch_as_a_list_of_it(inputs: Inputs) -> None:
     for field in fields(Batch):
         assert same(getattr(alone(inputs), field.name), getattr(collate([inputs]), field.name)), field.name
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(some_inputs(), st.booleans()), min_size=1, max_size=5))
+def test_bytes_are_put_together_as_what_they_hold(given: list[tuple[Inputs, bool]]) -> None:
+    given = [(one, first and len(one.item_keys) > 1) for one, first in given]
+    expected = collate([one.some([0]) if first else one for one, first in given])
+    found = collate_encoded([one.to_bytes() for one, _ in given], [first for _, first in given])
+    assert all(same(getattr(found, one.name), getattr(expected, one.name)) for one in fields(Batch))
+    assert found.dense.flags.writeable, "kernels are compiled for arrays that may be written to"
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(some_inputs(), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_batches_beside_each_other_are_one(parts: list[list[Inputs]]) -> None:
+    found = beside([collate(part) for part in parts])
+    expected = collate([one for part in parts for one in part])
+    assert all(same(getattr(found, one.name), getattr(expected, one.name)) for one in fields(Batch))

@@ -165,3 +165,24 @@ def test_nothing_breaks_it_and_memory_is_bounded(contexts: list[dict[str, Contex
     copy = ContextCoder(LIMIT)
     copy.apply(coder.state())
     assert all(same(copy.encode(context, NOW), coder.encode(context, NOW)) for context in contexts)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from([f"field{number}" for number in range(CONTEXT_FIELDS + 2)]),
+            st.one_of(
+                st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 2), st.text(max_size=2), st.just(NOW - 5)
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_to_take_a_context_is_to_learn_and_then_to_encode_it(contexts: list[dict[str, ContextValue]]) -> None:
+    one, other = ContextCoder(LIMIT), ContextCoder(LIMIT)
+    for context in contexts:
+        other.learn(context)
+        assert same(one.take(context, NOW), other.encode(context, NOW))
+    assert one.state()["context"].tobytes() == other.state()["context"].tobytes()
+    assert one.changed == other.changed

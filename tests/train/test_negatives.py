@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
+from stream_reco.signals.candidates import NO_TURN, Asked, Gatherer, ProposalLists
 from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import RECENT, SignalSettings
 from stream_reco.signals.signals import Signals
-from stream_reco.train.negative_sampler import NegativeSampler
+from stream_reco.train.negative_sampler import _POOL, _QUOTAS, NegativeSampler
 from stream_reco.train.settings import TrainSettings
 
 NOW = 1_600_000_000_000
@@ -83,6 +84,36 @@ def test_rates_are_the_chances_of_being_a_negative(uniform: int) -> None:
         slots, _ = sampled(signals, one, rng, positive=0, seen=np.array([9], dtype=np.int32))
         included[4] += 4 in slots
     assert included[4] / draws == pytest.approx(rates[4], abs=4.5 * deviation[4])
+
+
+def test_hard_negatives_are_what_the_signals_propose() -> None:
+    """The reference is what proposes candidates for a slate, its sources and turns left out."""
+    rng = np.random.default_rng(5)
+    signals = Signals(SignalSettings(trending_width=30))
+    for at in range(2_000):
+        kind = {"device": str(rng.integers(4)), "hour": str(rng.integers(6))}
+        context = signals.take_context(kind, NOW + at)
+        recent = NOBODY.copy()
+        recent[: rng.integers(8)] = rng.integers(max(1, signals.catalogue.size), size=1)
+        signals.act(signals.admit(int(rng.zipf(1.3) % 300)), recent, TIMES + NOW, context, NOW + at)
+    signals.describe(3, Statement(NOW, {}, False))
+    signals.refresh(NOW + 2_000, force=True)
+    every = sampler(_POOL, 0)
+    for turn in range(30):
+        recent, size = NOBODY.copy(), signals.catalogue.size
+        recent[:5] = rng.choice(size, 5, replace=False)
+        seen = np.concatenate([recent[:5], rng.choice(size, 20, replace=False).astype(np.int32)])
+        context = signals.coder.encode({"device": str(turn % 4), "hour": "5"}, NOW)
+        counts = signals.counts
+        lists = ProposalLists(
+            signals.trends, counts.pairs, counts.popular, counts.together, signals.catalogue.available
+        )
+        asked = Asked(recent, context.values, seen, NONE, NONE, NO_TURN)
+        expected, _ = Gatherer(_POOL, (*_QUOTAS, 0))(lists, asked)
+        positive = int(seen[0])
+        slots, _ = every.sample(signals, positive, recent, seen, context, rng)
+        assert len(expected) > 50
+        assert sorted(slots[1:].tolist()) == sorted(expected.tolist())
 
 
 def test_what_nobody_has_acted_on_is_a_negative_as_often_as_anything() -> None:

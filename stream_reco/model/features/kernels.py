@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from stream_reco.model.features.disliked import disliked_columns
 from stream_reco.model.features.names import FEATURES, start_of
 from stream_reco.model.features.neighbours import neighbour_columns
+from stream_reco.model.features.visits import (
+    MOST_HALF_LIVES,
+    SEEDS,
+    covisit_columns,
+    listed_after,
+    log1p,
+    next_columns,
+)
 from stream_reco.signals.context import Context
 from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists, decay_of
@@ -30,11 +38,8 @@ _SAME_HALF_LIFE = np.array([ACTION_HALF_LIVES_MS.index(half_life) for half_life 
 _WINDOWS = len(WINDOWS_MS)
 _DAY = 4
 """Column of the half-life of a day among `ACTION_HALF_LIVES_MS`."""
-_SEEDS = 8
-"""Newest items of the user that co-visits and successions are looked up for."""
 _POPULARITY, _WINDOW, _SHARE = start_of("popularity"), start_of("windows"), start_of("share")
 _VELOCITY, _AGE, _SHOWN_AT = start_of("velocity"), start_of("age"), start_of("shown")
-_COVISITS, _NEXT = start_of("covisits"), start_of("next")
 _CONTEXT, _RECENCY, _FATIGUE = start_of("context"), start_of("recency"), start_of("fatigue")
 _NO_ACTION = 16.0
 """log(1 + seconds) since the last action of a user without any: about three months."""
@@ -42,28 +47,12 @@ _RATE_ACTED, _RATE_SHOWN = 0.5, 10.0
 """Pseudo-counts (actions, impressions): the rate of an item that was hardly shown begins near 0.5 / 10."""
 _RATE_OFFSET = 3.0
 """Added to the logarithm of a rate: log(0.5 / 10) = −3.0, so an item that was hardly shown has a feature near 0."""
-_LEAST_SHARE = 1e-3
-"""Added to a share before the logarithm, so that a share of 0 is finite and less than a thousandth tells nothing."""
-_SHARE_OFFSET = 7.0
-"""Added to the logarithm of a share: log(1e-3) = −6.9, so a share of 0 gives about 0."""
-_COVISIT_MASS = 5.0
-"""Pseudo-count (weight of co-visits): what a share of a list that holds little is divided by at least."""
-_NEXT_MASS_20M, _NEXT_MASS = 2.0, 3.0
-"""Pseudo-counts (successions) of the same kind, at the half-life of 20 minutes and at that of 2 hours."""
 _LIFT_ACTIONS = 3.0
 """Pseudo-count (actions) spread as the context's prior: an item with few actions has a lift near 1, its logarithm 0."""
 _PRIOR_VALUE, _PRIOR_FIELD = 1.0, 10.0
 """Pseudo-counts (actions) of a context value and of all values of its field: no prior is 0."""
 _SHARED_WINDOWS = 3
 """Half-lives, from the shortest on, whose share of all actions is a feature: 5 min, 15 min, 1 h."""
-_SINGLE_SEEDS = 3
-"""Newest items of the user whose co-visits are features of their own, besides those of all seeds together."""
-
-
-@njit(cache=True, nogil=True)
-def _log1p(x: float) -> float:
-    # math.log1p takes thrice as long, for digits beyond those of a float32 feature.
-    return math.log(1.0 + x)
 
 
 @njit(cache=True, nogil=True)
@@ -74,125 +63,34 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
         # What an item has in the moment of its first impression.
         for kind in range(_SHARED_WINDOWS):
             out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
-        out[_AGE + 1] = _log1p(max(0, now) / 1000.0)
+        out[_AGE + 1] = log1p(max(0, now) / 1000.0)
         return 0.0
     elapsed, number = max(0, now - items.stamps[slot]), items.numbers[slot]
     decayed = np.empty(DECAYS, dtype=np.float32)
     for kind in range(DECAYS):
         decayed[kind] = items.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
     for kind in range(_ACTIONS):
-        out[_POPULARITY + kind] = _log1p(decayed[kind])
-    out[_POPULARITY + _ACTIONS] = _log1p(items.totals[slot])
+        out[_POPULARITY + kind] = log1p(decayed[kind])
+    out[_POPULARITY + _ACTIONS] = log1p(items.totals[slot])
     for kind in range(_SHARED_WINDOWS):
         out[_SHARE + kind] = out[_POPULARITY + kind] - totals[kind]
     for window in range(_WINDOWS):
-        out[_WINDOW + window] = _log1p(windowed(items, slot, window, now))
+        out[_WINDOW + window] = log1p(windowed(items, slot, window, now))
     out[_VELOCITY] = out[_POPULARITY] - out[_POPULARITY + 1]
     out[_VELOCITY + 1] = out[_POPULARITY + 1] - out[_POPULARITY + 2]
     out[_VELOCITY + 2] = out[_POPULARITY + 2] - out[_POPULARITY + _DAY]
     first = items.first_seen[slot]
-    out[_AGE] = _log1p(max(0, now - first) / 60_000.0) if first >= 0 else 0.0
-    out[_AGE + 1] = _log1p(elapsed / 1000.0)
+    out[_AGE] = log1p(max(0, now - first) / 60_000.0) if first >= 0 else 0.0
+    out[_AGE + 1] = log1p(elapsed / 1000.0)
     for kind in range(_SHOWN):
         shown = decayed[_ACTIONS + kind]
-        out[_SHOWN_AT + kind] = _log1p(shown)
+        out[_SHOWN_AT + kind] = log1p(shown)
         acted = min(decayed[_SAME_HALF_LIFE[kind]], shown)
         out[_SHOWN_AT + _SHOWN + kind] = (
             math.log((acted + _RATE_ACTED) / (shown + _RATE_SHOWN)) + _RATE_OFFSET if shown > 0 else 0.0
         )
     clicks: float = decayed[_DAY]
     return clicks
-
-
-@njit(cache=True, nogil=True)
-def _found(
-    lists: Lists, recent: NDArray[np.int32], slots: NDArray[np.int32], now: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights as of `now` of each candidate in the list of each seed, and of all that the list holds.
-
-    float32[n, seeds, half-lives] and float32[seeds, half-lives].
-    """
-    kinds = lists.rates.shape[0]
-    found = np.zeros((slots.shape[0], _SEEDS, kinds), dtype=np.float32)
-    masses = np.zeros((_SEEDS, kinds), dtype=np.float32)
-    # Few of the listed items are candidates: to look the lists up among the candidates is much less work than the
-    # other way round.
-    order = np.argsort(slots)
-    ascending = slots[order]
-    fades = np.empty(kinds, dtype=np.float32)
-    for seed in range(_SEEDS):
-        row = recent[seed]
-        if row < 0:
-            break
-        for kind in range(kinds):
-            fades[kind] = decay_of(lists, row, kind, now)
-        number = lists.numbers[row]
-        for place in range(lists.keys.shape[1]):
-            key = lists.keys[number, place]
-            if key == EMPTY:
-                break
-            weights = lists.weights[number, place] * fades
-            masses[seed] += weights
-            at = np.searchsorted(ascending, key)
-            while at < slots.shape[0] and ascending[at] == key:
-                found[order[at], seed] = weights
-                at += 1
-    return found, masses
-
-
-@njit(cache=True, nogil=True)
-def _log_share(share: float) -> float:
-    return math.log(share + _LEAST_SHARE) + _SHARE_OFFSET
-
-
-@njit(cache=True, nogil=True)
-def _covisit_columns(
-    visits: NDArray[np.float32],
-    masses: NDArray[np.float32],
-    known: int,
-    fading: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """Fill what co-visits with each of the `known` seeds say of a candidate; `visits` float32[seeds, 2]."""
-    fast, slow, share, first, best = 0.0, 0.0, 0.0, 0.0, 0.0
-    for seed in range(known):
-        quick, steady = visits[seed, 0], visits[seed, 1]
-        part = quick / (masses[seed, 0] + _COVISIT_MASS)
-        if seed < _SINGLE_SEEDS:
-            out[_COVISITS + 2 * seed] = _log1p(quick)
-            out[_COVISITS + 2 * seed + 1] = _log1p(steady)
-        if seed == 0:
-            first = part
-        fast += quick * fading[seed]
-        slow += steady * fading[seed]
-        share += part * fading[seed]
-        best = max(best, part)
-    out[_COVISITS + 6] = _log1p(fast)
-    out[_COVISITS + 7] = _log1p(slow)
-    out[_COVISITS + 8] = _log_share(first)
-    out[_COVISITS + 9] = _log_share(share)
-    out[_COVISITS + 10] = _log_share(best)
-
-
-@njit(cache=True, nogil=True)
-def _next_columns(
-    steps: NDArray[np.float32],
-    masses: NDArray[np.float32],
-    known: int,
-    fading: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """Fill how often a candidate came directly after the seeds; `steps` float32[seeds, 3]."""
-    every, share = 0.0, 0.0
-    for seed in range(known):
-        every += steps[seed, 1] * fading[seed]
-        share += steps[seed, 1] / (masses[seed, 1] + _NEXT_MASS) * fading[seed]
-    for kind in range(3):
-        out[_NEXT + kind] = _log1p(steps[0, kind])
-    out[_NEXT + 3] = _log1p(every)
-    out[_NEXT + 4] = _log_share(steps[0, 0] / (masses[0, 0] + _NEXT_MASS_20M))
-    out[_NEXT + 5] = _log_share(steps[0, 1] / (masses[0, 1] + _NEXT_MASS))
-    out[_NEXT + 6] = _log_share(share)
 
 
 class _RequestValues(NamedTuple):
@@ -208,14 +106,23 @@ class _RequestValues(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _context_columns(
-    contexts: Lists, slot: int, request: _RequestValues, clicks: float, now: int, out: NDArray[np.float32]
+    contexts: Lists,
+    slot: int,
+    request: _RequestValues,
+    clicks: float,
+    now: int,
+    inside: NDArray[np.float32],
+    out: NDArray[np.float32],
 ) -> None:
-    """How much more often than chance the item is acted on in each of the request's context values (log lift)."""
+    """How much more often than chance the item is acted on in each of the request's context values (log lift).
+
+    `inside` float32[fields] is scratch.
+    """
     if slot < 0:
         return
     fade, number = decay_of(contexts, slot, 1, now), contexts.numbers[slot]
     values, field_of, priors = request
-    inside = np.zeros(values.shape[0], dtype=np.float32)
+    inside[:] = 0.0
     for place in range(contexts.keys.shape[1]):
         value = contexts.keys[number, place]
         if value == EMPTY:
@@ -244,6 +151,15 @@ def _priors(counts: Counts, values: NDArray[np.int32], now: int) -> NDArray[np.f
 
 
 @njit(cache=True, nogil=True)
+def _request_values(counts: Counts, values: NDArray[np.int32], now: int) -> _RequestValues:
+    field_of = np.full(counts.values.stamps.shape[0], -1, dtype=np.int8)
+    for field in range(values.shape[0]):
+        if values[field] >= 0:
+            field_of[values[field]] = field
+    return _RequestValues(values, field_of, _priors(counts, values, now))
+
+
+@njit(cache=True, nogil=True)
 def _recency_columns(
     recent: NDArray[np.int32], times: NDArray[np.int64], ages: NDArray[np.float32], now: int, out: NDArray[np.float32]
 ) -> None:
@@ -251,9 +167,9 @@ def _recency_columns(
     while known < RECENT and recent[known] >= 0:
         lately += 1 if now - times[known] < HOUR_MS else 0
         known += 1
-    out[_RECENCY] = _log1p(max(0, now - times[0]) / 1000.0) if known else _NO_ACTION
-    out[_RECENCY + 1] = _log1p(known)
-    out[_RECENCY + 2] = _log1p(lately)
+    out[_RECENCY] = log1p(max(0, now - times[0]) / 1000.0) if known else _NO_ACTION
+    out[_RECENCY + 1] = log1p(known)
+    out[_RECENCY + 2] = log1p(lately)
     for field in range(ages.shape[0]):
         out[_RECENCY + 3 + field] = ages[field]
 
@@ -273,9 +189,9 @@ def _fatigue_columns(
         at = np.searchsorted(ascending, slots[place])
         if slots[place] >= 0 and at < ascending.shape[0] and ascending[at] == slots[place]:
             found = order[at]
-            out[place, _FATIGUE] = _log1p(counts[found])
+            out[place, _FATIGUE] = log1p(counts[found])
             out[place, _FATIGUE + 1] = 1.0
-            out[place, _FATIGUE + 2] = _log1p(max(0, now - times[found]) / 1000.0)
+            out[place, _FATIGUE + 2] = log1p(max(0, now - times[found]) / 1000.0)
 
 
 @njit(cache=True, nogil=True)
@@ -298,28 +214,30 @@ def fill(
     everything, totals = counts.everything, np.empty(_SHARED_WINDOWS, dtype=np.float32)
     elapsed, number = max(0, now - everything.stamps[0]), everything.numbers[0]
     for kind in range(_SHARED_WINDOWS):
-        totals[kind] = _log1p(everything.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
-    fading = np.zeros(_SEEDS, dtype=np.float32)
+        totals[kind] = log1p(everything.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind]))
+    fading = np.zeros(SEEDS, dtype=np.float32)
     known = 0
-    while known < _SEEDS and recent[known] >= 0:
+    while known < SEEDS and recent[known] >= 0:
         fading[known] = 1.0 / (1.0 + max(0, now - times[known]) / HOUR_MS)
         known += 1
-    visits, visited = _found(counts.pairs, recent, slots, now)
-    steps, stepped = _found(counts.following, recent, slots, now)
-    priors = _priors(counts, values, now)
-    field_of = np.full(counts.values.stamps.shape[0], -1, dtype=np.int8)
-    for field in range(values.shape[0]):
-        if values[field] >= 0:
-            field_of[values[field]] = field
-    request = _RequestValues(values, field_of, priors)
+    order = np.argsort(slots)
+    visits, visited, was_visited = listed_after(counts.pairs, recent, slots, order, now)
+    steps, stepped, was_stepped = listed_after(counts.following, recent, slots, order, now)
+    request, inside = _request_values(counts, values, now), np.empty(values.shape[0], dtype=np.float32)
+    # Most candidates are in no list of a seed: what they have in common is computed once.
+    common, nowhere = np.zeros(out.shape[1], dtype=np.float32), np.zeros((SEEDS, MOST_HALF_LIVES), dtype=np.float32)
+    covisit_columns(nowhere, visited, known, fading, common)
+    next_columns(nowhere, stepped, known, fading, common)
+    _recency_columns(recent, times, ages, now, common)
     for place in range(slots.shape[0]):
         row = out[place]
-        row[:] = 0.0
+        row[:] = common
         clicks = _item_columns(counts, slots[place], now, totals, row)
-        _covisit_columns(visits[place], visited, known, fading, row)
-        _next_columns(steps[place], stepped, known, fading, row)
-        _context_columns(counts.contexts, slots[place], request, clicks, now, row)
-        _recency_columns(recent, times, ages, now, row)
+        if was_visited[place]:
+            covisit_columns(visits[place], visited, known, fading, row)
+        if was_stepped[place]:
+            next_columns(steps[place], stepped, known, fading, row)
+        _context_columns(counts.contexts, slots[place], request, clicks, now, inside, row)
     neighbour_columns(counts, recent, slots, now, out)
     if shown[0].shape[0]:
         _fatigue_columns(shown, slots, now, out)

@@ -34,9 +34,11 @@ def shared_users(counts: Counts, others: NDArray[np.int32], slots: NDArray[np.in
     §3.1.1).
     """
     shared, totals = counts.together, counts.items.totals
+    found = np.zeros((slots.shape[0], 3), dtype=np.float64)
+    if others.shape[0] == 0 or others[0] < 0:
+        return found
     order = np.argsort(slots)
     ascending = slots[order]
-    found = np.zeros((slots.shape[0], 3), dtype=np.float64)
     for place_of_other in range(others.shape[0]):
         row = others[place_of_other]
         if row < 0:
