@@ -13,6 +13,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.config.servers import given
 from stream_reco.redis.connection import RedisLink
+from stream_reco.sync import InProcessChannel
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.train.threads import bind_threads
 from topologies.client.cancellation import is_done_before
@@ -37,9 +38,16 @@ def run(settings: Settings, sync_seconds: float) -> None:
     folder = Path(given(settings.training.checkpoint_dir, "training.checkpoint_dir", "all trainers share it"))
     redis = settings.redis
     given(redis.url, "redis.url", "training publishes there")
+    number, count = settings.training.trainer, settings.training.trainers
+    if count > settings.kafka.partitions:
+        raise ValueError(
+            f"training.trainers is {count}, and kafka.partitions {settings.kafka.partitions}: each trainer learns from"
+            " partitions of its own, so there can be no more of them"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder)
-    standby, heartbeat = WarmStandby(settings, checkpoints), Heartbeat()
+    first = Checkpoints(folder)
+    checkpoints = Checkpoints(folder / f"trainer-{number}") if number else first
+    standby, heartbeat = WarmStandby(settings, checkpoints, first if number else None), Heartbeat()
     threads = partial(bind_threads, settings.training.threads)
     with (
         metrics_server(settings.work, heartbeat),
@@ -49,7 +57,8 @@ def run(settings: Settings, sync_seconds: float) -> None:
         dependencies = TrainerDependencies(
             settings,
             declared_topics(settings.kafka, events_key(settings.labels)),
-            RedisChannel(link, redis.prefix),
+            # What another trainer than the first one collects for scorers is taken by nobody.
+            InProcessChannel(capacity=1) if number else RedisChannel(link, redis.prefix),
             checkpoints,
             standby,
             SystemClock(),

@@ -5,6 +5,7 @@ from stream_reco.embedding.kernels.admission import Admission, After, Probabilit
 from stream_reco.embedding.kernels.optimizer import SGD, Adagrad, Adam, Ftrl, Optimizer, RowwiseAdagrad
 from stream_reco.embedding.replica.precision import PRECISIONS, Precision
 from stream_reco.embedding.replica.table import ReplicaTable
+from stream_reco.embedding.table.changes import RowChanges, RowDeltas
 from stream_reco.embedding.table.file import TableFileError
 from stream_reco.embedding.table.table import EmbeddingTable
 
@@ -22,6 +23,8 @@ __all__ = [
     "Precision",
     "Probability",
     "ReplicaTable",
+    "RowChanges",
+    "RowDeltas",
     "RowwiseAdagrad",
     "TableFileError",
     "after",

@@ -73,8 +73,11 @@ class DistributedLearner:
         """Stream time, ms: the highest time of an event or a label."""
         return max(self.state.stream_time, self.labelled_until)
 
-    def take_event(self, event: Event) -> bool:
-        """Count an event, and add it to its user's history; False where it had come before."""
+    def take_event(self, event: Event, *, own: bool = True) -> bool:
+        """Count an event, and add it to its user's history; False where it had come before.
+
+        `own`: whether examples of it come to this learner; else nothing is computed for them.
+        """
         time = max(event.timestamp, self.state.stream_time)
         if event.event_id is not None:
             if not self._deduplicator.add(event.event_id, time + DAY_MS):
@@ -89,14 +92,15 @@ class DistributedLearner:
             self.queue.trainer.evict(self.state.stream_time)
         self._retractable.expire(self.state.stream_time)
         if isinstance(event, Action):
-            self._act(event, rng)
+            self._act(event, rng, own)
         elif isinstance(event, Retraction):
-            self._retract(event)
+            self._retract(event, own)
         elif isinstance(event, Impression):
             self._impressions += 1
             slot, context = self.state.admit(event)
             user_id, now = event.user_id, event.timestamp
-            self.queue.show(now, self.state.present.impression(user_id, slot, context, now))
+            if own:
+                self.queue.show(now, self.state.present.impression(user_id, slot, context, now))
             self.state.show(user_id, slot, now)
         elif isinstance(event, ItemEvent):
             self.state.describe(event)
@@ -141,7 +145,7 @@ class DistributedLearner:
         self.queue.release(1 << 62, self.now)
         self.queue.flush()
 
-    def _act(self, event: Action, rng: np.random.Generator) -> None:
+    def _act(self, event: Action, rng: np.random.Generator, own: bool) -> None:
         sign = self._kinds.sign(event)
         if sign == 0:
             return
@@ -152,18 +156,23 @@ class DistributedLearner:
                 with self.state.lock:
                     self.state.dislike(event, slot)
             return
-        if self._may_be_unprompted(event) and self._snapshots.wants(event):
+        if own and self._may_be_unprompted(event) and self._snapshots.wants(event):
             now = event.timestamp
             self._snapshots.keep(event, self.state.present.action(event.user_id, slot, context, now, rng, now))
         self._snapshots.came(event)
         if is_live:
-            self.queue.heads.act(event, self.now)
-            self.queue.trainer.encoder.act(self.state.signals, self.state.histories, event, slot, rng)
+            if own:
+                self._teach(event, slot, rng)
             counted = self.state.count(event, slot, context)
             with self.state.lock:
                 self.state.remember(event, slot, counted=counted)
 
-    def _retract(self, event: Retraction) -> None:
+    def _teach(self, event: Action, slot: int, rng: np.random.Generator) -> None:
+        self.queue.heads.act(event, self.now)
+        if not self.queue.trainer.is_replaying:
+            self.queue.trainer.encoder.act(self.state.signals, self.state.histories, event, slot, rng)
+
+    def _retract(self, event: Retraction, own: bool) -> None:
         action = self._retractable.take(event)
         if action is None:
             return
@@ -171,7 +180,8 @@ class DistributedLearner:
             if self._kinds.sign(action) < 0:
                 self.state.withdraw_dislike(action)
             else:
-                self.queue.heads.withdraw(action, self.now)
+                if own:
+                    self.queue.heads.withdraw(action, self.now)
                 self.state.withdraw(action)
 
     def _may_be_unprompted(self, event: Action) -> bool:

@@ -123,6 +123,18 @@ class ExampleQueue:
             self._step()
         self.heads.flush()
 
+    def replay(self, replaying: bool) -> None:
+        """From here on examples were learned from before, and what they gave is here, or no longer so."""
+        if self.trainer.is_replaying != replaying:
+            self.flush()
+            self.trainer.is_replaying = replaying
+
+    def drop(self) -> None:
+        """Drop the examples that wait or are held: somebody else learns from them."""
+        self.waiting, self.shown, self.cohorts = [], [], CohortBuffer()
+        if self.window_buffer is not None:
+            self.window_buffer = WindowBuffer(self._labels.window_ms, closed=self.presumes)
+
     def forget_user(self, user_id: Id) -> None:
         """Drop what is held of a user, or waits for a step, and the user's rows."""
         key = key_of(user_id, "user")

@@ -7,6 +7,9 @@ from typing import Literal
 
 Correction = Literal["auto", "none", "undo", "fnw", "es-dfm"]
 
+_MOST_TRAINERS = 64
+"""Each reads all events, so that beyond a few nothing is gained."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -54,11 +57,22 @@ class TrainSettings:
     """A trainer over Kafka writes one after this long, too, where it has learned anything."""
     checkpoint_dir: str = ""
     """Folder of a trainer over Kafka, which all that may lead share; empty: not set."""
+    trainers: int = 1
+    """Trainers over Kafka that learn one model together, each from the users of its own partitions; at most
+    `kafka.partitions`."""
+    trainer: int = 0
+    """Which of them a process is, from 0, which publishes; processes of one number stand by for each other."""
 
     def __post_init__(self) -> None:
         if not (self.table_megabytes == 0 or 4 <= self.table_megabytes < 1e9):
             raise ValueError(
                 f"table_megabytes is {self.table_megabytes}: it must be 0, for no bound, or 4 and more, or few rows fit"
+            )
+        if not 1 <= self.trainers <= _MOST_TRAINERS:
+            raise ValueError(f"trainers is {self.trainers}: it must be 1 to {_MOST_TRAINERS}")
+        if not 0 <= self.trainer < self.trainers:
+            raise ValueError(
+                f"trainer is {self.trainer}, and trainers is {self.trainers}: it must be 0 to {self.trainers - 1}"
             )
         if not 1 <= self.user_sightings <= 255:
             raise ValueError(f"user_sightings is {self.user_sightings}: it must be 1, for a row at once, to 255")

@@ -93,12 +93,26 @@ class Trainer:
         self._loss = metrics.TRAIN_LOSS.labels("ranker")
         self.examples = 0
         """Examples trained on so far; sampled negatives are not counted."""
+        self.is_replaying = False
+        """Whether steps are passed over: what they gave is here already."""
+
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return self._steps
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """Names among the weights of what no optimizer moves: features are counted there, and published as they are."""
+        return frozenset(self._dense.averages)
 
     def step(self, batch: TrainingBatch) -> float:
         """Train on one batch; returns the mean loss an example.
 
         A batch with a number that is not finite or absurdly large changes nothing; it is counted, and NaN returned.
         """
+        if self.is_replaying:
+            return math.nan
         if not is_finite(batch):
             metrics.TRAIN_REFUSED.inc()
             return math.nan
@@ -257,15 +271,19 @@ class Trainer:
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
-        for prefix, dense in (("weights.", self._dense), ("averaged.", self._means)):
-            dense.load({name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)})
         check_tables(tables, self.tables)
+        self.restore_dense(parts)
         warn_of_optimizers(self.model.tables, tables)
-        self._optimizer.restore(self._moments(parts))
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])
         self._late.counts = np.array(parts["late"])
         self.intercept.restore(parts.get("intercept"))
+
+    def restore_dense(self, parts: Parts) -> None:
+        """Take the dense weights, their averages and Adam's moments over, and nothing else that `state` gave."""
+        for prefix, dense in (("weights.", self._dense), ("averaged.", self._means)):
+            dense.load({name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)})
+        self._optimizer.restore(self._moments(parts))
 
     def _moments(self, parts: Parts) -> Parts:
         """What Adam knows of each weight; nothing yet of the columns of features that have joined since."""

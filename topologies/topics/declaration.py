@@ -71,6 +71,7 @@ class Topics:
     served: Topic
     dead_letters: Topic
     trainer_leader: Topic
+    trainer_exchange: Topic
     registry: Topic
 
     def __iter__(self) -> Iterator[Topic]:
@@ -116,5 +117,6 @@ def declared_topics(kafka: KafkaSettings, events_key: EventsKey = "user_id", par
             "dead-letters", "that of the bad message", _DEAD_LETTER_DAYS * DAY_MS, "they are read in one order"
         ),
         trainer_leader=single("trainer-leader", "epoch", None, "who holds its one partition is the leader"),
+        trainer_exchange=single("trainer-exchange", "none", examples_ms, "trainers apply it in one order"),
         registry=single("registry", "what the note is about", None, "its notes have one order"),
     )

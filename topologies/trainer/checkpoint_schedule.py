@@ -9,6 +9,7 @@ from stream_reco.storage.checkpoint import CheckpointError
 from topologies.client.cancellation import within
 from topologies.trainer.dependencies import TrainerDependencies
 from topologies.trainer.epoch import Epoch
+from topologies.trainer.exchange_log import ExchangeLog
 from topologies.trainer.input import TrainingInput
 from topologies.trainer.standby import LearnerAtOffsets
 
@@ -26,7 +27,10 @@ class CheckpointSchedule:
         epoch: Epoch,
         learner: LearnerAtOffsets,
         training_input: TrainingInput,
+        exchange: ExchangeLog | None = None,
     ) -> None:
+        """With `exchange` a checkpoint is of what all trainers have learned."""
+        self._exchange = exchange
         self._dependencies, self._epoch = dependencies, epoch
         self._learner, self._input = learner, training_input
         self._written_at, self._written_records = time.monotonic(), learner.records
@@ -38,15 +42,17 @@ class CheckpointSchedule:
         is_long_ago = time.monotonic() - self._written_at >= training.checkpoint_seconds
         letters = len(self._input.dead_letters)
         if records >= training.checkpoint_events or (records and is_long_ago) or letters >= _MOST_DEAD_LETTERS:
-            await self._write()
+            await self.write()
 
     async def write_last(self) -> None:
         """Write what no checkpoint holds yet, at the end of the leader's time."""
         if self._learner.records > self._written_records or self._input.dead_letters:
-            await self._write()
+            await self.write()
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
         """Write what was learned, once Kafka has confirmed that no other trainer leads."""
+        if self._exchange is not None:
+            await self._exchange.meet()
         self._written_at, self._written_records = time.monotonic(), self._learner.records
         letters = self._input.take_dead_letters()
         await within(2 * self._dependencies.settings.kafka.session_seconds, self._epoch.confirm(letters))

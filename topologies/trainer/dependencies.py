@@ -16,7 +16,7 @@ from topologies.trainer.checkpoints import Checkpoints
 from topologies.trainer.standby import WarmStandby
 
 NAME = "training"
-"""The trainer's name: of its consumer group, its transactional id, its log lines and its metrics."""
+"""The trainer's name: of its log lines and its metrics."""
 _Result = TypeVar("_Result")
 
 
@@ -34,6 +34,12 @@ class TrainerDependencies:
     """One thread, on which all learning is done."""
     sync_seconds: float
     """Between two publications."""
+
+    @property
+    def group(self) -> str:
+        """The name, without the prefix, of the consumer group and the transactional id of this trainer's number."""
+        number = self.settings.training.trainer
+        return NAME if number == 0 else f"{NAME}-{number}"
 
     async def on_thread(self, work: Callable[..., _Result], *arguments: object) -> _Result:
         """Run blocking work on the learning thread."""

@@ -53,7 +53,7 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafk
 
     async def _join(self) -> AIOKafkaConsumer:
         kafka = self._dependencies.settings.kafka
-        arguments = consumer_arguments(kafka, NAME)
+        arguments = consumer_arguments(kafka, self._dependencies.group)
         arguments["partition_assignment_strategy"] = (self._assignor,)
         return await connect(kafka, lambda: AIOKafkaConsumer(**arguments))
 

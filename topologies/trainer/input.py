@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,19 @@ class TrainingRecord:
 class TrainingInput:
     """Reads with a consumer of its own, to which partitions are assigned by hand."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, events: str, examples: str, future_ms: int) -> None:
-        """`events` and `examples` are the topics; events further ahead of the clock than `future_ms` are bad."""
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        events: str,
+        examples: str,
+        future_ms: int,
+        owns: Callable[[int], bool] = lambda _: True,
+    ) -> None:
+        """`events` and `examples` are the topics; events further ahead of the clock than `future_ms` are bad.
+
+        `owns` says of each partition whether its examples are read.
+        """
+        self._owns = owns
         self._consumer, self._events, self._examples = consumer, events, examples
         self._future_ms = future_ms
         self._merge = Merge[TopicPartition, TrainingRecord]([])
@@ -56,7 +67,8 @@ class TrainingInput:
 
     async def begin(self, offsets: Offsets) -> None:
         """Seek to the `offsets`, in partitions without one to the oldest record."""
-        sources = [*await self._partitions(self._examples), *await self._partitions(self._events)]
+        examples = [one for one in await self._partitions(self._examples) if self._owns(one.partition)]
+        sources = [*examples, *await self._partitions(self._events)]
         # An example goes before the event of its own time: its features are those before that event was counted.
         self._merge = Merge(sources)
         firsts, ends = await self._consumer.beginning_offsets(sources), await self._consumer.end_offsets(sources)

@@ -10,18 +10,22 @@ from contextlib import AsyncExitStack
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream_reco import metrics
+from topologies.client.cancellation import pause
 from topologies.client.configuration import consumer_arguments, producer_arguments
 from topologies.client.connection import close, connect
 from topologies.trainer.checkpoint_schedule import CheckpointSchedule
-from topologies.trainer.checkpoints import Offsets
-from topologies.trainer.dependencies import NAME, TrainerDependencies
-from topologies.trainer.epoch import begin_epoch
+from topologies.trainer.dependencies import TrainerDependencies
+from topologies.trainer.epoch import Epoch, begin_epoch
+from topologies.trainer.exchange_log import ExchangeLog
 from topologies.trainer.input import TrainingInput
 from topologies.trainer.model_publisher import ModelPublisher
 from topologies.trainer.publish_schedule import PublishSchedule
+from topologies.trainer.standby import LearnerAtOffsets
 from topologies.trainer.training_loop import TrainingLoop
 
 _LOGGER = logging.getLogger(__name__)
+_WAIT_SECONDS = 1.0
+"""How often a trainer looks whether the one that publishes has left a checkpoint to begin with."""
 
 
 class Leader:
@@ -40,11 +44,18 @@ class Leader:
         async with AsyncExitStack() as stack:
             epoch = await begin_epoch(dependencies, await self._producer(stack))
             on_epoch(epoch.number)
-            learner = await dependencies.on_thread(dependencies.standby.take)
-            training_input = await self._input(stack, learner.offsets)
+            learner = await self._learner()
+            if learner is None:
+                return
+            is_new = self._topic not in learner.offsets
+            exchange = await self._exchange(stack, epoch, learner)
+            training_input = await self._input(stack, learner)
             publisher = ModelPublisher(dependencies, learner, epoch.number)
-            publishing = PublishSchedule(dependencies, learner, training_input, publisher)
-            checkpoints = CheckpointSchedule(dependencies, epoch, learner, training_input)
+            publishing = PublishSchedule(dependencies, learner, training_input, publisher, exchange)
+            checkpoints = CheckpointSchedule(dependencies, epoch, learner, training_input, exchange)
+            if exchange is not None and is_new:
+                # Trainers of other numbers begin with it.
+                await checkpoints.write()
             _LOGGER.info("training: leads in epoch %d, after %d examples", epoch.number, learner.examples)
             metrics.TRAINER_EPOCH.set(epoch.number)
             stack.callback(metrics.TRAINER_EPOCH.set, 0)
@@ -58,17 +69,42 @@ class Leader:
     async def _producer(self, stack: AsyncExitStack) -> AIOKafkaProducer:
         """As it starts, it fences the previous leader: nothing of that one's is committed to Kafka any more."""
         kafka = self._dependencies.settings.kafka
-        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, NAME)))
+        producer = await connect(kafka, lambda: AIOKafkaProducer(**producer_arguments(kafka, self._dependencies.group)))
         stack.push_async_callback(close, producer)
         return producer
 
-    async def _input(self, stack: AsyncExitStack, offsets: Offsets) -> TrainingInput:
+    @property
+    def _topic(self) -> str:
+        return self._dependencies.topics.trainer_exchange.name
+
+    async def _learner(self) -> LearnerAtOffsets | None:
+        """That of the newest checkpoint, waited for unless this trainer publishes; None where `ending` was set first.
+
+        Only the one that publishes begins with nothing, so that all begin with the same.
+        """
+        training = self._dependencies.settings.training
+        while not self._ending.is_set():
+            learner = await self._dependencies.on_thread(self._dependencies.standby.take)
+            if training.trainer == 0 or self._topic in learner.offsets:
+                return learner
+            await pause(self._ending, _WAIT_SECONDS)
+        return None
+
+    async def _exchange(self, stack: AsyncExitStack, epoch: Epoch, learner: LearnerAtOffsets) -> ExchangeLog | None:
+        """How trainers meet, where there are several."""
+        if self._dependencies.settings.training.trainers > 1:
+            return await ExchangeLog.open(stack, self._dependencies, epoch, learner)
+        # Where others join later, what was added up to here is no part of what this trainer has learned.
+        learner.offsets.pop(self._topic, None)
+        return None
+
+    async def _input(self, stack: AsyncExitStack, learner: LearnerAtOffsets) -> TrainingInput:
         settings, topics = self._dependencies.settings, self._dependencies.topics
         consumer = await connect(
             settings.kafka, lambda: AIOKafkaConsumer(**consumer_arguments(settings.kafka, gaps=False))
         )
         stack.push_async_callback(close, consumer)
         future_ms = round(settings.serve.future_seconds * 1000)
-        training_input = TrainingInput(consumer, topics.events.name, topics.examples.name, future_ms)
-        await training_input.begin(offsets)
+        training_input = TrainingInput(consumer, topics.events.name, topics.examples.name, future_ms, learner.owns)
+        await training_input.begin(learner.offsets)
         return training_input

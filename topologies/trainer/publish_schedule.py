@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from topologies.trainer.dependencies import TrainerDependencies
+from topologies.trainer.exchange_log import ExchangeLog
 from topologies.trainer.input import TrainingInput
 from topologies.trainer.model_publisher import ModelPublisher
 from topologies.trainer.standby import LearnerAtOffsets
@@ -22,7 +23,10 @@ class PublishSchedule:
         learner: LearnerAtOffsets,
         training_input: TrainingInput,
         publisher: ModelPublisher,
+        exchange: ExchangeLog | None = None,
     ) -> None:
+        """With `exchange` trainers meet before each publication."""
+        self._exchange = exchange
         self._dependencies, self._learner = dependencies, learner
         self._input, self._publisher = training_input, publisher
         self._published_at = -float("inf")
@@ -48,4 +52,6 @@ class PublishSchedule:
             return
         self._published_at, self._published_records = time.monotonic(), records
         await self._input.report_lag()
+        if self._exchange is not None:
+            await self._exchange.meet()
         await self._dependencies.on_thread(self._publisher.publish, now, idle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stream_reco import metrics
 from stream_reco.config import Settings
@@ -30,15 +30,21 @@ class LearnerAtOffsets:
         self.offsets: Offsets = {}
         self.records = 0
         """Records learned from in this process."""
+        self._training = settings.training
+        self._replayed: Offsets = {}
 
     def learn(self, records: Sequence[TrainingRecord]) -> list[TrainingRecord]:
         """Learn from records in their order; returns the examples among them that could not be learned from."""
         failed = []
         with metrics.LEARN_SECONDS.time():
             for record in records:
-                if not self._take(record.content):
-                    failed.append(record)
                 source = record.source
+                own = self.owns(source.partition)
+                if own:
+                    until = self._replayed.get(source.topic, {}).get(source.partition, 0)
+                    self.learner.queue.replay(record.message.offset < until)
+                if not self._take(record.content, own):
+                    failed.append(record)
                 self.offsets.setdefault(source.topic, {})[source.partition] = record.message.offset + 1
         self.records += len(records)
         metrics.WORK_RECORDS.labels("training").inc(len(records))
@@ -50,14 +56,41 @@ class LearnerAtOffsets:
         """Examples learned from in the life of the learner, its checkpoints included."""
         return self.learner.queue.examples
 
-    def _take(self, content: Event | Deletion | Example | None) -> bool:
+    def owns(self, partition: int) -> bool:
+        """Whether this trainer learns from the examples of a partition."""
+        return partition % self._training.trainers == self._training.trainer
+
+    def own_offsets(self, *topics: str) -> Offsets:
+        """Up to where what the partitions of this trainer gave is in what it has learned, or was given of itself."""
+        return {
+            topic: {
+                number: max(offset, self._replayed.get(topic, {}).get(number, 0))
+                for number, offset in self.offsets.get(topic, {}).items()
+                if self.owns(number)
+            }
+            for topic in topics
+        }
+
+    def replay_until(self, offsets: Offsets) -> None:
+        """What the examples before these offsets gave is here already: take them without learning from them."""
+        for topic, numbers in offsets.items():
+            replayed = self._replayed.setdefault(topic, {})
+            for number, offset in numbers.items():
+                replayed[number] = max(offset, replayed.get(number, 0))
+
+    def note_offsets(self, topic: str, offsets: Mapping[int, int], *, own: bool) -> None:
+        """Others have learned from the examples before the offsets of these partitions, where `own` of its own too."""
+        noted = {number: offset for number, offset in offsets.items() if own or not self.owns(number)}
+        self.offsets.setdefault(topic, {}).update(noted)
+
+    def _take(self, content: Event | Deletion | Example | None, own: bool) -> bool:
         try:
             if isinstance(content, Example):
                 self.learner.take_example(content)
             elif isinstance(content, Deletion):
                 self.learner.forget(content.user_id)
             elif content is not None:
-                self.learner.take_event(content)
+                self.learner.take_event(content, own=own)
         except Exception:
             # One bad record must not stop those behind it.
             _LOGGER.exception("a record could not be learned from and was skipped: %r", content)
@@ -99,9 +132,11 @@ class CheckpointMismatchError(ValueError):
 class WarmStandby:
     """Holds the newest checkpoint as a learner that could go on from it at once."""
 
-    def __init__(self, settings: Settings, checkpoints: Checkpoints) -> None:
-        self._settings, self._checkpoints = settings, checkpoints
+    def __init__(self, settings: Settings, checkpoints: Checkpoints, of_first: Checkpoints | None = None) -> None:
+        """`of_first`: those of the trainer that publishes, with which another one begins that has none of its own."""
+        self._settings, self._checkpoints, self._of_first = settings, checkpoints, of_first
         self._name = ""
+        self._is_of_first = False
         self._learner: LearnerAtOffsets | None = None
         self.is_rehearsed = False
         """Whether `rehearse` has compiled all that it could."""
@@ -119,7 +154,9 @@ class WarmStandby:
         Raises CheckpointMismatchError where it does not fit the settings, CheckpointError, ValueError or OSError where
         it cannot be read.
         """
-        found = self._checkpoints.newest(self._name)
+        begins = self._of_first is not None and not self._checkpoints.last_epoch
+        source = self._of_first if begins and self._of_first is not None else self._checkpoints
+        found = source.newest(self._name if begins == self._is_of_first else "")
         if found is None:
             return
         # Dropped first: two would take twice the memory.
@@ -133,7 +170,9 @@ class WarmStandby:
                 f" {self._settings.training.checkpoint_dir}, which is the data folder of training: {error}"
             ) from error
         learner.offsets = found.offsets
-        self._learner, self._name = learner, found.name
+        if begins:
+            learner.learner.queue.drop()
+        self._learner, self._name, self._is_of_first = learner, found.name, begins
         _LOGGER.info("training: loaded %s, %d examples", found.name, learner.examples)
 
     def try_refresh(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from threading import RLock
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from stream_reco.embedding.kernels.slabs import AtAddresses
 from stream_reco.embedding.table import file
 from stream_reco.embedding.table.arguments import FARTHEST_TIME, Keys, check_delta, checked_keys, checked_time, whole_ms
 from stream_reco.embedding.table.budget import rows_within
-from stream_reco.embedding.table.eviction import compile_kernels, idle, least_valuable
+from stream_reco.embedding.table.compilation import compile_once
+from stream_reco.embedding.table.eviction import idle, least_valuable
 from stream_reco.embedding.table.invariants import check_store
 from stream_reco.embedding.table.row_store import RowStore, distinct, plain, salt_of
 from stream_reco.embedding.table.settings import TableSettings
@@ -28,6 +29,16 @@ _DAY_MS = 86_400_000
 # Where admission declines most strangers, way is made for an eighth of those that wait, and at least for so many, or a
 # sixteenth of the rows.
 _FEWEST = 256
+
+
+class ChangeListener(Protocol):
+    """Hears of each change of a table's rows, under the table's lock."""
+
+    def change(self, rows: NDArray[np.int64]) -> None:
+        """Rows int64[n], -1 among them, are about to change."""
+
+    def leave(self, keys: NDArray[np.int64]) -> None:
+        """The rows of keys int64[n] leave."""
 
 
 class EmbeddingTable(AtAddresses):
@@ -72,6 +83,8 @@ class EmbeddingTable(AtAddresses):
         self._default[self.dim :] = self.optimizer.initial_state()
         self._default_touched = False
         self._tombstones: list[NDArray[np.int64]] = []
+        self.changes: ChangeListener | None = None
+        """Who keeps account of what changes, where several trainers share a model."""
         self._sketch = NO_SKETCH if admission is None else admission.sketch(self.budget_bytes)
         policy = ADMIT_EVERY if admission is None else admission.policy(self.budget_bytes)
         numbers = np.concatenate([policy, [scale, self.optimizer.initial_state()]])
@@ -79,7 +92,7 @@ class EmbeddingTable(AtAddresses):
         self._hyper = self.optimizer.hyper()
         if self.budget_bytes is not None:
             self._store.row_limit = self._limit(self.budget_bytes)
-        _compile_kernels()
+        compile_once(EmbeddingTable)
 
     def _limit(self, budget: int) -> int:
         kept = self._sketch.nbytes + self._default.nbytes
@@ -169,6 +182,8 @@ class EmbeddingTable(AtAddresses):
         gone = keys.copy()
         if len(keys):
             self._tombstones.append(keys)
+            if self.changes is not None:
+                self.changes.leave(keys)
         self._store.release(rows)
         return gone
 
@@ -189,6 +204,8 @@ class EmbeddingTable(AtAddresses):
         contiguous = plain(grads)
         with self._alone:
             rows = self._store.find(checked)
+            if self.changes is not None:
+                self.changes.change(rows)
             if self._store.update(rows, contiguous, shared, self.optimizer.kind, self._hyper):
                 self._default_touched = True
 
@@ -329,22 +346,3 @@ class EmbeddingTable(AtAddresses):
         """Raise AssertionError, naming what is wrong, unless index, rows and counts agree. Slow: for tests."""
         with self._alone:
             check_store(self._store)
-
-
-_compiled = False
-
-
-def _compile_kernels() -> None:
-    """Compile every kernel, growth's included, when the first table is made, so that no later batch waits for it."""
-    global _compiled
-    if _compiled:
-        return
-    _compiled = True
-    table = EmbeddingTable(1, "sgd", ttl_ms=0)
-    keys = np.zeros(1, np.int64)
-    table.train_rows(keys, 0)
-    table.apply_gradients(keys, np.zeros((1, 1), np.float32))
-    table.drain_touched()
-    table.forget(keys)
-    table.evict(1)
-    compile_kernels(table._store)

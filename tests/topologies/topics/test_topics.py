@@ -52,7 +52,7 @@ def make(kafka: KafkaSettings, name: str, partitions: int, **configs: str) -> No
 
 
 def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaSettings) -> None:
-    assert len(serious(kafka_settings)) == 8
+    assert len(serious(kafka_settings)) == 9
     assert create(kafka_settings) == list(declared_topics(kafka_settings))
     assert create(kafka_settings) == []
     assert ask(kafka_settings, lambda admin: mismatches(admin, kafka_settings, "user_id")) == []
@@ -70,6 +70,7 @@ def test_absent_topics_are_made_as_declared_and_only_once(kafka_settings: KafkaS
         "served": (2, "delete", 1),
         "dead-letters": (1, "delete", 1),
         "trainer-leader": (1, "compact", 1),
+        "trainer-exchange": (1, "delete", 1),
         "registry": (1, "compact", 1),
     }
     events = present[f"{kafka_settings.prefix}.events"].configs
@@ -93,7 +94,7 @@ def test_two_may_make_them_at_once(kafka_settings: KafkaSettings) -> None:
 def test_what_belongs_to_the_events_follows_an_events_topic_that_is_there(kafka_settings: KafkaSettings) -> None:
     make(kafka_settings, "events", 5)
     settings = replace(kafka_settings, partitions=5)
-    assert [topic.partitions for topic in create(settings)] == [5, 5, 5, 5, 1, 1, 1]
+    assert [topic.partitions for topic in create(settings)] == [5, 5, 5, 5, 1, 1, 1, 1]
     assert serious(settings) == []
 
 
