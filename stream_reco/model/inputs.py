@@ -237,8 +237,11 @@ def collate(inputs: list[Inputs]) -> Batch:
     )
 
 
-def collate_encoded(encoded: Sequence[bytes], first_only: Sequence[bool]) -> Batch:
-    """What `collate` makes of inputs that `to_bytes` wrote; some with their first candidate alone."""
+def collate_encoded(encoded: Sequence[bytes], first_only: Sequence[bool], *, with_features: bool = True) -> Batch:
+    """What `collate` makes of inputs that `to_bytes` wrote; some with their first candidate alone.
+
+    Without features they are left out, and then some may have been written without; else all have them, or none.
+    """
     wires: list[_OnWire] = [_DECODER.decode(one) for one in encoded]
     counts = [len(one.item_keys) // np.dtype(np.int64).itemsize for one in wires]
     if any(
@@ -246,6 +249,7 @@ def collate_encoded(encoded: Sequence[bytes], first_only: Sequence[bool]) -> Bat
         for wire, count, first in zip(wires, counts, first_only, strict=True)
     ):
         each = [Inputs.from_bytes(one) for one in encoded]
+        each = [one if with_features else replace(one, dense=one.dense[:, :0]) for one in each]
         return collate([one.some([0]) if first else one for one, first in zip(each, first_only, strict=True)])
     g, sizes = len(wires), np.array(counts, dtype=np.int64)
     content: dict[str, Any] = {}
@@ -259,7 +263,9 @@ def collate_encoded(encoded: Sequence[bytes], first_only: Sequence[bool]) -> Bat
         _written([one.history_keys for one in wires], np.int64).reshape(g, -1),
         _written([one.history_ages for one in wires], np.float32).reshape(g, -1),
         _written([one.item_keys for one in wires], np.int64),
-        _written([one.dense for one in wires], np.float32).reshape(-1, len(FEATURES)),
+        _written([one.dense for one in wires], np.float32).reshape(-1, len(FEATURES))
+        if with_features
+        else np.empty((sum(counts), 0), dtype=np.float32),
         _written([one.rates for one in wires], np.float32),
         np.repeat(np.arange(g), sizes),
         starts,

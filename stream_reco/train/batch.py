@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -49,9 +48,11 @@ def training_batch(
     An example whose label is 0 stands for its first candidate alone: the sampled others add nothing to it. Features
     that a model does not need are left out; by default all are kept.
     """
-    batch = collate_encoded([one.inputs for one in examples], [one.label != 1 for one in examples])
-    if needs is not None and "features" not in needs:
-        batch = replace(batch, dense=np.empty((len(batch.item_keys), 0), dtype=np.float32))
+    batch = collate_encoded(
+        [one.inputs for one in examples],
+        [one.label != 1 for one in examples],
+        with_features=needs is None or "features" in needs,
+    )
     labels = np.zeros(len(batch.item_keys), dtype=np.float32)
     labels[batch.starts] = [one.label for one in examples]
     positions = np.array([one.position for one in examples], dtype=np.int64)
