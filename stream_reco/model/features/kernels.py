@@ -46,6 +46,7 @@ _LEAST_SHARE = 1e-3
 """Added to a share before the logarithm, so that a share of 0 is finite and less than a thousandth tells nothing."""
 _SHARE_OFFSET = 7.0
 """Added to the logarithm of a share: log(1e-3) = −6.9, so a share of 0 gives about 0."""
+_NO_SHARE = math.log(_LEAST_SHARE) + _SHARE_OFFSET
 _COVISIT_MASS = 5.0
 """Pseudo-count (weight of co-visits): what a share of a list that holds little is divided by at least."""
 _NEXT_MASS_20M, _NEXT_MASS = 2.0, 3.0
@@ -62,13 +63,20 @@ _SINGLE_SEEDS = 3
 
 @njit(cache=True, nogil=True)
 def _log1p(x: float) -> float:
-    # math.log1p takes thrice as long, for digits beyond those of a float32 feature.
-    return math.log(1.0 + x)
+    # math.log1p takes thrice as long, for digits beyond those of a float32 feature. Most counts of a candidate are 0.
+    return math.log(1.0 + x) if x != 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float32], out: NDArray[np.float32]) -> float:
-    """Fill the columns of the item itself; returns its decayed clicks of a day."""
+def _item_columns(
+    counts: Counts,
+    slot: int,
+    now: int,
+    totals: NDArray[np.float32],
+    decayed: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> float:
+    """Fill the columns of the item itself; returns its decayed clicks of a day. `decayed` float32[DECAYS] is filled."""
     items = counts.items
     if slot < 0:
         # What an item has in the moment of its first impression.
@@ -77,9 +85,9 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
         out[_AGE + 1] = _log1p(max(0, now) / 1000.0)
         return 0.0
     elapsed, number = max(0, now - items.stamps[slot]), items.numbers[slot]
-    decayed = np.empty(DECAYS, dtype=np.float32)
     for kind in range(DECAYS):
-        decayed[kind] = items.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
+        count = items.decayed[number, kind]
+        decayed[kind] = count * np.exp2(-elapsed * DECAY_RATES[kind]) if count != 0.0 else 0.0
     for kind in range(_ACTIONS):
         out[_POPULARITY + kind] = _log1p(decayed[kind])
     out[_POPULARITY + _ACTIONS] = _log1p(items.totals[slot])
@@ -142,7 +150,7 @@ def _found(
 
 @njit(cache=True, nogil=True)
 def _log_share(share: float) -> float:
-    return math.log(share + _LEAST_SHARE) + _SHARE_OFFSET
+    return math.log(share + _LEAST_SHARE) + _SHARE_OFFSET if share != 0.0 else _NO_SHARE
 
 
 @njit(cache=True, nogil=True)
@@ -311,15 +319,16 @@ def fill(
     for field in range(values.shape[0]):
         if values[field] >= 0:
             field_of[values[field]] = field
-    request = _RequestValues(values, field_of, priors)
+    request, decayed = _RequestValues(values, field_of, priors), np.empty(DECAYS, dtype=np.float32)
+    of_all = np.zeros(out.shape[1], dtype=np.float32)
+    _recency_columns(recent, times, ages, now, of_all)
     for place in range(slots.shape[0]):
         row = out[place]
-        row[:] = 0.0
-        clicks = _item_columns(counts, slots[place], now, totals, row)
+        row[:] = of_all
+        clicks = _item_columns(counts, slots[place], now, totals, decayed, row)
         _covisit_columns(visits[place], visited, known, fading, row)
         _next_columns(steps[place], stepped, known, fading, row)
         _context_columns(counts.contexts, slots[place], request, clicks, now, row)
-        _recency_columns(recent, times, ages, now, row)
     neighbour_columns(counts, recent, slots, now, out)
     if shown[0].shape[0]:
         _fatigue_columns(shown, slots, now, out)
