@@ -11,11 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-ROWS = 4
-"""Rows that are multiplied together: so often is a weight used once it is loaded. Buffers have a multiple of it."""
-UNIT = 8
-"""Matrices have a multiple of so many inputs and outputs, zeros behind their own: as many numbers as a vector register
-of AVX2 holds, so that no loop has a remainder."""
+from stream_reco.model.product_tile import ROWS, UNIT, WIDE, add_tile, add_wide_tile
+
 _LARGEST = np.float32(7.90531110763549805)
 """Beyond it the tangent is 1 but for rounding."""
 # A rational function that minimises the relative error within that range, as Eigen has it (Eigen/src/Core/
@@ -28,25 +25,19 @@ _Q4, _Q6 = np.float32(1.18534705686654e-04), np.float32(1.19825839466702e-06)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def add_product(x: NDArray[np.float32], weight: NDArray[np.float32], out: NDArray[np.float32], rows: int) -> None:
     """out[i] += x[i] @ weight for the first `rows` and those up to the next multiple of `ROWS`.
 
     `weight` is float32[inputs, outputs], both multiples of `UNIT`.
     """
-    inputs, outputs = weight.shape
-    for i in range(0, rows, ROWS):
-        for k in range(0, inputs, 4):
-            a0, a1, a2, a3 = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
-            b0, b1, b2, b3 = x[i + 1, k], x[i + 1, k + 1], x[i + 1, k + 2], x[i + 1, k + 3]
-            c0, c1, c2, c3 = x[i + 2, k], x[i + 2, k + 1], x[i + 2, k + 2], x[i + 2, k + 3]
-            d0, d1, d2, d3 = x[i + 3, k], x[i + 3, k + 1], x[i + 3, k + 2], x[i + 3, k + 3]
-            for j in range(outputs):
-                w0, w1, w2, w3 = weight[k, j], weight[k + 1, j], weight[k + 2, j], weight[k + 3, j]
-                out[i, j] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-                out[i + 1, j] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-                out[i + 2, j] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-                out[i + 3, j] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+    outputs = weight.shape[1]
+    wide = outputs - outputs % WIDE if weight.shape[0] else 0
+    for row in range(0, rows, ROWS):
+        for column in range(0, wide, WIDE):
+            add_wide_tile(x, weight, out, row, column)
+        if wide < outputs and weight.shape[0]:
+            add_tile(x, weight, out, row, wide)
 
 
 @njit(cache=True, nogil=True)

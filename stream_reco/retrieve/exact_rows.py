@@ -1,5 +1,7 @@
 """Vectors in one dense matrix, searched exactly: a matrix product and a selection that hardly costs more than it."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -10,6 +12,8 @@ Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.int64]
 
 NO_KEY = -1
+_SMALLEST_NORM = np.float32(1e-12)
+"""Vectors shorter than this are zeros but for rounding."""
 _ALL = np.empty(0, np.int64)
 """No list of rows: all of a range."""
 _LOOK_UP = 128
@@ -83,6 +87,81 @@ def _multiply(queries: Vectors, vectors: Vectors, first: int, among: Keys, width
             block[q, i], block[q + 1, i], block[q + 2, i], block[q + 3, i] = one, two, three, four
 
 
+@njit(cache=True, nogil=True)
+def best_first(keys: Keys, scores: Vectors, k: int) -> tuple[Keys, Vectors]:
+    """At most the k best of each row of int64[q, n] and float32[q, n], best first.
+
+    Equal scores go by key, so that the order of insertion does not show.
+    """
+    count = min(k, keys.shape[1])
+    found, of_found = np.empty((len(keys), count), np.int64), np.empty((len(keys), count), np.float32)
+    for q in range(len(keys)):
+        order = np.argsort(-scores[q])
+        ordered = keys[q][order]
+        first = 0
+        while first < count:
+            after = first + 1
+            while after < len(order) and scores[q, order[after]] == scores[q, order[first]]:
+                after += 1
+            if after - first > 1:
+                ordered[first:after] = np.sort(ordered[first:after])
+            first = after
+        for place in range(count):
+            found[q, place], of_found[q, place] = ordered[place], scores[q, order[place]]
+    return found, of_found
+
+
+@njit(cache=True, nogil=True)
+def _fold(queries: Vectors, vectors: Vectors, among: Keys, part: tuple[int, int], best: Vectors, rows: Keys) -> None:
+    """Searches a `part` (first, number) of the rows too, or where `among` int64[any] is not empty of what it lists.
+
+    The best are min-heaps of scores float32[q, k] and rows int64[q, k].
+    """
+    begin, n = part
+    count = queries.shape[0]
+    step = min(max(_SCORES_AT_ONCE // count, _PIECE), n)
+    filled = np.zeros((count + -count % _TOGETHER, queries.shape[1]), np.float32)
+    filled[:count] = queries
+    block = np.empty((filled.shape[0], step), np.float32)
+    for first in range(begin, begin + n, step):
+        width = min(step, begin + n - first)
+        _multiply(filled, vectors, first, among, width, block)
+        _select(block, width, first, among, best, rows)
+
+
+@njit(cache=True, nogil=True)
+def _nearest(
+    queries: Vectors, k: int, of: tuple[Keys, Vectors], among: Keys, part: tuple[int, int]
+) -> tuple[Keys, Vectors]:
+    """The best k a query, best first; `of`: the rows' keys and vectors, the others as `_fold` takes them."""
+    keys, vectors = of
+    best = np.full((queries.shape[0], k), -np.inf, np.float32)
+    rows = np.full((queries.shape[0], k), -1, np.int64)
+    if part[1] and best.size:
+        _fold(queries, vectors, among, part, best, rows)
+    found = np.full((queries.shape[0], k), NO_KEY, np.int64)
+    for q in range(queries.shape[0]):
+        for place in range(k):
+            if rows[q, place] >= 0:
+                found[q, place] = keys[rows[q, place]]
+    return best_first(found, best, k)
+
+
+@njit(cache=True, nogil=True)
+def _directions(vectors: Vectors, rows: Keys) -> Vectors:
+    """float32[n, dim]: rows int64[n] with length 1; zeros for row −1 and for what is zeros but for rounding."""
+    found = np.zeros((rows.shape[0], vectors.shape[1]), np.float32)
+    for place in range(rows.shape[0]):
+        if rows[place] >= 0:
+            square = np.float32(0.0)
+            for at in range(vectors.shape[1]):
+                square += vectors[rows[place], at] * vectors[rows[place], at]
+            length = max(np.float32(math.sqrt(square)), _SMALLEST_NORM)
+            for at in range(vectors.shape[1]):
+                found[place, at] = vectors[rows[place], at] / length
+    return found
+
+
 def allowed_keys(keys: Keys, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """bool[of `keys`]: of which keys `allowed` bool[any] is true; of none at or beyond its length, or negative."""
     if not len(allowed):
@@ -148,11 +227,15 @@ class ExactRows:
         return None if len(rows) == len(self) else rows
 
     def search(self, queries: Vectors, k: int, among: Keys | None = None) -> tuple[Keys, Vectors]:
-        """The best k a query, in no order; where there are fewer, keys −1 at −inf. `among` int64[m]: of those rows."""
-        best = np.full((len(queries), k), -np.inf, np.float32)
-        rows = np.full((len(queries), k), -1, np.int64)
-        self.fold(queries, best, rows, range(len(self)) if among is None else among)
-        return self.keys_of(rows), best
+        """The best k a query, best first; where there are fewer, keys −1 at −inf. `among` int64[m]: of those rows."""
+        listed, part = (_ALL, (0, len(self))) if among is None else (among, (0, len(among)))
+        found: tuple[Keys, Vectors] = _nearest(queries, k, (self.keys, self.vectors), listed, part)
+        return found
+
+    def directions(self, rows: Keys) -> Vectors:
+        """float32[n, dim]: rows int64[n] with length 1; zeros of row −1, and zeros stay zeros."""
+        found: Vectors = _directions(self.vectors, rows)
+        return found
 
     def keys_of(self, rows: Keys) -> Keys:
         """Keys of rows int64[any], −1 of row −1."""
@@ -160,18 +243,9 @@ class ExactRows:
 
     def fold(self, queries: Vectors, best: Vectors, rows: Keys, among: range | Keys) -> None:
         """Searches `among` some rows too: the best are min-heaps of scores float32[q, k] and rows int64[q, k]."""
-        n = len(among)
-        if not n or not best.size:
-            return
-        step = min(max(_SCORES_AT_ONCE // len(queries), _PIECE), n)
-        filled = np.zeros((len(queries) + -len(queries) % _TOGETHER, queries.shape[1]), np.float32)
-        filled[: len(queries)] = queries
-        block = np.empty((len(filled), step), np.float32)
-        listed, begin = (_ALL, among.start) if isinstance(among, range) else (among, 0)
-        for first in range(begin, begin + n, step):
-            width = min(step, begin + n - first)
-            _multiply(filled, self.vectors, first, listed, width, block)
-            _select(block, width, first, listed, best, rows)
+        if len(among) and best.size:
+            listed, begin = (_ALL, among.start) if isinstance(among, range) else (among, 0)
+            _fold(queries, self.vectors, listed, (begin, len(among)), best, rows)
 
     def _reserve(self, used: int, size: int) -> None:
         if size > len(self.keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Keys = NDArray[np.int64]
@@ -12,6 +13,18 @@ _SMALL = 1 << 27
 takes 100 bytes a key and a tenth of a microsecond a look-up."""
 _FEWEST = 1024
 """Numbers that the array has room for at first."""
+
+
+@njit(cache=True, nogil=True)
+def _small_rows(small: NDArray[np.int32], keys: NDArray[np.integer]) -> tuple[Keys, bool]:
+    """Rows int64[n] of those of keys int[n] that are small, −1 of others, and whether all are."""
+    rows, all_small = np.full(keys.shape[0], -1, np.int64), True
+    for place in range(keys.shape[0]):
+        if 0 <= keys[place] < small.shape[0]:
+            rows[place] = small[keys[place]]
+        elif keys[place] < 0 or keys[place] >= _SMALL:
+            all_small = False
+    return rows, all_small
 
 
 class RowNumbers:
@@ -30,11 +43,10 @@ class RowNumbers:
 
     def of(self, keys: NDArray[np.integer]) -> Keys:
         """int64[n]: rows of keys int[n], −1 for unknown ones."""
-        small = (keys >= 0) & (keys < _SMALL)
-        rows: Keys = self._small.take(keys, mode="clip").astype(np.int64)
-        rows[keys >= len(self._small)] = -1
-        if not small.all():
-            others = np.flatnonzero(~small)
+        rows: Keys
+        rows, all_small = _small_rows(self._small, keys)
+        if not all_small:
+            others = np.flatnonzero((keys < 0) | (keys >= _SMALL))
             rows[others] = [self._others.get(key, -1) for key in keys[others].tolist()]
         return rows
 

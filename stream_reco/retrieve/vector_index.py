@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_reco import metrics
-from stream_reco.retrieve.exact_rows import NO_KEY, ExactRows, allowed_keys
+from stream_reco.retrieve.exact_rows import NO_KEY, ExactRows, allowed_keys, best_first
 from stream_reco.retrieve.inverted_lists import InvertedLists
 from stream_reco.retrieve.list_build import build_lists
 from stream_reco.sync.read_write_lock import ReadersWriterLock
@@ -27,8 +27,6 @@ Allowed = npt.NDArray[np.bool_]
 
 _EXACT_SHARE = 0.1
 """Share of allowed keys below which they are searched exactly: a product with a tenth of the rows is as quick."""
-_SMALLEST_NORM = np.float32(1e-12)
-"""Vectors shorter than this are zeros but for rounding."""
 _KEPT_QUERIES = 16
 """Newest queries that are kept until somebody compares what lists find for them with what there is."""
 _COMPARED_AT_ONCE = 32_768
@@ -124,9 +122,8 @@ class VectorIndex:
 
     def directions_of(self, keys: npt.NDArray[np.integer]) -> Vectors:
         """The same with length 1; zeros stay zeros."""
-        vectors = self.vectors_of(keys)
-        directions: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST_NORM)
-        return directions
+        with self._lock.reading():
+            return self._all.directions(self._all.rows(keys))
 
     def search(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> tuple[Keys, Vectors]:
         """The k keys with the largest inner products, the best first: keys int64[q, k] and scores float32[q, k].
@@ -146,13 +143,13 @@ class VectorIndex:
                 return self._by_lists(self._lists, queries, k, allowed, share)
             _EXACTLY.inc(len(queries))
             rows = None if allowed is None else self._all.allowed_rows(allowed)
-            return _best_first(*self._all.search(queries, k, rows), k)
+            return self._all.search(queries, k, rows)
 
     def search_among(self, queries: Vectors, k: int, among: npt.NDArray[np.integer]) -> tuple[Keys, Vectors]:
         """The same among few distinct keys int[m], exactly; unknown and negative ones are passed over."""
         queries = self._checked(queries, k)
         with self._lock.reading():
-            return _best_first(*self._all.search(queries, k, self._all.known_rows(among)), k)
+            return self._all.search(queries, k, self._all.known_rows(among))
 
     def build(self, seed: int = 0) -> None:
         """Makes lists of all rows as they are now and swaps them in; searches and changes go on meanwhile.
@@ -240,7 +237,7 @@ class VectorIndex:
     ) -> tuple[Keys, Vectors]:
         of = (self._all.keys, self._all.vectors)
         rows, scores = lists.search(queries, k, of, allowed, int(share * len(self._all)))
-        return _best_first(self._all.keys_of(rows), scores, k)
+        return best_first(self._all.keys_of(rows), scores, k)
 
     def _follow(self, rows: Keys) -> None:
         """What rows int64[n] hold has changed; rows from the last on are gone."""
@@ -256,9 +253,3 @@ class VectorIndex:
         gone = rows >= len(self._all)
         lists.take(rows[gone])
         lists.put(rows[~gone], self._all.vectors[rows[~gone]])
-
-
-def _best_first(keys: Keys, scores: Vectors, k: int) -> tuple[Keys, Vectors]:
-    # Equal scores go by key, so that the order of insertion does not show.
-    order = np.lexsort((keys, -scores), axis=1)[:, :k]
-    return np.take_along_axis(keys, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -87,9 +87,10 @@ class Catalogue:
             return -1
         return slot if slot < 0 or self.ids[slot] == item_id else self._colliding.get(item_id, -1)
 
-    def slots_of_keys(self, keys: Iterable[int]) -> NDArray[np.int32]:
-        """int32[n]: the slots of embedding keys, −1 where there is none."""
-        return self._index.find_all(self.keys, np.fromiter(keys, dtype=np.int64))
+    def slots_of_keys(self, keys: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int32]:
+        """int32[n]: the slots of embedding keys int64[n], −1 where there is none."""
+        asked = keys if isinstance(keys, np.ndarray) else np.fromiter(keys, dtype=np.int64)
+        return self._index.find_all(self.keys, asked)
 
     def admit(self, item_id: Id) -> int:
         """The item's slot, a new one if it has none; a new item is available."""

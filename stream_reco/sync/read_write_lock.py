@@ -2,7 +2,24 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+
+class _Depth(threading.local):
+    """How often the present thread is reading, one inside the other."""
+
+    depth = 0
+
+
+class _Reading:
+    def __init__(self, lock: "ReadersWriterLock") -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.leave()
 
 
 class ReadersWriterLock:
@@ -12,42 +29,45 @@ class ReadersWriterLock:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._readers = 0
         self._writing = False
         self._waiting = 0
-        self._mine = threading.local()
+        self._mine = _Depth()
+        self._reading = _Reading(self)
 
     @property
     def writer_waits(self) -> bool:
         return self._waiting > 0
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        depth: int = getattr(self._mine, "depth", 0)
-        if depth == 0:
-            with self._changed:
+    def reading(self) -> AbstractContextManager[None]:
+        """Held by a reader. It is entered several times in a request, so it is one object that is made once."""
+        return self._reading
+
+    def enter(self) -> None:
+        """Begin to read; `reading` calls it."""
+        depth = self._mine.depth
+        if not depth:
+            with self._lock:
                 while self._writing or self._waiting:
                     self._changed.wait()
                 self._readers += 1
         self._mine.depth = depth + 1
-        try:
-            yield
-        finally:
-            self._leave()
 
-    def _leave(self) -> None:
-        self._mine.depth -= 1
-        if self._mine.depth:
+    def leave(self) -> None:
+        """End to read; `reading` calls it."""
+        self._mine.depth = depth = self._mine.depth - 1
+        if depth:
             return
-        with self._changed:
+        with self._lock:
             self._readers -= 1
-            if not self._readers:
+            if not self._readers and self._waiting:
                 self._changed.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        if getattr(self._mine, "depth", 0):
+        if self._mine.depth:
             raise RuntimeError("a thread that is reading cannot write: leave `reading()` before polling")
         with self._changed:
             self._waiting += 1

@@ -15,6 +15,8 @@ from stream_reco.model.content.erasure import own_keys
 from stream_reco.model.content.pairs import pairs_of, priors_of
 from stream_reco.model.content.regression import Observations, contrasts, learned, score
 from stream_reco.model.content.settings import ContentSettings
+from stream_reco.model.content.value_odds import score_values
+from stream_reco.model.content.value_rows import value_rows
 from stream_reco.model.encoder.encoding import encode, encoder_table, gradient_rows, spelled
 from stream_reco.model.encoder.item_codes import ItemCodes
 from stream_reco.model.encoder.settings import EncoderSettings
@@ -60,8 +62,10 @@ def warm_up_content() -> None:
         counts,
         said,
     )
-    priors = priors_of(ContentSettings())
-    pairs = pairs_of(collate([request]), priors)
+    priors, batch = priors_of(ContentSettings()), collate([request])
+    known, asked = value_rows(batch)
+    score_values(known, asked, np.zeros((len(asked.keys), 2), dtype=np.float32), priors)
+    pairs = pairs_of(batch, priors)
     rows = np.zeros((len(pairs.keys), 2), dtype=np.float32)
     score(pairs, rows, priors)
     inputs = contrasts(pairs, np.arange(len(rows)), np.zeros(1, dtype=np.int64), np.ones(1))

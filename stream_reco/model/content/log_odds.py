@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.model.content.pairs import pairs_of
-from stream_reco.model.content.regression import CONTENT_TABLE, score
+from stream_reco.model.content.regression import CONTENT_TABLE
+from stream_reco.model.content.value_odds import score_values
+from stream_reco.model.content.value_rows import value_rows
 from stream_reco.model.inputs import Batch
 from stream_reco.model.lookup import Lookup
 
@@ -27,5 +28,5 @@ def content_log_odds(batch: Batch, tables: Mapping[str, Lookup], priors: NDArray
     """What the content of a batch says; None where nothing is said of anyone in it, or nothing was learned yet."""
     if not batch.has_content or CONTENT_TABLE.name not in tables:
         return None
-    pairs = pairs_of(batch, priors)
-    return ContentOdds(*score(pairs, tables[CONTENT_TABLE.name].lookup(pairs.keys), priors))
+    said, rows = value_rows(batch)
+    return ContentOdds(*score_values(said, rows, tables[CONTENT_TABLE.name].lookup(rows.keys), priors))

@@ -21,8 +21,8 @@ ITEM, USER, CROSS, EQUAL, CONTEXT, OWN, APPEAL, POPULARITY, ACTIVITY, WORDS = ra
 """Parts of the model, in the order of `priors_of`."""
 MOST_CROSSED = 12
 """Values of a user, and of an item, that are crossed: the first ones, of features in the order of their numbers."""
-_PARTS = 10
-_MOST_SQUARES = 1.0
+PARTS = 10
+MOST_SQUARES = 1.0
 """The squares of a part's weights sum to so much at most: a candidate of whom much is said is no less known for it."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -40,7 +40,7 @@ class Pairs(NamedTuple):
     """int64[n + 1]: where the coefficients of each candidate begin and end."""
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     """What is known of the users and the items of a batch; `Values` one behind the other, with bounds."""
 
     user_fields: NDArray[np.int32]
@@ -103,7 +103,7 @@ def _put(pairs: Pairs, at: int, key: int, weight: float, part: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _put_crosses(
-    said: _Said, u: tuple[int, int], i: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int
+    said: Said, u: tuple[int, int], i: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int
 ) -> int:
     first_equal = at
     for p in range(u[0], min(u[1], u[0] + MOST_CROSSED)):
@@ -126,7 +126,7 @@ def _put_crosses(
 
 
 @njit(cache=True, nogil=True)
-def _put_item(said: _Said, owner: int, i: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int) -> int:
+def _put_item(said: Said, owner: int, i: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int) -> int:
     """What is said of an item: for everybody, for this user, in this context."""
     for q in range(i[0], i[1]):
         value, weight = mixed(said.item_fields[q], said.item_codes[q]), said.item_weights[q]
@@ -143,9 +143,7 @@ def _put_item(said: _Said, owner: int, i: tuple[int, int], priors: NDArray[np.fl
 
 
 @njit(cache=True, nogil=True)
-def _put_user(
-    said: _Said, item_key: int, u: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int
-) -> int:
+def _put_user(said: Said, item_key: int, u: tuple[int, int], priors: NDArray[np.float32], pairs: Pairs, at: int) -> int:
     """What is said of a user: for all items, for this one."""
     for p in range(u[0], u[1]):
         value, weight = mixed(said.user_fields[p], said.user_codes[p]), said.user_weights[p]
@@ -157,7 +155,7 @@ def _put_user(
 
 
 @njit(cache=True, nogil=True)
-def _put_candidate(said: _Said, candidate: int, priors: NDArray[np.float32], pairs: Pairs, at: int) -> int:
+def _put_candidate(said: Said, candidate: int, priors: NDArray[np.float32], pairs: Pairs, at: int) -> int:
     owner, item_key = said.owners[candidate], said.item_keys[candidate]
     u = said.user_bounds[owner], said.user_bounds[owner + 1]
     i = said.item_bounds[candidate], said.item_bounds[candidate + 1]
@@ -178,21 +176,21 @@ def _shrink(pairs: Pairs, begin: int, end: int) -> None:
 
     Features that are equal are left alone: they are few, and each of them tells.
     """
-    squares = np.zeros(_PARTS)
+    squares = np.zeros(PARTS)
     for at in range(begin, end):
         squares[pairs.parts[at]] += pairs.weights[at] ** 2
     squares[EQUAL] = 0.0
     for at in range(begin, end):
         sum_of_part = squares[pairs.parts[at]]
-        if sum_of_part > _MOST_SQUARES:
-            pairs.weights[at] *= np.float32(np.sqrt(_MOST_SQUARES / sum_of_part))
+        if sum_of_part > MOST_SQUARES:
+            pairs.weights[at] *= np.float32(np.sqrt(MOST_SQUARES / sum_of_part))
 
 
 @njit(cache=True, nogil=True)
 def _pairs(
     plain_said: tuple[NDArray[Any], ...], priors: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.int64]]:
-    said = _Said(*plain_said)
+    said = Said(*plain_said)
     most, count = 0, said.owners.shape[0]
     for candidate in range(count):
         owner = said.owners[candidate]
@@ -210,9 +208,9 @@ def _pairs(
     return pairs.keys[:end], pairs.weights[:end], pairs.parts[:end], pairs.bounds
 
 
-def pairs_of(batch: Batch, priors: NDArray[np.float32]) -> Pairs:
-    """The coefficients of all candidates of a batch, of parts whose prior variance `priors` float32[10] is above 0."""
-    said = _Said(
+def said_of(batch: Batch) -> Said:
+    """What is known of the users and the items of a batch."""
+    return Said(
         *batch.profiles,
         _bounds(batch.profile_counts, len(batch.user_keys)),
         *batch.said,
@@ -222,7 +220,11 @@ def pairs_of(batch: Batch, priors: NDArray[np.float32]) -> Pairs:
         batch.context_keys,
         batch.owners,
     )
-    return Pairs(*_pairs(tuple(said), priors))
+
+
+def pairs_of(batch: Batch, priors: NDArray[np.float32]) -> Pairs:
+    """The coefficients of all candidates of a batch, of parts whose prior variance `priors` float32[10] is above 0."""
+    return Pairs(*_pairs(tuple(said_of(batch)), priors))
 
 
 def _bounds(counts: NDArray[np.int32], size: int) -> NDArray[np.int64]:

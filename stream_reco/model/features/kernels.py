@@ -56,8 +56,15 @@ _SHARED_WINDOWS = 3
 
 
 @njit(cache=True, nogil=True)
-def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float32], out: NDArray[np.float32]) -> float:
-    """Fill the columns of the item itself; returns its decayed clicks of a day."""
+def _item_columns(
+    counts: Counts,
+    slot: int,
+    now: int,
+    totals: NDArray[np.float32],
+    decayed: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> float:
+    """Fill the columns of the item itself; returns its decayed clicks of a day. `decayed` float32[DECAYS] is filled."""
     items = counts.items
     if slot < 0:
         # What an item has in the moment of its first impression.
@@ -66,9 +73,9 @@ def _item_columns(counts: Counts, slot: int, now: int, totals: NDArray[np.float3
         out[_AGE + 1] = log1p(max(0, now) / 1000.0)
         return 0.0
     elapsed, number = max(0, now - items.stamps[slot]), items.numbers[slot]
-    decayed = np.empty(DECAYS, dtype=np.float32)
     for kind in range(DECAYS):
-        decayed[kind] = items.decayed[number, kind] * np.exp2(-elapsed * DECAY_RATES[kind])
+        count = items.decayed[number, kind]
+        decayed[kind] = count * np.exp2(-elapsed * DECAY_RATES[kind]) if count != 0.0 else 0.0
     for kind in range(_ACTIONS):
         out[_POPULARITY + kind] = log1p(decayed[kind])
     out[_POPULARITY + _ACTIONS] = log1p(items.totals[slot])
@@ -224,6 +231,7 @@ def fill(
     visits, visited, was_visited = listed_after(counts.pairs, recent, slots, order, now)
     steps, stepped, was_stepped = listed_after(counts.following, recent, slots, order, now)
     request, inside = _request_values(counts, values, now), np.empty(values.shape[0], dtype=np.float32)
+    decayed = np.empty(DECAYS, dtype=np.float32)
     # Most candidates are in no list of a seed: what they have in common is computed once.
     common, nowhere = np.zeros(out.shape[1], dtype=np.float32), np.zeros((SEEDS, MOST_HALF_LIVES), dtype=np.float32)
     covisit_columns(nowhere, visited, known, fading, common)
@@ -232,7 +240,7 @@ def fill(
     for place in range(slots.shape[0]):
         row = out[place]
         row[:] = common
-        clicks = _item_columns(counts, slots[place], now, totals, row)
+        clicks = _item_columns(counts, slots[place], now, totals, decayed, row)
         if was_visited[place]:
             covisit_columns(visits[place], visited, known, fading, row)
         if was_stepped[place]:

@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.model.dense_layers import ROWS, UNIT, add_product, bound, dot, rectify, spread
+from stream_reco.model.dense_layers import add_product, bound, dot, rectify, spread
+from stream_reco.model.product_tile import ROWS, UNIT
 from stream_reco.model.zoo.feature_layers import MOST_DEVIATIONS, click_rate
 from stream_reco.model.zoo.two_tower_dcn_sizes import EMPTY_HISTORY, MATCHES, NO_MATCH, ROW_SCALE
 from stream_reco.signals.settings import RECENT

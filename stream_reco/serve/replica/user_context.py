@@ -79,7 +79,7 @@ class RemoteUserContexts:
         if state is None:
             return UserContext(key, recent, times, _NO_SLOTS, _NO_KEYS)
         young = state.times >= now - self._history_ms
-        slots = self._served.signals.catalogue.slots_of_keys(state.items[young].tolist())
+        slots = self._served.signals.catalogue.slots_of_keys(state.items[young])
         seen = slots[slots >= 0]
         count = min(len(slots), RECENT)
         recent[:count], times[:count] = slots[:count], state.times[young][:count]

@@ -71,7 +71,7 @@ def _near(
     if served.retrieves is None:
         return [(_NO_SLOTS, _NO_SLOTS)] * len(asked)
     slots_of = served.signals.catalogue.slots_of_keys
-    directions = [served.index.directions_of(slots_of(one.user.medoids.tolist())) for one in asked]
+    directions = [served.index.directions_of(slots_of(one.user.medoids)) for one in asked]
     medoids = [found[found.any(axis=1)] for found in directions]
     users = served.retrieves.user_vectors(requests)
     catalogue = served.signals.catalogue
@@ -97,7 +97,7 @@ def _of_content(
     )
     fresh = served.signals.trends.fresh
     new = fresh[fresh >= 0]
-    medoids = [np.array(catalogue.slots_of_keys(one.user.medoids.tolist()), dtype=np.int32) for one in asked]
+    medoids = [np.array(catalogue.slots_of_keys(one.user.medoids), dtype=np.int32) for one in asked]
     return [
         np.concatenate([slots, served.encoded.near(mine[mine >= 0], new, retriever.new_alike)])
         for slots, mine in zip(of_values, medoids, strict=True)

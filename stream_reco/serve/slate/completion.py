@@ -21,24 +21,29 @@ _LEAST = 1e-7
 """Values are kept this far from 0 and 1 before their log-odds are taken."""
 
 
-def raised_odds(
-    values: NDArray[np.float32], evidence: Evidence, first_impressions: int, completion: float
-) -> NDArray[np.float64]:
-    """float64[n]: the log-odds of `values` float32[n], plus `completion` times the share of its first impressions.
+def shares_of_begun(evidence: Evidence, first_impressions: int) -> NDArray[np.float64]:
+    """float64[n]: which share of its first impressions each candidate had that was begun; 0 of all others.
 
-    Less where fewer than `_MANY` candidates lack any. An item that has had them all is known, and raised by nothing, as
-    is one of which no impression was reported: where people send actions alone, who has few of them was not begun but
-    is liked by few.
+    Less where fewer than `_MANY` candidates lack any. An item that has had them all is known, as is one of which no
+    impression was reported: where people send actions alone, who has few of them was not begun but is liked by few.
     """
     reported = evidence.impressions if evidence.reported is None else evidence.reported
     is_new = evidence.impressions < first_impressions
     short = min(1.0, np.count_nonzero(is_new) / _MANY) ** 2
-    share = np.where(is_new, short * reported / first_impressions, 0.0)
-    kept = np.clip(values.astype(np.float64), _LEAST, 1.0 - _LEAST)
+    shares: NDArray[np.float64] = is_new * reported * (short / first_impressions)
     if evidence.variances is not None:
         # Of an item whose content tells who likes it a look has less to tell.
-        share = share * np.where(evidence.variances > 0.0, np.sqrt(np.minimum(evidence.variances, 1.0)), 1.0)
-    odds: NDArray[np.float64] = np.log(kept / (1.0 - kept)) + completion * share
+        shares *= np.where(evidence.variances > 0.0, np.sqrt(np.minimum(evidence.variances, 1.0)), 1.0)
+    return shares
+
+
+def raised_odds(values: NDArray[np.float32], shares: NDArray[np.float64], completion: float) -> NDArray[np.float64]:
+    """float64[n]: the log-odds of `values` float32[n], plus `completion` times `shares`, which `shares_of_begun` gave.
+
+    With it candidates that were begun stand before others of nearly the same odds.
+    """
+    kept = np.clip(values.astype(np.float64), _LEAST, 1.0 - _LEAST)
+    odds: NDArray[np.float64] = np.log(kept / (1.0 - kept)) + completion * shares
     return odds
 
 

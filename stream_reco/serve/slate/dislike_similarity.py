@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.counters import decayed_at
-from stream_reco.signals.decayed_lists import EMPTY
+from stream_reco.signals.decayed_lists import EMPTY, Lists, decay_of
 from stream_reco.signals.dislikes import COMPARED
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, PAIR_HALF_LIVES_MS
 from stream_reco.signals.shared_features import largest_shared_features
@@ -64,15 +68,34 @@ def _users(signals: Signals, slots: NDArray[np.int32], disliked: NDArray[np.int3
 
     The cosine of item-to-item collaborative filtering (Linden, Smith and York, "Amazon.com Recommendations", 2003).
     """
-    pairs, items = signals.counts.pairs, signals.counts.items
-    alike = np.zeros(len(slots), dtype=np.float32)
+    items = signals.counts.items
     acted = decayed_at(items, slots, _WEEK_OF_ACTIONS, now)[:, -1]
     acted_on_disliked = decayed_at(items, disliked, _WEEK_OF_ACTIONS, now)[:, -1]
-    for slot, actions in zip(disliked.tolist(), acted_on_disliked.tolist(), strict=True):
-        number = pairs.numbers[slot]
-        used = pairs.keys[number] != EMPTY
-        weights = dict(zip(pairs.keys[number][used].tolist(), pairs.weights[number, used, _WEEK].tolist(), strict=True))
-        faded = np.exp2(-max(now - int(pairs.stamps[number]), 0) * pairs.rates[_WEEK])
-        together = np.array([weights.get(one, 0.0) for one in slots.tolist()]) * faded
-        alike = np.maximum(alike, together / np.maximum(np.sqrt(acted * actions), _LEAST_DIVISOR))
-    return np.minimum(alike, 1.0).astype(np.float32)
+    alike = np.zeros(len(slots), dtype=np.float32)
+    _together(tuple(signals.counts.pairs), (disliked, acted_on_disliked), (slots, acted), now, alike)
+    return alike
+
+
+@njit(cache=True, nogil=True)
+def _together(
+    plain_pairs: tuple[NDArray[Any], ...],
+    disliked: tuple[NDArray[np.int32], NDArray[np.float64]],
+    candidates: tuple[NDArray[np.int32], NDArray[np.float64]],
+    now: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill `_users`; of items their slots, and the actions on each as of `now`."""
+    pairs, order = Lists(*plain_pairs), np.argsort(candidates[0])
+    ascending = candidates[0][order]
+    for place in range(disliked[0].shape[0]):
+        number, fade = pairs.numbers[disliked[0][place]], decay_of(pairs, disliked[0][place], _WEEK, now)
+        for entry in range(pairs.keys.shape[1]):
+            key = pairs.keys[number, entry]
+            if key == EMPTY:
+                break
+            at = np.searchsorted(ascending, key)
+            while at < ascending.shape[0] and ascending[at] == key:
+                actions = math.sqrt(candidates[1][order[at]] * disliked[1][place])
+                share = pairs.weights[number, entry, _WEEK] * fade / max(actions, _LEAST_DIVISOR)
+                out[order[at]] = max(out[order[at]], np.float32(min(share, 1.0)))
+                at += 1

@@ -35,6 +35,7 @@ _EVEN_AMONG_NEW, _EVEN = 0.25, 0.1
 it was shown would never find out, and off-policy estimates need every candidate to be possible."""
 _LACKING_POWER = 2
 """The chance of a new item is divided by this power of the first impressions that it lacks (`completion.py`)."""
+_NOTHING_TOLD = np.empty(0, dtype=np.float32)
 
 
 class Evidence(NamedTuple):
@@ -112,6 +113,21 @@ def _share_of_new(better: NDArray[np.float64], known: NDArray[np.bool_]) -> floa
 
 
 @njit(cache=True, nogil=True)
+def _variances(
+    values: NDArray[np.float32], impressions: NDArray[np.int64], told: NDArray[np.float32], taste: float
+) -> NDArray[np.float64]:
+    """float64[n]: `told` float32[n or 0] where it is positive, else by how often each was shown, plus `taste`."""
+    found = np.empty(values.shape[0])
+    for place in range(values.shape[0]):
+        if told.shape[0] and told[place] > 0.0:
+            found[place] = told[place]
+        else:
+            p = min(max(float(values[place]), _LEAST_PROBABILITY), 1.0 - _LEAST_PROBABILITY)
+            found[place] = 1.0 / (1.0 / _ITEM_VARIANCE + impressions[place] * p * (1.0 - p)) + taste
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _chances(
     values: NDArray[np.float32],
     impressions: NDArray[np.int64],
@@ -157,12 +173,10 @@ def chances(
 
 def variances_of(values: NDArray[np.float32], evidence: Evidence) -> NDArray[np.float64]:
     """float64[n]: of the log-odds of each candidate, from what its content tells, else from how often it was shown."""
-    p = np.clip(values.astype(np.float64), _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
     taste = _TASTE_VARIANCE * _TASTE_ACTIONS / (_TASTE_ACTIONS + evidence.actions)
-    counted: NDArray[np.float64] = 1.0 / (1.0 / _ITEM_VARIANCE + evidence.impressions * p * (1.0 - p)) + taste
-    if evidence.variances is None:
-        return counted
-    return np.where(evidence.variances > 0.0, evidence.variances, counted)
+    told = _NOTHING_TOLD if evidence.variances is None else evidence.variances
+    found: NDArray[np.float64] = _variances(values, evidence.impressions, told, taste)
+    return found
 
 
 def share_explored(explore: float, evidence: Evidence) -> float:

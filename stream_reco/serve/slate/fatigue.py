@@ -23,8 +23,10 @@ def fatigue_shift(slots: NDArray[np.int32], shown: Exposure, now: int, weight: f
 
     An item that was shown m times, decayed by age, goes down by `weight` · log(1 + m − `FREE_TIMES`), if that is more.
     """
+    if not len(shown.slots) or weight == 0.0:
+        return None
     places, found = _matches(slots, shown.slots)
-    if not len(places) or weight == 0.0:
+    if not len(places):
         return None
     ages = np.maximum(now - shown.times[found], 0)
     shift = np.zeros(len(slots), dtype=np.float32)
@@ -34,6 +36,12 @@ def fatigue_shift(slots: NDArray[np.int32], shown: Exposure, now: int, weight: f
 
 
 def _matches(slots: NDArray[np.int32], shown: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices int64[m] into `slots`, and into `shown`, of the items that are in both; neither has an item twice."""
-    _, places, found = np.intersect1d(slots, shown, assume_unique=True, return_indices=True)
-    return places, found
+    """Indices int64[m] into `slots`, and into `shown`, of the items that are in both; neither has an item twice.
+
+    `shown` is not empty.
+    """
+    order = np.argsort(shown)
+    at = np.searchsorted(shown, slots, sorter=order)
+    found = order[np.minimum(at, len(shown) - 1)]
+    places = np.flatnonzero(shown[found] == slots)
+    return places, found[places]

@@ -16,7 +16,7 @@ def user_interests(served: ServingState, medoids: Medoids) -> list[Interest]:
 
 def interests_in(catalogue: Catalogue, medoids: Medoids) -> list[Interest]:
     """The same in any catalogue; the caller sees to it that nobody changes it."""
-    slots = catalogue.slots_of_keys(medoids.keys.tolist())
+    slots = catalogue.slots_of_keys(medoids.keys)
     found = [
         Interest(item, float(importance))
         for slot, importance in zip(slots, medoids.importance, strict=True)

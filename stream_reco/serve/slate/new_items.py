@@ -29,6 +29,8 @@ def new_items(items: Counters, slots: NDArray[np.int32], now: int) -> NDArray[np
     """
     first = items.first_seen[slots]
     new = np.flatnonzero((first > now - _NEW_MS) & (items.totals[slots] >= _LEAST_ACTIONS))
+    if not len(new):
+        return new
     lately = decayed_at(items, slots[new], _LATELY, now)
     age = np.maximum(0.0, np.log2(lately[:, 1] / lately[:, 0])) * _AGE_MS
     order: NDArray[np.int64] = new[np.argsort(-lately[:, 0] / (age + _LEAST_AGE_MS), kind="stable")]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.completion import in_last_places, raised_odds
+from stream_reco.serve.slate.completion import in_last_places, raised_odds, shares_of_begun
 from stream_reco.serve.slate.exploration import Evidence, chances, share_explored
 from stream_reco.serve.slate.places import PlaceDistribution, Split, inclusion_probabilities, numbers_explored
 from stream_reco.signals.catalogue import Catalogue
@@ -149,9 +149,12 @@ class Reranker:
         most = int(len(ordered) * _MOST_BEGUN)
         if not most or not self.explores or settings.completion == 0.0:
             return ordered
-        odds = raised_odds(values, evidence, settings.first_impressions, settings.completion)
+        shares = shares_of_begun(evidence, settings.first_impressions)
+        if not shares.any():
+            return ordered
+        odds = raised_odds(values, shares, settings.completion)
         kept, begun = set(ordered), list[int]()
-        better = np.flatnonzero(odds > odds[ordered].min())
+        better = np.flatnonzero((shares > 0.0) & (odds > odds[ordered].min()))
         for place in better[np.argsort(-odds[better], kind="stable")].tolist():
             if len(begun) < most and place not in kept and (slate is None or slate.allows(place)):
                 begun.append(place)

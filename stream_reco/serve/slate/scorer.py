@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Counter as PrometheusCounter
 
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
@@ -230,9 +232,8 @@ class Scorer:
             score, probabilities, values = said
             source = _source(one, int(sources[one.place]))
             items.append(SlateItem(item_id, score, source, one.propensity, probabilities, values))
-        # To find a labelled counter costs more than to count: once a source, not once an item.
-        for source, count in Counter(one.source for one in items).items():
-            metrics.SLATE_ITEMS.labels(source).inc(count)
+        for source, count in Counter([one.source for one in items]).items():
+            _items_of(source).inc(count)
         slate = self._numbered(items)
         if self._watch is not None and items:
             self._watch(_shown(slate, ranked, [one.place for one in chosen]))
@@ -285,6 +286,12 @@ def _shown(slate: Slate, ranked: _Ranked, places: list[int]) -> SlateFeatures:
     asked = ranked.asked
     items = [one.item_id for one in slate.items]
     return SlateFeatures(slate.request_id, asked.request.user_id, asked.state.now, items, ranked.inputs.some(places))
+
+
+@cache
+def _items_of(source: str) -> PrometheusCounter:
+    # To look a series up by its label takes longer than to count.
+    return metrics.SLATE_ITEMS.labels(source)
 
 
 def _source(chosen: Chosen, sources: int) -> str:

@@ -100,7 +100,7 @@ class ServingState:
         keys = [delta.keys for delta in publication.tables if delta.name == self.retrieves.item_table]
         # A row may be older than its item's place in the catalogue, after the item left and came back.
         keys.append(catalogue.keys[changed])
-        slots = np.unique(catalogue.slots_of_keys(np.concatenate(keys).tolist()))
+        slots = np.unique(catalogue.slots_of_keys(np.concatenate(keys)))
         slots = slots[slots >= 0]
         table = self.replica.tables.get(self.retrieves.item_table)
         if table is None or not len(slots):

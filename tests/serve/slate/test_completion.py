@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_reco.retrieve.vector_index import VectorIndex
 from stream_reco.serve.settings import SlateSettings
-from stream_reco.serve.slate.completion import in_last_places, raised_odds
+from stream_reco.serve.slate.completion import in_last_places, raised_odds, shares_of_begun
 from stream_reco.serve.slate.exploration import Evidence
 from stream_reco.serve.slate.reranker import Chosen, Reranker
 from stream_reco.signals.catalogue import Catalogue
@@ -59,7 +59,7 @@ def ranked(
 
 def test_odds_are_raised_by_the_share_of_the_first_impressions() -> None:
     values, shown = crowded([0.2, 0.2, 0.2, 0.2, 1.0, 0.0], [0, 5, 19, 20, 10, 10])
-    found = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0), TARGET, 2.0)
+    found = raised_odds(np.array(values, np.float32), shares_of_begun(Evidence(np.array(shown), 0), TARGET), 2.0)
     assert found[:4] == pytest.approx([log(0.25 * exp(raised)) for raised in (0.0, 0.5, 1.9, 0.0)], abs=1e-6)
     assert np.isfinite(found).all()
 
@@ -67,14 +67,16 @@ def test_odds_are_raised_by_the_share_of_the_first_impressions() -> None:
 def test_actions_that_no_impression_came_with_raise_nobody() -> None:
     values, shown = crowded([0.2] * 3, [15, 15, 25])
     reported = np.array([0, 10, 5, *[0] * MANY])
-    found = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0, reported), TARGET, 2.0)
+    found = raised_odds(
+        np.array(values, np.float32), shares_of_begun(Evidence(np.array(shown), 0, reported), TARGET), 2.0
+    )
     assert found[:3] == pytest.approx([log(0.25 * exp(raised)) for raised in (0.0, 1.0, 0.0)], abs=1e-6)
 
 
 @pytest.mark.parametrize("others", [0, 4, 9, 19, 40])
 def test_where_few_are_new_they_are_raised_by_the_square_of_their_number(others: int) -> None:
     values, shown = np.full(1 + others + 30, 0.5, np.float32), np.array([10, *[0] * others, *[500] * 30])
-    found = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)
+    found = raised_odds(values, shares_of_begun(Evidence(shown, 0), TARGET), 2.0)
     assert found[0] == pytest.approx(min(1.0, (1 + others) / MANY) ** 2)
 
 
@@ -88,7 +90,7 @@ def test_begun_items_take_the_last_places_that_their_raised_odds_are_above(
     items: list[tuple[int, int]], k: int, completion: float
 ) -> None:
     values, shown = crowded([percent / 100 for percent, _ in items], [count for _, count in items])
-    odds = raised_odds(np.array(values, np.float32), Evidence(np.array(shown), 0), TARGET, completion)
+    odds = raised_odds(np.array(values, np.float32), shares_of_begun(Evidence(np.array(shown), 0), TARGET), completion)
     model = sorted(range(len(values)), key=lambda place: (-np.float32(values[place]), place))[:k]
     raised = sorted(range(len(values)), key=lambda place: (-odds[place], place))
     kept, entering = list(model), list[int]()
@@ -150,8 +152,8 @@ def test_nobody_enters_who_is_no_better() -> None:
 
 def test_less_haste_is_made_with_items_whose_content_tells_who_likes_them() -> None:
     values, shown = np.full(MANY, 0.1, dtype=np.float32), np.full(MANY, TARGET // 2)
-    plain = raised_odds(values, Evidence(shown, 0), TARGET, 2.0)[:4]
+    plain = raised_odds(values, shares_of_begun(Evidence(shown, 0), TARGET), 2.0)[:4]
     variances = np.array([0.0, 0.04, 1.0, 9.0, *[0.0] * (MANY - 4)], dtype=np.float32)
-    told = raised_odds(values, Evidence(shown, 0, None, variances), TARGET, 2.0)[:4]
+    told = raised_odds(values, shares_of_begun(Evidence(shown, 0, None, variances), TARGET), 2.0)[:4]
     raised = (told - log(0.1 / 0.9)) / (plain - log(0.1 / 0.9))
     np.testing.assert_allclose(raised, [1.0, 0.2, 1.0, 1.0], rtol=1e-4)
