@@ -144,7 +144,8 @@ def _nearest(
         for place in range(k):
             if rows[q, place] >= 0:
                 found[q, place] = keys[rows[q, place]]
-    return best_first(found, best, k)
+    ordered: tuple[Keys, Vectors] = best_first(found, best, k)
+    return ordered
 
 
 @njit(cache=True, nogil=True)

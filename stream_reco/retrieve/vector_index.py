@@ -237,7 +237,8 @@ class VectorIndex:
     ) -> tuple[Keys, Vectors]:
         of = (self._all.keys, self._all.vectors)
         rows, scores = lists.search(queries, k, of, allowed, int(share * len(self._all)))
-        return best_first(self._all.keys_of(rows), scores, k)
+        found: tuple[Keys, Vectors] = best_first(self._all.keys_of(rows), scores, k)
+        return found
 
     def _follow(self, rows: Keys) -> None:
         """What rows int64[n] hold has changed; rows from the last on are gone."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import RLock
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,18 @@ from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
 from stream_reco.embedding.kernels.insert import NewRowPolicy
 from stream_reco.embedding.table.row_store import RowStore, distinct
 from stream_reco.embedding.table.table import EmbeddingTable
+
+
+class _Inside(Protocol):
+    """What is done to the rows of a table while nobody else is at it."""
+
+    _alone: RLock
+    _store: RowStore
+    _default: NDArray[np.float32]
+
+    def _make_way(self, given: NDArray[np.int64], waiting: NDArray[np.int64]) -> bool: ...
+    def _give_up(self, rows: NDArray[np.int64]) -> NDArray[np.int64]: ...
+
 
 ADDITIVE = frozenset({"sgd", "adagrad", "rowwise_adagrad"})
 """Optimizers whose state is a sum over gradients."""
@@ -130,14 +144,14 @@ class RowChanges:
             table._default_touched = True
 
 
-def _with_state(table: EmbeddingTable) -> NDArray[np.int64]:
+def _with_state(table: _Inside) -> NDArray[np.int64]:
     """The layout by which kernels take the optimizer state for a part of the vector."""
     layout = table._store.layout.copy()
     layout[row_kernels.DIM] = layout[row_kernels.STRIDE]
     return layout
 
 
-def _whole(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _whole(table: _Inside, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """float32[n, dim + state] of int64[n] rows, none of them -1."""
     layout = _with_state(table)
     found = np.empty((len(rows), int(layout[row_kernels.STRIDE])), np.float32)
@@ -145,5 +159,5 @@ def _whole(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float32
     return found
 
 
-def _overwrite(table: EmbeddingTable, rows: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
+def _overwrite(table: _Inside, rows: NDArray[np.int64], numbers: NDArray[np.float32]) -> None:
     row_kernels.scatter(rows, table._store.data.addresses, _with_state(table), numbers)

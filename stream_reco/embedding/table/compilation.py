@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from stream_reco.embedding.table.eviction import compile_kernels
+from stream_reco.embedding.table.row_store import RowStore
 
 _compiled = False
+
+
+class _WithStore(Protocol):
+    _store: RowStore
 
 
 def compile_once(make: Callable[..., Any]) -> None:
@@ -25,4 +30,5 @@ def compile_once(make: Callable[..., Any]) -> None:
     table.drain_touched()
     table.forget(keys)
     table.evict(1)
-    compile_kernels(table._store)
+    inside: _WithStore = table
+    compile_kernels(inside._store)

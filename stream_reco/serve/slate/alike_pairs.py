@@ -30,6 +30,8 @@ _FIELD_FACTOR = np.int64(-7046029254386353131)
 _GOLDEN, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(40)
 _PAIRS, _FOURS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
 _EIGHTS, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
+_ROUNDING = 1e-9
+"""A share is above a bound only by more than this."""
 _FINE = 1 << 20
 """Weights are told apart to the millionth where whole texts are compared at once."""
 _BITS = 64
@@ -92,6 +94,15 @@ def _cell(table: NDArray[np.int64], keys: NDArray[np.int64], key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _fill(table: NDArray[np.int64], keys: NDArray[np.int64], mine: tuple[int, int], one: int) -> int:
+    """Have a table hold the words at the places of text `one`, which is returned."""
+    table[:] = -1
+    for place in range(mine[0], mine[1]):
+        table[_cell(table, keys, keys[place])] = place
+    return one
+
+
+@njit(cache=True, nogil=True)
 def _product(
     table: NDArray[np.int64], keys: NDArray[np.int64], weights: NDArray[np.float64], first: int, last: int
 ) -> float:
@@ -139,6 +150,35 @@ def _heaviest(
 
 
 @njit(cache=True, nogil=True)
+def _dominant(
+    keys: NDArray[np.int64], weights: NDArray[np.float64], bounds: NDArray[np.int64], share: float
+) -> NDArray[np.int64]:
+    """int64[n]: the word that has more than a `share` of the squares of each text, 0 where none has.
+
+    With a share of 1 − c² a text that lacks the word has a cosine below c with it, whatever else it says.
+    """
+    found = np.zeros(bounds.shape[0] - 1, np.int64)
+    for one in range(found.shape[0]):
+        total = 0.0
+        for place in range(bounds[one], bounds[one + 1]):
+            total += weights[place] ** 2
+        for place in range(bounds[one], bounds[one + 1]):
+            if weights[place] ** 2 > share * total:
+                found[one] = keys[place]
+                break
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _lacks(keys: NDArray[np.int64], first: int, last: int, word: int) -> bool:
+    """Whether a word, where there is one, is not among the keys from `first` to `last`."""
+    at = first
+    while at < last and keys[at] != word:
+        at += 1
+    return word != 0 and at == last
+
+
+@njit(cache=True, nogil=True)
 def _pairs_by_words(
     counts: NDArray[np.int32],
     fields: NDArray[np.int32],
@@ -148,7 +188,8 @@ def _pairs_by_words(
     least: float,
 ) -> NDArray[np.int32]:
     keys, weights, bounds, squares, sums = _texts(counts, fields, codes, said_weights)
-    share = min(1.0, _SLACK * (1.0 - least * least))
+    needed = 1.0 - least * least
+    share, dominant = min(1.0, _SLACK * needed), _dominant(keys, weights, bounds, needed + _ROUNDING)
     heads, tails = np.full(_BUCKETS, -1, np.int32), np.full(_BUCKETS, -1, np.int32)
     following = np.full(_MOST_HEAVY * counts.shape[0], -1, np.int32)
     owners, words = np.empty(following.shape[0], np.int32), np.empty(following.shape[0], np.int64)
@@ -167,12 +208,13 @@ def _pairs_by_words(
                     looked_at[other] = one
                     compared += 1
                     same = sums[one] == sums[other] and bounds[other + 1] - bounds[other] == mine[1] - mine[0]
-                    if not same and tabled != one:
-                        table[:], tabled = -1, one
-                        for own in range(mine[0], mine[1]):
-                            table[_cell(table, keys, keys[own])] = own
-                    bound = least * np.sqrt(squares[one] * squares[other])
-                    if same or _product(table, keys, weights, bounds[other], bounds[other + 1]) >= bound:
+                    lacks = _lacks(keys, bounds[other], bounds[other + 1], dominant[one])
+                    alike = same or not (lacks or _lacks(keys, mine[0], mine[1], dominant[other]))
+                    if alike and not same:
+                        tabled = _fill(table, keys, mine, one) if tabled != one else tabled
+                        bound = least * np.sqrt(squares[one] * squares[other])
+                        alike = _product(table, keys, weights, bounds[other], bounds[other + 1]) >= bound
+                    if alike:
                         pairs[found, 0], pairs[found, 1] = other, one
                         found += 1
                 node = following[node]
