@@ -271,8 +271,8 @@ class Trainer:
 
     def restore(self, parts: Parts, tables: dict[str, EmbeddingTable]) -> None:
         """Go on from what `state` gave and the tables saved then. Raises ValueError where the model has other sizes."""
-        check_tables(tables, self.tables)
         self.restore_dense(parts)
+        check_tables(tables, self.tables)
         warn_of_optimizers(self.model.tables, tables)
         self.tables = tables
         self.examples, self._steps = map(int, parts["progress"])

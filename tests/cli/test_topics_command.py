@@ -43,7 +43,7 @@ def test_create_then_check(kafka_settings: KafkaSettings) -> None:
     environ = kafka_environ(replace(kafka_settings, partitions=3))
     status, output, complaint = stream_reco("topics", "check", **environ)
     assert status == 1
-    assert "8 problems" in complaint
+    assert "9 problems" in complaint
     assert f"topic {kafka_settings.prefix}.events does not exist: create it with" in complaint
     status, output, complaint = stream_reco("topics", "create", **environ)
     assert (status, complaint) == (0, "")
@@ -66,7 +66,7 @@ def test_the_doctor_looks_at_kafka(kafka: KafkaServer, kafka_settings: KafkaSett
     assert status == 1
     assert f"✓ Kafka: {kafka.bootstrap} answers as Kafka 4.1 or newer" in output
     assert f"✗ topic: topic {kafka_settings.prefix}.events does not exist" in output
-    assert "8 problems" in complaint
+    assert "9 problems" in complaint
     assert stream_reco("topics", "create", **environ)[0] == 0
     status, output, complaint = stream_reco("doctor", **environ)
     assert (status, complaint) == (0, "")

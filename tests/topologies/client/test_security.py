@@ -122,9 +122,9 @@ def create(kafka: KafkaSettings, prefix: str, timeout: float = 5.0) -> int:
 
 
 def test_who_may_come_in_comes_in(guarded: Guarded) -> None:
-    assert create(guarded.named, "plain") == 8
-    assert create(replace(guarded.named, sasl_mechanism="SCRAM-SHA-512"), "scram") == 8
-    assert create(guarded.certified, "certified") == 8
+    assert create(guarded.named, "plain") == 9
+    assert create(replace(guarded.named, sasl_mechanism="SCRAM-SHA-512"), "scram") == 9
+    assert create(guarded.certified, "certified") == 9
 
 
 def test_who_may_not_is_told_why(guarded: Guarded, caplog: pytest.LogCaptureFixture) -> None:
