@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream_reco.embedding.kernels.admission import is_admitted
+from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH, is_admitted
 from stream_reco.embedding.kernels.growth import make_places, places
 from stream_reco.embedding.kernels.index import (
     ABSENT,
@@ -62,6 +62,11 @@ class NewRowPolicy(NamedTuple):
     """
     sketch: NDArray[np.uint8]
     """uint8[SKETCH_DEPTH, width]: counted sightings of keys without a row; written to."""
+
+
+def every_key(scale: float = 0.0, state: float = 0.0) -> NewRowPolicy:
+    """Each new key gets a row, whose numbers are uniform in ± `scale` and whose optimizer begins with `state`."""
+    return NewRowPolicy(np.concatenate([ADMIT_EVERY, [scale, state]]), NO_SKETCH)
 
 
 class AdmissionMemory(NamedTuple):

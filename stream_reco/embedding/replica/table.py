@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.delta import Delta
-from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
-from stream_reco.embedding.kernels.insert import NewRowPolicy
+from stream_reco.embedding.kernels.insert import every_key
 from stream_reco.embedding.kernels.slabs import AtAddresses
 from stream_reco.embedding.replica.precision import Precision, format_of
 from stream_reco.embedding.table.arguments import Keys, check_delta, checked_dim, checked_keys, checked_name
@@ -15,7 +14,7 @@ from stream_reco.embedding.table.invariants import check_store
 from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct, plain, salt_of
 
 _ANY_TIME = 0
-_EVERY_KEY = NewRowPolicy(np.concatenate([ADMIT_EVERY, np.zeros(2)]), NO_SKETCH)
+_EVERY_KEY = every_key()
 
 
 @dataclass(frozen=True)

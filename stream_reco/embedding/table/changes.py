@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.embedding.kernels import rows as row_kernels
-from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
-from stream_reco.embedding.kernels.insert import NewRowPolicy
+from stream_reco.embedding.kernels.insert import every_key
 from stream_reco.embedding.table.row_store import RowStore, distinct
 from stream_reco.embedding.table.table import EmbeddingTable
 
@@ -34,7 +33,7 @@ class _Inside(Protocol):
 
 ADDITIVE = frozenset({"sgd", "adagrad", "rowwise_adagrad"})
 """Optimizers whose state is a sum over gradients."""
-_EVERY = NewRowPolicy(np.concatenate([ADMIT_EVERY, [0.0, 0.0]]), NO_SKETCH)
+_EVERY = every_key()
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ class RowChanges:
                 f" up: choose one of {', '.join(sorted(ADDITIVE))}, or set training.trainers to 1"
             )
         self._table = table
-        scale = table.init_scale
-        self._every = NewRowPolicy(np.concatenate([ADMIT_EVERY, [scale, table.optimizer.initial_state()]]), NO_SKETCH)
+        self._every = every_key(table.init_scale, table.optimizer.initial_state())
         table.changes = self
         self._begin()
 

@@ -8,8 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_reco.embedding.kernels.admission import ADMIT_EVERY, NO_SKETCH
-from stream_reco.embedding.kernels.insert import NewRowPolicy
+from stream_reco.embedding.kernels.insert import every_key
 from stream_reco.embedding.table.arguments import Keys, checked_keys
 from stream_reco.embedding.table.row_store import NEVER, RowStore, distinct
 from stream_reco.embedding.table.table import EmbeddingTable
@@ -22,7 +21,7 @@ class _Read(Protocol):
     _store: RowStore
 
 
-_EVERY = NewRowPolicy(np.concatenate([ADMIT_EVERY, [0.0, 0.0]]), NO_SKETCH)
+_EVERY = every_key()
 
 
 def only(table: EmbeddingTable, keys: Keys) -> EmbeddingTable:
