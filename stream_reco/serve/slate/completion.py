@@ -30,7 +30,7 @@ def shares_of_begun(evidence: Evidence, first_impressions: int) -> NDArray[np.fl
     reported = evidence.impressions if evidence.reported is None else evidence.reported
     is_new = evidence.impressions < first_impressions
     short = min(1.0, np.count_nonzero(is_new) / _MANY) ** 2
-    shares = np.where(is_new, reported * (short / first_impressions), 0.0).astype(np.float64)
+    shares = np.where(is_new, reported * (short / first_impressions), 0.0).astype(np.float64, copy=False)
     if evidence.variances is not None:
         # Of an item whose content tells who likes it a look has less to tell.
         shares *= np.where(evidence.variances > 0.0, np.sqrt(np.minimum(evidence.variances, 1.0)), 1.0)
