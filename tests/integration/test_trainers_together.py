@@ -22,7 +22,7 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync.redis.channel import RedisChannel
 from stream_reco.train.exchange import ModelExchange
-from tests.embedded.journal.recovery_world import SETTINGS
+from tests.embedded.journal.recovery_world import AS_VARIABLES, SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.learned import newest, restored
@@ -40,19 +40,8 @@ from topologies.trainer.checkpoints import Checkpoints
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
 
 SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001, negative_rate=1.0))
-GIVEN = {
+GIVEN = AS_VARIABLES | {
     "LABELS_WINDOW_DAYS": "0.001",
-    "LABELS_POLICY": "early",
-    "SIGNALS_ITEM_IDLE_DAYS": "1.5",
-    "SIGNALS_USER_IDLE_DAYS": "1.5",
-    "MODEL_ITEM_DIM": "4",
-    "MODEL_TOWER_DIM": "4",
-    "MODEL_USER_DIM": "4",
-    "MODEL_CONTEXT_DIM": "4",
-    "MODEL_CROSS_RANK": "4",
-    "MODEL_HIDDEN": "8",
-    "TRAINING_BATCH": "16",
-    "TRAINING_ROW_IDLE_DAYS": "1.5",
     "TRAINING_CHECKPOINT_EVENTS": "100000",
     "TRAINING_CHECKPOINT_SECONDS": "3",
     "TRAINING_TRAINERS": "2",
@@ -77,11 +66,6 @@ def start(start_worker: StartWorker, kafka_settings: KafkaSettings, tmp_path: Pa
         return start_worker("training", kafka_settings, folder, given, ("--sync-interval", "0.2"))
 
     return begin
-
-
-def labelled(log: Sequence[Event]) -> list[Example]:
-    labelling = Labelling(SMALL)
-    return [example for event in log for example in labelling.take(event)]
 
 
 async def write(kafka: KafkaSettings, log: Sequence[Event], examples: Sequence[Example]) -> None:
@@ -146,7 +130,7 @@ def test_two_learn_one_model_and_each_example_once_however_often_one_is_killed(
     kafka_settings: KafkaSettings, start: Start, tmp_path: Path, redis_server: RedisServer, victims: tuple[int, int]
 ) -> None:
     log = clicked(6000)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
     folder = tmp_path / "checkpoints"
 
     async def story() -> None:

@@ -25,7 +25,7 @@ from stream_reco.redis.connection import RedisLink
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import Publication
 from stream_reco.sync.redis.channel import RedisChannel
-from tests.embedded.journal.recovery_world import SETTINGS
+from tests.embedded.journal.recovery_world import AS_VARIABLES, SETTINGS
 from tests.integration import kafka_log
 from tests.integration.conftest import StartWorker
 from tests.integration.learned import learned, newest, restored
@@ -44,20 +44,9 @@ from topologies.trainer.merge_by_time import Merge
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(300)]
 
 SMALL = replace(SETTINGS, labels=replace(SETTINGS.labels, window_days=0.001))
-GIVEN = {
+GIVEN = AS_VARIABLES | {
     "LABELS_WINDOW_DAYS": "0.001",
-    "LABELS_POLICY": "early",
     "LABELS_NEGATIVE_RATE": "0.7",
-    "SIGNALS_ITEM_IDLE_DAYS": "1.5",
-    "SIGNALS_USER_IDLE_DAYS": "1.5",
-    "MODEL_ITEM_DIM": "4",
-    "MODEL_TOWER_DIM": "4",
-    "MODEL_USER_DIM": "4",
-    "MODEL_CONTEXT_DIM": "4",
-    "MODEL_CROSS_RANK": "4",
-    "MODEL_HIDDEN": "8",
-    "TRAINING_BATCH": "16",
-    "TRAINING_ROW_IDLE_DAYS": "1.5",
     "TRAINING_CHECKPOINT_EVENTS": "300",
     "TRAINING_CHECKPOINT_SECONDS": "1",
 }
@@ -91,11 +80,6 @@ def start(start_worker: StartWorker, one_partition: KafkaSettings, tmp_path: Pat
         return start_worker("training", kafka, folder, given, ("--sync-interval", "0.5"))
 
     return begin
-
-
-def labelled(log: Sequence[Event]) -> list[Example]:
-    labelling = Labelling(SMALL)
-    return [example for event in log for example in labelling.take(event)]
 
 
 async def write(kafka: KafkaSettings, log: Sequence[Event], examples: Sequence[Example]) -> None:
@@ -180,7 +164,7 @@ def test_each_example_is_learned_from_once_however_often_it_is_killed(
     one_partition: KafkaSettings, start: Start, checkpoints: Checkpoints
 ) -> None:
     log = shown_and_clicked(4000)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
     wanted = undisturbed(log, examples)
 
     async def story() -> None:
@@ -210,8 +194,8 @@ def test_a_standby_takes_over_and_replicas_follow(
     one_partition: KafkaSettings, start: Start, redis_server: RedisServer, checkpoints: Checkpoints
 ) -> None:
     log = shown_and_clicked(1200)
-    examples = labelled(log)
-    half, labelled_half = len(log) // 2, labelled(log[: len(log) // 2])
+    examples = Labelling(SMALL).take_all(log)
+    half, labelled_half = len(log) // 2, Labelling(SMALL).take_all(log[: len(log) // 2])
 
     async def story() -> None:
         first = start()
@@ -246,7 +230,7 @@ def test_it_shows_how_good_what_it_publishes_is(one_partition: KafkaSettings, st
     async def story() -> None:
         worker = start()
         worker.wait_for("leads in epoch 1")
-        await write(one_partition, log, labelled(log))
+        await write(one_partition, log, Labelling(SMALL).take_all(log))
         shown: dict[str, float] = {}
         deadline = time.monotonic() + 60
         while not shown:
@@ -271,7 +255,7 @@ def test_one_who_wakes_up_late_publishes_nothing_and_stands_by(
     one_partition: KafkaSettings, start: Start, redis_server: RedisServer
 ) -> None:
     log = shown_and_clicked(600)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
 
     async def story() -> None:
         first = start()
@@ -308,7 +292,7 @@ def test_who_knows_nothing_yet_does_not_publish_it_where_there_is_something_to_r
     async def story() -> None:
         async with administration(one_partition) as admin:
             await create_absent(admin, one_partition, "user_id")
-        await write(one_partition, log, labelled(log))
+        await write(one_partition, log, Labelling(SMALL).take_all(log))
         worker = start()
         worker.wait_for("leads in epoch 1")
         until(lambda: channel.read("", 1))
@@ -325,7 +309,7 @@ def test_what_is_no_example_becomes_a_dead_letter(
     one_partition: KafkaSettings, start: Start, checkpoints: Checkpoints
 ) -> None:
     log = shown_and_clicked(300)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
     good = [msgspec.json.encode(example) for example in examples]
     odd = msgspec.json.encode({**msgspec.json.decode(good[0]), "label": 7})
     foreign = msgspec.json.encode({**msgspec.json.decode(good[0]), "features": "AAAA"})
@@ -356,7 +340,7 @@ def test_who_has_other_settings_than_the_checkpoints_stops_and_says_so(
     redis_server: RedisServer,
 ) -> None:
     log = shown_and_clicked(300)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
     given = GIVEN | {
         "MODEL_ITEM_DIM": "8",
         "REDIS_URL": redis_server.url,
@@ -388,7 +372,7 @@ def test_redis_may_be_away_and_may_be_emptied(
     one_partition: KafkaSettings, start: Start, start_redis: Callable[..., RedisServer], checkpoints: Checkpoints
 ) -> None:
     log = shown_and_clicked(1500)
-    examples = labelled(log)
+    examples = Labelling(SMALL).take_all(log)
     redis = start_redis()
     redis.kill()
 
@@ -415,14 +399,14 @@ def test_a_broker_that_dies_is_waited_for_and_time_goes_on(
 ) -> None:
     kafka = KafkaSettings(bootstrap=stopped_kafka.bootstrap, prefix=topic_prefix, partitions=3, session_seconds=6.0)
     log = shown_and_clicked(600)
-    examples = labelled(log)
-    half, labelled_half = len(log) // 2, labelled(log[: len(log) // 2])
+    examples = Labelling(SMALL).take_all(log)
+    half, labelled_half = len(log) // 2, Labelling(SMALL).take_all(log[: len(log) // 2])
     now = SystemClock().now_ms()
     live: list[Event] = [
         Action(user_id=user, item_id=number, action="click", timestamp=now + number, event_id=f"now-{number}")
         for number, user in enumerate(["gone", "kept", "gone", "kept", "gone"])
     ]
-    unprompted = labelled(live)
+    unprompted = Labelling(SMALL).take_all(live)
     assert len(unprompted) == 5
 
     async def story() -> None:

@@ -63,6 +63,10 @@ class Labelling:
         self._time = max(self._time, event.timestamp)
         return examples + self._joiner.advance(self._time - self._joiner.lateness_ms)
 
+    def take_all(self, log: Iterable[Event]) -> list[Example]:
+        """What it makes of a log, but for what only passes later."""
+        return [example for event in log for example in self.take(event)]
+
     def finish(self) -> list[Example]:
         return self._joiner.advance(self._time + 3 * self._joiner.window_ms)
 

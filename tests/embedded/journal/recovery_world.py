@@ -41,6 +41,20 @@ SETTINGS = Settings(
     ),
     training=TrainSettings(batch=16, checkpoint_events=130, row_idle_days=1.5),
 )
+AS_VARIABLES = {
+    "LABELS_POLICY": "early",
+    "SIGNALS_ITEM_IDLE_DAYS": "1.5",
+    "SIGNALS_USER_IDLE_DAYS": "1.5",
+    "MODEL_ITEM_DIM": "4",
+    "MODEL_TOWER_DIM": "4",
+    "MODEL_USER_DIM": "4",
+    "MODEL_CONTEXT_DIM": "4",
+    "MODEL_CROSS_RANK": "4",
+    "MODEL_HIDDEN": "8",
+    "TRAINING_BATCH": "16",
+    "TRAINING_ROW_IDLE_DAYS": "1.5",
+}
+"""`SETTINGS` as environment variables, but for the window, negatives and checkpoints."""
 _PASSING = {"touched", "touched_values", "marks", "changed", "bits", "tombstones", "default_touched"}
 """What depends on when was published, as it should."""
 
