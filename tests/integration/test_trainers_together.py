@@ -129,7 +129,7 @@ def assert_same_model(found: DistributedLearner, wanted: DistributedLearner) -> 
 def test_two_learn_one_model_and_each_example_once_however_often_one_is_killed(
     kafka_settings: KafkaSettings, start: Start, tmp_path: Path, redis_server: RedisServer, victims: tuple[int, int]
 ) -> None:
-    log = clicked(6000)
+    log = clicked(12_000)  # enough that none is through before the second one is killed
     examples = Labelling(SMALL).take_all(log)
     folder = tmp_path / "checkpoints"
 
