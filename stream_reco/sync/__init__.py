@@ -2,6 +2,7 @@
 
 from stream_reco.embedding import Precision
 from stream_reco.sync.channel import Channel, ChannelRefused, ChannelUnreachable, Delivery, InProcessChannel
+from stream_reco.sync.folder_channel import FolderChannel
 from stream_reco.sync.publication import BadPublication, Parts, Publication
 from stream_reco.sync.publisher import PublicationDraft, Publisher, drain_tables
 from stream_reco.sync.replica import CarefulFollower, Follower, Replica
@@ -14,6 +15,7 @@ __all__ = [
     "ChannelRefused",
     "ChannelUnreachable",
     "Delivery",
+    "FolderChannel",
     "Follower",
     "InProcessChannel",
     "Parts",

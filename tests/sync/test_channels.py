@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from stream_reco.redis.connection import RedisLink
 from stream_reco.sync import Channel, InProcessChannel, Publication
+from stream_reco.sync.folder_channel import FolderChannel
 from stream_reco.sync.redis.channel import Bounds, RedisChannel
 from tests.sync.same_publication import same
 
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
     from tests.sync.conftest import Toy
 
 CAPACITY = 5
-CHANNELS = ["in-process", pytest.param("redis", marks=pytest.mark.redis)]
+CHANNELS = ["in-process", "folder", pytest.param("redis", marks=pytest.mark.redis)]
 
 
 @pytest.fixture(params=CHANNELS)
-def channel(request: pytest.FixtureRequest) -> Iterator[Channel]:
+def channel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Channel]:
     if request.param == "in-process":
         yield InProcessChannel(CAPACITY)
+        return
+    if request.param == "folder":
+        yield FolderChannel.cleared(tmp_path / "channel", publications=CAPACITY)
         return
     server: RedisServer = request.getfixturevalue("redis_server")
     with RedisLink(server.url) as link:
