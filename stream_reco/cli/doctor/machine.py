@@ -27,6 +27,7 @@ _COMPILED = {
     "pyarrow": "pyarrow",
     "orjson": "orjson",
     "msgspec": "msgspec",
+    "lmdb": "lmdb",
     "rocksdict": "rocksdict",
     "uvloop": "uvloop",
 }
