@@ -65,6 +65,10 @@ class Learner:
         """False while records of a release are applied in which an item event replaced the one before."""
         self.on_impression: Callable[[Impression, bytes], None] | None = None
         """Called with each new impression and its `Inputs`, before it is learned from."""
+        self.on_user: Callable[[Id], None] | None = None
+        """Called with the user of each event, and with who is deleted, once what is known of that user has changed.
+
+        Of those of whom something leaves with age `state.on_users` is told. Both on the thread that learns."""
         self._rng = PositionalRng(settings.training.seed)
 
     def label_by(self, joiner: LabelJoiner) -> None:
@@ -98,6 +102,7 @@ class Learner:
             self.joiner.forget_user(user_id)
             self.state.forget(user_id)
             self.interests.forget(user_id)
+        self._tell(user_id)
         # Requests read nothing of it, and all rows of content are gone through, which takes a while.
         self.queue.forget_user(user_id)
 
@@ -118,6 +123,7 @@ class Learner:
             self.queue.turn_back(time, time - self.settings.labels.lateness_ms)
             items, users = self.state.turn_back(time)
             self.interests.turn_back(time)
+            self.state.on_users(self.state.users())
             return TurnedBack(impressions, items, users, self.queue.trainer.turn_back(time))
 
     def _take_safely(self, event: Event, rng: np.random.Generator) -> None:
@@ -127,6 +133,12 @@ class Learner:
         except Exception:
             metrics.EVENTS_REJECTED.labels("internal").inc()
             _LOGGER.exception("an event could not be learned from and was skipped: %r", event)
+        if isinstance(event, Action | Impression | UserEvent):
+            self._tell(event.user_id)
+
+    def _tell(self, user_id: Id) -> None:
+        if self.on_user is not None:
+            self.on_user(user_id)
 
     def _take(self, event: Event, rng: np.random.Generator) -> None:
         if event.event_id is not None and self.joiner.seen(event.event_id):
@@ -183,6 +195,7 @@ class Learner:
         self._label(self.joiner.process([event]))
         if action is None:
             return
+        self._tell(action.user_id)
         with self.state.lock:
             if self.joiner.sign(action) < 0:
                 self.state.withdraw_dislike(action)

@@ -113,6 +113,13 @@ class Interests:
         live = rows["time"] >= self._active_time.earliest(now, self._horizon)
         return Medoids(rows["key"][live], weights[live], rows["time"][live])
 
+    def all_medoids(self, user: int | str, at: int) -> Medoids:
+        """`medoids` with their importance as of `at` (ms), those included that are too old by then."""
+        rows = self._rows.get(user, _NOTHING)
+        weights: Vector = importance_of(rows, at, self._decay)
+        rows = rows[: len(weights)]
+        return Medoids(rows["key"], weights, rows["time"])
+
     def sample(self, user: int | str, n: int | None, rng: np.random.Generator, now: int) -> Indices:
         """Up to `n` (None: `settings.samples`) distinct medoids int64[≤n], drawn in proportion to importance."""
         return draw(self.medoids(user, now), self.settings.samples if n is None else n, rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ class StreamState:
         self.day = -1
         self.on_freed: Callable[[NDArray[np.int32]], None] = lambda _: None
         """Called with slots whose items have left and that others will have."""
+        self.on_users: Callable[[Iterable[Id]], None] = lambda _: None
+        """Called with users of whom something was forgotten because it became too old, or its item left."""
         self.lock = threading.Lock()
         """Held while what is known of a user changes, for threads that read while the learner runs."""
         self._training, self._needs, self._settings = training, needs, signals
@@ -82,17 +84,31 @@ class StreamState:
             return False
         self.day = self.stream_time // DAY_MS
         with self.lock:
-            self.histories.evict(self.stream_time, self.active_time)
-            self.dislikes.evict(self.stream_time, self.active_time, lambda one: self.histories.row_of(one) >= 0)
-            self.exposures.evict(self.stream_time, self.active_time)
-            self.profiles.evict(self.stream_time, self.active_time, lambda one: self.histories.row_of(one) >= 0)
+            changed = self._forget_old()
             # A freed slot goes to another item: to users who acted on the old one, that would look seen.
             freed = self.signals.evict(self.stream_time, self.active_time)
-            self.histories.forget_items(freed)
-            self.dislikes.forget_items(freed)
-            self.exposures.forget_items(freed)
+            for users in (self.histories, self.dislikes, self.exposures):
+                changed += users.forget_items(freed)
+            self.on_users(dict.fromkeys(changed))
         self.on_freed(freed)
         return True
+
+    def _forget_old(self) -> list[Id]:
+        """Let what is known of users and has become too old leave; returns who lost anything, some twice."""
+        now, active, histories = self.stream_time, self.active_time, self.histories
+
+        def is_known(user_id: Id) -> bool:
+            return histories.row_of(user_id) >= 0
+
+        changed = histories.evict(now, active)
+        changed += self.dislikes.evict(now, active, is_known)
+        changed += self.exposures.evict(now, active)
+        return changed + self.profiles.evict(now, active, is_known)
+
+    def users(self) -> list[Id]:
+        """All users of whom anything is known."""
+        known = (self.histories, self.dislikes, self.exposures, self.profiles)
+        return list(dict.fromkeys(user_id for one in known for user_id in one.users()))
 
     def turn_back(self, time: int) -> tuple[int, int]:
         """Let stream time be `time` (ms) again: the clock was wrong. Returns how many items and users lay later."""

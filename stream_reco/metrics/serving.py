@@ -113,10 +113,17 @@ USER_COPIES_LOST: Final = Counter(
     ["found"],
     registry=REGISTRY,
 )
+SHARED_USERS: Final = Counter(
+    "stream_reco_shared_users_total",
+    "States of users that the learner had to write for scorers on its machine, by what became of them: written, or"
+    " failed (it is tried again).",
+    ["outcome"],
+    registry=REGISTRY,
+)
 USER_STATES: Final = Counter(
     "stream_reco_user_states_total",
-    "Users looked up in Redis, by where it came from: redis, memory (Redis was away, or had an older one), nowhere (an"
-    " unknown user).",
+    "States of users that a scorer looked up, by where it came from: redis, shared (the file that a process on the same"
+    " machine writes), memory (the store was away, or had an older one), nowhere (an unknown user).",
     ["source"],
     registry=REGISTRY,
 )

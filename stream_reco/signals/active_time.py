@@ -53,6 +53,21 @@ class ActiveTime:
         self._first, self._last = BEFORE_ALL, BEFORE_ALL
         self._silences = _silences([])
 
+    @property
+    def first(self) -> int:
+        """Time of the first event; `BEFORE_ALL` before it."""
+        return self._first
+
+    @property
+    def last(self) -> int:
+        """Time of the newest event; `BEFORE_ALL` before the first."""
+        return self._last
+
+    @property
+    def silences(self) -> tuple[int, int]:
+        """How many silences there were, and how long they were in all without the hour that counts of each (ms)."""
+        return len(self._silences.begins), self._silences.total
+
     def reach(self, time: int) -> None:
         """An event of this time has come."""
         last = self._last

@@ -69,22 +69,27 @@ class Dislikes:
         """Remove a user; False where there is nothing to remove."""
         return self._of.pop(user_id, None) is not None
 
-    def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> None:
+    def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> list[Id]:
         """Forget users without a negative action for as long as makes a user idle, but for those who are still known.
 
-        `active` as in `Histories.evict`.
+        Returns those it forgot. `active` as in `Histories.evict`.
         """
         idle_since = active.earliest(now, int(self._settings.user_idle_days * DAY_MS))
-        for user_id in [one for one, actions in self._of.items() if actions[-1][0] < idle_since]:
-            if not is_known(user_id):
-                del self._of[user_id]
+        idle = [one for one, actions in self._of.items() if actions[-1][0] < idle_since and not is_known(one)]
+        for user_id in idle:
+            del self._of[user_id]
+        return idle
 
-    def forget_items(self, slots: NDArray[np.int32]) -> None:
-        """Forget all actions on item slots int32[n] that became free: another item may get them."""
+    def forget_items(self, slots: NDArray[np.int32]) -> list[Id]:
+        """Forget all actions on item slots int32[n] that became free: another item may get them.
+
+        Returns the users who had any.
+        """
         gone = set(slots.tolist())
-        for user_id, actions in list(self._of.items()) if gone else ():
-            if not gone.isdisjoint(slot for _, slot in actions):
-                self._set(user_id, [one for one in actions if one[1] not in gone])
+        users = [one for one, actions in self._of.items() if not gone.isdisjoint(slot for _, slot in actions)]
+        for user_id in users:
+            self._set(user_id, [one for one in self._of[user_id] if one[1] not in gone])
+        return users
 
     def turn_back(self, time: int) -> None:
         """Take actions later than `time` (ms) as of that time: the clock was wrong."""

@@ -87,17 +87,27 @@ class Exposures:
         """Remove a user; False where nothing was remembered of them."""
         return self._shown.pop(user_id, None) is not None
 
-    def evict(self, now: int, active: ActiveTime | None = None) -> None:
-        """Forget users who were shown nothing for as long as makes a user idle; `active` as in `Histories.evict`."""
-        idle_since = (active or ActiveTime()).earliest(now, int(self._settings.user_idle_days * DAY_MS))
-        for user_id in [user_id for user_id, shown in self._shown.items() if shown.newest < idle_since]:
-            del self._shown[user_id]
+    def evict(self, now: int, active: ActiveTime | None = None) -> list[Id]:
+        """Forget users who were shown nothing for as long as makes a user idle; `active` as in `Histories.evict`.
 
-    def forget_items(self, slots: NDArray[np.int32]) -> None:
-        """Forget item slots int32[n] that became free: another item may get them."""
-        gone = set(slots.tolist())
-        for user_id in self._users_shown(slots):
+        Returns those it forgot.
+        """
+        idle_since = (active or ActiveTime()).earliest(now, int(self._settings.user_idle_days * DAY_MS))
+        idle = [user_id for user_id, shown in self._shown.items() if shown.newest < idle_since]
+        for user_id in idle:
+            del self._shown[user_id]
+        return idle
+
+    def forget_items(self, slots: NDArray[np.int32]) -> list[Id]:
+        """Forget item slots int32[n] that became free: another item may get them. Returns the users who had any."""
+        gone, users = set(slots.tolist()), self._users_shown(slots)
+        for user_id in users:
             self._without(user_id, gone.intersection(self._shown[user_id].items))
+        return users
+
+    def shown_to(self, user_id: Id) -> ShownItems | None:
+        """What counts of a user, by item slot and not to be changed; None where nothing does."""
+        return self._shown.get(user_id)
 
     def turn_back(self, time: int) -> None:
         """Take impressions later than `time` (ms) as of that time: the clock was wrong."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -227,8 +228,9 @@ class Histories:
         return True
 
     def evict(self, now: int, active: ActiveTime | None = None) -> list[Id]:
-        """Forget actions that are too old, and the users who have been idle for too long; returns those.
+        """Forget actions that are too old, and the users who have been idle for too long.
 
+        Returns the users of whom anything was forgotten.
         `active` says how long that is at `now` (ms); all of stream time counts without it.
         """
         rows, active = len(self._ids), active or ActiveTime()
@@ -242,8 +244,8 @@ class Histories:
         self.items[:rows][stale] = NO_ITEM
         self.times[:rows][stale] = 0
         self.voices[:rows][stale] = 0
-        self._older.forget_before(horizon)
-        return gone
+        fewer = {*np.flatnonzero(stale.any(axis=1)).tolist(), *self._older.forget_before(horizon)}
+        return [*gone, *self._ids_of(fewer)]
 
     def turn_back(self, time: int) -> int:
         """Take actions later than `time` (ms) as of that time: the clock was wrong. Returns how many users had any."""
@@ -253,17 +255,25 @@ class Histories:
         self._older.turn_back(time)
         return later
 
-    def forget_items(self, slots: NDArray[np.int32]) -> None:
-        """Forget all actions on item slots int32[n] that became free: another item may get them."""
+    def forget_items(self, slots: NDArray[np.int32]) -> list[Id]:
+        """Forget all actions on item slots int32[n] that became free: another item may get them.
+
+        Returns the users who had any.
+        """
         rows = self.items[: len(self._ids)]
         if not len(slots) or not len(rows):
-            return
+            return []
         gone = np.zeros(max(int(slots.max()), int(rows.max()), self._older.highest()) + 1, dtype=np.bool_)
         gone[slots] = True
         recent = np.flatnonzero((gone[np.maximum(rows, 0)] & (rows != NO_ITEM)).any(axis=1)).tolist()
-        for row in sorted({*recent, *self._older.rows_with(gone)}):
+        fewer = sorted({*recent, *self._older.rows_with(gone)})
+        for row in fewer:
             actions = self.all(row)
             self._put(row, actions.where(~gone[actions.slots]))
+        return self._ids_of(fewer)
+
+    def _ids_of(self, rows: Iterable[int]) -> list[Id]:
+        return [user_id for user_id in (self._ids[row] for row in rows) if user_id is not None]
 
     def _horizon(self, now: int, active: ActiveTime) -> int:
         return active.earliest(now, int(self._settings.history_days * DAY_MS))

@@ -55,13 +55,15 @@ class Older:
         """Forget all of a row."""
         self._actions.pop(row, None)
 
-    def forget_before(self, horizon: int) -> None:
-        """Forget actions before `horizon` (ms)."""
-        for row in [row for row, (_, times, _) in self._actions.items() if times[0] < horizon]:
+    def forget_before(self, horizon: int) -> list[int]:
+        """Forget actions before `horizon` (ms); returns the rows that had any."""
+        rows = [row for row, (_, times, _) in self._actions.items() if times[0] < horizon]
+        for row in rows:
             slots, times, voices = self._actions.pop(row)
             first = bisect_left(times, horizon)
             if first < len(slots):
                 self._actions[row] = slots[first:], times[first:], voices[first:]
+        return rows
 
     def turn_back(self, time: int) -> None:
         """Take actions later than `time` (ms) as of that time."""

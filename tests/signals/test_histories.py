@@ -46,8 +46,11 @@ class HistoriesMachine(RuleBasedStateMachine):
     def evict(self, gap: int) -> None:
         self.now += gap
         gone = {user for user, history in self.model.items() if history.last < self.now - 4 * DAY}
+        old = {
+            user for user, history in self.model.items() if any(at < self.now - 6 * DAY for at, *_ in history.actions)
+        }
         for histories in (self.histories, self.twin):
-            assert set(histories.evict(self.now)) == gone
+            assert set(histories.evict(self.now)) == gone | old
         for user in gone:
             del self.model[user]
         for history in self.model.values():
@@ -55,8 +58,9 @@ class HistoriesMachine(RuleBasedStateMachine):
 
     @rule(items=st.sets(st.integers(0, 14), max_size=4))
     def forget_items(self, items: set[int]) -> None:
+        had = {user for user, history in self.model.items() if any(one[2] in items for one in history.actions)}
         for histories in (self.histories, self.twin):
-            histories.forget_items(np.array(sorted(items), dtype=np.int32))
+            assert set(histories.forget_items(np.array(sorted(items), dtype=np.int32))) == had
         for history in self.model.values():
             history.actions = [action for action in history.actions if action[2] not in items]
 

@@ -17,6 +17,7 @@ from stream_reco.clock import SystemClock
 from stream_reco.config import Settings
 from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers
+from stream_reco.serve.replica.redis_states import RedisStates
 from stream_reco.serve.replica.service import EventSink, ReplicaService
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.slate.scorer import Scorer
@@ -90,7 +91,7 @@ def _links(settings: Settings, stack: ExitStack) -> tuple[RedisLink, RedisLink]:
 def _users(settings: Settings, served: ServingState, link: RedisLink) -> RemoteUserContexts:
     return RemoteUserContexts(
         served,
-        RedisUsers(link, settings.redis.prefix, settings.redis.user_days),
+        RedisStates(RedisUsers(link, settings.redis.prefix, settings.redis.user_days)),
         settings.interests,
         history_days=settings.signals.history_days,
         seed=settings.training.seed,

@@ -14,11 +14,10 @@ import numpy as np
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids, draw
-from stream_reco.redis.connection import RedisFailure
-from stream_reco.redis.user_store import StoredUser
 from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import ServingState
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.content.values import values_of
 from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS, RECENT
@@ -29,10 +28,27 @@ _NO_KEYS = np.empty(0, dtype=np.int64)
 _NO_MEDOIDS = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
 
 
-class Users(Protocol):
-    """A store of states, such as `redis.user_store.RedisUsers`; its own timeout bounds how long a request waits."""
+class FoundUser(Protocol):
+    """What a store says of a user."""
 
-    def get(self, user: Id) -> StoredUser: ...
+    @property
+    def state(self) -> bytes | None:
+        """As `UserState.to_bytes` gives it; None where there is none."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether a user without a state is certainly unknown; False where the store may have lost it."""
+
+
+class Users(Protocol):
+    """A store of states: `RedisStates`, or `storage.shared_users.SharedUsers` on one machine."""
+
+    @property
+    def source(self) -> str:
+        """What metrics call it."""
+
+    def get(self, user: Id) -> FoundUser:
+        """The present state. Raises OSError where the store is unavailable, after a time that a request can wait."""
 
 
 class RemoteUserContexts:
@@ -49,16 +65,22 @@ class RemoteUserContexts:
         users: Users,
         interests: InterestSettings,
         *,
-        history_days: float = 90.0,
+        history_days: float | None = 90.0,
+        active_time: Callable[[], ActiveTime] = ActiveTime,
         seed: int = 0,
         capacity: int = 10_000,
         retry_seconds: float = 1.0,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`history_days`: older actions are passed over; None where who writes states takes out what is too old.
+
+        `active_time`: by which it is judged which interests are too old; all of stream time counts by default.
+        """
         self._served = served
         self._users = users
         self._interests = interests
-        self._history_ms = int(history_days * DAY_MS)
+        self._history_ms = None if history_days is None else int(history_days * DAY_MS)
+        self._active_time = active_time
         self._rng = np.random.default_rng(seed)
         self._capacity = capacity
         self._retry_seconds = retry_seconds
@@ -78,13 +100,17 @@ class RemoteUserContexts:
         recent, times = np.full(RECENT, -1, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
         if state is None:
             return UserContext(key, recent, times, _NO_SLOTS, _NO_KEYS)
-        young = state.times >= now - self._history_ms
-        slots = self._served.signals.catalogue.slots_of_keys(state.items[young])
+        items, at = state.items, state.times
+        if self._history_ms is not None:
+            young = at >= now - self._history_ms
+            items, at = items[young], at[young]
+        slots = self._served.signals.catalogue.slots_of_keys(items)
         seen = slots[slots >= 0]
         count = min(len(slots), RECENT)
-        recent[:count], times[:count] = slots[:count], state.times[young][:count]
+        recent[:count], times[:count] = slots[:count], at[:count]
+        interests = state.interests(now, self._interests, self._active_time())
         with self._lock:
-            medoids = draw(state.interests(now, self._interests), self._interests.samples, self._rng)
+            medoids = draw(interests, self._interests.samples, self._rng)
         disliked = self._served.signals.catalogue.slots_of_keys(list(dict.fromkeys(state.disliked.tolist())))
         profile = values_of(self._served.signals.user_fields, state.profile, now)
         return UserContext(key, recent, times, seen, medoids, self._shown(state), disliked[disliked >= 0], profile)
@@ -100,7 +126,7 @@ class RemoteUserContexts:
     def interests(self, user_id: Id, now: int) -> Medoids:
         """The user's interests as of `now` (ms); none for an unknown user."""
         state = self.state(user_id)
-        return _NO_MEDOIDS if state is None else state.interests(now, self._interests)
+        return _NO_MEDOIDS if state is None else state.interests(now, self._interests, self._active_time())
 
     def forget(self, user_id: Id) -> None:
         """Drop the last known state of a user."""
@@ -128,24 +154,24 @@ class RemoteUserContexts:
         with self._lock:
             known = self._known.pop(user_id, None)
             is_older = state is not None and known is not None and 0 < state.written < known.written
-            if is_older:  # Redis went back in time; who writes there will notice
+            if is_older:  # the store went back in time; who writes there will notice
                 state = known
             if state is not None:
                 self._known[user_id] = state
                 self.newest = max(self.newest, int(state.times[:1].sum()))
                 if len(self._known) > self._capacity:
                     self._known.popitem(last=False)
-        metrics.USER_STATES.labels("nowhere" if state is None else "memory" if is_older else "redis").inc()
+        metrics.USER_STATES.labels("nowhere" if state is None else "memory" if is_older else self._users.source).inc()
         return state
 
-    def _read(self, user_id: Id) -> StoredUser | None:
+    def _read(self, user_id: Id) -> FoundUser | None:
         """The store's answer; None where it is unavailable."""
         if self.away:
             self._retry_in_background(user_id)
             return None
         try:
             return self._users.get(user_id)
-        except RedisFailure as error:
+        except OSError as error:
             _LOGGER.warning("users are served from their last known states: %s", error)
             with self._lock:
                 self.away, self._retry_at = True, self._elapsed() + self._retry_seconds
@@ -163,6 +189,6 @@ class RemoteUserContexts:
     def _retry(self, user_id: Id) -> None:
         try:
             self._users.get(user_id)
-        except RedisFailure:
+        except OSError:
             return
         self.away = False

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_reco.interests import InterestSettings, Medoids
+from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.shown_items import ShownItems
 
 FORMAT = 1
@@ -68,10 +69,13 @@ class UserState:
         if lengths[0] != lengths[1] or len(set(lengths[2:])) > 1:
             raise BadUserStateError(f"user state of lengths {lengths}: items and times, and all of the medoids, match")
 
-    def interests(self, now: int, settings: InterestSettings) -> Medoids:
-        """The interests as of `now` (ms), as `Interests.medoids` would have them had nothing come since."""
+    def interests(self, now: int, settings: InterestSettings, active: ActiveTime | None = None) -> Medoids:
+        """The interests as of `now` (ms), as `Interests.medoids` would have them had nothing come since.
+
+        `active` says what is too old; all of stream time counts without it.
+        """
         keys, importance, last = self.medoids
-        live = now - last <= settings.horizon_ms
+        live = last >= (active or ActiveTime()).earliest(now, settings.horizon_ms)
         faded = importance[live] * np.exp(-settings.decay_per_ms * (now - self.at))
         return Medoids(keys[live], faded, last[live])
 

@@ -109,6 +109,10 @@ class Profiles:
         """What is known of a user."""
         return features_of(self._of.get(user_id, {}))
 
+    def knows(self, user_id: Id) -> bool:
+        """Whether anything was stated of a user."""
+        return user_id in self._of
+
     def users(self) -> list[Id]:
         """Users of whom anything was stated, in the order in which they came."""
         return list(self._of)
@@ -128,12 +132,20 @@ class Profiles:
         self._count(features, -1)
         return known
 
-    def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> None:
-        """Forget users of whom nothing was said for as long as makes a user idle, but for those who are still known."""
+    def evict(self, now: int, active: ActiveTime, is_known: Callable[[Id], bool]) -> list[Id]:
+        """Forget users of whom nothing was said for as long as makes a user idle, but for those who are still known.
+
+        Returns those it forgot.
+        """
         idle_since = active.earliest(now, int(self._settings.user_idle_days * DAY_MS))
-        for user_id, profile in list(self._of.items()):
-            if max(time for time, _ in profile.values()) < idle_since and not is_known(user_id):
-                self.forget(user_id)
+        idle = [
+            user_id
+            for user_id, profile in self._of.items()
+            if max(time for time, _ in profile.values()) < idle_since and not is_known(user_id)
+        ]
+        for user_id in idle:
+            self.forget(user_id)
+        return idle
 
     def turn_back(self, time: int) -> None:
         """Take statements later than `time` (ms) as of that time: the clock was wrong."""

@@ -54,6 +54,8 @@ class MoodyChannel(InProcessChannel):
 class Store(dict[Id, bytes]):
     """States of users."""
 
+    source = "redis"
+
     def get(self, user: Id) -> StoredUser:  # type: ignore[override] # a store of users, that happens to be a dict
         return StoredUser(super().get(user), True)
 

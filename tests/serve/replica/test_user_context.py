@@ -14,9 +14,10 @@ from stream_reco import metrics
 from stream_reco.events import Id, key_of
 from stream_reco.interests import InterestSettings, Medoids
 from stream_reco.model.features.names import FEATURES
-from stream_reco.redis.connection import RedisLink, RedisUnreachable
+from stream_reco.redis.connection import RedisLink
 from stream_reco.redis.user_store import RedisUsers, StoredUser
 from stream_reco.retrieve.settings import RetrieveSettings
+from stream_reco.serve.replica.redis_states import RedisStates
 from stream_reco.serve.replica.user_context import RemoteUserContexts
 from stream_reco.serve.replica.user_state import UserState
 from stream_reco.serve.settings import SlateSettings
@@ -48,6 +49,8 @@ def state_of(
 class Store:
     """States in memory; may be away, or have lost everything."""
 
+    source = "memory of another process"
+
     def __init__(self) -> None:
         self.states: dict[Id, bytes] = {}
         self.away = False
@@ -57,7 +60,7 @@ class Store:
     def get(self, user: Id) -> StoredUser:
         self.asked += 1
         if self.away:
-            raise RedisUnreachable("away")
+            raise ConnectionError("away")
         return StoredUser(self.states.get(user), self.complete)
 
 
@@ -77,9 +80,11 @@ class Elapsed:
         return self.now
 
 
-def contexts(shop: SmallShop, store: Store, **how: int) -> tuple[RemoteUserContexts, Elapsed]:
-    elapsed = Elapsed()
-    return RemoteUserContexts(shop.served, store, InterestSettings(), elapsed=elapsed, **how), elapsed
+def contexts(
+    shop: SmallShop, store: Store, *, seed: int = 0, capacity: int = 10_000
+) -> tuple[RemoteUserContexts, Elapsed]:
+    elapsed, interests = Elapsed(), InterestSettings()
+    return RemoteUserContexts(shop.served, store, interests, seed=seed, capacity=capacity, elapsed=elapsed), elapsed
 
 
 def test_items_become_the_slots_that_are_served(shop: SmallShop) -> None:
@@ -289,7 +294,7 @@ def test_where_states_came_from_is_counted(shop: SmallShop) -> None:
         name = "stream_reco_user_states_total"
         return [
             metrics.REGISTRY.get_sample_value(name, {"source": source}) or 0.0
-            for source in ("redis", "memory", "nowhere")
+            for source in (Store.source, "memory", "nowhere")
         ]
 
     store = Store()
@@ -313,7 +318,7 @@ def test_a_real_redis_that_goes_away_costs_one_request_little_and_the_others_not
     with RedisLink(server.url) as patient, RedisLink(server.url, timeout_seconds=0.04) as link:
         users = RedisUsers(patient)
         users.put_many({"u": state_of({7: NOW})})
-        source = RemoteUserContexts(shop.served, RedisUsers(link), InterestSettings(), retry_seconds=0.2)
+        source = RemoteUserContexts(shop.served, RedisStates(RedisUsers(link)), InterestSettings(), retry_seconds=0.2)
         assert source("u", NOW).seen.tolist() == shop.slots([7]).tolist()
         getattr(server, way)()
         waited = []
