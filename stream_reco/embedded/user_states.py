@@ -26,6 +26,7 @@ _AT_ONCE_OF_ALL = 2_000
 _RETRY_SECONDS = 1.0
 """After a failure, such as a full disk, nothing is tried for so long: each attempt costs as much as a success."""
 _RETRY_ALL_SECONDS = 30.0
+_WRITTEN, _FAILED = (metrics.SHARED_USERS.labels(outcome) for outcome in ("written", "failed"))
 _NO_KEYS = np.empty(0, dtype=np.int64)
 _NO_MEDOIDS = Medoids(_NO_KEYS, np.empty(0, dtype=np.float64), _NO_KEYS)
 
@@ -37,7 +38,7 @@ def user_state(learner: Learner, user_id: Id) -> UserState | None:
     """
     state = learner.state
     keys, row = state.signals.catalogue.keys, state.histories.row_of(user_id)
-    known = state.histories.all(row)
+    actions, times = state.histories.remembered(row)
     slots = state.exposures.shown_to(user_id)
     disliked = state.dislikes.of(user_id)
     profile = state.profiles.features(user_id)
@@ -49,7 +50,7 @@ def user_state(learner: Learner, user_id: Id) -> UserState | None:
         shown.counts, shown.times = slots.counts, slots.times
     at = max(state.stream_time, 0)
     medoids = _NO_MEDOIDS if row < 0 else learner.interests.all_medoids(user_id, at)
-    return UserState(keys[known.slots], known.times, medoids, at, shown=shown, disliked=keys[disliked], profile=profile)
+    return UserState(keys[actions], times, medoids, at, shown=shown, disliked=keys[disliked], profile=profile)
 
 
 class UserStates:
@@ -137,9 +138,9 @@ class UserStates:
             self._store.put_many(states, self._time.changed())
         except SharedUsersError:
             self._time.forget()
-            metrics.SHARED_USERS.labels("failed").inc(len(states))
+            _FAILED.inc(len(states))
             raise
-        metrics.SHARED_USERS.labels("written").inc(len(states))
+        _WRITTEN.inc(len(states))
 
     def _fail(self, error: SharedUsersError, seconds: float) -> None:
         if not self._is_failing:

@@ -172,6 +172,20 @@ class Histories:
         known = self.all(row)
         return bool(((known.slots == slot) & (known.times >= time)).any())
 
+    def remembered(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Slots int32[n] and times int64[n] of all remembered actions, newest first; of a negative row none.
+
+        They may be views, which change with the next action.
+        """
+        if row < 0:
+            return _NO_SLOTS, _NO_TIMES
+        slots, times = self.items[row], self.times[row]
+        if slots[RECENT - 1] == NO_ITEM:  # then there is nothing older
+            count = int((slots != NO_ITEM).sum())
+            return slots[:count], times[:count]
+        older, older_times, _ = self._older.of(row)
+        return np.concatenate([slots, older]), np.concatenate([times, older_times])
+
     def all(self, row: int) -> RememberedActions:
         """All remembered actions, as copies; of a negative row none."""
         if row < 0:

@@ -187,6 +187,8 @@ class SharedUsers:
             if env is None:
                 raise lmdb.Error("not all users are written yet")
             return env
+        if self._writes and self._env is not None:
+            return self._env  # nobody else makes the link point elsewhere
         failure: Exception | None = None
         for _ in range(_MOST_LOOKS):
             name = self._target()

@@ -1,14 +1,14 @@
-"""What it costs to keep states of users for scorers in other processes: `python -m tests.bench.bench_user_states [USERS]`.
+"""What it costs to keep states of users for scorers in other processes.
 
-Processor time: of writing a user after an event, for users with few and with many remembered actions, alone and ten
-events at once; of reading one; and of writing all users.
+`python -m tests.bench.bench_user_states [USERS]`: processor time of writing a user after an event, for users with few
+and with many remembered actions, alone and ten events at once; of reading one; and of writing all users.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -26,13 +26,13 @@ ACTIONS = (5, 30, 1_000)
 ROUNDS = 3
 
 
-def microseconds(work: Callable[[int], object], count: int) -> float:
+def microseconds(work: Callable[[], object], count: int) -> float:
     """Processor time of a call, the least of some rounds."""
     least = float("inf")
     for _ in range(ROUNDS):
         started = time.process_time()
-        for number in range(count):
-            work(number)
+        for _ in range(count):
+            work()
         least = min(least, time.process_time() - started)
     return least / count * 1e6
 
@@ -73,33 +73,35 @@ def main(users: int) -> None:
         say(f"all {known} users: {taken:.2f} s of processor, {waited:.2f} s, {known / taken:,.0f} users/s")
         say(f"  {store.nbytes / known:,.0f} bytes a user, {store.nbytes / 1e6:,.0f} MB")
 
-        def flush_of(users: list[str]) -> Callable[[int], object]:
-            def flush(_: int) -> None:
-                for user in users:
-                    states.note(user)
-                states.flush()
-
-            return flush
-
         for many, user in zip(ACTIONS, ("u1", "u3", "u0"), strict=True):
-            state = user_state(learner, user)
-            assert state is not None
-            data = state.to_bytes()
-            assert len(state.items) == many
-            costs = {
-                "note and flush": microseconds(flush_of([user]), 2_000),
-                "of it the state": microseconds(lambda _: user_state(learner, user), 2_000),
-                "to bytes": microseconds(lambda _: state.to_bytes(), 2_000),
-                "ten events at once": microseconds(flush_of([user] * 10), 2_000) / 10,
-                "read": microseconds(lambda _: store.get(user), 5_000),
-                "decode": microseconds(lambda _: UserState.from_bytes(data), 5_000),
-            }
-            said = ", ".join(f"{name} {cost:.1f}" for name, cost in costs.items())
-            say(f"{many} actions, {len(data)} bytes, {len(state.medoids.keys)} interests: {said} µs")
+            say(f"{many} actions, {costs_of(states, learner, store, user)} µs")
         others = [f"u{number}" for number in range(3, 300, 3)]
-        say(f"100 users of one flush: {microseconds(flush_of(others), 50) / len(others):.1f} µs each")
-        say(f"nothing to flush: {microseconds(lambda _: states.flush(), 10_000):.2f} µs")
+        cost = microseconds(lambda: flush_all(states, others), 50) / len(others)
+        say(f"{len(others)} users of one flush: {cost:.1f} µs each")
+        say(f"nothing to flush: {microseconds(states.flush, 10_000):.2f} µs")
         store.close()
+
+
+def flush_all(states: UserStates, users: Sequence[str]) -> None:
+    for user in users:
+        states.note(user)
+    states.flush()
+
+
+def costs_of(states: UserStates, learner: Learner, store: SharedUsers, user: str) -> str:
+    state = user_state(learner, user)
+    assert state is not None
+    data = state.to_bytes()
+    costs = {
+        "note and flush": microseconds(lambda: flush_all(states, [user]), 2_000),
+        "of it the state": microseconds(lambda: user_state(learner, user), 2_000),
+        "to bytes": microseconds(state.to_bytes, 2_000),
+        "each of ten events at once": microseconds(lambda: flush_all(states, [user] * 10), 2_000) / 10,
+        "read": microseconds(lambda: store.get(user), 5_000),
+        "decode": microseconds(lambda: UserState.from_bytes(data), 5_000),
+    }
+    said = ", ".join(f"{name} {cost:.1f}" for name, cost in costs.items())
+    return f"{len(data)} bytes, {len(state.medoids.keys)} interests: {said}"
 
 
 def say(text: str) -> None:

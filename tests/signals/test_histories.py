@@ -79,11 +79,13 @@ class HistoriesMachine(RuleBasedStateMachine):
             assert (row >= 0) == (user in self.model)
             if row < 0:
                 assert not len(histories.seen(row))
+                assert not any(map(len, histories.remembered(row)))
                 continue
             history = self.model[user]
             items = [item for _, _, item in history.actions]
             times = [time for time, _, _ in history.actions]
             assert histories.seen(row).tolist() == items
+            assert [column.tolist() for column in histories.remembered(row)] == [items, times]
             assert histories.counts[row] == history.count
             assert histories.last[row] == history.last
             padding = [-1] * (RECENT - len(items[:NEWEST]))
