@@ -86,6 +86,8 @@ class Dislikes:
         Returns the users who had any.
         """
         gone = set(slots.tolist())
+        if not gone:
+            return []
         users = [one for one, actions in self._of.items() if not gone.isdisjoint(slot for _, slot in actions)]
         for user_id in users:
             self._set(user_id, [one for one in self._of[user_id] if one[1] not in gone])

@@ -79,7 +79,7 @@ class HistoriesMachine(RuleBasedStateMachine):
             assert (row >= 0) == (user in self.model)
             if row < 0:
                 assert not len(histories.seen(row))
-                assert not any(map(len, histories.remembered(row)))
+                assert [len(column) for column in histories.remembered(row)] == [0, 0]
                 continue
             history = self.model[user]
             items = [item for _, _, item in history.actions]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_reco import metrics
 from stream_reco.events import Id, key_of
@@ -18,9 +19,10 @@ from stream_reco.serve.replica.user_state import BadUserStateError, UserState
 from stream_reco.serve.slate.request import UserContext
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.signals.active_time import ActiveTime
-from stream_reco.signals.content.values import values_of
+from stream_reco.signals.content.values import NO_VALUES, values_of
 from stream_reco.signals.exposures import Exposure
 from stream_reco.signals.settings import DAY_MS, RECENT
+from stream_reco.signals.shown_items import ShownItems
 
 _LOGGER = logging.getLogger(__name__)
 _NO_SLOTS = np.empty(0, dtype=np.int32)
@@ -104,24 +106,19 @@ class RemoteUserContexts:
         if self._history_ms is not None:
             young = at >= now - self._history_ms
             items, at = items[young], at[young]
-        slots = self._served.signals.catalogue.slots_of_keys(items)
-        seen = slots[slots >= 0]
+        catalogue, shown = self._served.signals.catalogue, np.frombuffer(state.shown.items, dtype=np.int64)
+        ends = len(items), len(items) + len(shown)
+        slots = catalogue.slots_of_keys(np.concatenate([items, shown, state.disliked]))
+        slots, slots_shown, disliked = slots[: ends[0]], slots[ends[0] : ends[1]], slots[ends[1] :]
         count = min(len(slots), RECENT)
         recent[:count], times[:count] = slots[:count], at[:count]
         interests = state.interests(now, self._interests, self._active_time())
         with self._lock:
             medoids = draw(interests, self._interests.samples, self._rng)
-        disliked = self._served.signals.catalogue.slots_of_keys(list(dict.fromkeys(state.disliked.tolist())))
-        profile = values_of(self._served.signals.user_fields, state.profile, now)
-        return UserContext(key, recent, times, seen, medoids, self._shown(state), disliked[disliked >= 0], profile)
-
-    def _shown(self, state: UserState) -> Exposure:
-        """What was shown, in the slots that are served."""
-        shown = state.shown
-        slots = self._served.signals.catalogue.slots_of_keys(shown.items.tolist())
-        known = slots >= 0
-        counts, times = np.array(shown.counts, dtype=np.int32), np.array(shown.times, dtype=np.int64)
-        return Exposure(slots[known], counts[known], times[known])
+        distinct = np.array(list(dict.fromkeys(disliked[disliked >= 0].tolist())), dtype=np.int32)
+        profile = values_of(self._served.signals.user_fields, state.profile, now) if state.profile else NO_VALUES
+        seen, exposure = slots[slots >= 0], _exposure(slots_shown, state.shown)
+        return UserContext(key, recent, times, seen, medoids, exposure, distinct, profile)
 
     def interests(self, user_id: Id, now: int) -> Medoids:
         """The user's interests as of `now` (ms); none for an unknown user."""
@@ -192,3 +189,10 @@ class RemoteUserContexts:
         except OSError:
             return
         self.away = False
+
+
+def _exposure(slots: NDArray[np.int32], shown: ShownItems) -> Exposure:
+    """What was shown, in the slots int32[n] that are served, −1 where an item is not."""
+    known = slots >= 0
+    counts, times = np.array(shown.counts, dtype=np.int32), np.array(shown.times, dtype=np.int64)
+    return Exposure(slots[known], counts[known], times[known])
