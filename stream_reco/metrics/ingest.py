@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import FAST, REGISTRY
+from stream_reco.metrics.registry import FAST, NEWEST, REGISTRY
 
 EVENTS_ACCEPTED: Final = Counter(
     "stream_reco_events_accepted_total", "Distinct events accepted, by type of event.", ["type"], registry=REGISTRY
@@ -45,10 +45,18 @@ LOG_LOST: Final = Counter(
     "Acknowledged records of the local log that could not be read and were given up by `--accept-loss`.",
     registry=REGISTRY,
 )
-LOG_BYTES: Final = Gauge("stream_reco_log_bytes", "Bytes that the local log takes on disk.", registry=REGISTRY)
+LOG_BYTES: Final = Gauge(
+    "stream_reco_log_bytes", "Bytes that the local log takes on disk.", registry=REGISTRY, multiprocess_mode=NEWEST
+)
 BACKLOG: Final = Gauge(
-    "stream_reco_backlog_events", "Events that are durable but not yet learned from.", registry=REGISTRY
+    "stream_reco_backlog_events",
+    "Events that are durable but not yet learned from.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 STREAM_TIME: Final = Gauge(
-    "stream_reco_stream_time_seconds", "Highest event time seen, in seconds since the epoch.", registry=REGISTRY
+    "stream_reco_stream_time_seconds",
+    "Highest event time seen, in seconds since the epoch.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )

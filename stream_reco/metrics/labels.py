@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import REGISTRY
+from stream_reco.metrics.registry import NEWEST, REGISTRY
 
 EXAMPLES: Final = Counter(
     "stream_reco_examples_total",
@@ -27,16 +27,20 @@ EXAMPLES_REJECTED: Final = Counter(
     ["reason"],
     registry=REGISTRY,
 )
-PENDING: Final = Gauge("stream_reco_pending_examples", "Impressions without a label yet.", registry=REGISTRY)
+PENDING: Final = Gauge(
+    "stream_reco_pending_examples", "Impressions without a label yet.", registry=REGISTRY, multiprocess_mode=NEWEST
+)
 PENDING_BYTES: Final = Gauge(
     "stream_reco_pending_bytes",
     "Bytes of what labels remember, on disk or in memory: impressions that may get another label, actions, ids.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 PENDING_OLDEST_SECONDS: Final = Gauge(
     "stream_reco_pending_oldest_seconds",
     "Age in stream time of the oldest impression whose window has not passed.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 ORPHANS: Final = Counter(
     "stream_reco_label_orphans_total",

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from stream_reco.metrics.registry import REGISTRY
+from stream_reco.metrics.registry import NEWEST, REGISTRY
 
 PROGRESSIVE: Final = Gauge(
     "stream_reco_progressive_quality",
@@ -14,6 +14,7 @@ PROGRESSIVE: Final = Gauge(
     " in the demo share_of_oracle).",
     ["metric"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 CALIBRATION_BY_AGE: Final = Gauge(
     "stream_reco_calibration_by_age",
@@ -21,6 +22,7 @@ CALIBRATION_BY_AGE: Final = Gauge(
     " (minute, ten_minutes, hour, day, week); what is still to come by then is allowed for, so that 1 is calibrated.",
     ["age"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 HEAD_CALIBRATION: Final = Gauge(
     "stream_reco_head_calibration",
@@ -28,6 +30,7 @@ HEAD_CALIBRATION: Final = Gauge(
     " action, or kind.value of what it is worth; 1 is calibrated.",
     ["kind"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 HEAD_LOGLOSS: Final = Gauge(
     "stream_reco_head_logloss",
@@ -35,10 +38,12 @@ HEAD_LOGLOSS: Final = Gauge(
     " was learned from.",
     ["kind"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 HEAD_SHARE: Final = Gauge(
     "stream_reco_head_share",
     "Share, of the newest that was acted on, that had an action of a kind; one thing can have several.",
     ["kind"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import FAST, REGISTRY, SLOW
+from stream_reco.metrics.registry import FAST, LIVE_SUM, NEWEST, REGISTRY, SLOW
 
 REQUESTS: Final = Counter(
     "stream_reco_requests_total",
@@ -25,9 +25,13 @@ BODY_BYTES: Final = Gauge(
     "stream_reco_body_bytes",
     "Bytes of request bodies that are held, of serve.body_memory_megabytes.",
     registry=REGISTRY,
+    multiprocess_mode=LIVE_SUM,
 )
 QUEUED_REQUESTS: Final = Gauge(
-    "stream_reco_queued_requests", "HTTP requests that wait to be computed.", registry=REGISTRY
+    "stream_reco_queued_requests",
+    "HTTP requests that wait to be computed.",
+    registry=REGISTRY,
+    multiprocess_mode=LIVE_SUM,
 )
 QUEUE_SECONDS: Final = Histogram(
     "stream_reco_queue_seconds",
@@ -56,11 +60,14 @@ NEAR_DUPLICATES: Final = Counter(
     "Candidates that were left out because a better one says nearly the same.",
     registry=REGISTRY,
 )
-VECTORS: Final = Gauge("stream_reco_vectors", "Vectors of items in the vector index.", registry=REGISTRY)
+VECTORS: Final = Gauge(
+    "stream_reco_vectors", "Vectors of items in the vector index.", registry=REGISTRY, multiprocess_mode=NEWEST
+)
 VECTOR_LIST_BYTES: Final = Gauge(
     "stream_reco_vector_list_bytes",
     "Bytes of the inverted lists of the vector index, without the vectors; 0 while all searches are exact.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 VECTOR_SEARCHES: Final = Counter(
     "stream_reco_vector_searches_total",
@@ -73,6 +80,7 @@ VECTOR_RECALL: Final = Gauge(
     "Share of the 400 nearest vectors that the lists find, over the newest 32 queries that were compared with exact"
     " search; 1 while there are no lists.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 VECTOR_COMPARISONS: Final = Counter(
     "stream_reco_vector_comparisons_total",
@@ -84,6 +92,7 @@ VECTOR_SHARE: Final = Gauge(
     "stream_reco_vector_share",
     "Share of the vectors that a search looks at; 1 while searches are exact.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 VECTOR_BUILDS: Final = Counter(
     "stream_reco_vector_builds_total",

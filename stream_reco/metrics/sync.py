@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import BYTES, FAST, REGISTRY, SLOW, UNTIL_SERVED
+from stream_reco.metrics.registry import BYTES, FAST, NEWEST, REGISTRY, SLOW, UNTIL_SERVED
 
 PUBLICATION_BYTES: Final = Histogram(
     "stream_reco_publication_bytes",
@@ -22,7 +22,10 @@ PUBLICATION_SECONDS: Final = Histogram(
     registry=REGISTRY,
 )
 PUBLISHED_VERSION: Final = Gauge(
-    "stream_reco_published_version", "Newest version that the channel has accepted.", registry=REGISTRY
+    "stream_reco_published_version",
+    "Newest version that the channel has accepted.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 PUBLICATION_FAILURES: Final = Counter(
     "stream_reco_publication_failures_total",
@@ -30,18 +33,28 @@ PUBLICATION_FAILURES: Final = Counter(
     registry=REGISTRY,
 )
 CHANNEL_PUBLICATIONS: Final = Gauge(
-    "stream_reco_channel_publications", "Publications that the channel in Redis keeps.", registry=REGISTRY
+    "stream_reco_channel_publications",
+    "Publications that the channel in Redis keeps.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 CHANNEL_BYTES: Final = Gauge(
-    "stream_reco_channel_bytes", "Bytes of the publications that the channel in Redis keeps.", registry=REGISTRY
+    "stream_reco_channel_bytes",
+    "Bytes of the publications that the channel in Redis keeps.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 CHANNEL_REPLICAS: Final = Gauge(
-    "stream_reco_channel_replicas", "Replicas that have read the channel in Redis lately.", registry=REGISTRY
+    "stream_reco_channel_replicas",
+    "Replicas that have read the channel in Redis lately.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 CHANNEL_UNREAD: Final = Gauge(
     "stream_reco_channel_unread_publications",
     "Publications that the slowest of these replicas has not read yet.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 REDIS_FAILURES: Final = Counter(
     "stream_reco_redis_failures_total",
@@ -50,9 +63,14 @@ REDIS_FAILURES: Final = Counter(
     registry=REGISTRY,
 )
 
-REPLICA_VERSION: Final = Gauge("stream_reco_replica_version", "Version that the replica serves.", registry=REGISTRY)
+REPLICA_VERSION: Final = Gauge(
+    "stream_reco_replica_version", "Version that the replica serves.", registry=REGISTRY, multiprocess_mode=NEWEST
+)
 REPLICA_STALENESS_SECONDS: Final = Gauge(
-    "stream_reco_replica_staleness_seconds", "Age of the publication that the replica serves.", registry=REGISTRY
+    "stream_reco_replica_staleness_seconds",
+    "Age of the publication that the replica serves.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 REPLICA_SYNC_SECONDS: Final = Histogram(
     "stream_reco_replica_sync_seconds",
@@ -85,5 +103,17 @@ FRESHNESS_SECONDS: Final = Histogram(
     "stream_reco_freshness_seconds",
     "Seconds from the arrival of an event until the answers served take it into account.",
     buckets=UNTIL_SERVED,
+    registry=REGISTRY,
+)
+LEARNER_SILENT_SECONDS: Final = Gauge(
+    "stream_reco_learner_silent_seconds",
+    "Seconds since the learner of a server of several processes gave a sign of life.",
+    registry=REGISTRY,
+    multiprocess_mode=NEWEST,
+)
+PROCESS_RESTARTS: Final = Counter(
+    "stream_reco_process_restarts_total",
+    "Processes of a server that ended and were started again, by what they do.",
+    ["process"],
     registry=REGISTRY,
 )

@@ -6,13 +6,14 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import REGISTRY, SLOW
+from stream_reco.metrics.registry import NEWEST, REGISTRY, SLOW
 
 WORK_PARTITIONS: Final = Gauge(
     "stream_reco_work_partitions",
     "Partitions that this worker has been given, by kind of work.",
     ["work"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 WORK_RECORDS: Final = Counter(
     "stream_reco_work_records_total",
@@ -25,6 +26,7 @@ WORK_LAG: Final = Gauge(
     "Offsets up to the last stable one that are not read yet, by kind of work and partition; 0 where all is read.",
     ["work", "partition"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 WORK_COMMIT_SECONDS: Final = Histogram(
     "stream_reco_work_commit_seconds", "Seconds of one transaction, by kind of work.", ["work"], registry=REGISTRY

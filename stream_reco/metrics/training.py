@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from stream_reco.metrics.registry import FAST, REGISTRY, SLOW
+from stream_reco.metrics.registry import FAST, NEWEST, REGISTRY, SLOW
 
 LEARN_SECONDS: Final = Histogram(
     "stream_reco_learn_seconds",
@@ -31,6 +31,7 @@ TRAIN_LOSS: Final = Gauge(
     "Mean loss of the latest training step, by part of the model (nats an example).",
     ["part"],
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )
 TRAIN_REFUSED: Final = Counter(
     "stream_reco_train_refused_batches_total",
@@ -41,4 +42,5 @@ TRAINER_EPOCH: Final = Gauge(
     "stream_reco_trainer_epoch",
     "Epoch in which this process leads the training; 0 where another one does.",
     registry=REGISTRY,
+    multiprocess_mode=NEWEST,
 )

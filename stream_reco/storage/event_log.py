@@ -78,8 +78,7 @@ class EventLog:
         except BaseException:
             self._lock.release()
             raise
-        # Looked up when somebody asks: four calls of the system would be a part of each append.
-        metrics.LOG_BYTES.set_function(lambda: self.bytes_on_disk)
+        metrics.LOG_BYTES.set(self.bytes_on_disk)
 
     @property
     def first(self) -> int:
@@ -205,6 +204,7 @@ class EventLog:
         if error is None:
             for kind, count in Counter(kind for append in appends for kind, _ in append.records).items():
                 metrics.LOG_APPENDED.labels(kind).inc(count)
+            metrics.LOG_BYTES.set(self.bytes_on_disk)
 
     def _refuse_failed(self) -> None:
         if self._failed is not None:
