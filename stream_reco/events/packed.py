@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple, Self, overload
 
-from stream_reco.events.schema import Event, Id
+import msgspec
+
+from stream_reco.events.schema import KINDS, Event, Id
 from stream_reco.events.wire import decode_batch, encode_elements, join_batch
 
 MOST_EVENTS = 128
@@ -24,6 +26,18 @@ class PackedPart(NamedTuple):
 
     events: int
     packed: bytes
+
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+class _OnWire(msgspec.Struct, frozen=True, array_like=True):
+    parts: list[PackedPart]
+    ids: list[Id]
+    kinds: dict[str, int]
+
+
+_DECODER = msgspec.msgpack.Decoder(_OnWire)
 
 
 class PackedEvents(Sequence[Event]):
@@ -54,6 +68,20 @@ class PackedEvents(Sequence[Event]):
             self._pack(events[half:])
         else:
             self.parts.append(PackedPart(len(events), packed))
+
+    def to_bytes(self) -> bytes:
+        """For another process of this release."""
+        kinds = {_NAMES[kind]: count for kind, count in self.kinds.items()}
+        return msgspec.msgpack.encode(_OnWire(self.parts, self.ids, kinds))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` gave. Raises msgspec.MsgspecError for anything else."""
+        wire, made = _DECODER.decode(data), cls()
+        made.parts, made.ids = wire.parts, wire.ids
+        made.kinds = Counter({KINDS[name]: count for name, count in wire.kinds.items()})
+        made._count = sum(part.events for part in wire.parts)
+        return made
 
     def unpacked(self) -> list[Event]:
         """All of them."""

@@ -39,6 +39,14 @@ def test_what_was_added_is_there_in_short_parts(added: list[list[Event]]) -> Non
     for part in batch.parts:
         assert part.events == 1 or (part.events <= 4 and len(part.packed) <= 200)
     assert all(batch[index] == event for index, event in enumerate(everything))
+    arrived = PackedEvents.from_bytes(batch.to_bytes())
+    assert list(arrived) == everything
+    assert (arrived.ids, arrived.kinds, arrived.parts, len(arrived)) == (
+        batch.ids,
+        batch.kinds,
+        batch.parts,
+        len(batch),
+    )
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 65_535, 65_536])

@@ -11,6 +11,7 @@ import uvicorn
 
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.connection import BoundedConnection
+from stream_reco.serve.http.learner_api import LearnerApi
 
 CONNECTIONS_WAITING = 2048
 """Backlog of the listening socket; uvicorn's default."""
@@ -48,25 +49,22 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-class HttpServer:
-    """Serves an API on an event loop of its own, on a thread, from `start` to `stop`; a context manager.
+class SocketServer:
+    """Answers what connects to a listening socket, on an event loop of its own, on a thread, from `start` to `stop`.
 
-    The constructor binds the socket, so that a port in use is reported before anything else is started; connections
-    made before `start` wait.
+    Connections made before `start` wait.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = listen(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+    def __init__(self, listener: socket.socket) -> None:
+        self._socket = listener
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, api: Api) -> Self:
+    def start(self, api: Api | LearnerApi) -> Self:
         """Answer requests from now on."""
         config = uvicorn.Config(
             cast(Any, api),  # uvicorn's type for applications names every message; ours are plain mappings
-            http=BoundedConnection,
+            http=BoundedConnection if isinstance(api, Api) else "httptools",
             lifespan="off",
             ws="none",
             log_config=None,
@@ -94,3 +92,20 @@ class HttpServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Where clients reach what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+class HttpServer(SocketServer):
+    """Serves an API at an address, as a context manager.
+
+    The constructor binds the socket, so that a port in use is reported before anything else is started.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(listen(host, port))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = url_of(host, self._socket)
