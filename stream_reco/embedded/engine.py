@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -21,6 +22,7 @@ from stream_reco.embedded.journal.clock_repair import as_days, as_text, is_ahead
 from stream_reco.embedded.journal.journaled_learner import JournaledLearner
 from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.learner import Learner
+from stream_reco.embedded.outlet import ChannelWithOutlet
 from stream_reco.embedded.publish import Publishing
 from stream_reco.embedded.python_events import Events, PythonEvents
 from stream_reco.embedded.user_context import user_contexts
@@ -38,8 +40,10 @@ from stream_reco.serve.slate.scorer import Scorer
 from stream_reco.serve.slate.similar import similar_items
 from stream_reco.serve.slate.slate import Interest, Neighbour, ScoredItems, Slate
 from stream_reco.serve.status import Status, replica_status, rows_by_table
+from stream_reco.sync import Channel, ChannelRefused, ChannelUnreachable
 from stream_reco.train.threads import bind_threads
 
+_LOGGER = logging.getLogger(__name__)
 Ingested = Accepted
 
 
@@ -61,8 +65,11 @@ class Engine:
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
         accept_loss: bool = False,
+        outlet: Channel | None = None,
     ) -> None:
         """`observer` and `viewer` measure predictions; `joiner` makes other labels than the settings ask for.
+
+        Publications go to `outlet` too, for scorers of other processes.
 
         `accept_loss`: open a damaged folder with what can be read of it; what is lost is counted and logged.
 
@@ -74,6 +81,8 @@ class Engine:
         self.settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._folder = data_dir
+        self._channel = None if outlet is None else ChannelWithOutlet(outlet)
+        self._is_refused = False
         bind_threads(self.settings.training.threads)
         self._open = ExitStack()
         storage = None if data_dir is None else self._open.enter_context(closing(Storage(Path(data_dir), accept_loss)))
@@ -89,7 +98,7 @@ class Engine:
         self.journaled = journaled
         """Owns the learner, its journal and the position; the threads of `EngineService` use it too."""
         learner, seed = journaled.learner, self.settings.training.seed
-        self.publishing = Publishing(learner, self.settings, journaled.epoch)
+        self.publishing = Publishing(learner, self.settings, journaled.epoch, self._channel)
         self._scorer = Scorer(
             self.publishing.served,
             user_contexts(learner, seed),
@@ -218,10 +227,20 @@ class Engine:
         """Publish what was learned and serve it; returns the version.
 
         Nothing of what is learned depends on it: examples that are fewer than a batch go on waiting for their step.
+        Where an outlet refuses, the version served stays, and what changed goes out with the next publication.
         """
         self._scorer.finish_pending()
         self._hooks.flush()
-        return self.publishing.sync(self._clock.now_ms())
+        try:
+            version = self.publishing.sync(self._clock.now_ms())
+        except (ChannelRefused, ChannelUnreachable) as error:
+            version = self.publishing.served.replica.version
+            if not self._is_refused:
+                _LOGGER.error("nothing is published, version %d stays served: %s", version, error)
+            self._is_refused = True
+        else:
+            self._is_refused = False
+        return version
 
     def tick(self, now: int) -> None:
         """Let stream time reach `now` (ms) with no event: deadlines pass, counters age."""

@@ -54,6 +54,8 @@ class JournaledLearner:
         """Of the publications of this learner: higher at every start."""
         self.deduplicator = IngestDeduplicator(self.learner.joiner.seen_among)
         """Recognises repeated events."""
+        self.erasures = 0
+        """Checkpoints after which nothing is left on disk of users who were deleted."""
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem: str | None = None
 
@@ -148,6 +150,7 @@ class JournaledLearner:
         """
         if self._storage is not None:
             self._storage.checkpoint(self.learner, self._position, erase=self._erasing)
+        self.erasures += self._erasing
         self._unsaved, self._unsaved_since, self._erasing = False, None, False
         self._checkpointed = (self.learner.state.events, self._position)
         self._checkpoint_problem = None

@@ -13,6 +13,7 @@ from stream_reco import metrics
 from stream_reco.clock import Clock
 from stream_reco.embedded.journal import records
 from stream_reco.embedded.journal.journaled_learner import JournaledLearner
+from stream_reco.embedded.mirror import Mirror
 from stream_reco.embedded.threads.log_writer import Arrival
 from stream_reco.embedded.threads.request_priority import RequestPriority
 from stream_reco.measure.stages import LIVE_MS
@@ -44,9 +45,11 @@ class LearnerThread:
         clock: Clock,
         sync_seconds: float,
         priority: RequestPriority,
+        mirror: Mirror | None = None,
     ) -> None:
         self._journaled, self._publish, self._append = journaled, publish, append
         self._clock, self._sync_seconds, self._priority = clock, sync_seconds, priority
+        self._mirror = mirror
         self._changed = threading.Condition()
         self._arrivals: deque[Arrival] = deque()
         self._behind = 0
@@ -74,7 +77,7 @@ class LearnerThread:
             count = sum(arrival.events for arrival in arrivals)
             self._behind += count
             self.events += count
-            metrics.BACKLOG.set(self._behind)
+            self._show_backlog()
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -93,11 +96,15 @@ class LearnerThread:
                     self._apply(record)
                     if self._out_of_time():
                         return
+                if self._mirror is not None:
+                    self._mirror.learned(everything=not self._journaled.is_behind)
                 self._sync_if_due()
                 self._tick_if_due()
                 self._journaled.checkpoint_if_due(time.monotonic())
         except Exception as error:
             self.problem = f"{type(error).__name__}: {error}"
+            if self._mirror is not None:
+                self._mirror.failed(self.problem)
             _LOGGER.exception("learning has stopped; new events are refused, acknowledged ones are safe in the log")
 
     def _wait_for_work(self) -> bool:
@@ -120,12 +127,19 @@ class LearnerThread:
         if events:
             with self._changed:
                 self._behind -= events
-                metrics.BACKLOG.set(self._behind)
+                self._show_backlog()
         self._fresh = True
         self._journaled.checkpoint_if_due(time.monotonic())
 
+    def _show_backlog(self) -> None:
+        metrics.BACKLOG.set(self._behind)
+        if self._mirror is not None:
+            self._mirror.durable(self.events, self._behind)
+
     def _between(self) -> None:
         self._priority.yield_to_requests()
+        if self._mirror is not None:
+            self._mirror.learned(everything=False)
         self._sync_if_due()
 
     def _sync_if_due(self) -> None:

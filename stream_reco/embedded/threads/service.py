@@ -15,6 +15,7 @@ import msgspec
 from stream_reco.clock import Clock, SystemClock
 from stream_reco.embedded.engine import Engine
 from stream_reco.embedded.journal import records
+from stream_reco.embedded.mirror import Mirror
 from stream_reco.embedded.threads.from_thread import FromThread
 from stream_reco.embedded.threads.learner_thread import LearnerThread
 from stream_reco.embedded.threads.log_writer import LogWriterThread
@@ -47,11 +48,18 @@ class EngineService:
     """
 
     def __init__(
-        self, open_engine: Callable[[], Engine], *, sync_seconds: float = 1.0, clock: Clock | None = None
+        self,
+        open_engine: Callable[[], Engine],
+        *,
+        sync_seconds: float = 1.0,
+        clock: Clock | None = None,
+        mirror: Callable[[Engine], Mirror] | None = None,
     ) -> None:
+        """`mirror` makes what shows the engine to other processes, which answer requests in place of this one."""
         if not sync_seconds >= 0.1:
             raise ValueError(f"the sync interval is {sync_seconds} s: it must be at least 0.1 s")
         self._open_engine = open_engine
+        self._mirror_of = mirror
         self._sync_seconds = sync_seconds
         self._clock = clock or SystemClock()
         self._priority = RequestPriority()
@@ -79,23 +87,32 @@ class EngineService:
                     engine.sync()
             if (clock_problem := engine.clock_problem) is not None:
                 _LOGGER.warning("%s", clock_problem)
-            journaled = engine.journaled
-            journaled.follow()
-            writer = LogWriterThread(journaled.append_many, journaled.deduplicator, lambda new: learning.committed(new))
-            learning = LearnerThread(
-                journaled, engine.sync, writer.record, self._clock, self._sync_seconds, self._priority
-            )
-            writer.start()
-            learning.start()
-            served = engine.publishing.served
-            self._upkeep = IndexUpkeep(lambda: served.index, engine.settings.retrieve)
-            self._upkeep.start()
+            self._parts = self._begin(engine)
         except BaseException as error:
             self._opened.set_exception(error)
             return
         settle()
-        self._engine, self._parts = engine, (writer, learning)
+        self._engine = engine
         self._opened.set_result(engine)
+
+    def _begin(self, engine: Engine) -> tuple[LogWriterThread, LearnerThread]:
+        """Start the threads that write and learn, and what they show or keep up beside it."""
+        mirror = None if self._mirror_of is None else self._mirror_of(engine)
+        journaled = engine.journaled
+        journaled.follow()
+        writer = LogWriterThread(journaled.append_many, journaled.deduplicator, lambda new: learning.committed(new))
+        learning = LearnerThread(
+            journaled, engine.sync, writer.record, self._clock, self._sync_seconds, self._priority, mirror
+        )
+        if mirror is None:
+            served = engine.publishing.served
+            self._upkeep = IndexUpkeep(lambda: served.index, engine.settings.retrieve)
+            self._upkeep.start()
+        else:
+            mirror.opened(learning.events)
+        writer.start()
+        learning.start()
+        return writer, learning
 
     def close(self) -> None:
         """Stop taking events, learn for a few seconds more, write a checkpoint, release the data folder."""
@@ -123,7 +140,7 @@ class EngineService:
 
     def ready(self) -> bool:
         """Whether it can answer."""
-        return self._parts is not None
+        return self._engine is not None
 
     def _running(self) -> tuple[Engine, LogWriterThread, LearnerThread]:
         if self._engine is None or self._parts is None:
