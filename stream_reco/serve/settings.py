@@ -52,6 +52,9 @@ class ServeSettings:
     """An event further ahead of the clock than this is rejected."""
     body_seconds: Annotated[float, Meta(gt=0)] = 30.0
     """How long a client may take to send its body."""
+    workers: Annotated[int, Meta(ge=0)] | None = None
+    """Processes that answer requests beside the one that learns; 0: one process does both. By default one for each
+    processor but the learner's, at most four."""
     row_precision: Precision = "float32"
     """What a replica keeps embedding rows in. `bfloat16` takes half the bytes, `int8` (a scale a row) and `tanh8`
     (tanh × 127) about a quarter; what each loses is said in `stream_reco.embedding.replica.precision`."""

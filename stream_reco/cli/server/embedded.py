@@ -26,14 +26,15 @@ def serving(settings: Settings, data: Path, sync_seconds: float, accept_loss: bo
     `accept_loss`: open a damaged folder with what can be read of it.
     """
     log_to_stderr()
-    _check_folder(data, accept_loss)
+    check_folder(data, accept_loss)
     with answering(
         settings, EngineService(lambda: open_engine(data, settings, accept_loss), sync_seconds=sync_seconds)
     ) as running:
         yield running
 
 
-def _check_folder(data: Path, accept_loss: bool) -> None:
+def check_folder(data: Path, accept_loss: bool) -> None:
+    """Raise Failure where the folder cannot be opened, or another process has it."""
     try:
         Storage(data, accept_loss).close()
     except (LogError, OSError) as error:

@@ -30,7 +30,7 @@ from stream_reco.train.threads import bind_threads
 
 _USER_SECONDS = 0.04
 """How long a request may wait for what Redis knows of its user."""
-_SWITCH_SECONDS = 5e-5
+SWITCH_SECONDS = 5e-5
 """Longest turn in the interpreter of the thread that applies publications, while a request waits."""
 
 
@@ -50,7 +50,7 @@ def serve_replica(settings: Settings) -> Iterator[RunningServer]:
     log_to_stderr()
     with ExitStack() as stack:
         service = _replica_service(settings, stack)
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         with answering(settings, service) as running:
             yield running
 
@@ -71,7 +71,7 @@ def _replica_service(settings: Settings, stack: ExitStack) -> ReplicaService:
         channel,
         lateness_ms=settings.labels.lateness_ms,
         now_ms=SystemClock().now_ms,
-        prepare=lambda: _prepare(settings),
+        prepare=lambda: prepare(settings),
         sink=sink,
         limits=settings.serve,
         retrieve=settings.retrieve,
@@ -126,7 +126,8 @@ def _sink(settings: Settings, stack: ExitStack) -> _Sink | None:
     return stack.enter_context(closing(SinkThread(settings, SystemClock())))
 
 
-def _prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
+    """Load the kernels of a scorer."""
     bind_threads(settings.training.threads)
     warm_up(settings.model, settings.signals, settings.serve.row_precision)
     warm_up_content_in_background()

@@ -15,11 +15,29 @@ from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.auth import UnprotectedBindError
 from stream_reco.serve.http.server import CannotListenError, HttpServer
 from stream_reco.serve.service import Service
+from stream_reco.serve.status import Status
 from stream_reco.storage.checkpoint import CheckpointError
 from stream_reco.storage.event_log_errors import LogError
 from stream_reco.terminal.errors import Failure, Misuse
 
 _POLL_SECONDS = 0.2
+
+
+class Running(Protocol):
+    """A server that listens, in one process or several."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    def wait_until_ready(self, stop: threading.Event) -> bool:
+        """Wait until it is ready; False if `stop` is set before that. Raises `Failure` where it cannot start."""
+
+    def status(self) -> Status:
+        """The loop in figures."""
+
+    def wait(self, stop: threading.Event) -> None:
+        """Go on until `stop` is set."""
 
 
 class Opening(Service, Protocol):
@@ -56,6 +74,14 @@ class RunningServer:
         if error is not None:
             raise error
         return True
+
+    def status(self) -> Status:
+        """The loop in figures."""
+        return self.service.status()
+
+    def wait(self, stop: threading.Event) -> None:
+        """Go on until `stop` is set."""
+        stop.wait()
 
 
 @contextmanager

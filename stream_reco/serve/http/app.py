@@ -8,12 +8,14 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
+import msgspec
 from prometheus_client import Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from stream_reco.clock import Clock
 from stream_reco.events import BadEvent
-from stream_reco.metrics import REGISTRY, REQUEST_SECONDS, REQUESTS
+from stream_reco.metrics import REQUEST_SECONDS, REQUESTS
+from stream_reco.metrics.exposition import exposed
 from stream_reco.serve.http.auth import ForbiddenError, Guard
 from stream_reco.serve.http.body_memory import BodyMemory
 from stream_reco.serve.http.dashboard_page import Page
@@ -62,6 +64,11 @@ class Route:
     waits: bool = True
     queued: bool = False
     query: tuple[str, ...] | None = ()
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    ready: bool
+    problem: str
 
 
 class Api:
@@ -179,11 +186,13 @@ class Api:
         return HttpResponse(b'{"live":true}')
 
     async def _ready(self, _: HttpRequest) -> HttpResponse:
-        return HttpResponse(b'{"ready":true}')
+        # It goes on answering when nothing is learned any more, and says so to whoever looks after it.
+        problem = self._service.status()["problem"]
+        return HttpResponse(b'{"ready":true}' if problem is None else msgspec.json.encode(_Ready(True, problem)))
 
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
         encode, content_type = choose_encoder(header(request.scope, b"accept") or "")
-        return HttpResponse(encode(REGISTRY), content_type=content_type.encode(), headers=NO_STORE)
+        return HttpResponse(encode(exposed()), content_type=content_type.encode(), headers=NO_STORE)
 
     async def _dashboard(self, _: HttpRequest) -> HttpResponse:
         return HttpResponse(self._page.body, content_type=b"text/html; charset=utf-8", headers=self._page.headers)

@@ -1,0 +1,110 @@
+"""The process that learns: the engine, its log and its folder, behind a socket for the scorers beside it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream_reco.cli.server.embedded import check_folder
+from stream_reco.cli.server.processes.child import Lifeline, Report
+from stream_reco.config import Settings
+from stream_reco.embedded.engine import Engine
+from stream_reco.embedded.mirror import Mirror
+from stream_reco.embedded.threads.service import EngineService
+from stream_reco.embedded.user_states import UserStates
+from stream_reco.measure.progressive import ProgressiveQuality
+from stream_reco.serve.http.learner_api import LearnerApi
+from stream_reco.serve.http.server import SocketServer
+from stream_reco.serve.pulse import Pulse
+from stream_reco.storage.checkpoint import CheckpointError
+from stream_reco.storage.event_log_errors import LogError
+from stream_reco.storage.shared_users import SharedUsers
+from stream_reco.sync.folder_channel import FolderChannel
+from stream_reco.terminal.errors import Failure, Misuse
+
+EXPECTED = (Failure, Misuse, LogError, CheckpointError, ValueError, OSError)
+"""What a wrong folder, setting or machine raises; anything else is a mistake of the program."""
+
+
+@dataclass(frozen=True)
+class ServerParts:
+    """What the processes of one server share."""
+
+    settings: Settings
+    data: Path
+    sync_seconds: float
+    accept_loss: bool
+    pulse: Pulse
+    listener: socket.socket
+    """Where clients connect; all scorers accept."""
+    learner_socket: socket.socket
+    """Where scorers connect to the learner."""
+    shared: Path
+    """Folder of files that all processes map; it lives as long as the server."""
+
+    @property
+    def publications(self) -> Path:
+        """Folder of publications that scorers read."""
+        return self.shared / "publications"
+
+    @property
+    def users(self) -> Path:
+        """Folder of users' states."""
+        return self.shared / "users"
+
+
+def run_learner(parts: ServerParts, lifeline: Lifeline) -> None:
+    """Learn until told to stop; reports when it takes events, or why it cannot."""
+    try:
+        check_folder(parts.data, parts.accept_loss)
+    except EXPECTED as error:
+        lifeline.report(Report(str(error)))
+        return
+    service = EngineService(
+        lambda: _engine(parts), sync_seconds=parts.sync_seconds, mirror=lambda engine: _mirror(engine, parts)
+    )
+    with SocketServer(parts.learner_socket).start(LearnerApi(service)):
+        service.start()
+        try:
+            _serve(service, lifeline)
+        finally:
+            parts.pulse.closed()
+            service.close()
+
+
+def _engine(parts: ServerParts) -> Engine:
+    parts.publications.mkdir(parents=True, exist_ok=True)
+    outlet = FolderChannel.cleared(parts.publications)
+    return Engine(
+        parts.data, parts.settings, observer=ProgressiveQuality(), accept_loss=parts.accept_loss, outlet=outlet
+    )
+
+
+def _mirror(engine: Engine, parts: ServerParts) -> Mirror:
+    states = UserStates(engine.learner, SharedUsers(parts.users, writes=True))
+    return Mirror(engine, states, parts.pulse)
+
+
+def _serve(service: EngineService, lifeline: Lifeline) -> None:
+    wait_until(service.opened.done, lifeline)
+    if not service.opened.done():
+        return
+    error = service.opened.exception()
+    if error is None:
+        lifeline.report(Report())
+        lifeline.stop.wait()
+        return
+    lifeline.report(Report(str(error) or repr(error), is_bug=not isinstance(error, EXPECTED)))
+    if not isinstance(error, EXPECTED):
+        raise error
+
+
+_POLL_SECONDS = 0.05
+
+
+def wait_until(done: Callable[[], bool], lifeline: Lifeline) -> None:
+    """Return when it is done, or the process is to stop."""
+    while not done() and not lifeline.stop.wait(_POLL_SECONDS):
+        pass
