@@ -26,7 +26,11 @@ _LEAST_BYTES = 64 * 2**20
 
 
 def workers_by_default() -> int:
-    """One scorer for each processor but the learner's, at most four; none where there is one processor."""
+    """One scorer for each processor but the learner's, at most four; none where there is one, or processes that were
+    forked may not use the system's libraries.
+    """
+    if sys.platform != "linux":
+        return 0
     return min(len(os.sched_getaffinity(0)) - 1, _MOST_WORKERS)
 
 

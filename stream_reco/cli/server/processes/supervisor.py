@@ -143,7 +143,8 @@ class Supervisor:
         place.child, place.is_ready = None, False
         place.not_before = time.monotonic() + place.pause
         if place.was_ready:
-            _LOGGER.error("%s ended with status %s; it is started again in %.1f s", place.name, code, place.pause)
+            why = place.problem or f"status {code}"
+            _LOGGER.error("%s ended (%s); it is started again in %.1f s", place.name, why, place.pause)
         place.pause = min(2 * place.pause, _LONGEST_PAUSE)
 
     def status(self) -> Status:
