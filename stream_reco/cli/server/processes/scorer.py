@@ -10,6 +10,7 @@ from stream_reco.cli.server.processes.child import Lifeline, Report
 from stream_reco.cli.server.processes.learner import EXPECTED, ServerParts, wait_until
 from stream_reco.cli.server.replica import SWITCH_SECONDS
 from stream_reco.clock import SystemClock
+from stream_reco.embedded.threads.opened_memory import settle
 from stream_reco.serve.http.app import Api
 from stream_reco.serve.http.learner_link import LearnerLink
 from stream_reco.serve.http.server import SocketServer
@@ -33,6 +34,7 @@ def run_scorer(parts: ServerParts, lifeline: Lifeline) -> None:
         try:
             wait_until(service.opened.done, lifeline)
             if service.opened.done():
+                settle()
                 error = service.opened.exception()
                 problem = None if error is None else str(error) or repr(error)
                 lifeline.report(Report(problem, is_bug=error is not None and not isinstance(error, EXPECTED)))
