@@ -25,6 +25,10 @@ class ScorerBesideLearner(ReplicaService):
         super().__init__(*arguments, **named)
         self._pulse = pulse
 
+    def _poll(self) -> bool:
+        metrics.LEARNER_SILENT_SECONDS.set(self._pulse.silent_seconds)
+        return super()._poll()
+
     @property
     def backlog(self) -> int:
         """Events that are durable but not yet learned from."""
@@ -66,7 +70,6 @@ def learner_problem(pulse: Pulse) -> str | None:
     if not pulse.is_open:
         return "the learner is not there: it is being started; what was learned is served meanwhile"
     silent = pulse.silent_seconds
-    metrics.LEARNER_SILENT_SECONDS.set(silent)
     if silent > SILENT_SECONDS:
         return f"the learner has given no sign of life for {silent:.0f} s; what was learned is served meanwhile"
     return None
