@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import stream_reco
-from stream_reco.cli.server.processes.child import Lifeline, start
+from stream_reco.cli.server.processes.child import Child, Lifeline, start
 from stream_reco.cli.server.replica import prepare
 from stream_reco.cli.server.warm_up_content import warm_up_content
 from stream_reco.config import Settings
@@ -28,7 +28,7 @@ def load_kernels(settings: Settings) -> None:
     warm_up_content()
 
 
-def compile_apart(settings: Settings, is_to_stop: Callable[[], bool]) -> None:
+def compile_apart(settings: Settings, is_to_stop: Callable[[], bool], siblings: list[Child]) -> None:
     """Return when the kernels are in the cache, or it is to stop.
 
     The caller has no threads that a fork would miss. Where it fails, kernels are left to those that need them.
@@ -36,7 +36,7 @@ def compile_apart(settings: Settings, is_to_stop: Callable[[], bool]) -> None:
     mark = _mark(settings)
     if mark is None or mark.exists():
         return
-    child = start("compiler", lambda lifeline: _compile(settings, mark, lifeline), [])
+    child = start("compiler", lambda lifeline: _compile(settings, mark, lifeline), siblings)
     while child.process.is_alive():
         if is_to_stop():
             child.process.kill()  # nothing is lost, and the compiler cannot be interrupted

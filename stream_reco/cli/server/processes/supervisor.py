@@ -75,7 +75,7 @@ class Supervisor:
 
     def _begin(self, stop: threading.Event) -> None:
         """Load what all processes share, then start them."""
-        compile_apart(self.parts.settings, stop.is_set)
+        compile_apart(self.parts.settings, stop.is_set, self._children())
         if stop.is_set():
             return
         load_kernels(self.parts.settings)
@@ -91,9 +91,10 @@ class Supervisor:
             self.front = None
 
     def _start(self, place: _Place) -> None:
-        siblings = [one.child for one in self.places if one.child is not None]
-        siblings += [] if self.front is None else [self.front]
-        place.child, place.is_ready = start(place.name, place.run, siblings), False
+        place.child, place.is_ready = start(place.name, place.run, self._children()), False
+
+    def _children(self) -> list[Child]:
+        return [one for one in (self.front, *(place.child for place in self.places)) if one is not None]
 
     def wait_until_ready(self, stop: threading.Event) -> bool:
         """Wait until all can answer; False if `stop` is set before that. Raises `Failure` where one cannot start."""
@@ -131,7 +132,7 @@ class Supervisor:
         if alive:
             return
         code = child.process.exitcode
-        if place.problem is None and not place.was_ready and not place.is_ready:
+        if place.problem is None and not place.was_ready:
             place.problem = f"the process {place.name} ended with status {code} before it was ready; its log says why"
         self._ended(place, child, code)
 
