@@ -31,9 +31,7 @@ def exposed() -> CollectorRegistry:
     if not folder:
         return REGISTRY
     found = CollectorRegistry()
-    MultiProcessCollector(found, path=folder)  # type: ignore[no-untyped-call]  # the library has no types here
-    found.register(_Processes(Path(folder)))
-    found.register(_Unfed({family.name for family in found.collect()}))
+    found.register(_Server(folder))
     return found
 
 
@@ -41,18 +39,23 @@ def forget_process(pid: int) -> None:
     """Leave the present state of a process that has ended out of what is shown; what it counted stays."""
     folder = os.environ.get(_FOLDER)
     if folder:
-        mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]  # likewise
+        mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]  # the library has no types here
 
 
-class _Unfed(Collector):
-    """Names, meanings and types of metrics that nothing has fed yet."""
+class _Server(Collector):
+    """What all processes counted, what they take, and the names of what nothing has fed yet."""
 
-    def __init__(self, fed: set[str]) -> None:
-        self._fed = fed
+    def __init__(self, folder: str) -> None:
+        self._counted = MultiProcessCollector(None, path=folder)  # type: ignore[no-untyped-call]  # likewise
+        self._taken = _Processes(Path(folder))
 
     def collect(self) -> Iterator[Metric]:
+        counted = self._counted.collect()  # type: ignore[no-untyped-call]  # likewise
+        fed = [*counted, *self._taken.collect()]
+        yield from fed
+        names = {family.name for family in fed}
         for family in REGISTRY.collect():
-            if family.name not in self._fed:
+            if family.name not in names:
                 yield Metric(family.name, family.documentation, family.type)
 
 

@@ -85,15 +85,22 @@ class RunningServer:
 
 
 @contextmanager
-def answering(settings: Settings, service: Opening) -> Iterator[RunningServer]:
-    """Start a service and its HTTP server; stop both at the end."""
+def wrong_addresses() -> Iterator[None]:
+    """Say in the terms of commands that an address needs a token, or cannot be listened on."""
     try:
-        api = Api(service, SystemClock(), settings.serve)
-        server = HttpServer(settings.serve.host, settings.serve.port)
+        yield
     except UnprotectedBindError as error:
         raise Misuse(str(error)) from error
     except CannotListenError as error:
         raise Failure(str(error)) from error
+
+
+@contextmanager
+def answering(settings: Settings, service: Opening) -> Iterator[RunningServer]:
+    """Start a service and its HTTP server; stop both at the end."""
+    with wrong_addresses():
+        api = Api(service, SystemClock(), settings.serve)
+        server = HttpServer(settings.serve.host, settings.serve.port)
     with server:
         service.start()
         server.start(api)

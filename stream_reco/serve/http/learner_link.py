@@ -31,10 +31,6 @@ class LearnerLink:
         self._is_open = is_open
         self._session: aiohttp.ClientSession | None = None
 
-    def new_batch(self) -> PackedEvents:
-        """Packed as the learner's log keeps them."""
-        return PackedEvents()
-
     async def accept(self, events: Sequence[Event]) -> Accepted:
         """Resolves once they are durable. Raises UnavailableError where the learner is away or cannot take them."""
         packed = events if isinstance(events, PackedEvents) else PackedEvents(events)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stream_reco.events import Action, Event, Impression, ItemEvent
+from stream_reco.events.packed import PackedEvents
 from stream_reco.serve.http.learner_api import LearnerApi
 from stream_reco.serve.http.learner_link import LearnerLink
 from stream_reco.serve.http.server import SocketServer
@@ -48,7 +49,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
 def test_events_arrive_as_they_were_sent_and_the_answer_comes_back(ends: Ends) -> None:
     async def talk() -> Accepted:
         link = await ends.link()
-        batch = link.new_batch()
+        batch = PackedEvents()
         batch.extend(EVENTS)
         answer = await link.accept(batch)
         await link.forget(-5)

@@ -13,23 +13,24 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import msgspec
 
 _LOGGER = logging.getLogger(__name__)
 _FORK = multiprocessing.get_context("fork")
 _REPORT_BYTES = 65_536
+_POLL_SECONDS = 0.05
 
 
 class Report(msgspec.Struct, frozen=True):
     """What a process says of itself: that it is ready, or why it cannot be."""
 
     problem: str | None = None
-    is_bug: bool = False
-    """Whether the problem is none of the folder, the settings or the machine."""
 
 
 class Lifeline:
@@ -45,6 +46,15 @@ class Lifeline:
         with suppress(OSError):
             self._end.recv(1)
         self.stop.set()
+
+    def report_when_done(self, opened: Future[Any]) -> BaseException | None:
+        """Wait until it is done or the process is to stop; say how it went, and return what it failed with."""
+        while not opened.done():
+            if self.stop.wait(_POLL_SECONDS):
+                return None
+        error = opened.exception()
+        self.report(Report(None if error is None else str(error) or repr(error)))
+        return error
 
     def report(self, report: Report) -> None:
         """Say it to the parent, if it is still there."""

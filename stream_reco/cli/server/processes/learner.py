@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +67,11 @@ def run_learner(parts: ServerParts, lifeline: Lifeline) -> None:
     with SocketServer(parts.learner_socket).start(LearnerApi(service)):
         service.start()
         try:
-            _serve(service, lifeline)
+            failure = lifeline.report_when_done(service.opened)
+            if failure is None:
+                lifeline.stop.wait()
+            elif not isinstance(failure, EXPECTED):
+                raise failure
         finally:
             parts.pulse.closed()
             service.close()
@@ -85,26 +88,3 @@ def _engine(parts: ServerParts) -> Engine:
 def _mirror(engine: Engine, parts: ServerParts) -> Mirror:
     states = UserStates(engine.learner, SharedUsers(parts.users, writes=True))
     return Mirror(engine, states, parts.pulse)
-
-
-def _serve(service: EngineService, lifeline: Lifeline) -> None:
-    wait_until(service.opened.done, lifeline)
-    if not service.opened.done():
-        return
-    error = service.opened.exception()
-    if error is None:
-        lifeline.report(Report())
-        lifeline.stop.wait()
-        return
-    lifeline.report(Report(str(error) or repr(error), is_bug=not isinstance(error, EXPECTED)))
-    if not isinstance(error, EXPECTED):
-        raise error
-
-
-_POLL_SECONDS = 0.05
-
-
-def wait_until(done: Callable[[], bool], lifeline: Lifeline) -> None:
-    """Return when it is done, or the process is to stop."""
-    while not done() and not lifeline.stop.wait(_POLL_SECONDS):
-        pass

@@ -6,8 +6,8 @@ import sys
 from contextlib import closing
 from uuid import uuid4
 
-from stream_reco.cli.server.processes.child import Lifeline, Report
-from stream_reco.cli.server.processes.learner import EXPECTED, ServerParts, wait_until
+from stream_reco.cli.server.processes.child import Lifeline
+from stream_reco.cli.server.processes.learner import ServerParts
 from stream_reco.cli.server.replica import SWITCH_SECONDS
 from stream_reco.clock import SystemClock
 from stream_reco.embedded.threads.opened_memory import settle
@@ -32,12 +32,8 @@ def run_scorer(parts: ServerParts, lifeline: Lifeline) -> None:
     with closing(scorer), SocketServer(parts.listener).start(api):
         service.start()
         try:
-            wait_until(service.opened.done, lifeline)
-            if service.opened.done():
-                settle()
-                error = service.opened.exception()
-                problem = None if error is None else str(error) or repr(error)
-                lifeline.report(Report(problem, is_bug=error is not None and not isinstance(error, EXPECTED)))
+            lifeline.report_when_done(service.opened)
+            settle()
             lifeline.stop.wait()
         finally:
             service.close()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from stream_reco.cli.server.processes.learner import ServerParts
 from stream_reco.cli.server.processes.supervisor import Supervisor
+from stream_reco.cli.server.running import wrong_addresses
 from stream_reco.config import Settings
-from stream_reco.serve.http.auth import Guard, UnprotectedBindError
-from stream_reco.serve.http.server import CannotListenError, listen, url_of
+from stream_reco.serve.http.auth import Guard
+from stream_reco.serve.http.server import listen, url_of
 from stream_reco.serve.pulse import Pulse
-from stream_reco.terminal.errors import Failure, Misuse
 from stream_reco.terminal.logs import log_to_stderr
 
 
@@ -26,13 +26,9 @@ def serving_in_processes(
     `folder` takes what the processes share while they run.
     """
     log_to_stderr()
-    try:
+    with wrong_addresses():
         Guard(settings.serve)
         listener = listen(settings.serve.host, settings.serve.port)
-    except UnprotectedBindError as error:
-        raise Misuse(str(error)) from error
-    except CannotListenError as error:
-        raise Failure(str(error)) from error
     with listener, _learner_socket(folder) as learner_socket:
         parts = ServerParts(settings, data, sync_seconds, accept_loss, Pulse(), listener, learner_socket, folder)
         with closing(Supervisor.of(parts, url_of(settings.serve.host, listener), workers)) as supervisor:
