@@ -15,9 +15,15 @@ from stream_reco.train.live_calibration import REPORTED
 class PublicationContents:
     """Drains a learner into the contents of publications."""
 
-    def __init__(self, state: StreamState, queue: ExampleQueue, lateness_ms: int) -> None:
-        """A publication's watermark is the stream time less `lateness_ms`."""
+    def __init__(
+        self, state: StreamState, queue: ExampleQueue, lateness_ms: int, *, for_own_process: bool = False
+    ) -> None:
+        """A publication's watermark is the stream time less `lateness_ms`.
+
+        `for_own_process`: the one reader holds its content beside the learner's, which snapshots need not say then.
+        """
         self._state, self._queue, self._lateness_ms = state, queue, lateness_ms
+        self._says_content = not for_own_process
         self._collected_steps = -1, -1
         tables = queue.trainer.tables
         # Counts of earlier processes, which the tables still hold, are not reported again.
@@ -35,7 +41,7 @@ class PublicationContents:
         parts, catalogue = signals.drain()
         drained, steps = parts, self._collected_steps
         if snapshot:
-            parts, catalogue = signals.snapshot()
+            parts, catalogue = signals.snapshot(as_read=self._says_content)
         present = queue.steps, queue.heads.trainer.learned
         dense = {}
         if snapshot or present != steps:

@@ -18,7 +18,7 @@ from stream_reco.signals.packed_features import NOTHING, PackedFeatures
 from stream_reco.signals.slot_index import SlotIndex
 
 _CONTENT = "content."
-"""Before the names of what items say, in a checkpoint."""
+"""Before the names of what items say, in a checkpoint and in a snapshot for other processes."""
 
 
 class Catalogue:
@@ -98,7 +98,7 @@ class Catalogue:
         if slot >= 0:
             return slot
         slot = self._free.pop() if self._free else self.size
-        self._place(slot, item_id, NOTHING, read=True)
+        self._place(slot, item_id, NOTHING)
         return slot
 
     def describe(self, slot: int, said: Statement) -> None:
@@ -137,20 +137,16 @@ class Catalogue:
             self.available = grown(self.available, capacity, 0)
             self.live = grown(self.live, capacity, 0)
 
-    def _place(self, slot: int, item_id: Id, packed: bytes, *, read: bool) -> None:
-        """`packed` features are as another catalogue learned to read them, if they are to be `read`.
-
-        The item is available.
-        """
+    def _place(self, slot: int, item_id: Id, packed: bytes) -> None:
+        """Have an item in a slot, available, with `packed` features as another catalogue learned to read them."""
         self._extend(slot + 1)
         key = key_of(item_id, "item")
         if not self._share(slot, item_id, packed):
             self.ids[slot] = item_id
             self.features.put_raw(slot, packed)
-            if read:
-                features = self.features[slot]
-                self.columns.set(slot, features)
-                self.content.set(slot, features, learn=False)
+            features = self.features[slot]
+            self.columns.set(slot, features)
+            self.content.set(slot, features, learn=False)
         self.keys[slot] = key
         self.available[slot] = self.live[slot] = True
         self._count += 1
@@ -221,9 +217,8 @@ class Catalogue:
 
         Items that moved to other slots between two versions are taken out of their old slots before any is placed.
         """
-        self._apply(parts, read=True)
-
-    def _apply(self, parts: Parts, *, read: bool) -> None:
+        if self._take_whole(parts):
+            return
         rows, slots = ItemRows(parts), parts["slots"].tolist()
         self._extend(max(slots, default=-1) + 1)
         self.content.vectors.apply_names(parts)
@@ -243,20 +238,52 @@ class Catalogue:
         for place in changed[np.argsort(parts["described"][changed], kind="stable")].tolist():
             item_id = rows.ids[place]
             if item_id is not None:
-                self._place(slots[place], item_id, rows.packed(place), read=read)
+                self._place(slots[place], item_id, rows.packed(place))
         for slot, item_id, available in zip(slots, rows.ids, parts["available"].tolist(), strict=True):
             if item_id is not None:
                 self._let(slot, available)
         self.described[parts["slots"]] = parts["described"]
         self.content.vectors.apply(parts)
 
+    def _take_whole(self, parts: Parts) -> bool:
+        """Take over all slots at once, with what the content says; False where `parts` do not allow it."""
+        said = {name.removeprefix(_CONTENT): array for name, array in parts.items() if name.startswith(_CONTENT)}
+        if self.size or self._beside is not None or not self.content.is_as_read(said):
+            return False
+        rows, size = ItemRows(parts), len(parts["slots"])
+        if not np.array_equal(parts["slots"], np.arange(size)):
+            return False
+        self._extend(size)
+        self.content.vectors.apply_names(parts)
+        self.ids = rows.ids
+        self.features.put_all(rows.packed(place) for place in range(size))
+        self.keys[:size] = [0 if one is None else key_of(one, "item") for one in rows.ids]
+        self.live[:size] = live = np.array([one is not None for one in rows.ids], dtype=np.bool_)
+        self.available[:size] = parts["available"] & live
+        self._count = int(live.sum())
+        self.unavailable = self._count - int(self.available.sum())
+        self.described[:size] = parts["described"]
+        # Items that say the same stand in the order in which they came, as in `apply`.
+        order = np.argsort(parts["described"], kind="stable")
+        left = self._index.put_all(self.keys, order[live[order]].astype(np.int32)).tolist()
+        self._colliding = {item_id: slot for slot in left if (item_id := self.ids[slot]) is not None}
+        self.content.restore(said, order)
+        self.content.vectors.apply(parts)
+        return True
+
+    def snapshot(self, *, as_read: bool) -> Parts:
+        """`rows` of all slots; `as_read`: with what their content says, which takes a reader a minute a million."""
+        rows = self.rows(np.arange(self.size, dtype=np.int32))
+        if as_read:
+            rows |= {f"{_CONTENT}{name}": array for name, array in self.content.state(self.size).items()}
+        return rows
+
     def state(self) -> Parts:
         """Everything, for a checkpoint."""
         return {
-            **self.rows(np.arange(self.size, dtype=np.int32)),
+            **self.snapshot(as_read=True),
             **self._times.state(self.size),
             **self.content.vectors.state(self.size),
-            **{f"{_CONTENT}{name}": array for name, array in self.content.state(self.size).items()},
             "free": np.array(self._free, dtype=np.int64),
             "resting": np.array(self._resting, dtype=np.int64),
         }
@@ -265,12 +292,7 @@ class Catalogue:
     def from_state(cls, parts: Parts, fields: FeatureFields | None = None, *, lists_items: bool = True) -> Catalogue:
         """The catalogue that `state` was taken from, with the `fields` of its content as they were."""
         catalogue = cls(fields, lists_items=lists_items)
-        said = {name.removeprefix(_CONTENT): array for name, array in parts.items() if name.startswith(_CONTENT)}
-        is_read = catalogue.content.is_as_read(said)
-        catalogue._apply(parts, read=not is_read)
-        if is_read:
-            # Items that say the same stand in the order in which they came, as in `apply`.
-            catalogue.content.restore(said, np.argsort(parts["described"], kind="stable"))
+        catalogue.apply(parts)
         catalogue._times.restore(parts, catalogue.size)
         catalogue.content.vectors.restore(parts)
         catalogue._free = parts["free"].tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import msgspec
@@ -51,6 +51,10 @@ class PackedFeatures(Sequence[Features | None]):
     def put_raw(self, slot: int, packed: bytes) -> None:
         """Keep what `raw` of another gave."""
         self._packed[slot] = None if packed == NOTHING else packed
+
+    def put_all(self, packed: Iterable[bytes]) -> None:
+        """Keep what `raw` of another gave of all slots, in their order; nothing was kept before."""
+        self._packed = [None if one == NOTHING else one for one in packed]
 
     def share(self, slot: int, other: PackedFeatures) -> None:
         """Keep the very object that another has in the same slot."""

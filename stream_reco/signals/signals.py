@@ -198,11 +198,13 @@ class Signals:
         parts = self._parts(rows, values, with_coder=changed) | _of_fields(fields)
         return parts, self.catalogue.rows(rows, drained=True)
 
-    def snapshot(self) -> tuple[Parts, Parts]:
-        """All signals and the whole catalogue; touches nothing."""
-        rows = np.arange(self.catalogue.size, dtype=np.int32)
-        values = np.arange(self.coder.size, dtype=np.int32)
-        return self._parts(rows, values, with_coder=True) | _of_fields(self._fields), self.catalogue.rows(rows)
+    def snapshot(self, *, as_read: bool = False) -> tuple[Parts, Parts]:
+        """All signals and the whole catalogue, `as_read` as it takes it; touches nothing."""
+        return self._everything(), self.catalogue.snapshot(as_read=as_read)
+
+    def _everything(self) -> Parts:
+        rows, values = (np.arange(size, dtype=np.int32) for size in (self.catalogue.size, self.coder.size))
+        return self._parts(rows, values, with_coder=True) | _of_fields(self._fields)
 
     def restore_touched(self, signals: Parts) -> None:
         """Count drained rows as touched again, because no channel took them."""
@@ -257,7 +259,6 @@ class Signals:
 
     def state(self) -> Parts:
         """Everything, for a checkpoint; copies."""
-        signals, _ = self.snapshot()
         touched = {
             "touched": self._touched[: self.catalogue.size].copy(),
             "touched_values": self._touched_values[: self.coder.size].copy(),
@@ -266,7 +267,7 @@ class Signals:
         marks = {"marks": np.array([self._refreshed, self.coder.changed], dtype=np.int64)}
         catalogue = {f"catalogue.{name}": array for name, array in self.catalogue.state().items()}
         fields = {f"fields.{one.side}.{name}": array for one in self._fields for name, array in one.state().items()}
-        return {**signals, **touched, **trends, **marks, **catalogue, **fields}
+        return {**self._everything(), **touched, **trends, **marks, **catalogue, **fields}
 
     @classmethod
     def from_state(

@@ -68,6 +68,20 @@ def _move(old: NDArray[np.int32], new: NDArray[np.int32], keys: NDArray[np.int64
             _put(new, keys, slot)
 
 
+@njit(cache=True, nogil=True)
+def _put_all(places: NDArray[np.int32], keys: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Enter slots, but for those whose key another one has, which it returns."""
+    left, count = np.empty(slots.shape[0], np.int32), 0
+    for slot in slots:
+        at = _place_of(places, keys, keys[slot])
+        if places[at] == _FREE:
+            places[at] = slot
+        else:
+            left[count] = slot
+            count += 1
+    return left[:count]
+
+
 class SlotIndex:
     """Slots by the keys int64[slots] that are handed to each call: linear probing, half full at most."""
 
@@ -86,12 +100,25 @@ class SlotIndex:
 
     def put(self, keys: NDArray[np.int64], slot: int) -> None:
         """Enter a slot under its key, which has none yet."""
-        if 2 * (self._used + 1) > len(self._places):
-            places = np.full(2 * len(self._places), _FREE, dtype=np.int32)
-            _move(self._places, places, keys)
-            self._places = places
+        self._make_room(keys, 1)
         _put(self._places, keys, slot)
         self._used += 1
+
+    def put_all(self, keys: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Enter slots int32[n] one after the other, but for those whose key has a slot by then: they are returned."""
+        self._make_room(keys, len(slots))
+        left: NDArray[np.int32] = _put_all(self._places, keys, slots)
+        self._used += len(slots) - len(left)
+        return left
+
+    def _make_room(self, keys: NDArray[np.int64], count: int) -> None:
+        size = len(self._places)
+        while 2 * (self._used + count) > size:
+            size *= 2
+        if size > len(self._places):
+            places = np.full(size, _FREE, dtype=np.int32)
+            _move(self._places, places, keys)
+            self._places = places
 
     def remove(self, keys: NDArray[np.int64], slot: int) -> None:
         """Take a slot out that was entered under its key."""

@@ -34,6 +34,23 @@ def test_it_has_what_a_dictionary_has(steps: list[tuple[bool, int]]) -> None:
     assert index.find_all(keys, np.array(wanted)).tolist() == [model.get(key, -1) for key in wanted]
 
 
+@settings(deadline=None)
+@given(st.lists(KEYS, max_size=60), st.integers(0, 60))
+def test_slots_that_are_entered_at_once_are_as_those_entered_one_by_one(given_keys: list[int], before: int) -> None:
+    keys = np.array([*given_keys, 0], dtype=np.int64)
+    at_once, model, left = SlotIndex(), dict[int, int](), list[int]()
+    for slot, key in enumerate(given_keys[:before]):
+        if model.setdefault(key, slot) == slot:
+            at_once.put(keys, slot)
+    for slot in range(len(given_keys) - 1, before - 1, -1):
+        if model.setdefault(given_keys[slot], slot) != slot:
+            left.append(slot)
+    order = np.arange(len(given_keys) - 1, before - 1, -1, dtype=np.int32)
+    assert at_once.put_all(keys, order).tolist() == left
+    wanted = [0, 1, -1, 2**63 - 1, -(2**63), *range(2, 12), *(number << 32 for number in range(1, 9))]
+    assert [at_once.find(keys, key) for key in wanted] == [model.get(key, -1) for key in wanted]
+
+
 def test_many_come_and_go() -> None:
     index, rng = SlotIndex(), np.random.default_rng(0)
     keys = rng.permutation(np.arange(20_000, dtype=np.int64) * 4096)

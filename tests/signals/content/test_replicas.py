@@ -84,6 +84,8 @@ class ContentReplicas(RuleBasedStateMachine):
         self.trainer, self.replica = Signals(SETTINGS, lists_items=False), Signals(SETTINGS)
         self.near = Signals(SETTINGS, beside=self.trainer)
         """A replica that holds what it can in common with the trainer."""
+        self.told = Signals(SETTINGS)
+        """A replica whose snapshots say what the content says, instead of having it read."""
         self.now = START
         self.spare, entry_store._SPARE = entry_store._SPARE, 8
 
@@ -116,7 +118,7 @@ class ContentReplicas(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         signals, catalogue = self.trainer.drain()
-        for one in (self.replica, self.near):
+        for one in (self.replica, self.near, self.told):
             one.apply(signals)
             one.apply_catalogue(catalogue)
         assert_alike(self.trainer, self.replica)
@@ -129,6 +131,10 @@ class ContentReplicas(RuleBasedStateMachine):
             one.clear()
             one.apply(signals)
             one.apply_catalogue(catalogue)
+        signals, catalogue = self.trainer.snapshot(as_read=True)
+        self.told.clear()
+        self.told.apply(signals)
+        self.told.apply_catalogue(catalogue)
         assert_alike(self.trainer, self.replica)
 
     @rule(back=st.sampled_from([1000, 5000]))
@@ -159,6 +165,11 @@ class ContentReplicas(RuleBasedStateMachine):
         assert far.features._packed == near.features._packed
         assert far.ids == near.ids
         assert_same_lists(self.replica, self.near)
+
+    @invariant()
+    def what_a_snapshot_says_of_content_is_what_is_read_of_it(self) -> None:
+        assert_alike(self.replica, self.told)
+        assert_same_lists(self.replica, self.told)
 
 
 TestContentReplicas = ContentReplicas.TestCase
