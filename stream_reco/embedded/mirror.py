@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from stream_reco.embedded.engine import Engine
+from stream_reco.embedded.learning_engine import LearningEngine
 from stream_reco.embedded.user_states import UserStates
 from stream_reco.serve.pulse import Pulse
 
@@ -20,7 +20,7 @@ _TELL_SECONDS = 0.5
 class Mirror:
     """Called by the threads of a service, as what it names happens."""
 
-    def __init__(self, engine: Engine, users: UserStates, pulse: Pulse) -> None:
+    def __init__(self, engine: LearningEngine, users: UserStates, pulse: Pulse) -> None:
         self._engine, self._users, self._pulse = engine, users, pulse
         self._flushed = self._told = 0.0
         self._erasures = engine.journaled.erasures

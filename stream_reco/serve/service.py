@@ -67,12 +67,8 @@ class NotSetUpError(RuntimeError):
         self.reason = reason
 
 
-class Service(Protocol):
-    """The loop as the API sees it. Methods are called on the event loop's thread and must not block it for long.
-
-    What is computed (`slates`, `scores`, `similar`, `interests`, `features`) may be called on another, never two at
-    once. Requests are valid: `serve.request_validation` has checked them as they were decoded.
-    """
+class EventService(Protocol):
+    """What takes events. Methods are called on the event loop's thread and must not block it for long."""
 
     @property
     def backlog(self) -> int:
@@ -89,6 +85,21 @@ class Service(Protocol):
 
     def accept(self, events: Sequence[Event]) -> Awaitable[Accepted]:
         """Take decoded events; resolves once they are durable. Indexes of rejections count within `events`."""
+
+    def forget(self, user_id: Id) -> Awaitable[None]:
+        """Delete what is known of the user; resolves once the deletion is durable."""
+
+    def status(self) -> Status:
+        """The loop in figures, ready for JSON."""
+
+
+class Service(EventService, Protocol):
+    """The loop as the API sees it.
+
+    What is computed (`slates`, `scores`, `similar`, `interests`, `features`) may be called on another thread than the
+    event loop's, never two at once. Requests are valid: `serve.request_validation` has checked them as they were
+    decoded.
+    """
 
     def slates(self, requests: Sequence[Request]) -> Sequence[Slate]:
         """A slate for each request, all of one version; fails as a whole where one of them fails."""
@@ -108,9 +119,3 @@ class Service(Protocol):
 
     def features(self) -> FeatureReport:
         """What is known of the features of items and users."""
-
-    def forget(self, user_id: Id) -> Awaitable[None]:
-        """Delete what is known of the user; resolves once the deletion is durable."""
-
-    def status(self) -> Status:
-        """The loop in figures, ready for JSON."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from stream_reco.learner.measured_publications import MEASURED_EVERY, QUALITY_EVERY, MeasuredPublications
 from stream_reco.learner.progressive_evaluation import PublishedModel
-from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.measure.stages import observe_stage
 from stream_reco.sync import ChannelRefused, ChannelUnreachable
@@ -13,26 +13,20 @@ from topologies.trainer.dependencies import TrainerDependencies
 from topologies.trainer.standby import LearnerAtOffsets
 
 _LOGGER = logging.getLogger(__name__)
-_MEASURED_EVERY = 4
-"""One batch of four is predicted before it is learned from: to predict all of them took a fifth of the speed."""
-_QUALITY_EVERY = 500
-"""Measured examples after which the gauges are set: some 2,000 that were learned from, as in one process."""
 
 
 class ModelPublisher:
     """Publishes one learner in one epoch; on the learning thread."""
 
     def __init__(self, dependencies: TrainerDependencies, learner: LearnerAtOffsets, epoch: int) -> None:
-        self._channel, self._clock = dependencies.channel, dependencies.clock
-        self._learner = learner.learner
-        self._has_failed = False
+        self._clock, self._learner, self._has_failed = dependencies.clock, learner.learner, False
         settings = dependencies.settings
-        self._contents = PublicationContents(self._learner.state, self._learner.queue, settings.labels.lateness_ms)
-        self._publisher = self._contents.publisher(epoch)
-        self._published = PublishedModel(
-            settings.model, ProgressiveQuality(every=_QUALITY_EVERY), _MEASURED_EVERY, settings.serve.row_precision
+        published = PublishedModel(
+            settings.model, ProgressiveQuality(every=QUALITY_EVERY), MEASURED_EVERY, settings.serve.row_precision
         )
-        self._learner.queue.watch = self._published.watch
+        self._publications = MeasuredPublications(
+            self._learner, settings.labels.lateness_ms, epoch, dependencies.channel, published
+        )
 
     def publish(self, now: int, idle: bool) -> None:
         """Publish what has changed, stamped with `now` (ms, wall clock); `idle`: nothing was learned since the last.
@@ -40,10 +34,7 @@ class ModelPublisher:
         A channel that refuses or is away is logged once: rows stay touched, and go out with the next publication.
         """
         try:
-            self._published.take(
-                self._publisher.publish(self._channel, lambda whole: self._contents.contents(whole, now))
-            )
-            self._contents.observe()
+            self._publications.publish(now)
         except (ChannelRefused, ChannelUnreachable) as error:
             if not self._has_failed:
                 _LOGGER.warning("training: nothing is published: %s", error)

@@ -12,7 +12,7 @@ from stream_reco.events import Id
 from stream_reco.events.packed import PackedEvents
 from stream_reco.serve.http.event_bodies import INLINE_BYTES
 from stream_reco.serve.http.messages import HttpResponse, Receive, Scope, Send
-from stream_reco.serve.service import Accepted, Service, UnavailableError
+from stream_reco.serve.service import Accepted, EventService, UnavailableError
 
 _LOGGER = logging.getLogger(__name__)
 EVENTS, FORGET = "/events", "/forget"
@@ -29,7 +29,7 @@ class Refusal(msgspec.Struct, frozen=True):
 class LearnerApi:
     """An ASGI application over a socket that only this server's own processes can open."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: EventService) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from stream_reco.cli.server.embedded import check_folder
 from stream_reco.cli.server.processes.child import Lifeline, Report
 from stream_reco.config import Settings
-from stream_reco.embedded.engine import Engine
+from stream_reco.embedded.learning_engine import LearningEngine
 from stream_reco.embedded.mirror import Mirror
-from stream_reco.embedded.threads.service import EngineService
+from stream_reco.embedded.publishing_apart import PublishingApart
+from stream_reco.embedded.threads.learner_service import LearnerService
 from stream_reco.embedded.user_states import UserStates
-from stream_reco.measure.progressive import ProgressiveQuality
 from stream_reco.serve.http.learner_api import LearnerApi
 from stream_reco.serve.http.server import SocketServer
 from stream_reco.serve.pulse import Pulse
@@ -61,7 +61,7 @@ def run_learner(parts: ServerParts, lifeline: Lifeline) -> None:
     except EXPECTED as error:
         lifeline.report(Report(str(error)))
         return
-    service = EngineService(
+    service = LearnerService(
         lambda: _engine(parts), sync_seconds=parts.sync_seconds, mirror=lambda engine: _mirror(engine, parts)
     )
     with SocketServer(parts.learner_socket).start(LearnerApi(service)):
@@ -77,14 +77,16 @@ def run_learner(parts: ServerParts, lifeline: Lifeline) -> None:
             service.close()
 
 
-def _engine(parts: ServerParts) -> Engine:
-    parts.publications.mkdir(parents=True, exist_ok=True)
-    outlet = FolderChannel.cleared(parts.publications)
-    return Engine(
-        parts.data, parts.settings, observer=ProgressiveQuality(), accept_loss=parts.accept_loss, outlet=outlet
+def _engine(parts: ServerParts) -> LearningEngine:
+    channel, settings = FolderChannel.cleared(parts.publications), parts.settings
+    return LearningEngine(
+        parts.data,
+        settings,
+        lambda journaled: PublishingApart(journaled.learner, settings, journaled.epoch, channel),
+        accept_loss=parts.accept_loss,
     )
 
 
-def _mirror(engine: Engine, parts: ServerParts) -> Mirror:
+def _mirror(engine: LearningEngine, parts: ServerParts) -> Mirror:
     states = UserStates(engine.learner, SharedUsers(parts.users, writes=True))
     return Mirror(engine, states, parts.pulse)
