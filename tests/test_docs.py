@@ -52,14 +52,28 @@ _ROUTE = re.compile(r"^(?:(GET|POST|DELETE) )?(/[\w/{}-]*)$")
 @cache
 def _classes_and_functions() -> tuple[dict[str, set[str]], set[str]]:
     classes: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
     functions: set[str] = set()
     for path in (path for top in ("stream_reco", "topologies") for path in (ROOT / top).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, set()).update(_members(node))
+                bases.setdefault(node.name, set()).update(_bases(node))
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 functions.add(node.name)
-    return classes, functions
+    return {name: _with_inherited(name, classes, bases) for name in classes}, functions
+
+
+def _bases(node: ast.ClassDef) -> Iterator[str]:
+    for base in node.bases:
+        plain = base.value if isinstance(base, ast.Subscript) else base
+        if isinstance(plain, ast.Name):
+            yield plain.id
+
+
+def _with_inherited(name: str, classes: dict[str, set[str]], bases: dict[str, set[str]]) -> set[str]:
+    inherited = (_with_inherited(base, classes, bases) for base in bases.get(name, ()))
+    return classes.get(name, set()).union(*inherited)
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
