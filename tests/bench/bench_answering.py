@@ -60,13 +60,35 @@ def measured(root: Path, clicks: Sequence[Action], count: int, seconds: float) -
             figures |= _named(f"{clients}_idle", _ask(port, users, clients, seconds), seconds)
         arriving = iter(range(count, len(clicks)))
         for clients in CLIENTS:
-            stop = threading.Event()
-            feeder = threading.Thread(target=_arrive, args=(port, clicks, arriving, stop))
-            feeder.start()
-            figures |= _named(f"{clients}_learning", _ask(port, users, clients, seconds), seconds)
-            stop.set()
-            feeder.join()
+            waits = _ask_while(port, clicks, arriving, users, clients, seconds)
+            figures |= _named(f"{clients}_learning", waits, seconds)
         return figures
+
+
+def slates_while_learning(
+    port: int, clicks: Sequence[Action], count: int, users: Sequence[int | str], seconds: float
+) -> float:
+    """Slates a second that most clients get while clicks from `count` on arrive."""
+    waits = _ask_while(port, clicks, iter(range(count, len(clicks))), users, CLIENTS[0], seconds)
+    return len(waits) / seconds
+
+
+def _ask_while(
+    port: int,
+    clicks: Sequence[Action],
+    arriving: Iterator[int],
+    users: Sequence[int | str],
+    clients: int,
+    seconds: float,
+) -> list[float]:
+    stop = threading.Event()
+    feeder = threading.Thread(target=_arrive, args=(port, clicks, arriving, stop))
+    feeder.start()
+    try:
+        return _ask(port, users, clients, seconds)
+    finally:
+        stop.set()
+        feeder.join()
 
 
 def _named(name: str, waits: Sequence[float], seconds: float) -> dict[str, float]:

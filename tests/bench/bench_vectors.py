@@ -145,7 +145,7 @@ def in_server(folder: Path) -> dict[str, Any]:
     figures["vectors_learned"] = len(served.index)
     _fill(served.index, served.signals.catalogue.size)
     figures |= {"vectors": len(served.index), "with_vectors_mb": _resident()}
-    while len(served.encoded._waiting):  # each publication after a restart encodes some of the items, on this core too
+    while served.encoded._waiting.any():  # each publication after a restart encodes some of the items, on this core too
         time.sleep(0.5)
     figures["encoded_mb"] = _resident()
     with HttpServer("127.0.0.1", 0) as server:

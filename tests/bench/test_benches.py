@@ -22,6 +22,7 @@ from tests.bench import (
     bench_million,
     bench_serve,
     bench_similar,
+    bench_soak,
     bench_table,
     load_page,
     table_page,
@@ -159,6 +160,19 @@ def test_slates_are_asked_for_before_and_while_clicks_arrive(data_dir: Path) -> 
     figures = bench_answering.run(data_dir / "globo_clicks.parquet", {"this": ROOT}, turns=1, count=2_000, seconds=1.0)
     assert {name.rpartition("_per_second")[0] for name in figures["this"]} >= {"learned", "8_idle", "1_learning"}
     assert all(number > 0 for number in figures["this"].values())
+
+
+@pytest.mark.timeout(200)
+def test_a_server_is_watched_under_half_its_load(data_dir: Path) -> None:
+    found = bench_soak.run(data_dir / "globo_clicks.parquet", minutes=2, count=300, seconds=2.0)
+    minutes = found["minutes"]
+    assert isinstance(minutes, list)
+    assert len(minutes) == 2
+    for one in minutes:
+        assert one["failures"] == 0
+        assert one["per_second"] > 0
+        assert 100 < one["memory_mb"] < 3000
+    assert minutes[1]["events"] > minutes[0]["events"] > 300
 
 
 def test_labels_are_joined_in_memory_and_on_disk_alike() -> None:
