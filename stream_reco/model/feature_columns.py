@@ -87,12 +87,14 @@ def widen(
 
     Raises ValueError where a feature that is given is not wanted.
     """
+    if given == wanted:
+        return weight
     if unknown := [name for name in given if name not in wanted]:
         raise ValueError(
             f"these weights read the feature {unknown[0]!r}, which this release does not have: they are of a later"
             " release; run one release everywhere, the latest that has written here"
         )
-    if given == wanted or weight.ndim <= where.axis or weight.shape[where.axis] < len(given):
+    if weight.ndim <= where.axis or weight.shape[where.axis] < len(given):
         return weight
     columns = np.moveaxis(weight, where.axis, 0)
     features = np.full((len(wanted), *columns.shape[1:]), where.neutral, dtype=weight.dtype)

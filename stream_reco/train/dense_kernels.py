@@ -1,4 +1,7 @@
-"""Steps of Adam and running averages of dense weights, each in one pass over the numbers."""
+"""Steps of Adam and running averages of dense weights, each in one pass over the numbers.
+
+With the check for zero that Numba makes of each division, LLVM would not vectorise the step: hence `error_model`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """As the paper has them, and PyTorch."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def adam_step(
     weights: NDArray[np.float32],
     gradients: NDArray[np.float32],

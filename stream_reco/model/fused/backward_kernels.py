@@ -1,6 +1,6 @@
 """What a fused step of the towers and the cross network does between its matrix products, on the way back.
 
-Sizes are those that `forward_kernels` names.
+Sizes and `error_model` are those of `forward_kernels`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stream_reco.model.fused.forward_kernels import Arrays
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def slope_losses(
     logits: NDArray[np.float32],
     examples: Arrays,

@@ -4,6 +4,7 @@ Shared sizes: g requests, n candidates, those of a request side by side; h items
 w the width of the cross network, whose first f columns are features. A candidate's columns behind them are its item,
 the request, the match of the towers, and its matches with the newest, the best and all items of the history.
 Sums go along the axis that is not vectorised, in an order that does not depend on the machine's load.
+Where numbers are divided, `error_model` leaves out the check for zero, with which LLVM does not vectorise a loop.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def number_keys(keys: NDArray[np.int64], distinct: NDArray[np.int64], places: ND
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_requests(rows: Arrays, places: Arrays, given: Arrays, scale: float, out: Arrays) -> None:
     """Fill what the network reads of requests.
 
@@ -84,7 +85,7 @@ def fill_requests(rows: Arrays, places: Arrays, given: Arrays, scale: float, out
             request_in[one, j] = users[user_at[one], j] * scale
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def learn_moments(
     x: NDArray[np.float32],
     mean: NDArray[np.float32],
@@ -178,7 +179,7 @@ def assemble(
                 match[place] -= best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sum_matches(exps: NDArray[np.float32], first: NDArray[np.float32]) -> None:
     """The last column: the logarithm of the summed exponentials of all matches, whose best is the column before.
 
