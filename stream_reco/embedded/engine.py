@@ -52,8 +52,12 @@ class Engine(LearningEngine):
         joiner: LabelJoiner | None = None,
         clock: Clock | None = None,
         accept_loss: bool = False,
+        most_measured: int | None = None,
     ) -> None:
         """`observer` and `viewer` measure predictions; `joiner` makes other labels than the settings ask for.
+
+        `most_measured`: candidates of examples that the observer is told of between two publications or calls of
+        `ingest`, at even distances; None: all.
 
         `accept_loss`: open a damaged folder with what can be read of it; what is lost is counted and logged.
 
@@ -63,17 +67,23 @@ class Engine(LearningEngine):
         super().__init__(
             data_dir,
             settings or Settings(),
-            lambda journaled: self._serve(journaled, observer, viewer),
+            lambda journaled: self._serve(journaled, observer, viewer, most_measured),
             joiner=joiner,
             clock=clock,
             accept_loss=accept_loss,
         )
 
     def _serve(
-        self, journaled: JournaledLearner, observer: EvaluationSink | None, viewer: ImpressionSink | None
+        self,
+        journaled: JournaledLearner,
+        observer: EvaluationSink | None,
+        viewer: ImpressionSink | None,
+        most_measured: int | None,
     ) -> Publishing:
         settings, learner = self.settings, journaled.learner
-        self.publishing = Publishing(learner, settings, journaled.epoch, observer=observer, viewer=viewer)
+        self.publishing = Publishing(
+            learner, settings, journaled.epoch, observer=observer, viewer=viewer, most_measured=most_measured
+        )
         self._scorer = Scorer(
             self.publishing.served,
             user_contexts(learner, settings.training.seed),

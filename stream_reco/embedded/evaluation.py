@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_reco.embedded.learner import Learner
 from stream_reco.events import Impression
+from stream_reco.learner.even_sample import EvenSample
 from stream_reco.learner.progressive_evaluation import EvaluationSink, evaluate_before_training
 from stream_reco.model.training_batch import TrainingBatch
 from stream_reco.serve.slate.serving_state import ServingState
@@ -32,11 +33,18 @@ class EvaluationHooks:
     """Passes predictions of the served version from a learner to sinks; before the first version it passes nothing."""
 
     def __init__(
-        self, learner: Learner, served: ServingState, observer: EvaluationSink | None, viewer: ImpressionSink | None
+        self,
+        learner: Learner,
+        served: ServingState,
+        observer: EvaluationSink | None,
+        viewer: ImpressionSink | None,
+        most_measured: int | None = None,
     ) -> None:
+        """`most_measured`: candidates that the observer is told of between two flushes; None: all."""
         self._served, self._observer, self._viewer = served, observer, viewer
         self._waiting: list[tuple[Impression, bytes]] = []
         self._batches: list[TrainingBatch] = []
+        self._sample = None if most_measured is None else EvenSample(most_measured)
         if observer is not None:
             learner.queue.watch = self._on_batch
         if viewer is not None:
@@ -44,6 +52,8 @@ class EvaluationHooks:
 
     def flush(self) -> None:
         """Predict for what waits; to be called before another version is served."""
+        if self._sample is not None:
+            self._batches = self._sample.take()
         self._evaluate()
         if self._waiting and self._viewer is not None:
             impressions = [impression for impression, _ in self._waiting]
@@ -61,7 +71,11 @@ class EvaluationHooks:
 
     def _on_batch(self, batch: TrainingBatch) -> None:
         # Until the next version nothing changes of what is predicted, and many batches are predicted in one pass.
-        if self._served.replica.version and is_finite(batch):
+        if not self._served.replica.version or not is_finite(batch):
+            return
+        if self._sample is not None:
+            self._sample.add(batch)
+        else:
             self._batches.append(batch)
             if sum(len(one.weights) for one in self._batches) >= _BATCH:
                 self._evaluate()

@@ -24,8 +24,12 @@ class Publishing:
         *,
         observer: EvaluationSink | None = None,
         viewer: ImpressionSink | None = None,
+        most_measured: int | None = None,
     ) -> None:
-        """`channel` has other readers too; `observer` and `viewer` are told what the version served predicts."""
+        """`channel` has other readers too; `observer` and `viewer` are told what the version served predicts.
+
+        `most_measured`: candidates that the observer is told of between two flushes; None: all.
+        """
         self._contents = PublicationContents(
             learner.state, learner.queue, settings.labels.lateness_ms, for_own_process=channel is None
         )
@@ -35,7 +39,7 @@ class Publishing:
         self.served = ServingState(
             settings.model, settings.signals, settings.serve.row_precision, beside=learner.state.signals
         )
-        self._hooks = EvaluationHooks(learner, self.served, observer, viewer)
+        self._hooks = EvaluationHooks(learner, self.served, observer, viewer, most_measured)
 
     @property
     def version(self) -> int:

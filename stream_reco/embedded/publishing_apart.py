@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stream_reco.config import Settings
 from stream_reco.embedded.learner import Learner
-from stream_reco.learner.measured_publications import MEASURED_EVERY, QUALITY_EVERY, MeasuredPublications
+from stream_reco.learner.measured_publications import QUALITY_EVERY, MeasuredPublications
 from stream_reco.learner.progressive_evaluation import PublishedModel
-from stream_reco.measure.progressive import ProgressiveQuality
+from stream_reco.measure.progressive import MOST_MEASURED, ProgressiveQuality
 from stream_reco.serve.status import Status, starting_status
 from stream_reco.sync import Channel
 
@@ -17,7 +17,7 @@ class PublishingApart:
     def __init__(self, learner: Learner, settings: Settings, epoch: int, channel: Channel) -> None:
         self._epoch = epoch
         published = PublishedModel(
-            settings.model, ProgressiveQuality(every=QUALITY_EVERY), MEASURED_EVERY, settings.serve.row_precision
+            settings.model, ProgressiveQuality(every=QUALITY_EVERY), MOST_MEASURED, settings.serve.row_precision
         )
         self._publications = MeasuredPublications(learner, settings.labels.lateness_ms, epoch, channel, published)
 

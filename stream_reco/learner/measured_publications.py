@@ -10,10 +10,8 @@ from stream_reco.learner.publication_contents import PublicationContents
 from stream_reco.learner.stream_state import StreamState
 from stream_reco.sync import Channel
 
-MEASURED_EVERY = 4
-"""One batch of four is predicted before it is learned from: to predict all of them took a fifth of the speed."""
 QUALITY_EVERY = 2_500
-"""Measured labels after which a `ProgressiveQuality` sets its gauges: as often as where all batches are measured."""
+"""Measured labels after which a `ProgressiveQuality` sets its gauges: one or two times a publication at most."""
 
 
 class Publishable(Protocol):

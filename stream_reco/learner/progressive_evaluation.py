@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_reco import metrics
 from stream_reco.embedding import Precision, ReplicaTable
+from stream_reco.learner.even_sample import EvenSample
 from stream_reco.learner.example_queue import Watcher
 from stream_reco.model.content.pairs import priors_of
 from stream_reco.model.heads import without_heads
@@ -49,6 +51,7 @@ def evaluate_before_training(
     """
     if not is_finite(batch):
         return
+    metrics.PROGRESSIVE_EXAMPLES.labels("measured").inc(len(batch.weights))
     weights = batch.weights[batch.batch.owners]
     # Of negatives drawn for an action, or of those shown.
     fewer = bool((batch.log_rates < np.log(batch.batch.rates)).any())
@@ -64,17 +67,26 @@ class PublishedModel:
     """
 
     def __init__(
-        self, model: ModelSettings, observer: EvaluationSink, every: int = 1, precision: Precision = "float32"
+        self, model: ModelSettings, observer: EvaluationSink, most: int | None = None, precision: Precision = "float32"
     ) -> None:
-        """`every`: of how many batches one is measured. precision: what scorers keep the rows in."""
-        self._observer, self._every, self._precision = observer, every, precision
+        """`most`: candidates that the observer is told of between two versions, at even distances; None: all.
+
+        precision: what scorers keep the rows in.
+        """
+        self._observer, self._precision = observer, precision
+        self._sample = None if most is None else EvenSample(most)
         self._model, self._priors = model.build_served(), priors_of(model.content)
         self._tables: dict[str, ReplicaTable] = {}
-        self._version = self._batches = 0
-        self._shift = 0.0
+        self._version, self._shift = 0, 0.0
 
     def take(self, publication: Publication) -> None:
-        """Bring the copy to this version; versions come in their order, beginning with a snapshot."""
+        """Measure what waits to be, and bring the copy to this version.
+
+        Versions come in their order, beginning with a snapshot.
+        """
+        if self._sample is not None:
+            for batch in self._sample.take():
+                self._measure(batch)
         if publication.snapshot:
             self._tables = {}
         for delta in publication.tables:
@@ -91,6 +103,12 @@ class PublishedModel:
         return self._learns
 
     def _learns(self, batch: TrainingBatch) -> None:
-        self._batches += 1
-        if self._version and self._batches % self._every == 0:
-            evaluate_before_training(self._observer, batch, self._model, self._tables, self._shift, self._priors)
+        if not self._version or not is_finite(batch):
+            return
+        if self._sample is None:
+            self._measure(batch)
+        else:
+            self._sample.add(batch)
+
+    def _measure(self, batch: TrainingBatch) -> None:
+        evaluate_before_training(self._observer, batch, self._model, self._tables, self._shift, self._priors)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from stream_reco.measure.binary import RollingBinaryMetrics
 from stream_reco.metrics import PROGRESSIVE
 
+MOST_MEASURED = 4096
+"""Candidates that a server's own version is asked of between two publications: some 7 ms of a second's learning."""
+
 
 class ProgressiveQuality:
     """Observes a learner and keeps the gauges of AUC, log loss and calibration over the last `window` examples.

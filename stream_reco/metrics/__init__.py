@@ -39,7 +39,14 @@ from stream_reco.metrics.labels import (
     PENDING_OLDEST_SECONDS,
     SERVED_FEATURES,
 )
-from stream_reco.metrics.quality import CALIBRATION_BY_AGE, HEAD_CALIBRATION, HEAD_LOGLOSS, HEAD_SHARE, PROGRESSIVE
+from stream_reco.metrics.quality import (
+    CALIBRATION_BY_AGE,
+    HEAD_CALIBRATION,
+    HEAD_LOGLOSS,
+    HEAD_SHARE,
+    PROGRESSIVE,
+    PROGRESSIVE_EXAMPLES,
+)
 from stream_reco.metrics.registry import REGISTRY
 from stream_reco.metrics.serving import (
     BODY_BYTES,
@@ -203,6 +210,7 @@ __all__ = [  # noqa: RUF022 - in the order of the table in docs/operations.md
     "STAGE_SECONDS",
     "STATE_RESTORED",
     "PROGRESSIVE",
+    "PROGRESSIVE_EXAMPLES",
     "reset_counters",
 ]
 

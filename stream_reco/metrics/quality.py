@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from stream_reco.metrics.registry import NEWEST, REGISTRY
 
@@ -15,6 +15,13 @@ PROGRESSIVE: Final = Gauge(
     ["metric"],
     registry=REGISTRY,
     multiprocess_mode=NEWEST,
+)
+PROGRESSIVE_EXAMPLES: Final = Counter(
+    "stream_reco_progressive_examples_total",
+    "Examples that came while a version was served, by whether what it predicts of them was measured before they were"
+    " learned from (measured, passed_over).",
+    ["action"],
+    registry=REGISTRY,
 )
 CALIBRATION_BY_AGE: Final = Gauge(
     "stream_reco_calibration_by_age",

@@ -12,7 +12,7 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.learning_engine import LearningEngine
 from stream_reco.embedded.publishing_apart import PublishingApart
 from stream_reco.events import Action, Event, ItemEvent
-from stream_reco.learner.measured_publications import MEASURED_EVERY, QUALITY_EVERY
+from stream_reco.learner.measured_publications import QUALITY_EVERY
 from stream_reco.metrics import PROGRESSIVE, REGISTRY
 from stream_reco.serve.slate.serving_state import ServingState
 from stream_reco.sync import Channel, ChannelRefused, FolderChannel, InProcessChannel, Publication
@@ -119,7 +119,9 @@ def test_what_was_published_is_measured_on_what_is_learned_next() -> None:
         engine.ingest(clicks(0, 30))
         engine.sync()
         # Each click comes with several negatives.
-        engine.ingest(clicks(30, 30 + MEASURED_EVERY * QUALITY_EVERY // 4))
+        for first in range(30, 30 + QUALITY_EVERY, 100):
+            engine.ingest(clicks(first, first + 100))
+            engine.sync()
     logloss = REGISTRY.get_sample_value("stream_reco_progressive_quality", {"metric": "logloss"})
     assert logloss is not None
     assert 0.0 < logloss < 1.0

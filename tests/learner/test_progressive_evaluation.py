@@ -67,14 +67,11 @@ class World:
                 self.channel.ask_for_snapshot()
             feed(self.learner, stream[at : at + _INTERVAL])
 
-    def plainly(self, told: Told, every: int) -> Callable[[TrainingBatch], None]:
+    def plainly(self, told: Told) -> Callable[[TrainingBatch], None]:
         """Watches as `PublishedModel` does, with what a scorer would serve."""
-        batches = 0
 
         def watch(batch: TrainingBatch) -> None:
-            nonlocal batches
-            batches += 1
-            if self.served.replica.version and batches % every == 0:
+            if self.served.replica.version:
                 tables, shift = self.served.replica.tables, self.served.shift
                 predicted = predictions(self.served.scoring, batch, tables, shift)
                 told.examples(batch.labels, predicted, batch.weights[batch.batch.owners], False)
@@ -82,11 +79,12 @@ class World:
         return watch
 
 
-@pytest.mark.parametrize(("every", "precision"), [(1, "float32"), (4, "float32"), (2, "tanh8")])
-def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision: Precision) -> None:
+@pytest.mark.parametrize("most", [None, 1 << 30])
+@pytest.mark.parametrize("precision", ["float32", "tanh8"])
+def test_it_predicts_what_a_scorer_with_that_version_would(most: int | None, precision: Precision) -> None:
     world, wanted, found = World(precision), Told(), Told()
-    published = PublishedModel(SMALL.model, found, every, precision)
-    plainly = world.plainly(wanted, every)
+    published = PublishedModel(SMALL.model, found, most, precision)
+    plainly = world.plainly(wanted)
 
     def both(batch: TrainingBatch) -> None:
         plainly(batch)
@@ -94,12 +92,48 @@ def test_it_predicts_what_a_scorer_with_that_version_would(every: int, precision
 
     world.learner.queue.watch = both
     world.run(published.take)
+    published.take(world.publish())
     assert world.served.replica.version > 3
     assert found.labels == wanted.labels
     assert found.weights == wanted.weights
     assert found.predicted == wanted.predicted
     assert len(set(found.predicted)) > len(found.predicted) / 2
     assert sum(found.labels) > 50
+
+
+def test_of_many_a_bounded_sample_is_measured_and_the_others_are_counted() -> None:
+    most, world, all_told, found = 200, World(), Told(), Told()
+    published, counted = PublishedModel(SMALL.model, found, most), _counted()
+    plainly = world.plainly(all_told)
+
+    def both(batch: TrainingBatch) -> None:
+        plainly(batch)
+        published.watch(batch)
+
+    taken, before = list[int](), 0
+
+    def take(publication: Publication) -> None:
+        nonlocal before
+        published.take(publication)
+        taken.append(len(found.labels) - before)
+        before = len(found.labels)
+
+    world.learner.queue.watch = both
+    world.run(take)
+    take(world.publish())
+    assert max(taken) <= most < len(found.labels) < len(all_told.labels)
+    assert set(found.predicted) <= set(all_told.predicted)
+    measured, passed_over = (now - then for now, then in zip(_counted(), counted, strict=True))
+    assert measured > 0
+    assert passed_over > measured
+
+
+def _counted() -> tuple[float, float]:
+    name = "stream_reco_progressive_examples_total"
+    measured, passed_over = (
+        REGISTRY.get_sample_value(name, {"action": one}) or 0.0 for one in ("measured", "passed_over")
+    )
+    return measured, passed_over
 
 
 def test_nobody_is_told_before_a_version_was_published_nor_of_what_is_refused() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from stream_reco.learner.measured_publications import MEASURED_EVERY, QUALITY_EVERY, MeasuredPublications
+from stream_reco.learner.measured_publications import QUALITY_EVERY, MeasuredPublications
 from stream_reco.learner.progressive_evaluation import PublishedModel
-from stream_reco.measure.progressive import ProgressiveQuality
+from stream_reco.measure.progressive import MOST_MEASURED, ProgressiveQuality
 from stream_reco.measure.stages import observe_stage
 from stream_reco.sync import ChannelRefused, ChannelUnreachable
 from topologies.trainer.dependencies import TrainerDependencies
@@ -22,7 +22,7 @@ class ModelPublisher:
         self._clock, self._learner, self._has_failed = dependencies.clock, learner.learner, False
         settings = dependencies.settings
         published = PublishedModel(
-            settings.model, ProgressiveQuality(every=QUALITY_EVERY), MEASURED_EVERY, settings.serve.row_precision
+            settings.model, ProgressiveQuality(every=QUALITY_EVERY), MOST_MEASURED, settings.serve.row_precision
         )
         self._publications = MeasuredPublications(
             self._learner, settings.labels.lateness_ms, epoch, dependencies.channel, published

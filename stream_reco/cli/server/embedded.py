@@ -13,7 +13,7 @@ from stream_reco.embedded import Engine
 from stream_reco.embedded.journal.recovery import Storage
 from stream_reco.embedded.threads.service import EngineService
 from stream_reco.embedded.warm_up import warm_up
-from stream_reco.measure.progressive import ProgressiveQuality
+from stream_reco.measure.progressive import MOST_MEASURED, ProgressiveQuality
 from stream_reco.storage.event_log_errors import LogError
 from stream_reco.terminal.errors import Failure
 from stream_reco.terminal.logs import log_to_stderr
@@ -44,6 +44,6 @@ def check_folder(data: Path, accept_loss: bool) -> None:
 def open_engine(data: Path, settings: Settings, accept_loss: bool) -> Engine:
     """The engine of a data folder, with all kernels loaded that its first requests and events need."""
     warm_up(settings)
-    engine = Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss)
+    engine = Engine(data, settings, observer=ProgressiveQuality(), accept_loss=accept_loss, most_measured=MOST_MEASURED)
     warm_up_content_in_background()
     return engine
