@@ -21,7 +21,7 @@ from stream_reco.signals.item_updates import Statement
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.signals import Signals
 from stream_reco.signals.voices import number_of_kind
-from stream_reco.signals.withdrawal import Withdrawn, recent_before, withdraw
+from stream_reco.signals.withdrawal import Withdrawn, withdraw
 from stream_reco.train.feature_builder import NOBODY_RECENT, NOBODY_TIMES, FeatureBuilder, KnownUsers
 from stream_reco.train.negative_sampler import NegativeSampler
 from stream_reco.train.settings import TrainSettings
@@ -138,8 +138,7 @@ class StreamState:
         row = histories.row_of(event.user_id)
         if histories.is_heard(row, slot, kind, event.timestamp):
             return False
-        recent, times = recent_before(histories.newest(row), self._settings.once_ms)
-        self.signals.act(slot, recent, times, context, event.timestamp)
+        self.signals.act(slot, *histories.said(row), context, event.timestamp)
         return True
 
     def remember(self, event: Action, slot: int, *, counted: bool) -> tuple[int, bool]:

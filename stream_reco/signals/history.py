@@ -15,7 +15,7 @@ from stream_reco.signals.active_time import ActiveTime
 from stream_reco.signals.growing import Parts, capacity_for, grown
 from stream_reco.signals.older import Older
 from stream_reco.signals.settings import DAY_MS, RECENT, SignalSettings
-from stream_reco.signals.voices import is_heard, voice_of
+from stream_reco.signals.voices import is_heard, once, voice_of
 
 NO_ITEM = -1
 _ROW_ARRAYS = ("items", "times", "voices", "counts", "last")
@@ -75,7 +75,7 @@ class Histories:
     """
 
     def __init__(self, settings: SignalSettings) -> None:
-        self._settings = settings
+        self._settings, self._once_ms = settings, settings.once_ms
         self.items = np.full((1024, RECENT), NO_ITEM, dtype=np.int32)
         self.times = np.zeros((1024, RECENT), dtype=np.int64)
         self.voices = np.zeros((1024, RECENT), dtype=np.int64)
@@ -102,7 +102,7 @@ class Histories:
 
         Of a negative row: not.
         """
-        span = self._settings.once_ms
+        span = self._once_ms
         if row < 0 or not span:
             return False
         action, items, times = (slot, kind, now), self.items[row], self.times[row]
@@ -203,6 +203,16 @@ class Histories:
             return _NOTHING
         newest = RememberedActions(self.items[row], self.times[row], self.voices[row])
         return newest.where(newest.slots != NO_ITEM)
+
+    def said(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Slots int32[RECENT] and times int64[RECENT] of the newest, −1 behind the last, as copies.
+
+        What was said within the settings' span already is left out: an action that comes now is paired with these.
+        """
+        if row < 0:
+            return np.full(RECENT, NO_ITEM, dtype=np.int32), np.zeros(RECENT, dtype=np.int64)
+        slots, times, voices = self.items[row].copy(), self.times[row].copy(), self.voices[row]
+        return once(slots, times, voices, self._once_ms) if self._once_ms else (slots, times)
 
     def replace(self, user_id: Id, actions: RememberedActions) -> None:
         """Have these actions in place of those that are remembered of a known user; without any the user leaves."""

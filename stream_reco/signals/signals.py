@@ -26,7 +26,7 @@ from stream_reco.signals.counts import (
 )
 from stream_reco.signals.growing import Parts, grown
 from stream_reco.signals.item_updates import Statement
-from stream_reco.signals.observe import count, pair_again, plain
+from stream_reco.signals.observe import PlainCounts, count, pair_again, plain
 from stream_reco.signals.settings import DAY_MS, SignalSettings
 from stream_reco.signals.trends import TrendFinder, Trends, no_trends
 
@@ -68,13 +68,26 @@ class Signals:
         """What is known of the users' features; who they are is in no publication."""
         self.coder = ContextCoder(self.settings.context_values)
         self.counts = empty_counts(self.settings)
+        self._plain = self.counts, plain(self.counts)
         self.trends = no_trends(self.settings.trending_width, FRESH_WIDTH)
         self._finder = TrendFinder(self.settings.trending_width, FRESH_WIDTH)
         self._refreshed = _NEVER
         self._touched = np.zeros(len(self.counts.items.stamps), dtype=np.bool_)
+        """bool[slots]: changed since trends were found or changes drained last."""
+        self._undrained = self._touched.copy()
+        """bool[slots]: changed since they were drained last, but before trends were found."""
         self._unranked = self._touched.copy()
         """bool[slots]: drained or applied since trends were found last, so that they may stand elsewhere now."""
         self._touched_values = np.zeros(len(self.counts.values.stamps), dtype=np.bool_)
+
+    @property
+    def plain_counts(self) -> PlainCounts:
+        """The counts as kernels take them from Python, put together once for each set of arrays."""
+        counts, (of, found) = self.counts, self._plain
+        if of is not counts:
+            found = plain(counts)
+            self._plain = counts, found
+        return found
 
     def admit(self, item_id: Id) -> int:
         """The slot of an item, a new one if it is unknown."""
@@ -100,18 +113,18 @@ class Signals:
     def act(self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int) -> None:
         """Count an action; `recent` and `times` are the user's newest actions before it, newest first."""
         self.counts = with_spare_rows(self.counts)
-        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, 1.0)
+        count(self.plain_counts, slot, (recent, times), context.values, now, self._marks, 1.0)
 
     def take_back(
         self, slot: int, recent: NDArray[np.int32], times: NDArray[np.int64], context: Context, now: int
     ) -> None:
         """Undo `act` with the same arguments, as far as what it counted has neither decayed nor made room."""
-        count(plain(self.counts), slot, (recent, times), context.values, now, self._marks, -1.0)
+        count(self.plain_counts, slot, (recent, times), context.values, now, self._marks, -1.0)
 
     def pair_again(self, slot: int, before: RecentArrays, after: RecentArrays, now: int) -> None:
         """Have an action that was counted with the user's actions `before` it paired with `after` instead."""
         self.counts = with_spare_rows(self.counts)
-        pair_again(plain(self.counts), slot, before, after, now, self._marks)
+        pair_again(self.plain_counts, slot, before, after, now, self._marks)
 
     @property
     def _marks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -142,7 +155,8 @@ class Signals:
         catalogue = self.catalogue
         changed = self._unranked | self._touched
         self.trends = self._finder.find(self.counts.items, catalogue.available, catalogue.size, now, changed)
-        self._unranked[:] = False
+        self._undrained |= self._touched
+        self._touched[:] = self._unranked[:] = False
 
     def evict(self, now: int, active: ActiveTime | None = None) -> NDArray[np.int32]:
         """Let items and context values go that were idle for too long; returns the slots int32[n] that became free.
@@ -186,17 +200,22 @@ class Signals:
 
     def drain(self) -> tuple[Parts, Parts]:
         """Signals and catalogue rows that changed since the last drain."""
-        rows = np.flatnonzero(self._touched[: self.catalogue.size]).astype(np.int32)
+        rows = np.flatnonzero(self._undrained_slots()).astype(np.int32)
         values = np.flatnonzero(self._touched_values[: self.coder.size]).astype(np.int32)
         changed, self.coder.changed = self.coder.changed, False
         self._unranked |= self._touched
-        self._touched[:] = False
+        self._touched[:] = self._undrained[:] = False
         self._touched_values[:] = False
         fields = [one for one in self._fields if one.changed]
         for one in fields:
             one.changed = False
         parts = self._parts(rows, values, with_coder=changed) | _of_fields(fields)
         return parts, self.catalogue.rows(rows, drained=True)
+
+    def _undrained_slots(self) -> NDArray[np.bool_]:
+        """bool[slots of the catalogue]: changed since they were drained last; a copy."""
+        size = self.catalogue.size
+        return self._touched[:size] | self._undrained[:size]
 
     def snapshot(self, *, as_read: bool = False) -> tuple[Parts, Parts]:
         """All signals and the whole catalogue, `as_read` as it takes it; touches nothing."""
@@ -252,15 +271,16 @@ class Signals:
         slots, values = max(slots, self.catalogue.size), max(values, self.coder.size)
         if slots > len(self._touched) or values > len(self._touched_values):
             self.counts = grown_counts(self.counts, slots, values)
-            self._touched, self._unranked = (
-                grown(marks, len(self.counts.items.stamps), 0) for marks in (self._touched, self._unranked)
+            self._touched, self._undrained, self._unranked = (
+                grown(marks, len(self.counts.items.stamps), 0)
+                for marks in (self._touched, self._undrained, self._unranked)
             )
             self._touched_values = grown(self._touched_values, len(self.counts.values.stamps), 0)
 
     def state(self) -> Parts:
         """Everything, for a checkpoint; copies."""
         touched = {
-            "touched": self._touched[: self.catalogue.size].copy(),
+            "touched": self._undrained_slots(),
             "touched_values": self._touched_values[: self.coder.size].copy(),
         }
         trends = {f"trends.{name}": getattr(self.trends, name) for name in Trends._fields}

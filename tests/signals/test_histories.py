@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from stream_reco.signals.history import Histories
 from stream_reco.signals.settings import RECENT, SignalSettings
+from stream_reco.signals.withdrawal import recent_before
 from tests.signals.reference_signals import DAY, HOUR, NEWEST, ReferenceHistory
 
 START = 1_600_000_000_000
@@ -95,6 +98,17 @@ class HistoriesMachine(RuleBasedStateMachine):
             slots, at = histories.whole(row, self.now)
             assert slots.tolist() == [item for item, keep in zip(items, young, strict=True) if keep]
             assert at.tolist() == [time for time, keep in zip(times, young, strict=True) if keep]
+
+    @invariant()
+    def says_what_was_said_before(self) -> None:
+        for once_seconds in (0.0, 3600.0):
+            # What is counted once is no part of the state.
+            of_span = replace(SETTINGS, once_seconds=once_seconds)
+            histories = Histories.from_state(of_span, self.histories.state())
+            for user in USERS:
+                row = histories.row_of(user)
+                wanted = recent_before(histories.newest(row), of_span.once_ms)
+                assert [one.tolist() for one in histories.said(row)] == [one.tolist() for one in wanted]
 
     @invariant()
     def twin_is_the_same_to_the_bit(self) -> None:

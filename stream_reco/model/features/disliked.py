@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stream_reco.model.features.names import start_of
 from stream_reco.model.features.neighbours import log_cosine, shared_users
 from stream_reco.signals.dislikes import COMPARED
-from stream_reco.signals.observe import PlainCounts, named, plain
+from stream_reco.signals.observe import PlainCounts, named
 from stream_reco.signals.shared_features import largest_shared_features
 from stream_reco.signals.signals import Signals
 
@@ -40,5 +40,5 @@ def disliked_columns(
     An item shares nothing with itself here, so that the dislike of an item does not tell its own label.
     """
     compared = disliked[:COMPARED]
-    _user_columns(plain(signals.counts), compared, slots, now, out)
+    _user_columns(signals.plain_counts, compared, slots, now, out)
     out[:, _DISLIKED + 2] = largest_shared_features(signals.catalogue, slots, compared)

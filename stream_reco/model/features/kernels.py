@@ -28,7 +28,7 @@ from stream_reco.signals.counters import DECAY_RATES, DECAYS, windowed
 from stream_reco.signals.decayed_lists import EMPTY, Lists, decay_of
 from stream_reco.signals.dislikes import NOTHING_DISLIKED
 from stream_reco.signals.exposures import NOTHING_SHOWN, Exposure
-from stream_reco.signals.observe import Counts, PlainCounts, named, plain, tallied
+from stream_reco.signals.observe import Counts, PlainCounts, named, tallied
 from stream_reco.signals.settings import ACTION_HALF_LIVES_MS, HOUR_MS, RECENT, SHOWN_HALF_LIVES_MS, WINDOWS_MS
 from stream_reco.signals.signals import Signals
 
@@ -269,7 +269,7 @@ def feature_matrix(
     """
     out = np.empty((len(slots), len(FEATURES)), dtype=np.float32)
     actions, values = (recent, times), (context.values, context.ages)
-    fill(plain(signals.counts), actions, (shown.slots, shown.counts, shown.times), values, now, slots, out)
+    fill(signals.plain_counts, actions, (shown.slots, shown.counts, shown.times), values, now, slots, out)
     if len(disliked):
         disliked_columns(signals, disliked, slots, now, out)
     return out
