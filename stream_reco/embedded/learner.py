@@ -60,7 +60,7 @@ class Learner:
         self.state.on_freed = self.queue.trainer.encoder.forget_items
         self.interests = Interests(settings.interests, self.state.active_time)
         self._directions = ItemDirections(self.queue.trainer.model)
-        self._commit_at = _UNCOMMITTED
+        self._commit_at, self._lateness_ms = _UNCOMMITTED, settings.labels.lateness_ms
         self.merges_items = True
         """False while records of a release are applied in which an item event replaced the one before."""
         self.on_impression: Callable[[Impression, bytes], None] | None = None
@@ -120,7 +120,7 @@ class Learner:
             return TurnedBack(0, 0, 0, 0)
         with self.state.lock:
             impressions = self.joiner.turn_back(time)
-            self.queue.turn_back(time, time - self.settings.labels.lateness_ms)
+            self.queue.turn_back(time, time - self._lateness_ms)
             items, users = self.state.turn_back(time)
             self.interests.turn_back(time)
             self.state.on_users(self.state.users())
@@ -145,7 +145,7 @@ class Learner:
             self.joiner.process([event])
             return
         self.state.events += 1
-        if event.timestamp < self.state.stream_time - self.settings.labels.lateness_ms:
+        if event.timestamp < self.state.stream_time - self._lateness_ms:
             metrics.EVENTS_LATE.inc()
         if self.state.pass_time(event.timestamp):
             self.queue.trainer.evict(self.state.stream_time)
@@ -252,7 +252,7 @@ class Learner:
             _LOGGER.error("%s", error)
 
     def _mature(self) -> None:
-        self._advance(self.state.stream_time - self.settings.labels.lateness_ms)
+        self._advance(self.state.stream_time - self._lateness_ms)
         if self.joiner.uncommitted >= self._commit_at:
             self._commit_some()
 

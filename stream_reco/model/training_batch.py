@@ -51,6 +51,8 @@ class TrainingBatch:
         if self.correction is None:
             return self
         weights, undone = self.correction(self, log_odds)
+        if weights is self.weights and undone is self.undone:
+            return self
         return replace(self, weights=weights, undone=undone, correction=None)
 
     @property
