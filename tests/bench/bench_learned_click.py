@@ -1,9 +1,10 @@
 """What learning a click takes, by part: a log through the loop as a replay learns it, without slates.
 
-    python -m tests.bench.bench_learned_click $STREAM_RECO_DATA/globo_clicks.parquet [--limit 15000] [--whole]
+    python -m tests.bench.bench_learned_click $STREAM_RECO_DATA/globo_clicks.parquet [--limit 15000] [--whole] [--serve]
 
 Processor time of the learning thread, each part without those that it calls; `--whole` measures no parts, which costs
-some µs each. Of another checkout: the same file, by its path, with PYTHONPATH set to the checkout.
+some µs each; `--serve` publishes and measures as a server does that is sent clicks as fast as it learns. Of another
+checkout: the same file, by its path, with PYTHONPATH set to the checkout.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stream_reco.datasets import load
 from stream_reco.embedded import Engine
 from stream_reco.events import Event
 from stream_reco.experiments.replay.tally import ReplayTally
+from stream_reco.measure.progressive import MOST_MEASURED
 
 WARM_UP = 2_000
 """Clicks that are learned before time is taken."""
@@ -32,6 +34,8 @@ _INTERVAL_MS = 60_000
 """Stream time between two publications, as in a replay."""
 _AT_ONCE = 64
 """Clicks in one call at most."""
+_A_SECOND = 1_000
+"""Clicks between two publications of a server that is sent clicks as fast as it learns."""
 _ROOM = 8_192
 PARTS = (
     ("training step", "stream_reco.train.trainer:Trainer.step"),
@@ -95,6 +99,13 @@ class SelfTimes:
         return timed
 
 
+def learn_as_served(engine: Engine, events: Sequence[Event]) -> None:
+    """Ingest events a second's worth at a time, and publish after each."""
+    for first in range(0, len(events), _A_SECOND):
+        engine.ingest(events[first : first + _A_SECOND])
+        engine.sync()
+
+
 def learn(engine: Engine, events: Sequence[Event]) -> None:
     """Ingest events a few at a time, and publish after each interval of their time."""
     due, waiting = events[0].timestamp + _INTERVAL_MS, list[Event]()
@@ -109,16 +120,23 @@ def learn(engine: Engine, events: Sequence[Event]) -> None:
     engine.ingest(waiting)
 
 
-def run(events: Sequence[Event], warm_up: int = WARM_UP, parts: Sequence[tuple[str, str]] = PARTS) -> dict[str, float]:
+def run(
+    events: Sequence[Event],
+    warm_up: int = WARM_UP,
+    parts: Sequence[tuple[str, str]] = PARTS,
+    *,
+    serves: bool = False,
+) -> dict[str, float]:
     """µs of processor time an event after the `warm_up`, by part and all together."""
     torch.set_num_threads(1)
     times = SelfTimes()
-    with Engine(None, Settings(), observer=ReplayTally()) as engine:
+    measuring: dict[str, Any] = {"most_measured": MOST_MEASURED} if serves else {}
+    with Engine(None, Settings(), observer=ReplayTally(), **measuring) as engine:
         engine.ingest(list(events[:warm_up]))
         engine.sync()
         with times.of(parts):
             start = time.thread_time_ns()
-            learn(engine, events[warm_up:])
+            (learn_as_served if serves else learn)(engine, events[warm_up:])
             whole = time.thread_time_ns() - start
     each = 1e3 * (len(events) - warm_up)
     return {part: spent / each for part, spent in times.nanoseconds.items()} | {"all of it": whole / each}
@@ -130,10 +148,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--limit", type=int, default=15_000)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--serve", action="store_true")
     given = parser.parse_args()
     log = load(given.file, "globo")[: given.limit]
     events = [event for batch in log.batches(_ROOM) for event in batch]
-    found = run(events, parts=() if given.whole else PARTS)
+    found = run(events, parts=() if given.whole else PARTS, serves=given.serve)
     sys.stdout.write(json.dumps({name: round(spent, 1) for name, spent in found.items()}, indent=1) + "\n")
 
 
